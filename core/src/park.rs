@@ -1,0 +1,100 @@
+//! How a half sleeps and is woken: the [`Park`] trait.
+//!
+//! The core knows *when* to sleep and *whom* to wake; a `Park` knows *how*: futexes in `smstream`, a busy loop in
+//! [`Spin`], WFE/SEV on a microcontroller. The protocol itself, which the halves of [`lane`](crate::lane) follow:
+//!
+//! ```text
+//! publisher                                   sleeper
+//! store the cursor          (Release)         store ASLEEP | mark in my park word
+//! fence                     (SeqCst)          fence                    (SeqCst)
+//! load the peer's park word                   load the peer's cursor again: this value is `seen`
+//! ASLEEP, and the mark was crossed? wake      reached? withdraw; else sleep while the cursor is still `seen`
+//! ```
+//!
+//! Of two parties that run these at the same time, at least one sees the other's store: each has a SeqCst fence
+//! between its store and its load, and the fences are totally ordered.
+
+use crate::sync::AtomicU32;
+
+/// The peer is gone: no process holds its end any more. Bit of [`Park::alert`].
+pub const ALERT_GONE: u32 = 1 << 0;
+/// This half is to stop waiting, because it was shut down from another thread. Bit of [`Park::alert`].
+pub const ALERT_CANCEL: u32 = 1 << 1;
+/// The other half of this end found the peer corrupt. Bit of [`Park::alert`].
+pub const ALERT_CORRUPT: u32 = 1 << 2;
+
+/// The bell of a half that sleeps on the word itself, by futex or by looking at it.
+pub const BELL_WORD: u32 = 0;
+
+/// Where a watched word lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In a segment, so other processes change it.
+    Shared,
+    /// In this process's own memory: only its threads change it.
+    Local,
+}
+
+/// A word to sleep on, and the value at which sleeping is right.
+///
+/// `seen` is the very value that was checked before the decision to sleep. A `Park` must not load the word afresh and
+/// sleep on what it finds: the change in between would be lost.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch<'a> {
+    /// The word. In the peer's segment it may lie in memory that is mapped read-only: never write it.
+    pub word: &'a AtomicU32,
+    /// The value that was checked.
+    pub seen: u32,
+    /// Whether other processes change the word.
+    pub place: Place,
+}
+
+/// Why [`Park::wait`] came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// A word changed, somebody rang, a signal came, or for no reason: the caller checks again.
+    Maybe,
+    /// The deadline has passed.
+    TimedOut,
+}
+
+/// A way to sleep and to wake.
+///
+/// # What an implementation owes
+/// * [`wait`](Park::wait) sleeps only while every watched word holds its `seen` value, compared after the sleeper has
+///   become visible to wakers (as a futex does), or else returns without sleeping now and then, so that the caller's
+///   own check finds the change. It may return early at any time.
+/// * [`wake`](Park::wake) wakes *all* sleepers of the word, never just one: a bystander would swallow it.
+/// * Nothing here may panic.
+pub trait Park {
+    /// A point in time after which a wait gives up. Use a type nobody can make if there is no clock.
+    type Deadline: Copy;
+    /// What one bounded spin has to remember.
+    type Spin;
+
+    /// Begins a bounded spin.
+    fn spin_start(&self) -> Self::Spin;
+
+    /// Called after each look that found nothing: pauses for a moment and returns `true` to look again, or `false` when
+    /// spinning has lasted long enough and the half should park.
+    fn spin(&self, spin: &mut Self::Spin) -> bool;
+
+    /// Sleeps until a watched word differs from what was seen, somebody wakes it, or `deadline` passes (`None`: never).
+    /// There are one to three watches, the peer's cursor first.
+    fn wait(&self, watches: &[Watch<'_>], deadline: Option<Self::Deadline>) -> Wake;
+
+    /// Wakes everyone who sleeps on `word`, a cursor of this end that has just been published. `bell` is what the
+    /// sleeper wrote in its bell word: [`BELL_WORD`], or a kind that both adapters know. An unknown kind is to be
+    /// treated as [`BELL_WORD`].
+    fn wake(&self, word: &AtomicU32, bell: u32);
+
+    /// A local word that interrupts waiting: 0, or a set of `ALERT_*` bits that never goes back. `None` if nothing can.
+    fn alert(&self) -> Option<&AtomicU32> {
+        None
+    }
+
+    /// How this half wants to be woken; it is published before the half first parks.
+    fn bell(&self) -> u32 {
+        BELL_WORD
+    }
+}

@@ -1,0 +1,2 @@
+//! The command `smstream`.
+fn main() {}
