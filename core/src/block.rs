@@ -61,7 +61,7 @@ impl<const N: usize> Block<N> {
         }
         let ([first, second], needed) = config.block();
         if needed > N || config.align as usize > align_of::<Self>() {
-            findings.push(Whose::Mine, Problem::TooShort { needed, found: N });
+            findings.push(Whose::Mine, Problem::too_short(needed, N));
             return Err(findings);
         }
         let base: *mut u8 = self.0.as_mut_ptr().cast();

@@ -25,11 +25,7 @@ impl CounterWords {
     /// A counter at `count`.
     pub fn new(count: u64) -> Self {
         let high = (count >> 32) as u32;
-        CounterWords {
-            high: AtomicU32::new(high),
-            low: AtomicU32::new(count as u32),
-            high_again: AtomicU32::new(high),
-        }
+        CounterWords { high: AtomicU32::new(high), low: AtomicU32::new(count as u32), high_again: AtomicU32::new(high) }
     }
 
     /// The count, if the writer was not just carrying into the high half; `None` then: look again, or do without.

@@ -79,17 +79,12 @@ impl Config {
 /// # Safety
 /// `len` bytes at `segment` are valid for reads, for `'m`, and the first [`HEADER_LEN`] of them are accessed only through
 /// atomics in this program while the reference lives.
-unsafe fn header<'m>(
-    segment: *const u8,
-    len: usize,
-    whose: Whose,
-    findings: &mut Findings,
-) -> Option<&'m Header> {
+unsafe fn header<'m>(segment: *const u8, len: usize, whose: Whose, findings: &mut Findings) -> Option<&'m Header> {
     if len < HEADER_LEN as usize {
-        findings.push(whose, Problem::TooShort { needed: HEADER_LEN as usize, found: len });
+        findings.push(whose, Problem::too_short(HEADER_LEN as usize, len));
         return None;
     }
-    if segment.addr() % LINE != 0 {
+    if !segment.addr().is_multiple_of(LINE) {
         findings.push(whose, Problem::Misaligned);
         return None;
     }
@@ -118,7 +113,7 @@ pub unsafe fn init(segment: *mut u8, len: usize, config: &Config, party: usize) 
     }
     let description = config.describe(party);
     if len < description.segment_len() {
-        findings.push(Whose::Mine, Problem::TooShort { needed: description.segment_len(), found: len });
+        findings.push(Whose::Mine, Problem::too_short(description.segment_len(), len));
     }
     // SAFETY: the caller's promise.
     let header = unsafe { header(segment, len, Whose::Mine, &mut findings) };
@@ -127,9 +122,8 @@ pub unsafe fn init(segment: *mut u8, len: usize, config: &Config, party: usize) 
     };
     ordering::set_up(&header.identity.version, 0);
     // SAFETY: a header is an array of words (`layout` pins its size), and atomics have the layout of their integers.
-    let words = unsafe {
-        core::slice::from_raw_parts((&raw const *header).cast::<AtomicU32>(), HEADER_LEN as usize / 4)
-    };
+    let words =
+        unsafe { core::slice::from_raw_parts((&raw const *header).cast::<AtomicU32>(), HEADER_LEN as usize / 4) };
     for word in words {
         ordering::set_up(word, 0);
     }
@@ -173,7 +167,7 @@ unsafe fn describe<'m>(
     let header = unsafe { header(segment, len, whose, findings) }?;
     let description = identity::read(&header.identity, whose, findings)?;
     if len < description.segment_len() {
-        findings.push(whose, Problem::TooShort { needed: description.segment_len(), found: len });
+        findings.push(whose, Problem::too_short(description.segment_len(), len));
         return None;
     }
     Some((header, description))

@@ -54,9 +54,9 @@ pub enum Problem {
     /// The memory ends before the segment does.
     TooShort {
         /// Bytes that are needed.
-        needed: usize,
-        /// Bytes that are there.
-        found: usize,
+        needed: u32,
+        /// Bytes that are there; at least that many if it is 2³² - 1.
+        found: u32,
     },
     /// The segment does not begin at a multiple of 128 bytes.
     Misaligned,
@@ -107,7 +107,14 @@ pub struct Finding {
 
 /// All that is wrong, in the order it was found. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Findings(Vec<Finding, 32>);
+pub struct Findings(Vec<Finding, 16>);
+
+impl Problem {
+    pub(crate) fn too_short(needed: usize, found: usize) -> Problem {
+        let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Problem::TooShort { needed: word(needed), found: word(found) }
+    }
+}
 
 impl Findings {
     /// The findings.
@@ -116,7 +123,7 @@ impl Findings {
     }
 
     pub(crate) fn push(&mut self, whose: Whose, problem: Problem) {
-        // 13 kinds of problem, two segments: there is always room. Were there none, the first 32 would tell enough.
+        // Six at most for each segment alone, or four if they do not fit together: there is always room.
         let _ = self.0.push(Finding { whose, problem });
     }
 
@@ -197,7 +204,7 @@ pub fn read(identity: &Identity, whose: Whose, findings: &mut Findings) -> Optio
     }
     if !d.align.is_power_of_two() || !(LINE as u32..=MAX_ALIGN).contains(&d.align) {
         wrong(Problem::Align(d.align));
-    } else if d.lane_offset % LINE as u32 != 0
+    } else if !d.lane_offset.is_multiple_of(LINE as u32)
         || d.lane_offset < HEADER_LEN
         || d.lane_offset > HEADER_LEN.next_multiple_of(d.align).max(HEADER_LEN)
     {
@@ -231,7 +238,9 @@ impl fmt::Display for Problem {
             Problem::Capacity(c) => write!(f, "has capacity {c}, which is not 0 or a power of two up to 2^29"),
             Problem::PeerCapacity(c) => write!(f, "says the other lane has capacity {c}, which is not so"),
             Problem::Start(s) => write!(f, "has cursors that start at {s:#x}, which cannot be or differs"),
-            Problem::Sent(word) => write!(f, "has sent {word:#x}, which is impossible after what the other party received"),
+            Problem::Sent(word) => {
+                write!(f, "has sent {word:#x}, which is impossible after what the other party received")
+            }
         }
     }
 }

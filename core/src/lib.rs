@@ -2,6 +2,8 @@
 #![no_std]
 #![deny(missing_docs, unsafe_op_in_unsafe_fn)]
 #![warn(missing_debug_implementations)]
+// `Findings` are a few hundred bytes by value, on the cold path of attaching, because there is no allocator to put them.
+#![allow(clippy::result_large_err)]
 
 #[cfg(any(loom, test))]
 extern crate std;

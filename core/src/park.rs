@@ -153,7 +153,14 @@ impl Publication<'_> {
     /// Publishes a cursor that moves from `old` to `new`, for the `last` time or not, and wakes the peer if that crosses
     /// its mark. Says whether it did.
     #[inline(always)]
-    pub(crate) fn publish<P: Park>(&self, park: &P, store: fn(&AtomicU32, u32), old: u32, new: u32, last: bool) -> bool {
+    pub(crate) fn publish<P: Park>(
+        &self,
+        park: &P,
+        store: fn(&AtomicU32, u32),
+        old: u32,
+        new: u32,
+        last: bool,
+    ) -> bool {
         let early = cfg!(smstream_mutant = "wake_decided_early").then(|| ordering::peer_park(self.peer_park));
         store(self.word, if last { new | cursor::FIN } else { new });
         ordering::fence_published();
