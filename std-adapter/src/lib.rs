@@ -7,5 +7,6 @@ pub mod liveness;
 pub mod lock;
 pub mod memory;
 pub mod parking;
+pub mod rendezvous;
 #[cfg(test)]
 mod testing;
