@@ -1,15 +1,17 @@
 //! Listening and connecting.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use smstream_core::geometry::Config;
+use smstream_core::park::ALERT_CANCEL;
 
 use crate::addr::{Addr, ToAddr};
 use crate::builder::Builder;
 use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
+use crate::liveness::{Half, Life};
 use crate::rendezvous::{Connected, file};
 use crate::stream::{Segments, Stream};
 
@@ -41,6 +43,7 @@ pub struct Listener {
     capacities: [usize; 2],
     spin: Duration,
     nonblocking: AtomicBool,
+    interrupt: Arc<Life>,
 }
 
 impl Listener {
@@ -56,6 +59,7 @@ impl Listener {
         let Addr::File(path) = &addr;
         let inner = file::Listener::bind(path, config)?;
         Ok(Listener {
+            interrupt: inner.interrupt(),
             inner: Mutex::new(inner),
             capacities: config.capacities.map(|c| c as usize),
             addr,
@@ -107,6 +111,20 @@ impl Listener {
     pub fn set_nonblocking(&self, on: bool) -> Result<()> {
         self.nonblocking.store(on, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Ends all waits in [`accept`](Listener::accept), now and later, from any thread: they give
+    /// [`std::io::ErrorKind::ConnectionAborted`]. The name stays until the listener is dropped.
+    pub fn shutdown(&self) {
+        self.interrupt.raise(Half::Reader, ALERT_CANCEL);
+    }
+
+    /// Stops listening and removes the name, like a drop, and says if that failed.
+    ///
+    /// # Errors
+    /// What the system says. A name that is left is taken over by the next listener.
+    pub fn close(self) -> Result<()> {
+        Ok(self.inner.into_inner().unwrap_or_else(PoisonError::into_inner).close()?)
     }
 
     /// Where it listens.
