@@ -82,10 +82,11 @@ impl<'m, P: Park> Consumer<'m, P> {
         self.ring.capacity() as usize
     }
 
-    /// Bytes known to be there without looking at the peer's words. There may be more; there are not less.
+    /// Bytes known to be there without looking at the peer's words. There may be more; there are not less. None once
+    /// this half has stopped.
     #[inline]
     pub fn known_bytes(&self) -> usize {
-        self.bytes() as usize
+        if self.stopped { 0 } else { self.bytes() as usize }
     }
 
     /// Bytes taken whose room has not been given back.
