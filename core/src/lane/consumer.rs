@@ -231,6 +231,8 @@ impl<'m, P: Park> Consumer<'m, P> {
             Ok(()) => Ok(self.known_bytes()),
             Err(Stopped::Corrupt) => {
                 self.fail();
+                // Found while parked, the wait has withdrawn what `stop` announced.
+                ordering::announce(&self.mine.park.read_park, LOOK);
                 Err(WaitError::Corrupt)
             }
             Err(_) if self.bytes() > 0 => Ok(self.known_bytes()),
