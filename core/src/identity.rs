@@ -122,6 +122,13 @@ impl Findings {
         &self.0
     }
 
+    /// Whether it is a segment, but of another version or byte order, or with features this program does not know.
+    pub fn is_foreign(&self) -> bool {
+        self.0.iter().any(|f| {
+            matches!(f.problem, Problem::Version(_) | Problem::ByteOrder(_) | Problem::UnknownFeatures(_))
+        })
+    }
+
     pub(crate) fn push(&mut self, whose: Whose, problem: Problem) {
         // Six at most for each segment alone, or four if they do not fit together: there is always room.
         let _ = self.0.push(Finding { whose, problem });

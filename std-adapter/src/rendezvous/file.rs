@@ -14,6 +14,7 @@ use crate::deadline::Deadline;
 use crate::liveness::{Half, Life};
 use crate::lock::{self, Byte};
 use crate::parking;
+use smstream_core::geometry::Config;
 use smstream_core::layout::state;
 use smstream_core::park::{Place, Wake, Watch};
 use std::path::Path;
@@ -30,24 +31,24 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Listener {
     name: Name,
-    capacities: [u32; 2],
+    config: Config,
     current: Region,
     interrupt: Arc<Life>,
     pid: u32,
 }
 
 impl Listener {
-    /// Listens at `path`, for channels whose lanes have these capacities: 0 or a power of two up to 2²⁹, the listener's lane
-    /// first. A name whose listener died is taken over.
+    /// Listens at `path`, for channels with the capacities and the start of `config`; the alignment is a page. A name whose
+    /// listener died is taken over.
     ///
     /// # Errors
     /// `AddrInUse` when somebody listens there, `AlreadyExists` when something else is there, `StorageFull` when the file
     /// system has no room, and what else [`Reason`] has.
-    pub fn bind(path: impl AsRef<Path>, capacities: [u32; 2]) -> Result<Self, Error> {
+    pub fn bind(path: impl AsRef<Path>, config: &Config) -> Result<Self, Error> {
         let name = Name::of(path.as_ref())?;
-        let current = Region::make(&name, capacities)?;
+        let current = Region::make(&name, config)?;
         while !name.link(&**current.fd())? && !take_over(&name, &current)? {}
-        Ok(Self { name, capacities, current, interrupt: Life::none(), pid: process::id() })
+        Ok(Self { name, config: *config, current, interrupt: Life::none(), pid: process::id() })
     }
 
     /// Waits for a connector and accepts it. `None`: for ever.
@@ -100,7 +101,7 @@ impl Listener {
         if !self.name.is(self.current.id())? {
             return Err(self.name.error(Reason::NameLost));
         }
-        let next = Region::make(&self.name, self.capacities)?;
+        let next = Region::make(&self.name, &self.config)?;
         self.name.replace(&**next.fd())?;
         Ok(next)
     }

@@ -7,7 +7,6 @@ mod region;
 
 use crate::liveness::Life;
 use crate::memory::Mapping;
-use rustix::fd::OwnedFd;
 use std::sync::Arc;
 
 pub use error::{Error, Reason};
@@ -23,8 +22,6 @@ pub struct Connected {
     pub peer: Mapping,
     /// 0 for the listener, 1 for the connector.
     pub party: u32,
-    /// The region's file, on a description of this end's own, which holds its lock byte.
-    pub fd: Arc<OwnedFd>,
     /// Whether the peer lives.
     pub life: Arc<Life>,
 }

@@ -32,10 +32,10 @@ pub(super) struct Region {
 
 impl Region {
     /// Makes a region without a name: both segments set up, ARMED, the locks of the listener taken.
-    pub(super) fn make(name: &Name, capacities: [u32; 2]) -> Result<Self, Error> {
+    pub(super) fn make(name: &Name, config: &Config) -> Result<Self, Error> {
         let bad = |problem| name.error(Reason::BadConfig(problem));
         let align = u32::try_from(page_size()).map_err(|_| bad(Problem::Align(u32::MAX)))?;
-        let config = signed(Config { align, ..Config::new(capacities) });
+        let config = signed(Config { align, ..*config });
         config.check().map_err(bad)?;
         let (_, len) = config.block();
         let fd = unnamed_file(name.directory(), len as u64).map_err(name.system("make a region"))?;
@@ -155,8 +155,9 @@ impl Region {
 
     /// The region in use.
     pub(super) fn connected(self, life: Arc<Life>) -> Connected {
-        let Self { my, peer, party, fd, .. } = self;
-        Connected { my, peer, party, fd, life }
+        // The description, and with it this end's lock, lives on in `life`.
+        let Self { my, peer, party, .. } = self;
+        Connected { my, peer, party, life }
     }
 }
 
