@@ -102,6 +102,22 @@ fn asking_tells_the_halves() {
     wait_as(Half::Writer, &life);
 }
 
+/// Who only looks and never sleeps is told as well, in the end.
+#[test]
+fn looking_after_is_enough() {
+    for (watch, waitv) in ways() {
+        let (mine, theirs) = region();
+        let life = Life::of_lock_with(mine, Byte::Party1, watch, waitv);
+        drop(theirs);
+        while !life.is_gone() {
+            life.look_after();
+            thread::yield_now();
+        }
+        assert_eq!(life.alert(Half::Reader).load(Ordering::Relaxed), ALERT_GONE);
+    }
+    Life::none().look_after();
+}
+
 #[test]
 fn a_peer_in_this_process_is_not_watched() {
     let life = Life::none();
