@@ -54,6 +54,11 @@ const NUDGE: Duration = Duration::from_millis(1);
 /// No watch is registered.
 const NO_WATCH: i32 = -1;
 
+/// Gives the descriptor of an end a number at which the kernel releases it early when this process dies.
+pub(crate) fn release_first(fd: OwnedFd) -> OwnedFd {
+    watcher::release_first(fd)
+}
+
 /// What proves that the peer lives.
 #[derive(Debug)]
 struct Proof {
