@@ -18,14 +18,6 @@ pub enum Byte {
     Name = 2,
 }
 
-impl Byte {
-    /// The byte that the party of this number holds.
-    #[must_use]
-    pub const fn of_party(party: u32) -> Self {
-        if party == 0 { Self::Party0 } else { Self::Party1 }
-    }
-}
-
 /// Takes the lock on `byte` for the description of `fd`, or returns `false` when another description holds it.
 ///
 /// `fd` must have been opened for writing. Taking a lock that this description holds already succeeds.

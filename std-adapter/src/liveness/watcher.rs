@@ -76,17 +76,17 @@ struct Later {
 pub(super) fn register(fd: &Arc<OwnedFd>, byte: Byte, alerts: &Arc<Alerts>) -> io::Result<i32> {
     let watcher = current()?;
     let mut registry = watcher.lock();
-    if let Some((wd, _)) = registry.ends.iter().find(|(_, ends)| ends.iter().any(|e| Arc::ptr_eq(&e.alerts, alerts))) {
-        return Ok(*wd);
-    }
     if !registry.running {
         spawn(watcher)?;
         registry.running = true;
     }
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    // For a file that is watched already this is the same watch.
     let wd = inotify::add_watch(&watcher.inotify, path, WatchFlags::CLOSE)?;
-    let end = End { fd: fd.as_raw_fd(), byte, alerts: Arc::clone(alerts) };
-    registry.ends.entry(wd).or_default().push(end);
+    let ends = registry.ends.entry(wd).or_default();
+    if !ends.iter().any(|e| Arc::ptr_eq(&e.alerts, alerts)) {
+        ends.push(End { fd: fd.as_raw_fd(), byte, alerts: Arc::clone(alerts) });
+    }
     alerts.set_mode(WatchMode::Watched);
     Ok(wd)
 }
