@@ -109,6 +109,7 @@ pub struct Finding {
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Findings(Vec<Finding, 16>);
 
+#[cfg(not(loom))]
 impl Problem {
     pub(crate) fn too_short(needed: usize, found: usize) -> Problem {
         let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
