@@ -8,7 +8,7 @@ use super::partner::Partner;
 use super::scratch::Scratch;
 use super::stats::{median, percentile};
 use super::trade::{BLOCK, Ends};
-use super::verify;
+use super::{verify, watchdog};
 use crate::failure::{Context, Failure};
 use crate::size::Capacity;
 
@@ -168,6 +168,7 @@ fn turn(
     partner: &mut Partner,
     ends: &mut Ends,
 ) -> Result<(f64, Vec<f64>), Failure> {
+    watchdog::beat();
     let Course {
         test,
         contestant,

@@ -12,6 +12,7 @@ mod stats;
 mod table;
 mod trade;
 mod verify;
+mod watchdog;
 mod words;
 
 use std::time::Duration;
@@ -65,6 +66,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         say(note);
     }
     scratch::remove_on_signals().or_broken("could not prepare to be interrupted")?;
+    watchdog::start().or_broken("could not start a thread")?;
     let scratch = Scratch::create().or_broken("could not make a temporary directory")?;
     let (mut partner, mut ends) = Partner::start()?;
     let mut act = || {

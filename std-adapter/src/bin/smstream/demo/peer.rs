@@ -29,10 +29,12 @@ pub fn run(parent: u32) -> Result<(), Failure> {
     let mut control = Control::over(talk).or_broken(what)?;
     let mut verified = None;
     loop {
-        let order: Order = control
-            .hear()
-            .and_then(|line| line.parse())
-            .or_broken(what)?;
+        let line = match control.hear() {
+            // The first process has ended early and says why itself.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            heard => heard.or_broken(what)?,
+        };
+        let order: Order = line.parse().or_broken(what)?;
         if order == Order::End {
             return Ok(());
         }

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::control::Order;
 use super::partner::Partner;
 use super::scratch::Scratch;
-use super::{stream_options, with_capacity};
+use super::{stream_options, watchdog, with_capacity};
 use crate::failure::{Context, Failure};
 use crate::size::Capacity;
 use crate::transport::{self, Addr, Stream};
@@ -209,6 +209,7 @@ fn receive(mut stream: &Stream) -> io::Result<Sum> {
             count => {
                 hash.update(&block[..count]);
                 bytes += count as u64;
+                watchdog::beat();
             }
         }
     }
