@@ -14,6 +14,8 @@
 //! Of two parties that run these at the same time, at least one sees the other's store: each has a SeqCst fence
 //! between its store and its load, and the fences are totally ordered.
 
+use crate::cursor;
+use crate::ordering;
 use crate::sync::AtomicU32;
 
 /// The peer is gone: no process holds its end any more. Bit of [`Park::alert`].
@@ -97,4 +99,203 @@ pub trait Park {
     fn bell(&self) -> u32 {
         BELL_WORD
     }
+}
+
+/// The simplest `Park`: never sleeps, looks for ever, wakes nobody. For both ends on busy cores, and for tests.
+///
+/// It lives by the caller's own checks, so it needs no help from the other end. It never times out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spin;
+
+/// A deadline that cannot be made, for a [`Park`] without a clock.
+#[derive(Clone, Copy, Debug)]
+pub enum Never {}
+
+impl Park for Spin {
+    type Deadline = Never;
+    type Spin = ();
+
+    fn spin_start(&self) {}
+
+    fn spin(&self, (): &mut ()) -> bool {
+        pause();
+        true
+    }
+
+    fn wait(&self, _watches: &[Watch<'_>], _deadline: Option<Never>) -> Wake {
+        pause();
+        Wake::Maybe
+    }
+
+    fn wake(&self, _word: &AtomicU32, _bell: u32) {}
+}
+
+fn pause() {
+    #[cfg(loom)]
+    loom::thread::yield_now();
+    #[cfg(not(loom))]
+    core::hint::spin_loop();
+}
+
+/// The words and the capacity that a publication has to do with.
+pub(crate) struct Publication<'a> {
+    /// The cursor word that is published.
+    pub(crate) word: &'a AtomicU32,
+    /// The park word of the peer's half that may sleep on it.
+    pub(crate) peer_park: &'a AtomicU32,
+    /// The bell word of that half.
+    pub(crate) peer_bell: &'a AtomicU32,
+    /// The lane's capacity: no honest mark is farther ahead.
+    pub(crate) capacity: u32,
+}
+
+impl Publication<'_> {
+    /// Publishes a cursor that moves from `old` to `new`, for the `last` time or not, and wakes the peer if that crosses
+    /// its mark. Says whether it did.
+    #[inline(always)]
+    pub(crate) fn publish<P: Park>(
+        &self,
+        park: &P,
+        store: fn(&AtomicU32, u32),
+        old: u32,
+        new: u32,
+        last: bool,
+    ) -> bool {
+        let early = cfg!(smstream_mutant = "wake_decided_early").then(|| ordering::peer_park(self.peer_park));
+        store(self.word, if last { new | cursor::FIN } else { new });
+        ordering::fence_published();
+        let asleep = early.unwrap_or_else(|| ordering::peer_park(self.peer_park));
+        let crossed = cursor::crosses(asleep, old, new, last, self.capacity);
+        if crossed {
+            park.wake(self.word, ordering::peer_bell(self.peer_bell));
+        }
+        crossed
+    }
+}
+
+/// What a look at the peer's cursor found.
+#[derive(Clone, Copy)]
+pub(crate) struct Look {
+    /// The whole word, as loaded.
+    pub(crate) seen: u32,
+    /// Bytes that can be read, or room that can be written.
+    pub(crate) available: u32,
+    /// FIN or STOP: there will never be more.
+    pub(crate) last: bool,
+}
+
+impl Look {
+    fn enough(self, want: u32) -> bool {
+        self.available >= want || self.last
+    }
+}
+
+/// Why [`wait`] ended without enough.
+pub(crate) enum Stopped {
+    TimedOut,
+    Cancelled,
+    Gone,
+    Corrupt,
+}
+
+/// One half of an end, as the park protocol sees it.
+pub(crate) trait Sleeper {
+    /// How it sleeps.
+    type Park: Park;
+    /// How it sleeps.
+    fn park(&self) -> &Self::Park;
+    /// My park word.
+    fn park_word(&self) -> &AtomicU32;
+    /// My bell word.
+    fn bell_word(&self) -> &AtomicU32;
+    /// The word that will change: the peer's cursor.
+    fn peer_cursor(&self) -> &AtomicU32;
+    /// My park word for sleeping until `want` is available.
+    fn asleep_until(&self, want: u32) -> u32;
+    /// Loads the peer's cursor once and checks it. `Err`: it is corrupt; the half has said so to the peer.
+    fn look(&mut self) -> Result<Look, Stopped>;
+    /// Counts a park.
+    fn parked(&mut self);
+}
+
+/// Waits until `want` is available or there will never be more: looks, spins, parks.
+///
+/// `want` must respect [`cursor::most_wanted`]. The park word is 0 again on every way out.
+pub(crate) fn wait<S: Sleeper>(
+    half: &mut S,
+    want: u32,
+    deadline: Option<<S::Park as Park>::Deadline>,
+) -> Result<(), Stopped> {
+    if half.look()?.enough(want) {
+        return Ok(());
+    }
+    let mut spin = half.park().spin_start();
+    while half.park().spin(&mut spin) {
+        if half.look()?.enough(want) {
+            return Ok(());
+        }
+        if alerts(half) != 0 {
+            break;
+        }
+    }
+    ordering::set_bell(half.bell_word(), half.park().bell());
+    loop {
+        let before = cfg!(smstream_mutant = "recheck_none").then(|| half.look()).transpose()?;
+        half.parked();
+        ordering::announce(half.park_word(), half.asleep_until(want));
+        ordering::fence_announced();
+        // The re-check. What it loads is what the sleep compares with.
+        let look = match before.map_or_else(|| half.look(), Ok) {
+            Ok(look) => look,
+            Err(corrupt) => {
+                ordering::withdraw(half.park_word());
+                return Err(corrupt);
+            }
+        };
+        let alerted = alerts(half);
+        let wake = if look.enough(want) || alerted != 0 {
+            Wake::Maybe
+        } else {
+            let seen = if cfg!(smstream_mutant = "seen_loaded_afresh") {
+                ordering::peer_sent(half.peer_cursor())
+            } else {
+                look.seen
+            };
+            let cursor = Watch { word: half.peer_cursor(), seen, place: Place::Shared };
+            match half.park().alert() {
+                Some(word) => {
+                    let alert = Watch { word, seen: alerted, place: Place::Local };
+                    half.park().wait(&[cursor, alert], deadline)
+                }
+                None => half.park().wait(&[cursor], deadline),
+            }
+        };
+        ordering::withdraw(half.park_word());
+        // The alert first, then the cursor: after the peer's death what the cursor says is final.
+        let alerted = alerts(half);
+        if cfg!(smstream_mutant = "final_look_none") && alerted & ALERT_GONE != 0 {
+            return Err(Stopped::Gone);
+        }
+        if half.look()?.enough(want) {
+            return Ok(());
+        }
+        if alerted & ALERT_CORRUPT != 0 {
+            return Err(Stopped::Corrupt);
+        }
+        if alerted & ALERT_CANCEL != 0 {
+            return Err(Stopped::Cancelled);
+        }
+        if alerted & ALERT_GONE != 0 {
+            return Err(Stopped::Gone);
+        }
+        if wake == Wake::TimedOut {
+            return Err(Stopped::TimedOut);
+        }
+    }
+}
+
+/// The half's alert bits; 0 if nothing can alert it. Bits that mean nothing here are left out.
+#[inline(always)]
+pub(crate) fn alerts<S: Sleeper>(half: &S) -> u32 {
+    half.park().alert().map_or(0, ordering::alert) & (ALERT_GONE | ALERT_CANCEL | ALERT_CORRUPT)
 }

@@ -1,0 +1,97 @@
+//! A whole channel in plain memory: a static, a stack frame, a region of an allocator.
+
+use core::fmt;
+use core::mem::MaybeUninit;
+
+use crate::geometry::{self, Config};
+use crate::identity::{Findings, Problem, Whose};
+use crate::park::Park;
+use crate::stream::End;
+
+/// Memory for both segments of a channel, `N` bytes, aligned to a line.
+///
+/// ```
+/// use smstream_core::block::{Block, block_len};
+/// use smstream_core::geometry::Config;
+/// use smstream_core::park::Spin;
+///
+/// const CHANNEL: Config = Config::new([64, 16]);
+/// let mut block = Block::<{ block_len(&CHANNEL) }>::new();
+/// let (mut listener, mut connector) = block.split(&CHANNEL, [Spin, Spin], [Spin, Spin]).unwrap();
+/// assert_eq!(listener.write(b"hello"), Ok(5));
+/// let mut out = [0; 16];
+/// assert_eq!(connector.read(&mut out), Ok(5));
+/// assert_eq!(&out[..5], b"hello");
+/// ```
+///
+/// Both ends are made together, in safe code, and the memory is nobody else's while they live.
+#[repr(C, align(128))]
+pub struct Block<const N: usize>([MaybeUninit<u8>; N]);
+
+/// The bytes that [`Block`] needs for such a channel.
+///
+/// # Panics
+/// If the configuration is impossible: at compile time, where this belongs.
+pub const fn block_len(config: &Config) -> usize {
+    assert!(config.check().is_ok(), "no channel can look like this");
+    config.block().1
+}
+
+impl<const N: usize> Block<N> {
+    /// Memory, all 0.
+    pub const fn new() -> Self {
+        Block([const { MaybeUninit::new(0) }; N])
+    }
+
+    /// Sets up both segments and attaches to both. `listener` and `connector` are how the writing half and the reading
+    /// half of each end sleep.
+    ///
+    /// # Errors
+    /// `N` is too small for the configuration, or the configuration is impossible.
+    pub fn split<P: Park>(
+        &mut self,
+        config: &Config,
+        listener: [P; 2],
+        connector: [P; 2],
+    ) -> Result<(End<'_, P>, End<'_, P>), Findings> {
+        let mut findings = Findings::default();
+        if let Err(problem) = config.check() {
+            findings.push(Whose::Mine, problem);
+            return Err(findings);
+        }
+        let ([first, second], needed) = config.block();
+        if needed > N || config.align as usize > align_of::<Self>() {
+            findings.push(Whose::Mine, Problem::too_short(needed, N));
+            return Err(findings);
+        }
+        let base: *mut u8 = self.0.as_mut_ptr().cast();
+        let (len_first, len_second) = (second - first, needed - second);
+        let other = base.wrapping_add(second);
+        // SAFETY: `needed` ≤ N bytes are exclusively borrowed here, and nobody is attached.
+        unsafe { geometry::init(base, len_first, config, 0) }?;
+        // SAFETY: as above; the second segment begins within the block at a multiple of the alignment.
+        unsafe { geometry::init(other, len_second, config, 1) }?;
+        // SAFETY: both segments are borrowed for the lifetime of the ends; nobody but the two ends uses them, one for each
+        // party.
+        let a = unsafe { geometry::attach(base, len_first, other, len_second) }?;
+        // SAFETY: as above.
+        let b = unsafe { geometry::attach(other, len_second, base, len_first) }?;
+        let [write, read] = listener;
+        let a = a.into_end(write, read);
+        let [write, read] = connector;
+        let b = b.into_end(write, read);
+        Ok((a, b))
+    }
+}
+
+impl<const N: usize> Default for Block<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize> fmt::Debug for Block<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Block({N} bytes)")
+    }
+}

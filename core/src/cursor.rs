@@ -1,0 +1,139 @@
+//! Arithmetic on cursors, marks and park words: pure functions, no memory.
+//!
+//! A cursor counts bytes modulo 2³¹, in bits 0–30 of its word; bit 31 says that it will not move again. A lane holds at
+//! most 2²⁹ bytes, so a difference of two honest cursors is far from the modulus, and *empty*, *full* and *corrupt* are
+//! three different things.
+
+/// Bit 31 of `sent`: no more bytes will come.
+pub const FIN: u32 = 1 << 31;
+/// Bit 31 of `received`: no more bytes will be taken.
+pub const STOP: u32 = 1 << 31;
+/// The bits of a cursor.
+pub const CURSOR: u32 = (1 << 31) - 1;
+
+/// Bit 31 of a park word: asleep, until the mark is crossed.
+pub const ASLEEP: u32 = 1 << 31;
+/// Bit 30 of a park word: the whole party sleeps, untimed, in this call. Reserved for deadlock detection; 0 for now.
+pub const WHOLE: u32 = 1 << 30;
+/// The bits of a mark: the cursor that is waited for, modulo 2³⁰.
+pub const MARK: u32 = (1 << 30) - 1;
+/// A park word that is neither 0 nor `ASLEEP`: awake for ever, and the cursor word of this half has its final bit
+/// set. It lets the peer notice STOP without loading the cursor for every write.
+pub const LOOK: u32 = 1;
+
+/// The largest capacity of a lane in bytes: 2²⁹.
+pub const MAX_CAPACITY: u32 = 1 << 29;
+
+/// `a - b`, modulo 2³¹. Bits 31 of both are ignored.
+#[inline(always)]
+pub const fn diff(a: u32, b: u32) -> u32 {
+    a.wrapping_sub(b) & CURSOR
+}
+
+/// `a + n`, modulo 2³¹, with bit 31 clear.
+#[inline(always)]
+pub const fn add(a: u32, n: u32) -> u32 {
+    a.wrapping_add(n) & CURSOR
+}
+
+/// Whether `capacity` is one a lane can have: 0, or a power of two of at most 2²⁹.
+#[inline]
+pub const fn is_capacity(capacity: u32) -> bool {
+    capacity == 0 || (capacity.is_power_of_two() && capacity <= MAX_CAPACITY)
+}
+
+/// The most bytes, or room, that a half may wait for: `max(1, capacity / 2)`.
+///
+/// What both parties wait for then adds up to at most `capacity + 1`, unless one of them waits for a single byte. Only
+/// above that could both sleep for ever: the reader for more bytes than there are, the writer for more room than is left.
+#[inline]
+pub const fn most_wanted(capacity: u32) -> u32 {
+    if capacity < 2 { 1 } else { capacity / 2 }
+}
+
+/// The park word of a half whose cursor is at `cursor` and that sleeps until the peer's cursor is `ahead` past it.
+#[inline(always)]
+pub const fn asleep_at(cursor: u32, ahead: u32) -> u32 {
+    ASLEEP | (cursor.wrapping_add(ahead) & MARK)
+}
+
+/// Whether a publication that moved the cursor from `old` to `new` woke the sleeper of `park`: it is asleep and its
+/// mark lies in (old, new]. `last` says that FIN or STOP was set with it: then a mark still ahead, within `capacity`, is
+/// crossed too, for the cursor will not move again.
+#[inline(always)]
+pub const fn crosses(park: u32, old: u32, new: u32, last: bool, capacity: u32) -> bool {
+    if park & ASLEEP == 0 {
+        return false;
+    }
+    let mark = park & MARK;
+    let moved = new.wrapping_sub(old) & MARK;
+    let ahead = mark.wrapping_sub(old) & MARK;
+    if cfg!(smstream_mutant = "crossing_half_open") {
+        return ahead < moved;
+    }
+    if ahead != 0 && ahead <= moved {
+        return true;
+    }
+    if !last || cfg!(smstream_mutant = "last_rings_on_crossing_only") {
+        return false;
+    }
+    let beyond = mark.wrapping_sub(new) & MARK;
+    beyond != 0 && beyond <= capacity
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What "crossed" means, by counting one byte at a time.
+    fn crosses_by_counting(mark: u32, old: u32, new: u32) -> bool {
+        let mut at = old;
+        while at != new {
+            at = add(at, 1);
+            if at & MARK == mark {
+                return true;
+            }
+        }
+        false
+    }
+
+    #[test]
+    fn crossing_is_what_counting_says() {
+        for base in [0, 1, MARK - 3, MARK, MARK + 1, CURSOR - 2, CURSOR] {
+            for moved in 0..8 {
+                for ahead in 0..12 {
+                    let new = add(base, moved);
+                    let park = asleep_at(base, ahead);
+                    let counted = crosses_by_counting(park & MARK, base, new);
+                    assert_eq!(crosses(park, base, new, false, 8), counted, "{base} +{moved}, mark +{ahead}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_publication_crosses_every_mark_still_ahead() {
+        for base in [0, CURSOR - 1] {
+            for ahead in 1..=8 {
+                assert!(crosses(asleep_at(base, ahead), base, base, true, 8));
+            }
+            assert!(!crosses(asleep_at(base, 9), base, base, true, 8), "no honest mark lies there");
+            assert!(!crosses(asleep_at(base, 0), base, base, true, 8));
+        }
+    }
+
+    #[test]
+    fn awake_words_cross_nothing() {
+        assert!(!crosses(0, 0, 1, true, 8));
+        assert!(!crosses(LOOK, 0, 1, true, 8));
+    }
+
+    #[test]
+    fn what_both_parties_want_never_exceeds_the_lane_by_two() {
+        for shift in 0..=29 {
+            let capacity = 1u32 << shift;
+            assert!(most_wanted(capacity) * 2 <= capacity + 1, "{capacity}");
+            assert!(most_wanted(capacity) < capacity + 1);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What can go wrong, one small enum per operation, and the seven codes of the seeds.
+
+use core::fmt;
+
+/// The codes that SMStreams gave its errors, with their numbers.
+///
+/// References: Ulm's Oberon Library, `SMStreams`, `error` and `errormsg`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// The first lane cannot be made or used: its capacity is wrong.
+    MRing = 0,
+    /// The second lane cannot be made or used: its capacity is wrong.
+    SRing = 1,
+    /// The peer died.
+    PartnerNotAlive = 2,
+    /// A write to a stream whose peer takes no more.
+    WriteAfterClose = 3,
+    /// Both parties wait for each other.
+    Deadlock = 4,
+    /// Somebody else has this end already.
+    NotAlone = 5,
+    /// Nobody listens there.
+    ConnectionNotReady = 6,
+}
+
+/// Why nothing was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The lane has no room now.
+    Full,
+    /// The peer takes no more, or this half has said that no more will come.
+    Closed,
+    /// The peer is dead.
+    PeerGone,
+    /// The peer's words broke the rules. This stays.
+    Corrupt,
+}
+
+/// Why nothing was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The lane is empty now.
+    Empty,
+    /// The peer died without saying that no more will come. All it had published has been read.
+    PeerGone,
+    /// The peer's words broke the rules. This stays.
+    Corrupt,
+}
+
+/// Why room could not be reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReserveError {
+    /// More than the lane can ever hold.
+    TooLong,
+    /// As for writing.
+    Write(WriteError),
+}
+
+/// Why a wait ended with nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The deadline passed.
+    TimedOut,
+    /// This half was told to stop waiting.
+    Cancelled,
+    /// There will never be room: the peer takes no more, or this half has finished.
+    Closed,
+    /// The peer is dead.
+    PeerGone,
+    /// The peer's words broke the rules. This stays.
+    Corrupt,
+}
+
+impl WriteError {
+    /// The seeds' code for this, if they had one.
+    pub const fn code(self) -> Option<ErrorCode> {
+        match self {
+            WriteError::Closed => Some(ErrorCode::WriteAfterClose),
+            WriteError::PeerGone => Some(ErrorCode::PartnerNotAlive),
+            _ => None,
+        }
+    }
+}
+
+impl ReadError {
+    /// The seeds' code for this, if they had one.
+    pub const fn code(self) -> Option<ErrorCode> {
+        match self {
+            ReadError::PeerGone => Some(ErrorCode::PartnerNotAlive),
+            _ => None,
+        }
+    }
+}
+
+impl WaitError {
+    /// The seeds' code for this, if they had one.
+    pub const fn code(self) -> Option<ErrorCode> {
+        match self {
+            WaitError::Closed => Some(ErrorCode::WriteAfterClose),
+            WaitError::PeerGone => Some(ErrorCode::PartnerNotAlive),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ErrorCode::MRing => "the listener's lane cannot be used",
+            ErrorCode::SRing => "the connector's lane cannot be used",
+            ErrorCode::PartnerNotAlive => "the peer is not alive",
+            ErrorCode::WriteAfterClose => "write to a stream whose peer takes no more",
+            ErrorCode::Deadlock => "both parties wait for each other",
+            ErrorCode::NotAlone => "somebody else has this end already",
+            ErrorCode::ConnectionNotReady => "nobody listens there",
+        })
+    }
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            WriteError::Full => "the lane is full",
+            WriteError::Closed => "the peer takes no more bytes",
+            WriteError::PeerGone => "the peer died",
+            WriteError::Corrupt => "the peer's cursor words are corrupt",
+        })
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ReadError::Empty => "the lane is empty",
+            ReadError::PeerGone => "the peer died",
+            ReadError::Corrupt => "the peer's cursor words are corrupt",
+        })
+    }
+}
+
+impl fmt::Display for ReserveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReserveError::TooLong => f.write_str("more than the lane can hold"),
+            ReserveError::Write(e) => e.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for WaitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            WaitError::TimedOut => "the deadline passed",
+            WaitError::Cancelled => "told to stop waiting",
+            WaitError::Closed => "the peer takes no more bytes",
+            WaitError::PeerGone => "the peer died",
+            WaitError::Corrupt => "the peer's cursor words are corrupt",
+        })
+    }
+}
+
+impl core::error::Error for WriteError {}
+impl core::error::Error for ReadError {}
+impl core::error::Error for ReserveError {}
+impl core::error::Error for WaitError {}
+
+impl From<WriteError> for ReserveError {
+    fn from(e: WriteError) -> Self {
+        ReserveError::Write(e)
+    }
+}

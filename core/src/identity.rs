@@ -1,0 +1,270 @@
+//! The identity of a segment: written once by its owner, read and checked once by the peer.
+
+use core::fmt;
+
+use heapless::Vec;
+
+use crate::cursor::{CURSOR, is_capacity};
+use crate::layout::{BYTE_ORDER, Features, HEADER_LEN, Identity, LINE, MAGIC, VERSION};
+use crate::ordering;
+
+/// The largest alignment of segments in one block: 64 MiB.
+pub const MAX_ALIGN: u32 = 1 << 26;
+
+/// What a header says of its segment. Values that were loaded once and checked; the memory is not looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// What the owner does beyond the base protocol.
+    pub features: Features,
+    /// 0 for the listener, 1 for the connector.
+    pub party: u32,
+    /// The alignment of segments in one block, in bytes.
+    pub align: u32,
+    /// Where the lane begins, in bytes from the start of the segment.
+    pub lane_offset: u32,
+    /// The bytes of the owner's lane.
+    pub capacity: u32,
+    /// The bytes of the other lane.
+    pub peer_capacity: u32,
+    /// Where all cursors begin.
+    pub start: u32,
+    /// The process that made it; for display only.
+    pub pid: u32,
+    /// When it was made, in seconds since 1970; for display only.
+    pub made: u64,
+}
+
+impl Description {
+    /// The bytes of the segment, up to the end of its lane.
+    pub const fn segment_len(&self) -> usize {
+        // At most 2^26 + 2^29 once checked, so this does not overflow even where usize has 32 bits.
+        self.lane_offset as usize + self.capacity as usize
+    }
+
+    /// Where the segment after this one begins in a block.
+    pub const fn next_segment(&self) -> usize {
+        self.segment_len().next_multiple_of(self.align as usize)
+    }
+}
+
+/// What is wrong with a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The memory ends before the segment does.
+    TooShort {
+        /// Bytes that are needed.
+        needed: u32,
+        /// Bytes that are there; at least that many if it is 2³² - 1.
+        found: u32,
+    },
+    /// The segment does not begin at a multiple of 128 bytes.
+    Misaligned,
+    /// The version is 0: its owner has not finished setting it up.
+    NotReady,
+    /// It does not begin with `smstream`: it is something else.
+    Magic([u8; 8]),
+    /// It was written on a machine of the other byte order, or is damaged. The word as found.
+    ByteOrder(u32),
+    /// Another version of the layout.
+    Version(u32),
+    /// Features that must be known and are not: the unknown bits.
+    UnknownFeatures(u32),
+    /// Not 0 or 1, or both segments say the same.
+    Party(u32),
+    /// Not a power of two from 128 to 64 MiB, or the segments differ.
+    Align(u32),
+    /// Not a multiple of 128, inside the header, or farther out than an alignment would put it.
+    LaneOffset(u32),
+    /// Not 0 or a power of two up to 2²⁹.
+    Capacity(u32),
+    /// The other lane's capacity is not what its owner says.
+    PeerCapacity(u32),
+    /// Bit 31 is set, or the segments differ.
+    Start(u32),
+    /// `sent` is not within the lane's capacity of what the other party has received, or FIN is missing on a lane
+    /// without capacity. The word as found.
+    Sent(u32),
+}
+
+/// Whose segment a finding is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The segment that this party writes.
+    Mine,
+    /// The segment that the peer writes.
+    Peer,
+}
+
+/// One thing wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Where.
+    pub whose: Whose,
+    /// What.
+    pub problem: Problem,
+}
+
+/// All that is wrong, in the order it was found. Never empty.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Findings(Vec<Finding, 16>);
+
+impl Problem {
+    pub(crate) fn too_short(needed: usize, found: usize) -> Problem {
+        let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Problem::TooShort { needed: word(needed), found: word(found) }
+    }
+}
+
+impl Findings {
+    /// The findings.
+    pub fn as_slice(&self) -> &[Finding] {
+        &self.0
+    }
+
+    pub(crate) fn push(&mut self, whose: Whose, problem: Problem) {
+        // Six at most for each segment alone, or four if they do not fit together: there is always room.
+        let _ = self.0.push(Finding { whose, problem });
+    }
+
+    #[cfg(not(loom))]
+    pub(crate) fn or<T>(self, value: T) -> Result<T, Findings> {
+        if self.0.is_empty() { Ok(value) } else { Err(self) }
+    }
+}
+
+/// Writes an identity. The version is stored last, so whoever sees it sees the rest, and what was stored before the call.
+///
+/// Nobody may be attached to the segment. The caller's word that this is so is all there is; a peer that is attached
+/// would find its copy unchanged and go on.
+pub fn write(identity: &Identity, d: &Description) {
+    let [m0, m1, m2, m3, m4, m5, m6, m7] = MAGIC;
+    ordering::set_up(&identity.magic[0], u32::from_ne_bytes([m0, m1, m2, m3]));
+    ordering::set_up(&identity.magic[1], u32::from_ne_bytes([m4, m5, m6, m7]));
+    ordering::set_up(&identity.byte_order, BYTE_ORDER);
+    ordering::set_up(&identity.features, d.features.bits());
+    ordering::set_up(&identity.party, d.party);
+    ordering::set_up(&identity.align, d.align);
+    ordering::set_up(&identity.lane_offset, d.lane_offset);
+    ordering::set_up(&identity.capacity, d.capacity);
+    ordering::set_up(&identity.peer_capacity, d.peer_capacity);
+    ordering::set_up(&identity.start, d.start);
+    ordering::set_up(&identity.pid, d.pid);
+    ordering::set_up(&identity.made_low, d.made as u32);
+    ordering::set_up(&identity.made_high, (d.made >> 32) as u32);
+    ordering::publish_version(&identity.version, VERSION);
+}
+
+/// Loads each word of an identity once and checks it alone. What it says of memory is not checked here.
+pub fn read(identity: &Identity, whose: Whose, findings: &mut Findings) -> Option<Description> {
+    let before = findings.0.len();
+    let mut wrong = |problem| findings.push(whose, problem);
+    let version = ordering::peer_version(&identity.version);
+    let load = ordering::peer_identity;
+    let [a, b] = [&identity.magic[0], &identity.magic[1]].map(|word| load(word).to_ne_bytes());
+    let magic = [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]];
+    if magic != MAGIC {
+        wrong(if version == 0 && magic == [0; 8] { Problem::NotReady } else { Problem::Magic(magic) });
+        return None;
+    }
+    let byte_order = load(&identity.byte_order);
+    if byte_order != BYTE_ORDER {
+        wrong(Problem::ByteOrder(byte_order));
+        return None;
+    }
+    match version {
+        VERSION => {}
+        0 => {
+            wrong(Problem::NotReady);
+            return None;
+        }
+        other => {
+            wrong(Problem::Version(other));
+            return None;
+        }
+    }
+    let features = load(&identity.features);
+    let d = Description {
+        features: Features::from_bits_retain(features),
+        party: load(&identity.party),
+        align: load(&identity.align),
+        lane_offset: load(&identity.lane_offset),
+        capacity: load(&identity.capacity),
+        peer_capacity: load(&identity.peer_capacity),
+        start: load(&identity.start),
+        pid: load(&identity.pid),
+        made: u64::from(load(&identity.made_high)) << 32 | u64::from(load(&identity.made_low)),
+    };
+    let unknown = features & Features::MUST_KNOW & !Features::all().bits();
+    if unknown != 0 {
+        wrong(Problem::UnknownFeatures(unknown));
+    }
+    if d.party > 1 {
+        wrong(Problem::Party(d.party));
+    }
+    if !d.align.is_power_of_two() || !(LINE as u32..=MAX_ALIGN).contains(&d.align) {
+        wrong(Problem::Align(d.align));
+    } else if !d.lane_offset.is_multiple_of(LINE as u32)
+        || d.lane_offset < HEADER_LEN
+        || d.lane_offset > HEADER_LEN.next_multiple_of(d.align).max(HEADER_LEN)
+    {
+        wrong(Problem::LaneOffset(d.lane_offset));
+    }
+    if !is_capacity(d.capacity) {
+        wrong(Problem::Capacity(d.capacity));
+    }
+    if !is_capacity(d.peer_capacity) {
+        wrong(Problem::PeerCapacity(d.peer_capacity));
+    }
+    if d.start & !CURSOR != 0 {
+        wrong(Problem::Start(d.start));
+    }
+    (findings.0.len() == before).then_some(d)
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Problem::TooShort { needed, found } => write!(f, "has {found} bytes and needs {needed}"),
+            Problem::Misaligned => f.write_str("does not begin at a multiple of 128 bytes"),
+            Problem::NotReady => f.write_str("is not set up yet (version 0)"),
+            Problem::Magic(_) => f.write_str("does not begin with \"smstream\": it is something else"),
+            Problem::ByteOrder(word) => write!(f, "has the other byte order, or is damaged (byte_order {word:#010x})"),
+            Problem::Version(v) => write!(f, "has layout version {v}; this program knows {VERSION}"),
+            Problem::UnknownFeatures(bits) => write!(f, "needs features this program does not know ({bits:#x})"),
+            Problem::Party(p) => write!(f, "says it is party {p}, which does not fit"),
+            Problem::Align(a) => write!(f, "has alignment {a}, which is no power of two from 128 to 64 MiB or differs"),
+            Problem::LaneOffset(o) => write!(f, "has its lane at {o}, which cannot be"),
+            Problem::Capacity(c) => write!(f, "has capacity {c}, which is not 0 or a power of two up to 2^29"),
+            Problem::PeerCapacity(c) => write!(f, "says the other lane has capacity {c}, which is not so"),
+            Problem::Start(s) => write!(f, "has cursors that start at {s:#x}, which cannot be or differs"),
+            Problem::Sent(word) => {
+                write!(f, "has sent {word:#x}, which is impossible after what the other party received")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whose = match self.whose {
+            Whose::Mine => "own segment",
+            Whose::Peer => "peer's segment",
+        };
+        write!(f, "{whose} {}", self.problem)
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, finding) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str("; ")?;
+            }
+            finding.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for Findings {}

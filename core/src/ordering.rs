@@ -1,0 +1,209 @@
+//! Every atomic access of this crate, by name.
+//!
+//! Each entry names an edge: what it orders, who stands at the other end, and why that strength suffices. Nothing else
+//! in the crate names an [`Ordering`]. For each entry there are *mutants*, builds with `--cfg smstream_mutant="NAME"`
+//! in which it is weaker than it should be, and a model in `loom-tests` that fails under each of them.
+//!
+//! | edge | from | to | carries |
+//! |---|---|---|---|
+//! | DATA | [`publish_sent`] | [`peer_sent`] | the bytes of the lane, up to the cursor |
+//! | ROOM | [`publish_received`] | [`peer_received`] | the right to overwrite them |
+//! | SLEEP | [`fence_published`] | [`fence_announced`] | of publisher and sleeper, one sees the other |
+//! | BELL | [`announce`] | [`peer_park`] | the sleeper's bell word, and that STOP is set when it says *look* |
+//! | ALERT | [`raise`] | [`alert`] | everything the dead peer published |
+//! | IDENTITY | [`publish_version`] | [`peer_version`] | the rest of the header |
+//! | STATE | [`publish_state`] | [`peer_state`] | everything set up before the step of the rendezvous |
+//! | COUNT | [`count_low`], [`count_high`] | [`peer_count`] | the halves of a 64-bit counter that belong together |
+//!
+//! # The peer's words
+//! They are loaded with `load(Relaxed)` and then `fence(Acquire)`, never in any other way. The peer's segment may be
+//! mapped read-only, and Rust promises atomic loads from read-only memory only when they are `Relaxed` and at most four
+//! bytes wide ([`core::sync::atomic`], "Atomic accesses to read-only memory"). The fence makes the pair at least as
+//! strong as an acquire load. ThreadSanitizer knows no fences, so under `cfg(smstream_tsan)` it is `load(Acquire)`.
+//!
+//! # Own words
+//! Only the half that owns a word stores it, and it never loads it again: it keeps a copy where no other process can
+//! write. [`own`] is the one exception, when an end is attached.
+
+use crate::sync::{AtomicU32, Ordering, fence};
+
+/// `$strong`, or `$weak` in the build of the mutant `$name`.
+macro_rules! unless_mutant {
+    ($name:tt, $strong:expr, $weak:expr) => {
+        if cfg!(smstream_mutant = $name) { $weak } else { $strong }
+    };
+}
+
+#[inline(always)]
+fn load_from_peer(word: &AtomicU32, mutant: bool) -> u32 {
+    if cfg!(smstream_tsan) {
+        return word.load(Ordering::Acquire);
+    }
+    let value = word.load(Ordering::Relaxed);
+    if !mutant {
+        fence(Ordering::Acquire);
+    }
+    value
+}
+
+/// DATA, from. `Release`: the bytes were copied into the lane before the cursor says so. Partner: [`peer_sent`].
+#[inline(always)]
+pub fn publish_sent(word: &AtomicU32, cursor: u32) {
+    word.store(cursor, unless_mutant!("publish_sent_relaxed", Ordering::Release, Ordering::Relaxed));
+}
+
+/// DATA, to. Acquire: the bytes below the cursor are there before they are read. Partner: [`publish_sent`].
+#[inline(always)]
+pub fn peer_sent(word: &AtomicU32) -> u32 {
+    load_from_peer(word, cfg!(smstream_mutant = "peer_sent_relaxed"))
+}
+
+/// ROOM, from. `Release`: the bytes were copied out before the room is given back. Partner: [`peer_received`].
+#[inline(always)]
+pub fn publish_received(word: &AtomicU32, cursor: u32) {
+    word.store(cursor, unless_mutant!("publish_received_relaxed", Ordering::Release, Ordering::Relaxed));
+}
+
+/// ROOM, to. Acquire: the old bytes have been copied out before new ones overwrite them (a load is ordered before a
+/// later store only through this edge). Partner: [`publish_received`].
+#[inline(always)]
+pub fn peer_received(word: &AtomicU32) -> u32 {
+    load_from_peer(word, cfg!(smstream_mutant = "peer_received_relaxed"))
+}
+
+/// SLEEP, at the publisher: after storing a cursor, before loading the peer's park word. `SeqCst`: this fence and
+/// [`fence_announced`] are totally ordered, so not both parties can miss the other's store ([atomics.order] §4 of the
+/// C++ standard, which Rust's memory model takes over). An `AcqRel` fence does not order a store before a later load.
+#[inline(always)]
+pub fn fence_published() {
+    if cfg!(smstream_mutant = "fence_published_none") {
+        return;
+    }
+    fence(unless_mutant!("fence_published_acqrel", Ordering::SeqCst, Ordering::AcqRel));
+}
+
+/// SLEEP, at the sleeper: after storing the park word, before loading the peer's cursor again. Partner:
+/// [`fence_published`].
+#[inline(always)]
+pub fn fence_announced() {
+    if cfg!(smstream_mutant = "fence_announced_none") {
+        return;
+    }
+    fence(unless_mutant!("fence_announced_acqrel", Ordering::SeqCst, Ordering::AcqRel));
+}
+
+/// BELL, from: store my park word, other than 0. `Release`: my bell word was stored before, and so was STOP when the
+/// park word says *look*. Sleeping itself needs no more than `Relaxed` here; the fence does that work. Partner:
+/// [`peer_park`].
+#[inline(always)]
+pub fn announce(word: &AtomicU32, park: u32) {
+    word.store(park, unless_mutant!("announce_relaxed", Ordering::Release, Ordering::Relaxed));
+}
+
+/// Store 0 in my park word: awake. `Relaxed`: if the publisher still sees the old value it wakes somebody who is
+/// awake, which costs a system call and nothing else.
+#[inline(always)]
+pub fn withdraw(word: &AtomicU32) {
+    if cfg!(smstream_mutant = "withdraw_never") {
+        return;
+    }
+    word.store(0, Ordering::Relaxed);
+}
+
+/// BELL, to: load the peer's park word. Acquire: see [`announce`], its partner.
+#[inline(always)]
+pub fn peer_park(word: &AtomicU32) -> u32 {
+    load_from_peer(word, cfg!(smstream_mutant = "peer_park_relaxed"))
+}
+
+/// Store my bell word, before my first [`announce`], which publishes it. `Relaxed`: that store is a `Release`.
+#[inline(always)]
+pub fn set_bell(word: &AtomicU32, bell: u32) {
+    word.store(bell, Ordering::Relaxed);
+}
+
+/// Load the peer's bell word, after [`peer_park`] said that it sleeps. `Relaxed`: that load acquired it.
+#[inline(always)]
+pub fn peer_bell(word: &AtomicU32) -> u32 {
+    word.load(Ordering::Relaxed)
+}
+
+/// ALERT, from: add `bits` to a local alert word; the caller then wakes its sleepers. `Release`: what the caller knows
+/// (that the peer is dead, so that its words are final) happens before what a half does on seeing the bits. A
+/// read-modify-write, because several threads of one process may raise; no half ever does. Partner: [`alert`].
+#[cfg(target_has_atomic = "32")]
+#[inline]
+pub fn raise(word: &AtomicU32, bits: u32) {
+    word.fetch_or(bits, unless_mutant!("raise_relaxed", Ordering::Release, Ordering::Relaxed));
+}
+
+/// ALERT, to: load a local alert word. `Acquire`: the peer's cursor, loaded after this, is its last. Partner: [`raise`].
+#[inline(always)]
+pub fn alert(word: &AtomicU32) -> u32 {
+    word.load(unless_mutant!("alert_relaxed", Ordering::Acquire, Ordering::Relaxed))
+}
+
+/// Load a word of my own segment, once, when an end is attached to it. `Relaxed`: whoever set it up (this thread, or
+/// the process that made the block) did so before [`publish_version`], which attaching has acquired.
+#[inline(always)]
+pub fn own(word: &AtomicU32) -> u32 {
+    word.load(Ordering::Relaxed)
+}
+
+/// Store a word of a segment that nobody can be attached to yet. `Relaxed`: [`publish_version`] follows.
+#[inline(always)]
+pub fn set_up(word: &AtomicU32, value: u32) {
+    word.store(value, Ordering::Relaxed);
+}
+
+/// IDENTITY, from: the version, stored last. `Release`: the rest of the header is there. Partner: [`peer_version`].
+#[inline(always)]
+pub fn publish_version(word: &AtomicU32, version: u32) {
+    word.store(version, unless_mutant!("publish_version_relaxed", Ordering::Release, Ordering::Relaxed));
+}
+
+/// IDENTITY, to: the version, loaded first. Acquire: see [`publish_version`], its partner.
+#[inline(always)]
+pub fn peer_version(word: &AtomicU32) -> u32 {
+    load_from_peer(word, cfg!(smstream_mutant = "peer_version_relaxed"))
+}
+
+/// Load another word of the peer's identity, after [`peer_version`]. `Relaxed`: that load acquired it. A hostile peer
+/// may change it at any time; whoever loads it does so once and checks the value it got.
+#[inline(always)]
+pub fn peer_identity(word: &AtomicU32) -> u32 {
+    word.load(Ordering::Relaxed)
+}
+
+/// STATE, from: a step of the rendezvous. `Release`: all that the step promises was set up before. Partner:
+/// [`peer_state`].
+#[inline(always)]
+pub fn publish_state(word: &AtomicU32, state: u32) {
+    word.store(state, unless_mutant!("publish_state_relaxed", Ordering::Release, Ordering::Relaxed));
+}
+
+/// STATE, to. Acquire: see [`publish_state`], its partner.
+#[inline(always)]
+pub fn peer_state(word: &AtomicU32) -> u32 {
+    load_from_peer(word, cfg!(smstream_mutant = "peer_state_relaxed"))
+}
+
+/// COUNT, from: the low word of a counter. `Release`: see [`counter`](crate::counter). Partner: [`peer_count`].
+#[inline(always)]
+pub fn count_low(word: &AtomicU32, low: u32) {
+    word.store(low, unless_mutant!("count_low_relaxed", Ordering::Release, Ordering::Relaxed));
+}
+
+/// COUNT, from: a copy of the high word of a counter, before the low word or after it. `Release`: see
+/// [`counter`](crate::counter). Partner: [`peer_count`].
+#[inline(always)]
+pub fn count_high(word: &AtomicU32, high: u32) {
+    word.store(high, unless_mutant!("count_high_relaxed", Ordering::Release, Ordering::Relaxed));
+}
+
+/// COUNT, to: any word of the peer's (or an inspected) counter. Acquire: the words that follow are no older. Partner:
+/// [`count_low`], [`count_high`].
+#[inline(always)]
+pub fn peer_count(word: &AtomicU32) -> u32 {
+    load_from_peer(word, cfg!(smstream_mutant = "peer_count_relaxed"))
+}

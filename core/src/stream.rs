@@ -1,0 +1,92 @@
+//! Two lanes as one duplex end.
+
+use crate::error::{ReadError, WaitError, WriteError};
+use crate::lane::{Consumer, Producer};
+use crate::park::Park;
+
+/// One party's end: it writes its own lane and reads the peer's.
+///
+/// The halves can be used on their own, from two threads, after [`split`](End::split). Dropping an end says nothing to
+/// the peer: call [`close`](End::close), or let the peer find out by its own means that you are gone.
+#[derive(Debug)]
+pub struct End<'m, P> {
+    /// The writing half.
+    pub producer: Producer<'m, P>,
+    /// The reading half.
+    pub consumer: Consumer<'m, P>,
+}
+
+impl<'m, P: Park> End<'m, P> {
+    /// Writes like [`Producer::write`]. If either half found the peer corrupt, the other is, too.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    #[inline]
+    pub fn write(&mut self, bytes: &[u8]) -> Result<usize, WriteError> {
+        let result = self.producer.write(bytes);
+        self.share_corruption();
+        result
+    }
+
+    /// Reads like [`Consumer::read`]. If either half found the peer corrupt, the other is, too.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    #[inline]
+    pub fn read(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
+        let result = self.consumer.read(out);
+        self.share_corruption();
+        result
+    }
+
+    /// Waits like [`Producer::wait`].
+    ///
+    /// # Errors
+    /// [`WaitError`].
+    pub fn wait_room(&mut self, want: usize, deadline: Option<P::Deadline>) -> Result<usize, WaitError> {
+        let result = self.producer.wait(want, deadline);
+        self.share_corruption();
+        result
+    }
+
+    /// Publishes what was written and not flushed, then waits like [`Consumer::wait`]. The peer may need those bytes to
+    /// send the ones that are waited for.
+    ///
+    /// # Errors
+    /// [`WaitError`].
+    pub fn wait_bytes(&mut self, want: usize, deadline: Option<P::Deadline>) -> Result<usize, WaitError> {
+        self.producer.flush();
+        let result = self.consumer.wait(want, deadline);
+        self.share_corruption();
+        result
+    }
+
+    /// Half-close: no more bytes will come from here. Reading goes on.
+    pub fn finish(&mut self) {
+        self.producer.finish();
+    }
+
+    /// Half-close: no more bytes will be taken here. Writing goes on.
+    pub fn stop(&mut self) {
+        self.consumer.stop();
+    }
+
+    /// Both: the peer drains what was sent and then reads the end of the stream; its writes fail.
+    pub fn close(&mut self) {
+        self.producer.finish();
+        self.consumer.stop();
+    }
+
+    /// The halves.
+    pub fn split(self) -> (Consumer<'m, P>, Producer<'m, P>) {
+        (self.consumer, self.producer)
+    }
+
+    #[inline]
+    fn share_corruption(&mut self) {
+        if self.producer.is_corrupt() != self.consumer.is_corrupt() {
+            self.producer.fail();
+            self.consumer.fail();
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! How a connection is to be made.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use smstream_core::cursor::{CURSOR, MAX_CAPACITY};
+use smstream_core::geometry::Config;
+
+use crate::addr::ToAddr;
+use crate::deadline::Deadline;
+use crate::error::{Error, Reason, Result};
+use crate::listener::{self, Listener};
+use crate::memory::page_size;
+use crate::parking::DEFAULT_SPIN;
+use crate::stream::Stream;
+
+/// The bytes each lane holds if nobody says otherwise.
+pub const DEFAULT_CAPACITY: usize = 256 * 1024;
+
+/// The most bytes a lane can hold: 512 MiB.
+pub const LARGEST_CAPACITY: usize = MAX_CAPACITY as usize;
+
+/// How a listener, a connection or a pair is to be made.
+///
+/// ```
+/// use std::time::Duration;
+/// let (a, b) = smstream::Builder::new().capacity(4 << 20).spin(Duration::ZERO).pair()?;
+/// assert_eq!(a.stats().capacities, [4 << 20, 4 << 20]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Builder {
+    capacities: [usize; 2],
+    spin: Duration,
+    start: u32,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Builder {
+    /// The defaults: lanes of [`DEFAULT_CAPACITY`] both ways, and [`DEFAULT_SPIN`].
+    #[must_use]
+    pub fn new() -> Self {
+        Builder { capacities: [DEFAULT_CAPACITY; 2], spin: DEFAULT_SPIN, start: 0 }
+    }
+
+    /// How many bytes each lane holds: from 1 to [`LARGEST_CAPACITY`], rounded up to a power of two. The listener
+    /// decides; a connector takes what it finds.
+    ///
+    /// Reading and writing are fastest while the lane stays in the caches of the CPU.
+    #[must_use]
+    pub fn capacity(mut self, bytes: usize) -> Self {
+        self.capacities = [bytes; 2];
+        self
+    }
+
+    /// How many bytes the listener's lane and the connector's lane hold. One of them may be 0: then that party only
+    /// reads, and the other reads the end of the stream at once.
+    #[must_use]
+    pub fn capacities(mut self, listener: usize, connector: usize) -> Self {
+        self.capacities = [listener, connector];
+        self
+    }
+
+    /// How long a half looks for what it waits for before it sleeps. Zero: it sleeps at once, which is kinder to
+    /// batteries and slower to wake. Where only one CPU may be used there is no spinning at all.
+    #[must_use]
+    pub fn spin(mut self, time: Duration) -> Self {
+        self.spin = time;
+        self
+    }
+
+    /// Where the cursors begin, so that tests see them wrap.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn start_cursor(mut self, start: u32) -> Self {
+        self.start = start & CURSOR;
+        self
+    }
+
+    /// Listens at `addr`.
+    ///
+    /// # Errors
+    /// [`Reason::AddrInUse`] if somebody listens there, [`Reason::NotARegion`] if the name leads to anything that was not
+    /// made by a listener (it is never replaced), [`Reason::Capacity`], and others as the text says.
+    pub fn bind(&self, addr: impl ToAddr) -> Result<Listener> {
+        Listener::bind_with(addr.to_addr()?, &self.config()?, self.spin)
+    }
+
+    /// Connects to the listener at `addr`, and waits until it accepts.
+    ///
+    /// # Errors
+    /// As for [`Stream::connect`].
+    pub fn connect(&self, addr: impl ToAddr) -> Result<Stream> {
+        listener::connect(&addr.to_addr()?, self.spin, None)
+    }
+
+    /// Connects, and waits no longer than `timeout` to be accepted.
+    ///
+    /// # Errors
+    /// As for [`Stream::connect_timeout`].
+    pub fn connect_timeout(&self, addr: impl ToAddr, timeout: Duration) -> Result<Stream> {
+        listener::connect(&addr.to_addr()?, self.spin, Some(Deadline::after(timeout)))
+    }
+
+    /// Two ends of a new connection within this process. The first is the listener's.
+    ///
+    /// # Errors
+    /// As for [`Stream::pair`], and [`Reason::Capacity`].
+    pub fn pair(&self) -> Result<(Stream, Stream)> {
+        Stream::pair_with(&self.config()?, self.spin)
+    }
+
+    fn config(&self) -> Result<Config> {
+        if self.capacities == [0, 0] {
+            return Err(Error::new(Reason::Capacity, "a capacity of 0 both ways leaves nothing to send: take 1 or more"));
+        }
+        let mut capacities = [0; 2];
+        for (rounded, asked) in capacities.iter_mut().zip(self.capacities) {
+            if asked > LARGEST_CAPACITY {
+                let text = format!("a lane cannot hold {asked} bytes: {LARGEST_CAPACITY} (512 MiB) is the most");
+                return Err(Error::new(Reason::Capacity, text));
+            }
+            // At most 2^29, so neither the rounding nor the conversion can fail.
+            *rounded = if asked == 0 { 0 } else { asked.next_power_of_two() as u32 };
+        }
+        let made = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let config = Config {
+            align: u32::try_from(page_size()).unwrap_or(u32::MAX),
+            start: self.start,
+            pid: std::process::id(),
+            made,
+            ..Config::new(capacities)
+        };
+        config.check().map_err(|problem| Error::new(Reason::Capacity, format!("the channel {problem}")))?;
+        Ok(config)
+    }
+}

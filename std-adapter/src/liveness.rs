@@ -1,0 +1,232 @@
+//! Does the peer live? And how its death interrupts whoever waits for it.
+//!
+//! The authority is the lock byte of the peer (see [`lock`]). Nobody polls it: one thread per process, the watcher,
+//! sleeps until the kernel says that somebody closed the region's file, and then asks. While nothing happens it makes no
+//! system call. Where the kernel has no watches left, sleepers ask for themselves every 20 ms.
+
+mod alerts;
+mod watcher;
+
+use crate::deadline::Deadline;
+use crate::lock::{self, Byte};
+use crate::{futex, parking};
+use alerts::Alerts;
+use rustix::fd::OwnedFd;
+use smstream_core::park::{Place, Wake, Watch};
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::time::Duration;
+
+/// A half of an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Half {
+    /// The half that reads.
+    Reader = 0,
+    /// The half that writes.
+    Writer = 1,
+}
+
+/// How the death of the peer is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WatchMode {
+    /// Not at all: the peer is in this process.
+    None = 0,
+    /// The kernel tells the watcher.
+    Watched = 1,
+    /// Nothing tells, so that a sleeper wakes every 20 ms and asks. For want of inotify watches or of `/proc`.
+    Timed = 2,
+}
+
+impl WatchMode {
+    fn from_u8(value: u8) -> Self {
+        match value {
+            0 => Self::None,
+            1 => Self::Watched,
+            _ => Self::Timed,
+        }
+    }
+}
+
+/// The pause between two nudges of a half that has not answered yet.
+const NUDGE: Duration = Duration::from_millis(1);
+/// No watch is registered.
+const NO_WATCH: i32 = -1;
+
+/// What proves that the peer lives.
+#[derive(Debug)]
+struct Proof {
+    /// The description of this end. It may be asked about, so it must stay open as long as the watch.
+    fd: Arc<OwnedFd>,
+    /// The byte that the peer holds.
+    byte: Byte,
+}
+
+/// What one end knows about the life of its peer: shared by the halves of the end.
+#[derive(Debug)]
+pub struct Life {
+    alerts: Arc<Alerts>,
+    proof: Option<Proof>,
+    /// Whether to try for a watch at all.
+    watch: bool,
+    /// The process in which the watch was registered.
+    pid: AtomicU32,
+    /// The watch, in the watcher of that process.
+    wd: AtomicI32,
+}
+
+impl Life {
+    /// For an end whose peer is in this process: nothing is watched, but waits can still be interrupted.
+    #[must_use]
+    pub fn none() -> Arc<Self> {
+        Arc::new(Self::build(None, true, futex::has_waitv()))
+    }
+
+    /// For an end whose peer holds the lock on `peer` of the file that `fd` is open on. If nobody holds it any more the
+    /// peer is found gone at once.
+    #[must_use]
+    pub fn of_lock(fd: Arc<OwnedFd>, peer: Byte) -> Arc<Self> {
+        Self::of_lock_with(fd, peer, true, futex::has_waitv())
+    }
+
+    /// [`none`](Self::none), with `futex_waitv` or without.
+    #[cfg(test)]
+    pub(crate) fn none_with(waitv: bool) -> Arc<Self> {
+        Arc::new(Self::build(None, true, waitv))
+    }
+
+    fn of_lock_with(fd: Arc<OwnedFd>, byte: Byte, watch: bool, waitv: bool) -> Arc<Self> {
+        let life = Arc::new(Self::build(Some(Proof { fd, byte }), watch, waitv));
+        life.be_registered();
+        life
+    }
+
+    fn build(proof: Option<Proof>, watch: bool, waitv: bool) -> Self {
+        let alerts = Arc::new(Alerts::new(waitv));
+        Self { alerts, proof, watch, pid: AtomicU32::new(0), wd: AtomicI32::new(NO_WATCH) }
+    }
+
+    /// The alert word of one half, for [`Park::alert`](smstream_core::park::Park::alert).
+    #[must_use]
+    pub fn alert(&self, half: Half) -> &AtomicU32 {
+        self.alerts.word(half)
+    }
+
+    /// Interrupts one half: sets `bits` (`ALERT_*`) in its alert word and wakes it. On kernels without `futex_waitv` this
+    /// returns when the half has noticed.
+    pub fn raise(&self, half: Half, bits: u32) {
+        self.alerts.raise(half, bits);
+        self.see_answered();
+    }
+
+    /// Interrupts both halves.
+    pub fn raise_both(&self, bits: u32) {
+        self.alerts.raise(Half::Reader, bits);
+        self.alerts.raise(Half::Writer, bits);
+        self.see_answered();
+    }
+
+    /// Whether the peer has been found gone. This asks nobody; see [`ask`](Self::ask).
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.alerts.is_gone()
+    }
+
+    /// Asks the authority now. Says whether the peer is gone, and if so tells both halves. A peer about whom nothing can be
+    /// found out counts as alive.
+    pub fn ask(&self) -> bool {
+        if self.is_gone() {
+            return true;
+        }
+        let Some(proof) = &self.proof else {
+            return false;
+        };
+        if lock::is_held(&*proof.fd, proof.byte).unwrap_or(true) {
+            return false;
+        }
+        self.alerts.raise_gone();
+        self.see_answered();
+        true
+    }
+
+    /// How the death of the peer is noticed.
+    #[must_use]
+    pub fn watch_mode(&self) -> WatchMode {
+        self.alerts.mode()
+    }
+
+    /// Waits until the peer is gone (`true`) or the deadline passes (`false`; `None`: never). An end whose peer is in this
+    /// process has nothing to wait for but the deadline.
+    pub fn wait_gone(&self, deadline: Option<Deadline>) -> bool {
+        loop {
+            if self.is_gone() {
+                return true;
+            }
+            let watch = Watch { word: self.alerts.gone_word(), seen: 0, place: Place::Local };
+            if parking::sleep(self, None, &[watch], deadline) == Wake::TimedOut {
+                return self.is_gone();
+            }
+        }
+    }
+
+    /// Makes sure that this process watches the peer: after a fork the child begins without a watcher. Cheap when there is
+    /// nothing to do.
+    pub(crate) fn be_registered(&self) {
+        let Some(proof) = &self.proof else { return };
+        let pid = process::id();
+        if self.pid.load(Ordering::Acquire) == pid {
+            return;
+        }
+        // Two halves may get here at once; registering the same alerts again finds the first registration.
+        let registered = if self.watch { watcher::register(&proof.fd, proof.byte, &self.alerts).ok() } else { None };
+        if registered.is_none() {
+            self.alerts.set_mode(WatchMode::Timed);
+        }
+        self.wd.store(registered.unwrap_or(NO_WATCH), Ordering::Relaxed);
+        self.pid.store(pid, Ordering::Release);
+        // After the watch is there: the peer may have died before.
+        self.ask();
+    }
+
+    /// Whether sleepers have to ask for themselves.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.watch_mode() == WatchMode::Timed && !self.is_gone()
+    }
+
+    /// Whether the halves sleep on several words at once.
+    pub(crate) fn has_waitv(&self) -> bool {
+        self.alerts.waitv
+    }
+
+    /// Without `futex_waitv`: sleeps on the first word alone, where alerts find the half.
+    pub(crate) fn sleep_on_first(&self, half: Half, watches: &[Watch<'_>], deadline: Option<Deadline>) -> Wake {
+        let wake = match watches.first() {
+            Some(first) if self.alerts.lie_down(half, watches) => futex::sleep_on(first, deadline),
+            _ => Wake::Maybe,
+        };
+        self.alerts.get_up(half);
+        wake
+    }
+
+    /// Nudges the halves until they have noticed their alerts. With `futex_waitv` there is nothing to do.
+    fn see_answered(&self) {
+        while !self.alerts.all_answered() {
+            std::thread::sleep(NUDGE);
+        }
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        let wd = *self.wd.get_mut();
+        // In a forked child that never waited the watch belongs to the parent.
+        if wd != NO_WATCH && *self.pid.get_mut() == process::id() {
+            watcher::deregister(wd, &self.alerts);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "liveness_tests.rs"]
+mod tests;

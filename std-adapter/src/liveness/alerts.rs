@@ -1,0 +1,115 @@
+//! The words that interrupt the waits of one end, and how their sleepers are woken.
+
+use super::{Half, WatchMode};
+use crate::futex;
+use smstream_core::park::{ALERT_GONE, Place, Watch};
+use std::process;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering, fence};
+
+/// What one end's halves, its watcher and whoever shuts it down share.
+#[derive(Debug)]
+pub(super) struct Alerts {
+    sides: [Side; 2],
+    /// 1 when the peer is gone: a word of its own, for those who wait for just that.
+    gone: AtomicU32,
+    /// A [`WatchMode`].
+    mode: AtomicU8,
+    /// Whether the halves sleep on their alert words too. If not, they have to be found on the words they sleep on.
+    pub(super) waitv: bool,
+}
+
+/// The alert of one half.
+#[derive(Debug, Default)]
+struct Side {
+    word: AtomicU32,
+    /// Without `waitv`: the address of the word that this half sleeps on, 0 while it is awake.
+    bed: AtomicUsize,
+    /// Without `waitv`: the bits of `word` that it knew when it went to sleep.
+    known: AtomicU32,
+    /// Without `waitv`: the process it sleeps in. After a fork the child has a copy of the other words.
+    pid: AtomicU32,
+}
+
+impl Alerts {
+    pub(super) fn new(waitv: bool) -> Self {
+        let mode = AtomicU8::new(WatchMode::None as u8);
+        Self { sides: [Side::default(), Side::default()], gone: AtomicU32::new(0), mode, waitv }
+    }
+
+    pub(super) fn word(&self, half: Half) -> &AtomicU32 {
+        &self.sides[half as usize].word
+    }
+
+    /// The word that becomes 1 when the peer is gone.
+    pub(super) fn gone_word(&self) -> &AtomicU32 {
+        &self.gone
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire) != 0
+    }
+
+    pub(super) fn mode(&self) -> WatchMode {
+        WatchMode::from_u8(self.mode.load(Ordering::Relaxed))
+    }
+
+    /// Changes the mode. Whoever sleeps already does not see it before the next sleep.
+    pub(super) fn set_mode(&self, mode: WatchMode) {
+        self.mode.store(mode as u8, Ordering::Relaxed);
+    }
+
+    /// Sets bits of one half's word and wakes it once.
+    pub(super) fn raise(&self, half: Half, bits: u32) {
+        let side = &self.sides[half as usize];
+        // Release: what the caller knows (the peer is dead, so its words are final) comes before the bits.
+        side.word.fetch_or(bits, Ordering::Release);
+        futex::wake_all(&side.word, Place::Local);
+    }
+
+    /// Tells everyone that the peer is gone.
+    pub(super) fn raise_gone(&self) {
+        self.raise(Half::Reader, ALERT_GONE);
+        self.raise(Half::Writer, ALERT_GONE);
+        self.gone.store(1, Ordering::Release);
+        futex::wake_all(&self.gone, Place::Local);
+    }
+
+    /// Without `waitv`, wakes the halves that sleep and do not know their alert yet. Whoever raised it calls this again,
+    /// with pauses, until it says `true`: a half may be between its last look and its sleep, and the wake finds nobody.
+    pub(super) fn all_answered(&self) -> bool {
+        if self.waitv {
+            return true;
+        }
+        // Pairs with the fence in `lie_down`: either the half sees the alert there, or its bed is seen here.
+        fence(Ordering::SeqCst);
+        let mut all = true;
+        for side in &self.sides {
+            let bed = side.bed.load(Ordering::Acquire);
+            let unknown = side.word.load(Ordering::Relaxed) & !side.known.load(Ordering::Relaxed);
+            if bed != 0 && unknown != 0 && side.pid.load(Ordering::Relaxed) == process::id() {
+                futex::wake_all_at(bed);
+                all = false;
+            }
+        }
+        all
+    }
+
+    /// Without `waitv`, called by a half before it sleeps on the first of the watched words alone: says where it is.
+    /// `false`: another word has changed, do not sleep. Then or after the sleep, [`get_up`](Self::get_up).
+    pub(super) fn lie_down(&self, half: Half, watches: &[Watch<'_>]) -> bool {
+        let side = &self.sides[half as usize];
+        let Some((first, others)) = watches.split_first() else {
+            return false;
+        };
+        let alert = others.iter().find(|w| w.place == Place::Local);
+        side.pid.store(process::id(), Ordering::Relaxed);
+        side.known.store(alert.map_or(u32::MAX, |w| w.seen), Ordering::Relaxed);
+        side.bed.store(std::ptr::from_ref(first.word).addr(), Ordering::Release);
+        fence(Ordering::SeqCst);
+        others.iter().all(|w| w.word.load(Ordering::Relaxed) == w.seen)
+    }
+
+    pub(super) fn get_up(&self, half: Half) {
+        self.sides[half as usize].bed.store(0, Ordering::Release);
+    }
+}

@@ -1,0 +1,331 @@
+//! The watcher: one thread per process that waits for the kernel to say that a region's file was closed.
+//!
+//! It sleeps in `epoll_wait`, without a timeout unless it has something to do later. A close says little: it may have been
+//! an inspector's, and it can come before the lock is gone. So the watcher asks the lock, now and a few times more.
+//!
+//! A forked child has no watcher thread, and the parent's mutex may be locked for ever in its copy. It makes everything
+//! anew, and never touches the copy.
+
+use super::{Alerts, NUDGE, WatchMode};
+use crate::deadline::Deadline;
+use crate::lock::{self, Byte};
+use crate::memory::retry;
+use rustix::event::epoll;
+use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::io;
+use std::mem::MaybeUninit;
+use std::process;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// The last question after an event comes 2^this milliseconds after it; the first ones 1, 2, 4 … ms after it.
+const LAST_STEP: u32 = 10;
+/// How often to ask where a watch has been lost.
+const POLL: Duration = Duration::from_millis(20);
+/// The epoll token of the inotify instance.
+const INOTIFY: u64 = 0;
+
+/// The watcher of the process, or of the parent after a fork. Never freed: the thread uses it to the end.
+static CURRENT: AtomicPtr<Watcher> = AtomicPtr::new(ptr::null_mut());
+
+struct Watcher {
+    pid: u32,
+    inotify: OwnedFd,
+    epoll: OwnedFd,
+    registry: Mutex<Registry>,
+}
+
+#[derive(Default)]
+struct Registry {
+    /// Whether the thread runs.
+    running: bool,
+    /// The ends that each watch is for. Two ends of one region in one process share a watch.
+    ends: HashMap<i32, Vec<End>>,
+    /// Questions to ask later.
+    later: Vec<Later>,
+    /// Alerts that some half has not noticed yet, on kernels without `futex_waitv`.
+    unanswered: Vec<Arc<Alerts>>,
+}
+
+/// An end to tell when its peer is gone.
+struct End {
+    /// The descriptor of the end. A number and not a handle, because after a fork the child's copy of this registry, which
+    /// nothing can reach, must not keep it open.
+    fd: RawFd,
+    byte: Byte,
+    alerts: Arc<Alerts>,
+}
+
+/// When to ask again about the ends of a watch.
+struct Later {
+    wd: i32,
+    event: Deadline,
+    due: Deadline,
+    /// How often it has been asked after the event. `None`: the watch is lost, ask for ever.
+    step: Option<u32>,
+}
+
+/// Watches the file of `fd` and tells `alerts` when nobody holds `byte` any more. The caller asks once itself, afterwards.
+/// Registering the same alerts again returns the same watch.
+pub(super) fn register(fd: &Arc<OwnedFd>, byte: Byte, alerts: &Arc<Alerts>) -> io::Result<i32> {
+    let watcher = current()?;
+    let mut registry = watcher.lock();
+    if let Some((wd, _)) = registry.ends.iter().find(|(_, ends)| ends.iter().any(|e| Arc::ptr_eq(&e.alerts, alerts))) {
+        return Ok(*wd);
+    }
+    if !registry.running {
+        spawn(watcher)?;
+        registry.running = true;
+    }
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let wd = inotify::add_watch(&watcher.inotify, path, WatchFlags::CLOSE)?;
+    let end = End { fd: fd.as_raw_fd(), byte, alerts: Arc::clone(alerts) };
+    registry.ends.entry(wd).or_default().push(end);
+    alerts.set_mode(WatchMode::Watched);
+    Ok(wd)
+}
+
+/// Forgets an end of this process. After this its descriptor is not used any more.
+pub(super) fn deregister(wd: i32, alerts: &Arc<Alerts>) {
+    let Some(watcher) = existing() else { return };
+    let mut registry = watcher.lock();
+    let Some(ends) = registry.ends.get_mut(&wd) else {
+        return;
+    };
+    ends.retain(|e| !Arc::ptr_eq(&e.alerts, alerts));
+    if ends.is_empty() {
+        registry.ends.remove(&wd);
+        registry.later.retain(|l| l.wd != wd);
+        // It fails if the kernel has removed the watch by itself, with its file.
+        let _ = inotify::remove_watch(&watcher.inotify, wd);
+    }
+}
+
+/// The watcher of this process, if there is one.
+fn existing() -> Option<&'static Watcher> {
+    let watcher = CURRENT.load(Ordering::Acquire);
+    // SAFETY: the pointer is null or comes from `Box::into_raw` in `current`, whose Release store this load acquired. It
+    // is never freed once it has been stored.
+    let watcher = unsafe { watcher.as_ref() }?;
+    (watcher.pid == process::id()).then_some(watcher)
+}
+
+/// The watcher of this process, made now if there is none.
+fn current() -> io::Result<&'static Watcher> {
+    loop {
+        let seen = CURRENT.load(Ordering::Acquire);
+        if let Some(watcher) = existing() {
+            return Ok(watcher);
+        }
+        let made = Box::into_raw(Box::new(Watcher::new()?));
+        match CURRENT.compare_exchange(seen, made, Ordering::AcqRel, Ordering::Acquire) {
+            // What was there is null, or the copy of a parent's: it is left alone. Its descriptors may have been closed
+            // and their numbers used again.
+            Ok(_) => {}
+            // SAFETY: it comes from `Box::into_raw` just above, and was not stored, so nobody else has it.
+            Err(_) => drop(unsafe { Box::from_raw(made) }),
+        }
+    }
+}
+
+impl Watcher {
+    fn new() -> io::Result<Self> {
+        let inotify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &inotify, epoll::EventData::new_u64(INOTIFY), epoll::EventFlags::IN)?;
+        Ok(Self { pid: process::id(), inotify, epoll, registry: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Registry> {
+        // A panic in another thread cannot leave the registry half changed in a way that matters here.
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread.
+    fn run(&self) {
+        loop {
+            let timeout = self.lock().next().map(Deadline::remaining);
+            self.wait(timeout);
+            let closed = self.events();
+            let mut registry = self.lock();
+            let now = Deadline::now();
+            for event in closed {
+                registry.note(event, now);
+            }
+            registry.ask(now);
+        }
+    }
+
+    /// Sleeps until there are events, or the time has come.
+    fn wait(&self, timeout: Option<Duration>) {
+        let timeout = timeout.and_then(|t| rustix::time::Timespec::try_from(t).ok());
+        let mut events = [MaybeUninit::<epoll::Event>::uninit(); 8];
+        match epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            // The descriptor was closed behind our back, most likely. All ends are asked about, below.
+            Err(_) => {
+                thread::sleep(POLL);
+                self.lock().lose_all();
+            }
+        }
+    }
+
+    /// Takes all events out of the kernel's queue.
+    fn events(&self) -> Vec<Event> {
+        let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
+        let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
+        let mut events = Vec::new();
+        loop {
+            match retry(|| reader.next().map(|e| (e.wd(), e.events()))) {
+                Ok((_, flags)) if flags.contains(ReadFlags::QUEUE_OVERFLOW) => events.push(Event::Overflow),
+                Ok((wd, flags)) if flags.contains(ReadFlags::IGNORED) => events.push(Event::Lost(wd)),
+                Ok((wd, _)) => events.push(Event::Closed(wd)),
+                // Nothing is left. For any other error there is nothing to be done here; `wait` meets it again.
+                Err(_) => return events,
+            }
+        }
+    }
+}
+
+/// What the kernel says.
+enum Event {
+    /// Somebody closed the file.
+    Closed(i32),
+    /// The watch is gone: its file was deleted, or the file system was unmounted.
+    Lost(i32),
+    /// More happened than the queue holds.
+    Overflow,
+}
+
+impl Registry {
+    /// When the next question is due.
+    fn next(&self) -> Option<Deadline> {
+        let nudge = (!self.unanswered.is_empty()).then(|| Deadline::after(NUDGE));
+        self.later.iter().map(|l| l.due).chain(nudge).min()
+    }
+
+    fn note(&mut self, event: Event, now: Deadline) {
+        match event {
+            Event::Closed(wd) => self.schedule(wd, now, Some(0)),
+            Event::Lost(wd) => self.lose(wd, now),
+            Event::Overflow => {
+                for wd in self.watches() {
+                    self.schedule(wd, now, Some(0));
+                }
+            }
+        }
+    }
+
+    fn watches(&self) -> Vec<i32> {
+        self.ends.keys().copied().collect()
+    }
+
+    /// From now on, asks from time to time about everything.
+    fn lose_all(&mut self) {
+        let now = Deadline::now();
+        for wd in self.watches() {
+            self.lose(wd, now);
+        }
+    }
+
+    fn lose(&mut self, wd: i32, now: Deadline) {
+        for end in self.ends.get(&wd).into_iter().flatten() {
+            end.alerts.set_mode(WatchMode::Timed);
+        }
+        self.schedule(wd, now, None);
+    }
+
+    /// Asks about a watch now, and later. A newer event begins anew, but a lost watch stays lost.
+    fn schedule(&mut self, wd: i32, event: Deadline, step: Option<u32>) {
+        if !self.ends.contains_key(&wd) || self.later.iter().any(|l| l.wd == wd && l.step.is_none()) {
+            return;
+        }
+        self.later.retain(|l| l.wd != wd);
+        self.later.push(Later { wd, event, due: event, step });
+    }
+
+    /// Asks all that is due, tells whoever has lost its peer, and decides when to ask again.
+    fn ask(&mut self, now: Deadline) {
+        let Self { ends, later, unanswered, .. } = self;
+        later.retain_mut(|l| {
+            if l.due > now {
+                return true;
+            }
+            let ends = ends.get(&l.wd).map_or(&[][..], Vec::as_slice);
+            // All are asked, so no short-circuit.
+            let open = ends.iter().filter(|end| !end.ask(unanswered)).count();
+            l.again(now) && open != 0
+        });
+        unanswered.retain(|alerts| !alerts.all_answered());
+    }
+}
+
+impl Later {
+    /// Sets the time of the next question. `false`: there is none.
+    fn again(&mut self, now: Deadline) -> bool {
+        match &mut self.step {
+            None => self.due = now.plus(POLL),
+            Some(step) if *step > LAST_STEP => return false,
+            Some(step) => {
+                self.due = self.event.plus(Duration::from_millis(1 << *step));
+                *step += 1;
+            }
+        }
+        true
+    }
+}
+
+impl End {
+    /// Asks whether the peer is gone, and tells the end if it is.
+    fn ask(&self, unanswered: &mut Vec<Arc<Alerts>>) -> bool {
+        if self.alerts.is_gone() {
+            return true;
+        }
+        // SAFETY: the descriptor is open and stays so during this borrow. The `Life` of this end owns it until it has
+        // deregistered the end, which needs the registry's lock, and the caller holds that.
+        let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
+        if lock::is_held(fd, self.byte).unwrap_or(true) {
+            return false;
+        }
+        self.alerts.raise_gone();
+        if !self.alerts.all_answered() {
+            unanswered.push(Arc::clone(&self.alerts));
+        }
+        true
+    }
+}
+
+/// Starts the thread, with all signals blocked: they are the application's, and must not run its handlers here.
+fn spawn(watcher: &'static Watcher) -> io::Result<()> {
+    let old = block_all_signals()?;
+    let spawned = thread::Builder::new().name("smstream-watch".into()).stack_size(1 << 17).spawn(|| watcher.run());
+    restore_signals(&old);
+    spawned.map(drop)
+}
+
+/// Blocks all signals in this thread. Threads that it makes inherit that. Returns what was blocked before.
+fn block_all_signals() -> io::Result<libc::sigset_t> {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut old = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the pointer is to writable memory of the right type, which sigfillset(3) initializes. It cannot fail.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: `all` has just been initialized, and `old` is writable memory of the right type.
+    let result = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), old.as_mut_ptr()) };
+    if result != 0 {
+        return Err(io::Error::from_raw_os_error(result));
+    }
+    // SAFETY: pthread_sigmask(3) has succeeded and so has stored the previous mask there.
+    Ok(unsafe { old.assume_init() })
+}
+
+fn restore_signals(old: &libc::sigset_t) {
+    // SAFETY: `old` is a mask that pthread_sigmask(3) gave out; a null pointer asks for no copy of the present one.
+    let result = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, old, ptr::null_mut()) };
+    debug_assert_eq!(result, 0, "SIG_SETMASK with a valid mask cannot fail");
+}

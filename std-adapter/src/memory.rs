@@ -1,0 +1,226 @@
+//! Mapped memory, and the files that hold it.
+//!
+//! Another process writes a part of this memory, so it is only ever a raw pointer here: a `&[u8]` would promise that
+//! nobody changes the bytes.
+
+use crate::explain::explain;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags};
+use rustix::process::{Resource, getrlimit};
+use std::ffi::c_void;
+use std::io;
+use std::ptr::{self, NonNull};
+
+/// What a mapping allows. The MMU enforces it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Loads only: for the segment of the peer.
+    ReadOnly,
+    /// Loads and stores: for one's own segment.
+    ReadWrite,
+}
+
+/// A range of a file in memory, shared with everyone else who maps it, until this is dropped.
+#[derive(Debug)]
+pub struct Mapping {
+    start: NonNull<u8>,
+    len: usize,
+    access: Access,
+}
+
+// SAFETY: a `Mapping` owns an address range of the process. Nothing about it belongs to a thread: any thread may use and
+// unmap it (mmap(2), munmap(2)).
+unsafe impl Send for Mapping {}
+// SAFETY: `&Mapping` gives out the address and the length, which never change. It accesses no byte; whoever does so
+// through the pointers has to answer for it.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps `len` bytes of `fd` from `offset`, which must be a multiple of the page size.
+    ///
+    /// A file that is too short is refused, because touching what lies beyond its end kills the process. A file that
+    /// another process can shorten afterwards is still a danger; seals or trust must rule that out.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an empty or unaligned range, `UnexpectedEof` for a file that is too short, or what the system
+    /// says.
+    pub fn new(fd: impl AsFd, offset: u64, len: usize, access: Access) -> io::Result<Self> {
+        let fd = fd.as_fd();
+        let what = || format!("cannot map {len} bytes of shared memory at offset {offset}");
+        if len == 0 || !offset.is_multiple_of(page_size() as u64) {
+            let text = format!("{}: the range must begin on a page and must not be empty", what());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let size = rustix::fs::fstat(fd).map_err(|e| explain(e, what()))?.st_size;
+        let size = u64::try_from(size).unwrap_or(0);
+        if offset.checked_add(len as u64).is_none_or(|end| end > size) {
+            let text = format!("{}: the file has only {size} bytes", what());
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+        }
+        let protection = match access {
+            Access::ReadOnly => ProtFlags::READ,
+            Access::ReadWrite => ProtFlags::READ | ProtFlags::WRITE,
+        };
+        // SAFETY: the hint is null and MAP_FIXED is not given, so the kernel chooses a range that is not in use and no
+        // other mapping changes. No reference is made to the new range.
+        let start = unsafe { rustix::mm::mmap(ptr::null_mut(), len, protection, MapFlags::SHARED, fd, offset) }
+            .map_err(|e| explain(e, what()))?;
+        match NonNull::new(start.cast::<u8>()) {
+            Some(start) => Ok(Self { start, len, access }),
+            None => Err(explain(Errno::NOMEM, what())),
+        }
+    }
+
+    /// Where it begins. It stays valid until the mapping is dropped.
+    #[must_use]
+    pub fn as_ptr(&self) -> *const u8 {
+        self.start.as_ptr()
+    }
+
+    /// Where it begins, for writing: `None` if it may only be read.
+    #[must_use]
+    pub fn as_mut_ptr(&self) -> Option<*mut u8> {
+        match self.access {
+            Access::ReadWrite => Some(self.start.as_ptr()),
+            Access::ReadOnly => None,
+        }
+    }
+
+    /// How many bytes were asked for.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "it is never empty")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// What it allows.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.access
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: `start` and `len` are a range that `mmap` gave to this value alone. Whoever took a pointer from it
+        // agreed not to use it after this moment (`as_ptr`), and no reference into it was ever made here.
+        let result = unsafe { rustix::mm::munmap(self.start.as_ptr().cast::<c_void>(), self.len) };
+        debug_assert!(result.is_ok(), "munmap of one's own mapping: {result:?}");
+    }
+}
+
+/// The size of a page of memory.
+#[must_use]
+pub fn page_size() -> usize {
+    rustix::param::page_size()
+}
+
+/// The smallest multiple of the page size that is at least `len`: `None` if there is none.
+#[must_use]
+pub fn round_up_to_page(len: usize) -> Option<usize> {
+    len.checked_next_multiple_of(page_size())
+}
+
+/// Makes memory without a file system: an unnamed `memfd` of `len` zero bytes. Pages are taken when they are touched.
+///
+/// Its size can never change again, so no holder of the descriptor can make another one die of a SIGBUS. Further seals
+/// can still be added with [`seal`]; the owner ends that with [`SealFlags::SEAL`].
+///
+/// # Errors
+/// `FileTooLarge` when `RLIMIT_FSIZE` forbids the size, or what the system says.
+pub fn memfd(name: &str, len: u64) -> io::Result<OwnedFd> {
+    let what = || format!("cannot make {len} bytes of anonymous shared memory");
+    check_file_size_limit(len).map_err(|e| explain(e, what()))?;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let fd = rustix::fs::memfd_create(name, flags).map_err(|e| explain(e, what()))?;
+    retry(|| rustix::fs::ftruncate(&fd, len)).map_err(|e| explain(e, what()))?;
+    seal(&fd, SealFlags::SHRINK | SealFlags::GROW)?;
+    Ok(fd)
+}
+
+/// Adds seals to a `memfd`.
+///
+/// # Errors
+/// What the system says: the object may allow no more seals.
+pub fn seal(fd: impl AsFd, seals: SealFlags) -> io::Result<()> {
+    rustix::fs::fcntl_add_seals(fd, seals).map_err(|e| explain(e, format!("cannot seal shared memory with {seals:?}")))
+}
+
+/// Makes an unnamed file of `len` zero bytes in the directory `dir`, readable and writable by its owner alone, with all
+/// its blocks allocated: a full file system is an error here, and not a SIGBUS when the memory is touched.
+///
+/// # Errors
+/// `StorageFull` when the file system is full, `FileTooLarge` when `RLIMIT_FSIZE` forbids the size, `Unsupported` when the
+/// file system cannot hold unnamed files, or what the system says.
+pub fn unnamed_file(dir: impl AsFd, len: u64) -> io::Result<OwnedFd> {
+    let what = || format!("cannot make an unnamed file of {len} bytes");
+    check_file_size_limit(len).map_err(|e| explain(e, what()))?;
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    let fd = retry(|| rustix::fs::openat(&dir, c".", flags, mode)).map_err(|e| match e {
+        Errno::ISDIR | Errno::OPNOTSUPP => {
+            explain(Errno::OPNOTSUPP, format!("{}: the file system has none; use another directory", what()))
+        }
+        e => explain(e, what()),
+    })?;
+    allocate(&fd, len).map_err(|e| explain(e, what()))?;
+    Ok(fd)
+}
+
+/// Gives the first `len` bytes of an empty file their blocks.
+fn allocate(fd: &OwnedFd, len: u64) -> io::Result<()> {
+    // In steps, because tmpfs gives back all of one call when a signal interrupts it: with signals coming often enough a
+    // large file would never be done.
+    const STEP: u64 = 8 << 20;
+    let mut done = 0;
+    while done < len {
+        let step = STEP.min(len - done);
+        match retry(|| rustix::fs::fallocate(fd, FallocateFlags::empty(), done, step)) {
+            Ok(()) => done += step,
+            Err(Errno::OPNOTSUPP) => return fill(fd, done, len),
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Writes zeros from `from` to `len`, where the file system cannot allocate.
+fn fill(fd: &OwnedFd, from: u64, len: u64) -> io::Result<()> {
+    static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    let mut done = from;
+    while done < len {
+        let step = usize::try_from(len - done).unwrap_or(usize::MAX).min(ZEROS.len());
+        match retry(|| rustix::io::pwrite(fd, &ZEROS[..step], done))? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            n => done += n as u64,
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a size that `RLIMIT_FSIZE` forbids: the kernel would not return an error, it would kill with SIGXFSZ.
+fn check_file_size_limit(len: u64) -> io::Result<()> {
+    match getrlimit(Resource::Fsize).current {
+        Some(limit) if len > limit => Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("the limit on file sizes (RLIMIT_FSIZE, `ulimit -f`) is {limit} bytes; raise it or ask for less"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Calls again after a signal.
+pub(crate) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;

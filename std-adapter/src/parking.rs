@@ -1,0 +1,153 @@
+//! How the halves of a stream sleep and are woken: futexes, after a short spin.
+
+use crate::deadline::Deadline;
+use crate::futex;
+use crate::liveness::{Half, Life};
+use smstream_core::park::{Park, Place, Wake, Watch};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::{Duration, Instant};
+
+/// How long a half looks before it sleeps, if nobody says otherwise. A futex round trip takes about as long.
+pub const DEFAULT_SPIN: Duration = Duration::from_micros(50);
+
+/// How long sleepers sleep where nothing would wake them.
+const SLICE: Duration = Duration::from_millis(20);
+
+/// Looks between two glances at the clock.
+const LOOKS_PER_GLANCE: u32 = 64;
+
+/// Parks one half of a stream.
+///
+/// One thread at a time may [`wait`](Park::wait): the one that uses the half.
+#[derive(Clone, Debug)]
+pub struct Parker {
+    life: Arc<Life>,
+    half: Half,
+    spin: Duration,
+}
+
+impl Parker {
+    /// For `half` of the end that `life` belongs to. It looks for about `spin` before it sleeps: [`DEFAULT_SPIN`] is a good
+    /// value, and zero means never to spin. It never spins when this process may use only one CPU, because the peer could not
+    /// run meanwhile.
+    #[must_use]
+    pub fn new(life: Arc<Life>, half: Half, spin: Duration) -> Self {
+        let spin = if spin.is_zero() || one_cpu() { Duration::ZERO } else { spin };
+        Self { life, half, spin }
+    }
+
+    /// What this end knows about the life of its peer.
+    #[must_use]
+    pub fn life(&self) -> &Arc<Life> {
+        &self.life
+    }
+
+    /// The half that it parks.
+    #[must_use]
+    pub fn half(&self) -> Half {
+        self.half
+    }
+
+    /// How long it spins.
+    #[must_use]
+    pub fn spin_time(&self) -> Duration {
+        self.spin
+    }
+}
+
+/// What a bounded spin remembers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spinning {
+    looks: u32,
+    /// Known after the first glance at the clock: a spin that ends before that costs no clock at all.
+    until: Option<Instant>,
+}
+
+impl Park for Parker {
+    type Deadline = Deadline;
+    type Spin = Spinning;
+
+    #[inline]
+    fn spin_start(&self) -> Spinning {
+        Spinning::default()
+    }
+
+    #[inline]
+    fn spin(&self, spin: &mut Spinning) -> bool {
+        if self.spin.is_zero() {
+            return false;
+        }
+        std::hint::spin_loop();
+        spin.looks = spin.looks.wrapping_add(1);
+        !spin.looks.is_multiple_of(LOOKS_PER_GLANCE) || glance(spin, self.spin)
+    }
+
+    fn wait(&self, watches: &[Watch<'_>], deadline: Option<Deadline>) -> Wake {
+        sleep(&self.life, Some(self.half), watches, deadline)
+    }
+
+    fn wake(&self, word: &AtomicU32, _bell: u32) {
+        futex::wake_all(word, Place::Shared);
+    }
+
+    fn alert(&self) -> Option<&AtomicU32> {
+        Some(self.life.alert(self.half))
+    }
+}
+
+/// Looks at the clock: `false` when it is time to park.
+#[cold]
+fn glance(spin: &mut Spinning, time: Duration) -> bool {
+    let now = Instant::now();
+    match spin.until {
+        Some(until) => now < until,
+        None => {
+            spin.until = now.checked_add(time);
+            true
+        }
+    }
+}
+
+/// Sleeps while the watched words hold what was seen. A half says which one it is; alerts find it by that on kernels
+/// without `futex_waitv`. Whoever is no half watches one word only.
+pub(crate) fn sleep(life: &Life, half: Option<Half>, watches: &[Watch<'_>], deadline: Option<Deadline>) -> Wake {
+    life.be_registered();
+    loop {
+        let slice = needs_slices(life, watches).then(|| Deadline::after(SLICE));
+        let until = match (slice, deadline) {
+            (Some(slice), Some(deadline)) => Some(slice.min(deadline)),
+            (slice, deadline) => slice.or(deadline),
+        };
+        let wake = match (half, watches) {
+            (_, [only]) => futex::sleep_on(only, until),
+            (Some(half), _) if !life.has_waitv() => life.sleep_on_first(half, watches, until),
+            _ => futex::sleep_on_all(watches, until),
+        };
+        if wake == Wake::Maybe || slice.is_none() {
+            return wake;
+        }
+        if life.is_timed() && life.ask() {
+            return Wake::Maybe;
+        }
+        if deadline.is_some_and(Deadline::has_passed) {
+            return Wake::TimedOut;
+        }
+        // The kernel compares the words again, with the same values, so that no change is lost.
+    }
+}
+
+/// Whether something that should end the sleep would not wake it: the peer's death, or, without `futex_waitv`, a change
+/// of a shared word after the first.
+fn needs_slices(life: &Life, watches: &[Watch<'_>]) -> bool {
+    life.is_timed() || (!life.has_waitv() && watches.iter().skip(1).any(|w| w.place == Place::Shared))
+}
+
+/// Whether this thread may run on one CPU only.
+fn one_cpu() -> bool {
+    rustix::thread::sched_getaffinity(None).is_ok_and(|set| set.count() == 1)
+}
+
+#[cfg(test)]
+#[path = "parking_tests.rs"]
+mod tests;

@@ -1,0 +1,211 @@
+use super::*;
+use rustix::process::Pid;
+use smstream_core::park::ALERT_CANCEL;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+/// A life, with `futex_waitv` or without.
+fn life(waitv: bool) -> Arc<Life> {
+    Life::none_with(waitv)
+}
+
+fn parker(waitv: bool) -> Parker {
+    Parker::new(life(waitv), Half::Reader, DEFAULT_SPIN)
+}
+
+/// Both ways to sleep, where the kernel has both.
+fn ways() -> impl Iterator<Item = bool> {
+    [true, false].into_iter().filter(|waitv| !waitv || futex::has_waitv())
+}
+
+fn shared(word: &AtomicU32, seen: u32) -> Watch<'_> {
+    Watch { word, seen, place: Place::Shared }
+}
+
+fn local(word: &AtomicU32, seen: u32) -> Watch<'_> {
+    Watch { word, seen, place: Place::Local }
+}
+
+/// Whether the thread `tid` of this process sleeps in a futex call.
+fn sleeps(tid: Pid) -> bool {
+    let path = format!("/proc/self/task/{}/syscall", tid.as_raw_nonzero());
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let number = text.split(' ').next().and_then(|n| n.parse::<libc::c_long>().ok());
+    matches!(number, Some(libc::SYS_futex | libc::SYS_futex_waitv))
+}
+
+/// Runs `wait` in a thread, `then` when it sleeps, and returns what `wait` did.
+fn while_asleep<T: Send>(wait: impl FnOnce() -> T + Send, then: impl FnOnce()) -> T {
+    thread::scope(|scope| {
+        let (send, receive) = std::sync::mpsc::channel();
+        let sleeper = scope.spawn(move || {
+            send.send(rustix::thread::gettid()).unwrap();
+            wait()
+        });
+        let tid = receive.recv().unwrap();
+        while !sleeps(tid) {
+            thread::yield_now();
+        }
+        then();
+        sleeper.join().unwrap()
+    })
+}
+
+#[test]
+fn a_changed_word_ends_the_wait_before_it_begins() {
+    for waitv in ways() {
+        let park = parker(waitv);
+        let words = [AtomicU32::new(1), AtomicU32::new(2), AtomicU32::new(3)];
+        for changed in 0..3 {
+            let mut watches = [shared(&words[0], 1), shared(&words[1], 2), local(&words[2], 3)];
+            watches[changed].seen = 7;
+            assert_eq!(park.wait(&watches, None), Wake::Maybe);
+        }
+    }
+}
+
+#[test]
+fn no_watches_are_no_reason_to_sleep_for_ever() {
+    for waitv in ways() {
+        let soon = Deadline::after(Duration::from_millis(1));
+        let _ = parker(waitv).wait(&[], Some(soon));
+    }
+}
+
+#[test]
+fn a_wake_ends_the_wait() {
+    for waitv in ways() {
+        let (park, word, other) = (parker(waitv), AtomicU32::new(0), AtomicU32::new(0));
+        let alert = park.alert().unwrap();
+        let wake = while_asleep(
+            || park.wait(&[shared(&word, 0), local(alert, 0)], None),
+            || {
+                word.store(1, Ordering::Release);
+                park.wake(&word, 0);
+                park.wake(&other, 99);
+            },
+        );
+        assert_eq!(wake, Wake::Maybe);
+    }
+}
+
+#[test]
+fn any_of_three_words_ends_the_wait() {
+    for waitv in ways() {
+        for changed in 0..2 {
+            let (park, words) = (parker(waitv), [AtomicU32::new(0), AtomicU32::new(0)]);
+            let watches = [shared(&words[0], 0), shared(&words[1], 0), local(park.alert().unwrap(), 0)];
+            let wake = while_asleep(
+                || park.wait(&watches, None),
+                || {
+                    words[changed].store(1, Ordering::Release);
+                    park.wake(&words[changed], 0);
+                },
+            );
+            assert_eq!(wake, Wake::Maybe, "word {changed}, waitv {waitv}");
+        }
+    }
+}
+
+#[test]
+fn an_alert_ends_the_wait() {
+    for waitv in ways() {
+        let park = parker(waitv);
+        let word = AtomicU32::new(0);
+        let alert = park.alert().unwrap();
+        while_asleep(
+            || {
+                // Until the alert is seen: a wake without cause is allowed.
+                while alert.load(Ordering::Acquire) == 0 {
+                    assert_eq!(park.wait(&[shared(&word, 0), local(alert, 0)], None), Wake::Maybe);
+                }
+            },
+            || park.life().raise(Half::Reader, ALERT_CANCEL),
+        );
+        assert_eq!(park.life().alert(Half::Writer).load(Ordering::Relaxed), 0);
+    }
+}
+
+/// The half may be anywhere between its last look and its sleep when the alert comes.
+#[test]
+fn no_alert_is_lost_between_the_check_and_the_sleep() {
+    for waitv in ways() {
+        for _ in 0..2_000 {
+            let park = parker(waitv);
+            let word = AtomicU32::new(0);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let alert = park.alert().unwrap();
+                    loop {
+                        let seen = alert.load(Ordering::Acquire);
+                        if seen != 0 {
+                            return;
+                        }
+                        assert_eq!(park.wait(&[shared(&word, 0), local(alert, seen)], None), Wake::Maybe);
+                    }
+                });
+                park.life().raise_both(ALERT_CANCEL);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_known_alert_needs_no_answer() {
+    let park = parker(false);
+    let word = AtomicU32::new(0);
+    park.life().raise(Half::Reader, ALERT_CANCEL);
+    let alert = park.alert().unwrap();
+    let wake = while_asleep(
+        || park.wait(&[shared(&word, 0), local(alert, ALERT_CANCEL)], None),
+        || {
+            // This must return although the half goes on sleeping.
+            park.life().raise(Half::Writer, ALERT_CANCEL);
+            word.store(1, Ordering::Release);
+            park.wake(&word, 0);
+        },
+    );
+    assert_eq!(wake, Wake::Maybe);
+}
+
+#[test]
+fn a_deadline_ends_the_wait_not_early() {
+    for waitv in ways() {
+        let park = parker(waitv);
+        let word = AtomicU32::new(0);
+        for milliseconds in [0, 3, 45] {
+            let deadline = Deadline::after(Duration::from_millis(milliseconds));
+            let watches = [shared(&word, 0), shared(&word, 0), local(park.alert().unwrap(), 0)];
+            while park.wait(&watches, Some(deadline)) != Wake::TimedOut {}
+            assert!(deadline.has_passed());
+            while park.wait(&watches[..1], Some(deadline)) != Wake::TimedOut {}
+        }
+    }
+}
+
+#[test]
+fn a_spin_is_bounded_by_time() {
+    let mut park = parker(true);
+    park.spin = Duration::from_millis(2);
+    let mut spin = park.spin_start();
+    let start = Instant::now();
+    while park.spin(&mut spin) {}
+    assert!(start.elapsed() >= Duration::from_millis(2));
+    park.spin = Duration::ZERO;
+    assert!(!park.spin(&mut park.spin_start()));
+}
+
+#[test]
+fn one_cpu_does_not_spin() {
+    thread::scope(|scope| {
+        // In a thread of its own, whose CPUs are nobody else's business.
+        scope.spawn(|| {
+            let all = rustix::thread::sched_getaffinity(None).unwrap();
+            let first = (0..1024).find(|cpu| all.is_set(*cpu)).unwrap();
+            let mut one = rustix::thread::CpuSet::new();
+            one.set(first);
+            rustix::thread::sched_setaffinity(None, &one).unwrap();
+            assert_eq!(parker(true).spin_time(), Duration::ZERO);
+        });
+    });
+}
