@@ -10,7 +10,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
 use crate::listener::{self, Listener};
 use crate::memory::page_size;
-use crate::parking::DEFAULT_SPIN;
+use crate::parking::default_spin;
 use crate::stream::Stream;
 
 /// The bytes each lane holds if nobody says otherwise.
@@ -30,7 +30,7 @@ pub const LARGEST_CAPACITY: usize = MAX_CAPACITY as usize;
 #[derive(Clone, Debug)]
 pub struct Builder {
     capacities: [usize; 2],
-    spin: Duration,
+    spin: Option<Duration>,
     start: u32,
 }
 
@@ -41,10 +41,10 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The defaults: lanes of [`DEFAULT_CAPACITY`] both ways, and [`DEFAULT_SPIN`].
+    /// The defaults: lanes of [`DEFAULT_CAPACITY`] both ways, and a spin as [`default_spin`] says.
     #[must_use]
     pub fn new() -> Self {
-        Builder { capacities: [DEFAULT_CAPACITY; 2], spin: DEFAULT_SPIN, start: 0 }
+        Builder { capacities: [DEFAULT_CAPACITY; 2], spin: None, start: 0 }
     }
 
     /// How many bytes each lane holds: from 1 to [`LARGEST_CAPACITY`], rounded up to a power of two. The listener
@@ -66,10 +66,11 @@ impl Builder {
     }
 
     /// How long a half looks for what it waits for before it sleeps. Zero: it sleeps at once, which is kinder to
-    /// batteries and slower to wake. Where only one CPU may be used there is no spinning at all.
+    /// batteries and slower to wake. If this is not called, [`default_spin`] decides: where only one CPU may be used
+    /// there is no spinning.
     #[must_use]
     pub fn spin(mut self, time: Duration) -> Self {
-        self.spin = time;
+        self.spin = Some(time);
         self
     }
 
@@ -87,7 +88,7 @@ impl Builder {
     /// [`Reason::AddrInUse`] if somebody listens there, [`Reason::NotARegion`] if the name leads to anything that was not
     /// made by a listener (it is never replaced), [`Reason::Capacity`], and others as the text says.
     pub fn bind(&self, addr: impl ToAddr) -> Result<Listener> {
-        Listener::bind_with(addr.to_addr()?, &self.config()?, self.spin)
+        Listener::bind_with(addr.to_addr()?, &self.config()?, self.spin.unwrap_or_else(default_spin))
     }
 
     /// Connects to the listener at `addr`, and waits until it accepts.
@@ -95,7 +96,7 @@ impl Builder {
     /// # Errors
     /// As for [`Stream::connect`].
     pub fn connect(&self, addr: impl ToAddr) -> Result<Stream> {
-        listener::connect(&addr.to_addr()?, self.spin, None)
+        listener::connect(&addr.to_addr()?, self.spin.unwrap_or_else(default_spin), None)
     }
 
     /// Connects, and waits no longer than `timeout` to be accepted.
@@ -103,7 +104,7 @@ impl Builder {
     /// # Errors
     /// As for [`Stream::connect_timeout`].
     pub fn connect_timeout(&self, addr: impl ToAddr, timeout: Duration) -> Result<Stream> {
-        listener::connect(&addr.to_addr()?, self.spin, Some(Deadline::after(timeout)))
+        listener::connect(&addr.to_addr()?, self.spin.unwrap_or_else(default_spin), Some(Deadline::after(timeout)))
     }
 
     /// Two ends of a new connection within this process. The first is the listener's.
@@ -111,7 +112,7 @@ impl Builder {
     /// # Errors
     /// As for [`Stream::pair`], and [`Reason::Capacity`].
     pub fn pair(&self) -> Result<(Stream, Stream)> {
-        Stream::pair_with(&self.config()?, self.spin)
+        Stream::pair_with(&self.config()?, self.spin.unwrap_or_else(default_spin))
     }
 
     fn config(&self) -> Result<Config> {

@@ -6,6 +6,7 @@ use std::io;
 use smstream_core::error::ErrorCode;
 
 use crate::addr::ParseAddrError;
+use crate::rendezvous;
 
 /// What kind of thing went wrong. Each has an [`io::ErrorKind`]; some have one of the seeds' [`ErrorCode`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +49,7 @@ pub enum Reason {
 pub struct Error {
     reason: Reason,
     kind: io::ErrorKind,
+    code: Option<ErrorCode>,
     text: String,
     source: Option<io::Error>,
 }
@@ -58,19 +60,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error without a system call behind it.
     pub(crate) fn new(reason: Reason, text: impl Into<String>) -> Self {
-        Error { reason, kind: reason.kind(), text: text.into(), source: None }
+        Error { reason, kind: reason.kind(), code: reason.code(), text: text.into(), source: None }
     }
 
     /// An error that the system gave. Its text says everything.
     pub(crate) fn system(reason: Reason, source: io::Error) -> Self {
         let kind = if reason == Reason::System { source.kind() } else { reason.kind() };
-        Error { reason, kind, text: source.to_string(), source: Some(source) }
-    }
-
-    /// The same error with `kind` instead of the usual one of its reason.
-    pub(crate) fn with_kind(mut self, kind: io::ErrorKind) -> Self {
-        self.kind = kind;
-        self
+        Error { reason, kind, code: reason.code(), text: source.to_string(), source: Some(source) }
     }
 
     /// What kind of thing went wrong.
@@ -88,7 +84,13 @@ impl Error {
     /// The seeds' code for it, if they had one.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
-        Some(match self.reason {
+        self.code
+    }
+}
+
+impl Reason {
+    fn code(self) -> Option<ErrorCode> {
+        Some(match self {
             Reason::PeerGone => ErrorCode::PartnerNotAlive,
             Reason::WriteAfterClose => ErrorCode::WriteAfterClose,
             Reason::NotAlone | Reason::AddrInUse => ErrorCode::NotAlone,
@@ -97,9 +99,7 @@ impl Error {
             _ => return None,
         })
     }
-}
 
-impl Reason {
     fn kind(self) -> io::ErrorKind {
         match self {
             Reason::PeerGone => io::ErrorKind::ConnectionReset,
@@ -136,6 +136,27 @@ impl From<Error> for io::Error {
             Reason::WouldBlock => e.kind.into(),
             _ => io::Error::new(e.kind, e),
         }
+    }
+}
+
+impl From<rendezvous::Error> for Error {
+    fn from(e: rendezvous::Error) -> Self {
+        let reason = match e.reason() {
+            rendezvous::Reason::BadName => Reason::InvalidInput,
+            rendezvous::Reason::NobodyListens | rendezvous::Reason::ListenerDied => Reason::NotReady,
+            rendezvous::Reason::InUse => Reason::AddrInUse,
+            rendezvous::Reason::NotARegion(_) | rendezvous::Reason::Occupied(_) => Reason::NotARegion,
+            rendezvous::Reason::BadRegion(findings) if findings.is_foreign() => Reason::Version,
+            rendezvous::Reason::BadRegion(_) | rendezvous::Reason::Unfit(_) => Reason::Corrupt,
+            rendezvous::Reason::BadConfig(_) => Reason::Capacity,
+            rendezvous::Reason::ForeignOwner(_) | rendezvous::Reason::OpenToOthers(_) => Reason::Denied,
+            rendezvous::Reason::NotAlone => Reason::NotAlone,
+            rendezvous::Reason::TimedOut => Reason::TimedOut,
+            rendezvous::Reason::System(_, e) if e.kind() == io::ErrorKind::PermissionDenied => Reason::Denied,
+            _ => Reason::System,
+        };
+        let (kind, code, text) = (e.kind(), e.code(), e.to_string());
+        Error { reason, kind, code: code.or(reason.code()), text, source: Some(e.into()) }
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) read: Mode,
     pub(crate) write: Mode,
     /// The segments. The halves point into them, and are dropped before them, because each holds this in an `Arc`.
+    #[expect(dead_code, reason = "held for its drop, which unmaps")]
     pub(crate) memory: [Mapping; 2],
 }
 

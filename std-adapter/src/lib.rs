@@ -1,11 +1,33 @@
-//! Byte streams between processes through shared memory.
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs, unsafe_op_in_unsafe_fn)]
+#![warn(missing_debug_implementations)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("smstream needs Linux: futexes, memfds and open-file-description locks. smstream-core builds anywhere.");
+
+mod addr;
+mod builder;
 pub mod deadline;
+mod error;
 mod explain;
 mod futex;
+mod half;
+mod listener;
 pub mod liveness;
 pub mod lock;
 pub mod memory;
 pub mod parking;
+mod rendezvous;
+mod stream;
 #[cfg(test)]
 mod testing;
+
+pub use addr::{Addr, ParseAddrError, ToAddr};
+pub use builder::{Builder, DEFAULT_CAPACITY, LARGEST_CAPACITY};
+pub use error::{Error, Reason, Result};
+pub use half::{ReadHalf, WriteHalf};
+pub use listener::{Incoming, Listener};
+pub use smstream_core as core;
+pub use smstream_core::counter::Counts;
+pub use smstream_core::error::ErrorCode;
+pub use stream::{Peer, Stats, Stream};

@@ -169,16 +169,24 @@ pub fn unnamed_file(dir: impl AsFd, len: u64) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Gives the first `len` bytes of an empty file their blocks.
+/// Gives the first `len` bytes of an empty file their blocks, all or nothing as far as that can be known beforehand: a
+/// request that cannot be met must not fill the file system first, at the cost of everyone else on it.
 fn allocate(fd: &OwnedFd, len: u64) -> io::Result<()> {
-    // In steps, because tmpfs gives back all of one call when a signal interrupts it: with signals coming often enough a
-    // large file would never be done.
     const STEP: u64 = 8 << 20;
+    let system = rustix::fs::fstatvfs(fd)?;
+    let free = if rustix::process::geteuid().is_root() { system.f_bfree } else { system.f_bavail };
+    // A tmpfs without a limit says that it has no blocks at all.
+    if system.f_blocks != 0 && len / system.f_frsize.max(1) > free {
+        return Err(Errno::NOSPC.into());
+    }
     let mut done = 0;
+    let mut step = len;
     while done < len {
-        let step = STEP.min(len - done);
-        match retry(|| rustix::fs::fallocate(fd, FallocateFlags::empty(), done, step)) {
-            Ok(()) => done += step,
+        match rustix::fs::fallocate(fd, FallocateFlags::empty(), done, step.min(len - done)) {
+            Ok(()) => done += step.min(len - done),
+            // tmpfs gives back all of a call that a signal interrupts. In smaller steps it gets done, however many signals
+            // come.
+            Err(Errno::INTR) => step = STEP,
             Err(Errno::OPNOTSUPP) => return fill(fd, done, len),
             Err(e) => return Err(e.into()),
         }

@@ -28,12 +28,10 @@ pub struct Parker {
 }
 
 impl Parker {
-    /// For `half` of the end that `life` belongs to. It looks for about `spin` before it sleeps: [`DEFAULT_SPIN`] is a good
-    /// value, and zero means never to spin. It never spins when this process may use only one CPU, because the peer could not
-    /// run meanwhile.
+    /// For `half` of the end that `life` belongs to. It looks for about `spin` before it sleeps; [`default_spin`] knows a
+    /// good value, and zero means never to spin.
     #[must_use]
     pub fn new(life: Arc<Life>, half: Half, spin: Duration) -> Self {
-        let spin = if spin.is_zero() || one_cpu() { Duration::ZERO } else { spin };
         Self { life, half, spin }
     }
 
@@ -143,9 +141,15 @@ fn needs_slices(life: &Life, watches: &[Watch<'_>]) -> bool {
     life.is_timed() || (!life.has_waitv() && watches.iter().skip(1).any(|w| w.place == Place::Shared))
 }
 
-/// Whether this thread may run on one CPU only.
-fn one_cpu() -> bool {
-    rustix::thread::sched_getaffinity(None).is_ok_and(|set| set.count() == 1)
+/// How long to look before sleeping, if nobody says otherwise: [`DEFAULT_SPIN`], or not at all if this process may use
+/// only one CPU, because the peer could not run meanwhile.
+///
+/// What counts is what the process's first thread may use: a thread that pins itself to a CPU leaves the others to peers.
+#[must_use]
+pub fn default_spin() -> Duration {
+    let process = rustix::process::getpid();
+    let one_cpu = rustix::thread::sched_getaffinity(Some(process)).is_ok_and(|set| set.count() == 1);
+    if one_cpu { Duration::ZERO } else { DEFAULT_SPIN }
 }
 
 #[cfg(test)]

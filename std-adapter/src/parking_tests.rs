@@ -1,4 +1,5 @@
 use super::*;
+use crate::testing::{helper, role};
 use rustix::process::Pid;
 use smstream_core::park::ALERT_CANCEL;
 use std::sync::atomic::Ordering;
@@ -195,17 +196,32 @@ fn a_spin_is_bounded_by_time() {
     assert!(!park.spin(&mut park.spin_start()));
 }
 
+/// The helper process: pins itself as its role says, and looks at the default.
 #[test]
-fn one_cpu_does_not_spin() {
-    thread::scope(|scope| {
-        // In a thread of its own, whose CPUs are nobody else's business.
-        scope.spawn(|| {
-            let all = rustix::thread::sched_getaffinity(None).unwrap();
-            let first = (0..1024).find(|cpu| all.is_set(*cpu)).unwrap();
-            let mut one = rustix::thread::CpuSet::new();
-            one.set(first);
-            rustix::thread::sched_setaffinity(None, &one).unwrap();
-            assert_eq!(parker(true).spin_time(), Duration::ZERO);
-        });
-    });
+fn a_process_with_one_cpu_does_not_spin() {
+    const NAME: &str = "parking::tests::a_process_with_one_cpu_does_not_spin";
+    let pin = |thread| {
+        let all = rustix::thread::sched_getaffinity(None).unwrap();
+        let first = (0..1024).find(|cpu| all.is_set(*cpu)).unwrap();
+        let mut one = rustix::thread::CpuSet::new();
+        one.set(first);
+        rustix::thread::sched_setaffinity(thread, &one).unwrap();
+        all.count()
+    };
+    match role().as_deref() {
+        Some("process") => {
+            pin(Some(rustix::process::getpid()));
+            assert_eq!(default_spin(), Duration::ZERO);
+        }
+        Some(_) => {
+            // This thread alone, and the harness runs it beside the first one: others may run elsewhere.
+            let cpus = pin(None);
+            assert_eq!(default_spin().is_zero(), cpus == 1);
+        }
+        None => {
+            for role in ["process", "thread"] {
+                assert!(helper(NAME, role).status().unwrap().success(), "{role}");
+            }
+        }
+    }
 }

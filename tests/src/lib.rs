@@ -1,1 +1,4 @@
-//! Tests of smstream.
+//! What the tests of smstream share.
+
+pub mod memory;
+pub mod oracle;

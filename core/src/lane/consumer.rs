@@ -82,10 +82,11 @@ impl<'m, P: Park> Consumer<'m, P> {
         self.ring.capacity() as usize
     }
 
-    /// Bytes known to be there without looking at the peer's words. There may be more; there are not less.
+    /// Bytes known to be there without looking at the peer's words. There may be more; there are not less. None once
+    /// this half has stopped.
     #[inline]
     pub fn known_bytes(&self) -> usize {
-        self.bytes() as usize
+        if self.stopped { 0 } else { self.bytes() as usize }
     }
 
     /// Bytes taken whose room has not been given back.
@@ -230,6 +231,8 @@ impl<'m, P: Park> Consumer<'m, P> {
             Ok(()) => Ok(self.known_bytes()),
             Err(Stopped::Corrupt) => {
                 self.fail();
+                // Found while parked, the wait has withdrawn what `stop` announced.
+                ordering::announce(&self.mine.park.read_park, LOOK);
                 Err(WaitError::Corrupt)
             }
             Err(_) if self.bytes() > 0 => Ok(self.known_bytes()),

@@ -231,20 +231,18 @@ impl<'m, P: Park> Producer<'m, P> {
             return Err(WaitError::Closed);
         }
         let want = want.clamp(1, cursor::most_wanted(self.ring.capacity()) as usize) as u32;
-        let stopped = wait(self, want, deadline);
-        if self.is_peer_stopped() {
-            return Err(WaitError::Closed);
-        }
-        match stopped {
+        match wait(self, want, deadline) {
+            // First: a word that changes after STOP is corrupt, and stays so.
+            Err(Stopped::Corrupt) => {
+                self.fail();
+                Err(WaitError::Corrupt)
+            }
+            _ if self.is_peer_stopped() => Err(WaitError::Closed),
             Ok(()) => Ok(self.known_room()),
             Err(Stopped::TimedOut) if self.room() > 0 => Ok(self.known_room()),
             Err(Stopped::TimedOut) => Err(WaitError::TimedOut),
             Err(Stopped::Cancelled) => Err(WaitError::Cancelled),
             Err(Stopped::Gone) => Err(WaitError::PeerGone),
-            Err(Stopped::Corrupt) => {
-                self.fail();
-                Err(WaitError::Corrupt)
-            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Half, WatchMode};
 use crate::futex;
+use smstream_core::ordering;
 use smstream_core::park::{ALERT_GONE, Place, Watch};
 use std::process;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering, fence};
@@ -62,7 +63,7 @@ impl Alerts {
     pub(super) fn raise(&self, half: Half, bits: u32) {
         let side = &self.sides[half as usize];
         // Release: what the caller knows (the peer is dead, so its words are final) comes before the bits.
-        side.word.fetch_or(bits, Ordering::Release);
+        ordering::raise(&side.word, bits);
         futex::wake_all(&side.word, Place::Local);
     }
 

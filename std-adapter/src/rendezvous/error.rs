@@ -1,0 +1,182 @@
+//! Why two parties did not meet.
+
+use smstream_core::error::ErrorCode;
+use smstream_core::identity::{Findings, Problem, Whose};
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+/// What went wrong.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The path names no file in a directory, or its name is too long.
+    BadName,
+    /// There is no such name: nobody listens there.
+    NobodyListens,
+    /// The name is left over: its listener has died.
+    ListenerDied,
+    /// Somebody listens there already.
+    InUse,
+    /// There is something else of that name, to which nobody can connect: what it is.
+    NotARegion(&'static str),
+    /// There is something else of that name, which a listener does not replace: what it is.
+    Occupied(&'static str),
+    /// A region that cannot be used: what is wrong with it.
+    BadRegion(Box<Findings>),
+    /// A region whose segments cannot be mapped apart: what is wrong with the listener's.
+    Unfit(Problem),
+    /// The capacities asked for cannot be.
+    BadConfig(Problem),
+    /// The file belongs to somebody else: to whom.
+    ForeignOwner(u32),
+    /// Others than the owner may open the file: its mode.
+    OpenToOthers(u32),
+    /// Two others have this region: the path is a second name of it.
+    NotAlone,
+    /// The listener's name was taken away: removed, or replaced by somebody else.
+    NameLost,
+    /// The deadline passed.
+    TimedOut,
+    /// The wait was cancelled.
+    Cancelled,
+    /// The system refused: what was tried, and what it said.
+    System(&'static str, io::Error),
+}
+
+/// Why two parties did not meet at a path.
+#[derive(Debug)]
+pub struct Error {
+    path: PathBuf,
+    reason: Reason,
+}
+
+impl Error {
+    pub(super) fn new(path: &Path, reason: Reason) -> Self {
+        Self { path: path.to_path_buf(), reason }
+    }
+
+    /// The same, as a listener sees it, who would have to replace what is there.
+    pub(super) fn for_listener(self) -> Self {
+        match self.reason {
+            Reason::NotARegion(what) => Self { reason: Reason::Occupied(what), ..self },
+            _ => self,
+        }
+    }
+
+    pub(super) fn into_reason(self) -> Reason {
+        self.reason
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+
+    /// Where.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The kind that `std` has for it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match &self.reason {
+            Reason::BadName | Reason::BadConfig(_) => ErrorKind::InvalidInput,
+            Reason::NobodyListens => ErrorKind::NotFound,
+            Reason::ListenerDied => ErrorKind::ConnectionRefused,
+            Reason::InUse => ErrorKind::AddrInUse,
+            Reason::Occupied(_) => ErrorKind::AlreadyExists,
+            Reason::NotARegion(_) | Reason::BadRegion(_) | Reason::Unfit(_) => ErrorKind::InvalidData,
+            Reason::ForeignOwner(_) | Reason::OpenToOthers(_) => ErrorKind::PermissionDenied,
+            Reason::NotAlone => ErrorKind::ResourceBusy,
+            Reason::NameLost => ErrorKind::AddrNotAvailable,
+            Reason::TimedOut => ErrorKind::TimedOut,
+            Reason::Cancelled => ErrorKind::ConnectionAborted,
+            Reason::System(_, e) => e.kind(),
+        }
+    }
+
+    /// The seeds' code for it, if they had one.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        match &self.reason {
+            Reason::NobodyListens | Reason::ListenerDied => Some(ErrorCode::ConnectionNotReady),
+            Reason::InUse | Reason::NotAlone => Some(ErrorCode::NotAlone),
+            Reason::BadRegion(findings) => findings.as_slice().iter().find_map(|f| match (f.problem, f.whose) {
+                (Problem::Capacity(_), Whose::Peer) | (Problem::PeerCapacity(_), Whose::Mine) => Some(ErrorCode::MRing),
+                (Problem::Capacity(_), Whose::Mine) | (Problem::PeerCapacity(_), Whose::Peer) => Some(ErrorCode::SRing),
+                _ => None,
+            }),
+            Reason::BadConfig(Problem::Capacity(_)) => Some(ErrorCode::MRing),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.reason {
+            Reason::BadName => {
+                write!(f, "{path} is no name to meet at: it must end in the name of a file, of at most 251 bytes")
+            }
+            Reason::NobodyListens => {
+                write!(f, "nobody listens at {path}: there is no such file; start the listener first")
+            }
+            Reason::ListenerDied => {
+                write!(
+                    f,
+                    "nobody listens at {path} any more: the listener died; start it again, it takes the name over"
+                )
+            }
+            Reason::InUse => write!(f, "somebody listens at {path} already; choose another name, or end that process"),
+            Reason::NotARegion(what) => write!(f, "{path} is {what}, and no region of smstream: nobody listens there"),
+            Reason::Occupied(what) => {
+                write!(
+                    f,
+                    "{path} exists and is {what}, and no region of smstream; it is left alone, choose another name"
+                )
+            }
+            Reason::BadRegion(findings) => write!(f, "{path} cannot be used: {findings}"),
+            Reason::Unfit(problem) => write!(f, "{path} cannot be used: the listener's segment {problem}"),
+            Reason::BadConfig(problem) => write!(f, "cannot listen at {path} with such a channel: it {problem}"),
+            Reason::ForeignOwner(uid) => {
+                write!(
+                    f,
+                    "{path} belongs to user {uid}; both parties must run as the same user, or use a socket address"
+                )
+            }
+            Reason::OpenToOthers(mode) => write!(
+                f,
+                "{path} has mode {mode:04o}: others could write into the memory; `chmod 600` it if you trust what is there"
+            ),
+            Reason::NotAlone => {
+                write!(f, "{path} is a second name of a region that others use; connect by the listener's name")
+            }
+            Reason::NameLost => {
+                write!(f, "{path} has been removed or replaced, so nobody can connect any more; listen again")
+            }
+            Reason::TimedOut => write!(f, "nobody answered at {path} in time"),
+            Reason::Cancelled => write!(f, "waiting at {path} was cancelled"),
+            Reason::System(what, e) => write!(f, "cannot {what} at {path}: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.reason {
+            Reason::System(_, e) => Some(e),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(e: Error) -> Self {
+        io::Error::new(e.kind(), e)
+    }
+}

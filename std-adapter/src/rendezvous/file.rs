@@ -1,0 +1,237 @@
+//! Rendezvous by a file: a region under a name, and locks.
+//!
+//! A listener's name always leads to a region that waits for a connector. When one has come, the listener gives the name to
+//! a fresh region and accepts; the old one has no name any more, so that a crash of both leaves nothing behind. A name whose
+//! listener died is left over; the next listener takes it over.
+//!
+//! Three bytes of the file are locked, see [`Byte`]: the two parties' lives, and the right to replace the name. What was
+//! found out about a name is checked again once the lock is held, because it may have been replaced in between.
+
+use super::name::Name;
+use super::region::Region;
+use super::{Connected, Error, Reason};
+use crate::deadline::Deadline;
+use crate::liveness::{Half, Life};
+use crate::lock::{self, Byte};
+use crate::parking;
+use smstream_core::geometry::Config;
+use smstream_core::layout::state;
+use smstream_core::park::{Place, Wake, Watch};
+use std::path::Path;
+use std::process;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a connector waits before it looks at the name again. A listener that dies wakes nobody.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Listens at a name.
+///
+/// When it is dropped, by the process that made it, the name is removed.
+#[derive(Debug)]
+pub struct Listener {
+    name: Name,
+    config: Config,
+    current: Region,
+    interrupt: Arc<Life>,
+    pid: u32,
+}
+
+impl Listener {
+    /// Listens at `path`, for channels with the capacities and the start of `config`; the alignment is a page. A name whose
+    /// listener died is taken over.
+    ///
+    /// # Errors
+    /// `AddrInUse` when somebody listens there, `AlreadyExists` when something else is there, `StorageFull` when the file
+    /// system has no room, and what else [`Reason`] has.
+    pub fn bind(path: impl AsRef<Path>, config: &Config) -> Result<Self, Error> {
+        let name = Name::of(path.as_ref())?;
+        let current = Region::make(&name, config)?;
+        while !name.link(&**current.fd())? && !take_over(&name, &current)? {}
+        Ok(Self { name, config: *config, current, interrupt: Life::none(), pid: process::id() })
+    }
+
+    /// Waits for a connector and accepts it. `None`: for ever.
+    ///
+    /// # Errors
+    /// `TimedOut`, `ConnectionAborted` after [`interrupt`](Self::interrupt) was used, `AddrNotAvailable` when the name has been
+    /// taken away, or what making the next region meets; then the connector stays pending, and can be accepted later.
+    pub fn accept(&mut self, deadline: Option<Deadline>) -> Result<Connected, Error> {
+        loop {
+            if let Some(connected) = self.try_accept()? {
+                return Ok(connected);
+            }
+            let alert = self.interrupt.alert(Half::Reader);
+            let alerted = smstream_core::ordering::alert(alert);
+            if alerted != 0 {
+                return Err(self.name.error(Reason::Cancelled));
+            }
+            let watches = [self.watch(), Watch { word: alert, seen: alerted, place: Place::Local }];
+            let wake = parking::sleep(&self.interrupt, Some(Half::Reader), &watches, deadline);
+            if wake == Wake::TimedOut && !self.is_pending() {
+                return Err(self.name.error(Reason::TimedOut));
+            }
+        }
+    }
+
+    /// Accepts a connector if one is waiting.
+    ///
+    /// # Errors
+    /// As for [`accept`](Self::accept).
+    pub fn try_accept(&mut self) -> Result<Option<Connected>, Error> {
+        loop {
+            let hello = self.current.heard();
+            if hello == state::NONE {
+                return Ok(None);
+            }
+            // A claimer that said HELLO and died leaves a region that nobody can use: it is replaced like an accepted one.
+            let lives = hello == state::HELLO && self.current.is_held(&self.name, Byte::Party1)?;
+            let next = self.publish_next()?;
+            let accepted = std::mem::replace(&mut self.current, next);
+            accepted.say(state::ACCEPTED);
+            if lives {
+                let life = Life::of_lock(Arc::clone(accepted.fd()), Byte::Party1);
+                return Ok(Some(accepted.connected(life)));
+            }
+        }
+    }
+
+    /// Gives the name to a fresh region. The present one holds the right to do so.
+    fn publish_next(&self) -> Result<Region, Error> {
+        if !self.name.is(self.current.id())? {
+            return Err(self.name.error(Reason::NameLost));
+        }
+        let next = Region::make(&self.name, &self.config)?;
+        self.name.replace(&**next.fd())?;
+        Ok(next)
+    }
+
+    /// Whether somebody waits to be accepted. (It may have died meanwhile.)
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.current.heard() != state::NONE
+    }
+
+    /// What to sleep on until somebody waits. It is another word after each accept.
+    pub(crate) fn watch(&self) -> Watch<'_> {
+        self.current.until_not(state::NONE)
+    }
+
+    /// To end a wait in [`accept`](Self::accept) from another thread: raise an alert on its reading half.
+    #[must_use]
+    pub fn interrupt(&self) -> Arc<Life> {
+        Arc::clone(&self.interrupt)
+    }
+
+    /// Stops listening and removes the name, unless somebody has taken it away already.
+    ///
+    /// # Errors
+    /// What the system says; the name may be left then, and the next listener takes it over.
+    pub fn close(mut self) -> Result<(), Error> {
+        self.pid = 0;
+        self.name.remove(self.current.id())
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // A forked child has a copy; the name is the parent's.
+        if self.pid == process::id() {
+            let _ = self.name.remove(self.current.id());
+        }
+    }
+}
+
+/// Takes a name that exists over for `fresh`: `false` if it has changed meanwhile, look again.
+fn take_over(name: &Name, fresh: &Region) -> Result<bool, Error> {
+    let Some(stale) = name.open_region().map_err(Error::for_listener)? else { return Ok(false) };
+    if !lock::try_lock(&stale.fd, Byte::Name).map_err(name.system("lock the old region"))? {
+        return Err(name.error(Reason::InUse));
+    }
+    // Between opening it and locking it another listener may have replaced it, and listen there now.
+    if !name.is(stale.id)? {
+        return Ok(false);
+    }
+    if lock::is_held(&stale.fd, Byte::Party0).map_err(name.system("ask for the locks of the old region"))? {
+        return Err(name.error(Reason::InUse));
+    }
+    name.replace(&**fresh.fd()).map_err(Error::for_listener)?;
+    Ok(true)
+}
+
+/// Connects to whoever listens at `path`. It waits until the listener accepts, or the deadline passes (`None`: never).
+///
+/// # Errors
+/// `NotFound` and `ConnectionRefused` when nobody listens there, `InvalidData` when there is something else or a region that
+/// does not fit, `PermissionDenied`, `TimedOut`, and what else [`Reason`] has.
+pub fn connect(path: impl AsRef<Path>, deadline: Option<Deadline>) -> Result<Connected, Error> {
+    let name = Name::of(path.as_ref())?;
+    loop {
+        let region = Region::open(&name)?;
+        if claim(&name, &region)? {
+            return say_hello(&name, region, deadline);
+        }
+        let heard = region.heard();
+        if !name.is(region.id())? {
+            continue;
+        }
+        if heard != state::ARMED {
+            // The listener had replaced the name before it said this: here is another name of a region in use.
+            return Err(name.error(Reason::NotAlone));
+        }
+        if !region.is_held(&name, Byte::Party0)? {
+            return if name.is(region.id())? { Err(name.error(Reason::ListenerDied)) } else { continue };
+        }
+        // Somebody else is about to be accepted, or has died before that. The listener sees to it.
+        if deadline.is_some_and(Deadline::has_passed) {
+            return Err(name.error(Reason::TimedOut));
+        }
+        let soon = Deadline::after(LOOK_AGAIN);
+        let until = deadline.map_or(soon, |d| d.min(soon));
+        let nobody = Life::none();
+        parking::sleep(&nobody, None, &[region.until_not(heard)], Some(until));
+    }
+}
+
+/// Takes the claim, if the region is free: armed, unused, its listener alive. All that must be seen while holding it.
+fn claim(name: &Name, region: &Region) -> Result<bool, Error> {
+    if !lock::try_lock(&**region.fd(), Byte::Party1).map_err(name.system("claim the region"))? {
+        return Ok(false);
+    }
+    let free = region.heard() == state::ARMED && region.said() == state::NONE && region.is_held(name, Byte::Party0)?;
+    if !free {
+        lock::unlock(&**region.fd(), Byte::Party1).map_err(name.system("give up the claim"))?;
+    }
+    Ok(free)
+}
+
+/// Holding the claim, asks to be accepted, and waits for that.
+fn say_hello(name: &Name, region: Region, deadline: Option<Deadline>) -> Result<Connected, Error> {
+    region.set_up_mine(name)?;
+    // Before HELLO: from now on the listener's death ends the wait.
+    let life = Life::of_lock(Arc::clone(region.fd()), Byte::Party0);
+    region.say(state::HELLO);
+    loop {
+        let alert = life.alert(Half::Reader);
+        let alerted = smstream_core::ordering::alert(alert);
+        // Both read before: what is heard after that is final.
+        let timed_out = deadline.is_some_and(Deadline::has_passed);
+        let heard = region.heard();
+        if heard == state::ACCEPTED {
+            // The listener may be dead by now. What it has sent is still there to be read.
+            return Ok(region.connected(life));
+        }
+        if alerted != 0 {
+            return Err(name.error(Reason::ListenerDied));
+        }
+        if timed_out {
+            return Err(name.error(Reason::TimedOut));
+        }
+        let watches = [region.until_not(heard), Watch { word: alert, seen: alerted, place: Place::Local }];
+        parking::sleep(&life, Some(Half::Reader), &watches, deadline);
+    }
+}
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

@@ -1,0 +1,189 @@
+//! A region: a file with both segments, mapped by one party.
+
+use super::error::Reason;
+use super::name::{FileId, Found, Name};
+use super::{Connected, Error};
+use crate::liveness::Life;
+use crate::lock::{self, Byte};
+use crate::memory::{Access, Mapping, page_size, unnamed_file};
+use rustix::fd::OwnedFd;
+use rustix::fs::Stat;
+use smstream_core::geometry::{self, Config};
+use smstream_core::identity::Problem;
+use smstream_core::layout::{Features, state};
+use smstream_core::ordering;
+use smstream_core::park::{Place, Watch};
+use std::io::ErrorKind;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A region, from one party's side.
+#[derive(Debug)]
+pub(super) struct Region {
+    my: Mapping,
+    peer: Mapping,
+    config: Config,
+    party: u32,
+    fd: Arc<OwnedFd>,
+    id: FileId,
+}
+
+impl Region {
+    /// Makes a region without a name: both segments set up, ARMED, the locks of the listener taken.
+    pub(super) fn make(name: &Name, config: &Config) -> Result<Self, Error> {
+        let bad = |problem| name.error(Reason::BadConfig(problem));
+        let align = u32::try_from(page_size()).map_err(|_| bad(Problem::Align(u32::MAX)))?;
+        let config = signed(Config { align, ..*config });
+        config.check().map_err(bad)?;
+        let (_, len) = config.block();
+        let fd = unnamed_file(name.directory(), len as u64).map_err(name.system("make a region"))?;
+        let stat = rustix::fs::fstat(&fd).map_err(|e| name.system("look at the region")(e.into()))?;
+        {
+            let (theirs, _) = map(name, &fd, &config, 1)?;
+            initialize(name, &theirs, &config, 1)?;
+        }
+        let region = Self::of(name, fd, &stat, config, 0)?;
+        initialize(name, &region.my, &config, 0)?;
+        region.say(state::ARMED);
+        for byte in [Byte::Party0, Byte::Name] {
+            if !lock::try_lock(&*region.fd, byte).map_err(name.system("lock the region"))? {
+                // Nobody else has ever seen the file.
+                return Err(name.error(Reason::InUse));
+            }
+        }
+        Ok(region)
+    }
+
+    /// Opens the region that has the name, as the connector, who claims nothing yet.
+    pub(super) fn open(name: &Name) -> Result<Self, Error> {
+        let Found { fd, stat, .. } = name.open_region()?.ok_or_else(|| name.error(Reason::NobodyListens))?;
+        if stat.st_mode & 0o077 != 0 {
+            return Err(name.error(Reason::OpenToOthers(stat.st_mode & 0o7777)));
+        }
+        let config = Self::read_config(name, &fd, &stat)?;
+        Self::of(name, fd, &stat, config, 1)
+    }
+
+    /// What the listener's segment says of the region, checked against the size of the file. The connector's own segment is
+    /// not looked at: whoever holds the claim sets it up anew.
+    fn read_config(name: &Name, fd: &OwnedFd, stat: &Stat) -> Result<Config, Error> {
+        let len = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+        let all = Mapping::new(fd, 0, len, Access::ReadOnly).map_err(name.system("map the region"))?;
+        // SAFETY: the mapping is valid for reads of `len` bytes as long as it lives, which is longer than the call. All who
+        // use a region access its headers through atomics only, and nobody shortens it (the trust of `file:` regions).
+        let inspected = unsafe { geometry::inspect(all.as_ptr(), len) };
+        let listener = inspected.map_err(|findings| name.error(Reason::BadRegion(Box::new(findings))))?;
+        let bad = |problem| name.error(Reason::Unfit(problem));
+        if listener.party != 0 {
+            return Err(bad(Problem::Party(listener.party)));
+        }
+        if !(listener.align as usize).is_multiple_of(page_size()) {
+            return Err(bad(Problem::Align(listener.align)));
+        }
+        let capacities = [listener.capacity, listener.peer_capacity];
+        let config = signed(Config { align: listener.align, start: listener.start, ..Config::new(capacities) });
+        let needed = listener.next_segment().saturating_add(config.describe(1).segment_len());
+        if len < needed {
+            let word = |n| u32::try_from(n).unwrap_or(u32::MAX);
+            return Err(bad(Problem::TooShort { needed: word(needed), found: word(len) }));
+        }
+        if config.describe(0).lane_offset != listener.lane_offset {
+            return Err(bad(Problem::LaneOffset(listener.lane_offset)));
+        }
+        Ok(config)
+    }
+
+    fn of(name: &Name, fd: OwnedFd, stat: &Stat, config: Config, party: u32) -> Result<Self, Error> {
+        let (my, peer) = map(name, &fd, &config, party as usize)?;
+        Ok(Self { my, peer, config, party, fd: Arc::new(fd), id: FileId::of(stat) })
+    }
+
+    /// Sets the connector's segment up, whatever a dead claimer left in it. The caller holds the claim.
+    pub(super) fn set_up_mine(&self, name: &Name) -> Result<(), Error> {
+        initialize(name, &self.my, &self.config, self.party as usize)
+    }
+
+    /// Which file it is.
+    pub(super) fn id(&self) -> FileId {
+        self.id
+    }
+
+    /// Its description.
+    pub(super) fn fd(&self) -> &Arc<OwnedFd> {
+        &self.fd
+    }
+
+    fn my_state(&self) -> &AtomicU32 {
+        // SAFETY: my segment begins there, mapped for reads and writes as long as `self` lives, and its header is
+        // accessed through atomics only.
+        unsafe { geometry::state_word(self.my.as_ptr()) }
+    }
+
+    fn peer_state(&self) -> &AtomicU32 {
+        // SAFETY: the peer's segment begins there, mapped for reads as long as `self` lives, and its header is accessed
+        // through atomics only.
+        unsafe { geometry::state_word(self.peer.as_ptr()) }
+    }
+
+    /// Publishes my step of the rendezvous and wakes all who wait for it.
+    pub(super) fn say(&self, step: u32) {
+        ordering::publish_state(self.my_state(), step);
+        crate::futex::wake_all(self.my_state(), Place::Shared);
+    }
+
+    /// The step that my party has published: perhaps a process that held the claim before me, hence not `own`.
+    pub(super) fn said(&self) -> u32 {
+        ordering::peer_state(self.my_state())
+    }
+
+    /// The step that the peer has published.
+    pub(super) fn heard(&self) -> u32 {
+        ordering::peer_state(self.peer_state())
+    }
+
+    /// What to sleep on until the peer's step is another one.
+    pub(super) fn until_not(&self, seen: u32) -> Watch<'_> {
+        Watch { word: self.peer_state(), seen, place: Place::Shared }
+    }
+
+    /// Whether somebody else holds the lock on `byte`.
+    pub(super) fn is_held(&self, name: &Name, byte: Byte) -> Result<bool, Error> {
+        lock::is_held(&*self.fd, byte).map_err(name.system("ask for the locks of the region"))
+    }
+
+    /// The region in use.
+    pub(super) fn connected(self, life: Arc<Life>) -> Connected {
+        // The description, and with it this end's lock, lives on in `life`.
+        let Self { my, peer, party, .. } = self;
+        Connected { my, peer, party, life }
+    }
+}
+
+/// Says who made it, and when. For display only.
+fn signed(config: Config) -> Config {
+    let made = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    Config { pid: process::id(), made, features: Features::COUNTERS, ..config }
+}
+
+/// Maps the segment of `party` for writing and the other one for reading.
+fn map(name: &Name, fd: &OwnedFd, config: &Config, party: usize) -> Result<(Mapping, Mapping), Error> {
+    let (starts, _) = config.block();
+    let segment = |party: usize, access| {
+        Mapping::new(fd, starts[party] as u64, config.describe(party).segment_len(), access)
+            .map_err(name.system("map the region"))
+    };
+    Ok((segment(party, Access::ReadWrite)?, segment(1 - party, Access::ReadOnly)?))
+}
+
+fn initialize(name: &Name, segment: &Mapping, config: &Config, party: usize) -> Result<(), Error> {
+    let Some(start) = segment.as_mut_ptr() else {
+        return Err(name.system("write to a read-only segment")(ErrorKind::PermissionDenied.into()));
+    };
+    // SAFETY: `segment` is valid for reads and writes of its length while it is borrowed. Everyone accesses headers through
+    // atomics only. No party is attached: either the file has no name yet, so that nobody else has it, or the caller holds
+    // the claim of party 1, and party 0 attaches only after that has said HELLO.
+    let made = unsafe { geometry::init(start, segment.len(), config, party) };
+    made.map_err(|findings| name.error(Reason::BadRegion(Box::new(findings))))
+}
