@@ -148,11 +148,7 @@ pub struct ProgressArgs {
     ///
     /// By default that is so when standard error is a terminal and standard output is not one too.
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true)]
-    #[arg(
-        default_value = "auto",
-        default_missing_value = "always",
-        hide_default_value = true
-    )]
+    #[arg(default_value = "auto", default_missing_value = "always", hide_default_value = true)]
     pub progress: When,
 }
 
@@ -190,18 +186,13 @@ pub struct DemoArgs {
 fn parse_rounds(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(rounds) if (demo::MIN_ROUNDS..=1000).contains(&rounds) => Ok(rounds),
-        _ => Err(format!(
-            "write a whole number from {} to 1000",
-            demo::MIN_ROUNDS
-        )),
+        _ => Err(format!("write a whole number from {} to 1000", demo::MIN_ROUNDS)),
     }
 }
 
 /// Reads a time in seconds.
 fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text
-        .parse()
-        .map_err(|_| "write a number of seconds, such as 10 or 0.5".to_owned())?;
+    let seconds: f64 = text.parse().map_err(|_| "write a number of seconds, such as 10 or 0.5".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(time) if seconds <= 1e9 => Ok(time),
         _ => Err("write a number of seconds from 0 to 1000000000".to_owned()),
@@ -229,20 +220,13 @@ mod tests {
 
     #[test]
     fn progress_with_and_without_a_value() {
-        let progress =
-            |line: &str| match Cli::try_parse_from(line.split(' ')).map(|cli| cli.command) {
-                Ok(Command::Connect(args)) => Some(args.progress.progress),
-                _ => None,
-            };
+        let progress = |line: &str| match Cli::try_parse_from(line.split(' ')).map(|cli| cli.command) {
+            Ok(Command::Connect(args)) => Some(args.progress.progress),
+            _ => None,
+        };
         assert_eq!(progress("smstream connect file:x"), Some(When::Auto));
-        assert_eq!(
-            progress("smstream connect --progress file:x"),
-            Some(When::Always)
-        );
-        assert_eq!(
-            progress("smstream connect --progress=never file:x"),
-            Some(When::Never)
-        );
+        assert_eq!(progress("smstream connect --progress file:x"), Some(When::Always));
+        assert_eq!(progress("smstream connect --progress=never file:x"), Some(When::Never));
         assert_eq!(progress("smstream connect --progress=what file:x"), None);
     }
 }

@@ -20,26 +20,17 @@ impl Failure {
 
     /// Ends with exit code 1.
     pub fn broken(message: impl Into<String>) -> Self {
-        Self {
-            code: Self::BROKEN,
-            message: message.into(),
-        }
+        Self { code: Self::BROKEN, message: message.into() }
     }
 
     /// Ends with exit code 2.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self {
-            code: Self::USAGE,
-            message: message.into(),
-        }
+        Self { code: Self::USAGE, message: message.into() }
     }
 
     /// Ends with exit code 3.
     pub fn no_connection(message: impl Into<String>) -> Self {
-        Self {
-            code: Self::NO_CONNECTION,
-            message: message.into(),
-        }
+        Self { code: Self::NO_CONNECTION, message: message.into() }
     }
 
     /// The exit code.
@@ -70,8 +61,5 @@ impl<T, E: fmt::Display> Context<T> for Result<T, E> {
 ///
 /// A standard error that cannot be written is no reason to stop.
 pub fn say(message: impl fmt::Display) {
-    let _ = io::Write::write_all(
-        &mut io::stderr().lock(),
-        format!("smstream: {message}\n").as_bytes(),
-    );
+    let _ = io::Write::write_all(&mut io::stderr().lock(), format!("smstream: {message}\n").as_bytes());
 }

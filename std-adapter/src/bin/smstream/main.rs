@@ -43,17 +43,13 @@ fn run() -> Result<(), Failure> {
 /// Shows help where it was asked for, and otherwise what is wrong with the command line.
 fn explain(error: &clap::Error) -> Result<(), Failure> {
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            stdio::Output::new().print(&error.render().to_string())
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => stdio::Output::new().print(&error.render().to_string()),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            Err(Failure::usage(format!("say what to do\n\n{}", error.render())))
         }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => Err(
-            Failure::usage(format!("say what to do\n\n{}", error.render())),
-        ),
         _ => {
             let text = error.render().to_string();
-            Err(Failure::usage(
-                text.strip_prefix("error: ").unwrap_or(&text).trim_end(),
-            ))
+            Err(Failure::usage(text.strip_prefix("error: ").unwrap_or(&text).trim_end()))
         }
     }
 }

@@ -20,18 +20,13 @@ pub fn listen(args: &ListenArgs) -> Result<(), Failure> {
     if let Some(note) = args.capacity.and_then(|capacity| capacity.note()) {
         say(note);
     }
-    let options = Options {
-        capacity: args.capacity.map(|capacity| capacity.bytes()),
-        spin: None,
-    };
+    let options = Options { capacity: args.capacity.map(|capacity| capacity.bytes()), spin: None };
     let listener = transport::bind(addr, options)
         .map_err(|error| Failure::no_connection(format!("could not listen at {addr}: {error}")))?;
     let feed = feed(args.keep_open)?;
     let accept = || {
         let stream = listener.accept();
-        stream.map_err(|error| {
-            Failure::no_connection(format!("could not accept a connection at {addr}: {error}"))
-        })
+        stream.map_err(|error| Failure::no_connection(format!("could not accept a connection at {addr}: {error}")))
     };
     if !args.keep_open {
         let stream = accept()?;
@@ -50,12 +45,7 @@ pub fn listen(args: &ListenArgs) -> Result<(), Failure> {
 pub fn connect(args: &ConnectArgs) -> Result<(), Failure> {
     let feed = feed(false)?;
     let stream = reach(&args.addr, args.wait)?;
-    conclude(pump::run(
-        stream,
-        &args.addr,
-        &feed,
-        args.progress.progress,
-    )?)
+    conclude(pump::run(stream, &args.addr, &feed, args.progress.progress)?)
 }
 
 /// Standard input.
@@ -63,9 +53,7 @@ fn feed(keep: bool) -> Result<Arc<Feed>, Failure> {
     if Input::is_closed() {
         say("standard input is not open: nothing will be sent");
     }
-    Feed::new(keep)
-        .map(Arc::new)
-        .or_broken("could not prepare standard input")
+    Feed::new(keep).map(Arc::new).or_broken("could not prepare standard input")
 }
 
 /// The result of the only connection.
@@ -80,27 +68,19 @@ fn reach(addr: &Addr, wait: Option<Duration>) -> Result<Stream, Failure> {
     let end = wait.map(|wait| Instant::now() + wait);
     loop {
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-        let error =
-            match transport::connect(addr, Options::default(), left.map(|left| left.max(RETRY))) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => error,
-            };
-        let nobody = matches!(
-            error.kind(),
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-        );
+        let error = match transport::connect(addr, Options::default(), left.map(|left| left.max(RETRY))) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => error,
+        };
+        let nobody = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
         match left {
             Some(left) if nobody && !left.is_zero() => thread::sleep(left.min(RETRY)),
             None if nobody => {
                 let hint = "start a listener there first, or keep trying with --wait SECONDS";
-                return Err(Failure::no_connection(format!(
-                    "could not connect to {addr}: {error}; {hint}"
-                )));
+                return Err(Failure::no_connection(format!("could not connect to {addr}: {error}; {hint}")));
             }
             _ => {
-                return Err(Failure::no_connection(format!(
-                    "could not connect to {addr}: {error}"
-                )));
+                return Err(Failure::no_connection(format!("could not connect to {addr}: {error}")));
             }
         }
     }

@@ -6,7 +6,8 @@ use std::fmt;
 pub const MAX_CAPACITY: u64 = 512 << 20;
 
 /// How sizes are written, for the help texts.
-pub const SYNTAX: &str = "a whole number and a suffix: k, M, G, T (or KiB, MiB, ...) count in 1024, kB, MB, GB, TB in 1000";
+pub const SYNTAX: &str =
+    "a whole number and a suffix: k, M, G, T (or KiB, MiB, ...) count in 1024, kB, MB, GB, TB in 1000";
 
 /// Why a text is no size.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +41,7 @@ pub fn parse(text: &str) -> Result<u64, SizeError> {
         return Err(SizeError::NoNumber);
     }
     let number: u64 = number.parse().map_err(|_| SizeError::TooLarge)?;
-    let unit = unit(suffix.trim_start())
-        .ok_or_else(|| SizeError::Suffix(suffix.trim_start().to_owned()))?;
+    let unit = unit(suffix.trim_start()).ok_or_else(|| SizeError::Suffix(suffix.trim_start().to_owned()))?;
     number.checked_mul(unit).ok_or(SizeError::TooLarge)
 }
 
@@ -76,10 +76,7 @@ pub struct Capacity {
 impl Capacity {
     /// A capacity that is known to be good.
     pub const fn of(bytes: u64) -> Self {
-        Self {
-            asked: bytes,
-            bytes,
-        }
+        Self { asked: bytes, bytes }
     }
 
     /// The power of two that is used.
@@ -91,10 +88,7 @@ impl Capacity {
     pub fn note(self) -> Option<String> {
         (self.asked != self.bytes).then(|| {
             let (asked, bytes) = (self.asked, self.bytes);
-            format!(
-                "a capacity is a power of two: {bytes} bytes ({}) are used instead of {asked}",
-                Bytes(bytes)
-            )
+            format!("a capacity is a power of two: {bytes} bytes ({}) are used instead of {asked}", Bytes(bytes))
         })
     }
 }
@@ -106,15 +100,9 @@ pub fn parse_capacity(text: &str) -> Result<Capacity, String> {
         return Err("a ring of no bytes carries nothing: give at least 1".to_owned());
     }
     if asked > MAX_CAPACITY {
-        return Err(format!(
-            "a ring holds at most {} ({MAX_CAPACITY} bytes)",
-            Bytes(MAX_CAPACITY)
-        ));
+        return Err(format!("a ring holds at most {} ({MAX_CAPACITY} bytes)", Bytes(MAX_CAPACITY)));
     }
-    Ok(Capacity {
-        asked,
-        bytes: asked.next_power_of_two(),
-    })
+    Ok(Capacity { asked, bytes: asked.next_power_of_two() })
 }
 
 /// Shows a number of bytes in the largest binary unit that keeps it above one: `4 MiB`, `1.50 GiB`, `17 bytes`.
@@ -124,11 +112,7 @@ impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (power, name) = match self.0 {
             0..1024 => {
-                return f.pad(&if self.0 == 1 {
-                    "1 byte".to_owned()
-                } else {
-                    format!("{} bytes", self.0)
-                });
+                return f.pad(&if self.0 == 1 { "1 byte".to_owned() } else { format!("{} bytes", self.0) });
             }
             1024..0x10_0000 => (10, "KiB"),
             0x10_0000..0x4000_0000 => (20, "MiB"),
@@ -217,11 +201,7 @@ mod tests {
         for text in ["1x", "1kk", "1.5M", "1MiBs", "1 é", "1kié", "0b1", "4,096"] {
             assert!(matches!(parse(text), Err(SizeError::Suffix(_))), "{text}");
         }
-        for text in [
-            "18446744073709551616",
-            "16777216T",
-            "99999999999999999999999k",
-        ] {
+        for text in ["18446744073709551616", "16777216T", "99999999999999999999999k"] {
             assert_eq!(parse(text), Err(SizeError::TooLarge), "{text}");
         }
     }
@@ -230,17 +210,10 @@ mod tests {
     fn capacities_are_rounded_up_and_say_so() {
         let rounded = parse_capacity("3MB").expect("a capacity");
         assert_eq!(rounded.bytes(), 4 << 20);
-        assert!(
-            rounded
-                .note()
-                .is_some_and(|note| note.contains("4194304") && note.contains("3000000"))
-        );
+        assert!(rounded.note().is_some_and(|note| note.contains("4194304") && note.contains("3000000")));
         let exact = parse_capacity("4MiB").expect("a capacity");
         assert_eq!((exact.bytes(), exact.note()), (4 << 20, None));
-        assert_eq!(
-            parse_capacity("512MiB").map(Capacity::bytes),
-            Ok(MAX_CAPACITY)
-        );
+        assert_eq!(parse_capacity("512MiB").map(Capacity::bytes), Ok(MAX_CAPACITY));
         assert_eq!(parse_capacity("1").map(Capacity::bytes), Ok(1));
     }
 

@@ -43,11 +43,7 @@ impl Output {
     /// Writes all bytes, waiting where the descriptor does not.
     pub fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         if CLOSED[1].load(Ordering::Relaxed) {
-            return if bytes.is_empty() {
-                Ok(())
-            } else {
-                Err(Errno::BADF.into())
-            };
+            return if bytes.is_empty() { Ok(()) } else { Err(Errno::BADF.into()) };
         }
         while !bytes.is_empty() {
             match rustix::io::write(&self.0, bytes) {
@@ -63,23 +59,18 @@ impl Output {
 
     /// Writes a text, with the error that ends the command.
     pub fn print(&mut self, text: &str) -> Result<(), Failure> {
-        self.write_all(text.as_bytes())
-            .map_err(|error| Failure::broken(output_failed(&error)))
+        self.write_all(text.as_bytes()).map_err(|error| Failure::broken(output_failed(&error)))
     }
 }
 
 /// What to say when standard output cannot be written.
 pub fn output_failed(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::BrokenPipe => {
-            "could not write to standard output: its reader has gone".to_owned()
-        }
+        io::ErrorKind::BrokenPipe => "could not write to standard output: its reader has gone".to_owned(),
         io::ErrorKind::StorageFull => {
             format!("could not write to standard output: {error}; free some space and start again")
         }
-        _ if CLOSED[1].load(Ordering::Relaxed) => {
-            "could not write to standard output: it is not open".to_owned()
-        }
+        _ if CLOSED[1].load(Ordering::Relaxed) => "could not write to standard output: it is not open".to_owned(),
         _ => format!("could not write to standard output: {error}"),
     }
 }
@@ -104,10 +95,7 @@ pub enum Got {
 impl Input {
     /// Standard input; one that is not open has nothing in it.
     pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            stdin: io::stdin(),
-            stop: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-        })
+        Ok(Self { stdin: io::stdin(), stop: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)? })
     }
 
     /// Whether standard input was left closed by whoever started this process.
@@ -145,13 +133,7 @@ impl Input {
             return Ok(Got::End);
         }
         let mut fds = [PollFd::from_borrowed_fd(self.stdin.as_fd(), PollFlags::IN)];
-        match poll(
-            &mut fds,
-            Some(&Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            }),
-        ) {
+        match poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
             Ok(0) | Err(Errno::INTR) => Ok(Got::Stopped),
             Ok(_) => Ok(self.try_read(buffer)?.unwrap_or(Got::Stopped)),
             Err(error) => Err(error.into()),

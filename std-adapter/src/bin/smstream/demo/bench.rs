@@ -49,18 +49,14 @@ pub struct Results {
 impl Results {
     /// The rounds of one test of one contestant.
     pub fn rounds(&self, test: Test, contestant: Contestant) -> &[f64] {
-        let found = self
-            .courses
-            .iter()
-            .find(|course| course.test == test && course.contestant == contestant);
+        let found = self.courses.iter().find(|course| course.test == test && course.contestant == contestant);
         found.map_or(&[], |course| &course.rounds)
     }
 
     /// The 99th percentile of one contestant's trips, where each trip was timed by itself.
     pub fn p99(&self, contestant: Contestant) -> Option<f64> {
         let mut courses = self.courses.iter();
-        let found = courses
-            .find(|course| course.test == Test::Asleep && course.contestant == contestant)?;
+        let found = courses.find(|course| course.test == Test::Asleep && course.contestant == contestant)?;
         percentile(&found.samples, 99.0)
     }
 }
@@ -77,11 +73,7 @@ pub fn run(
     let mut courses = courses(cpus.is_some());
     for test in [Test::Bulk, Test::Busy, Test::Asleep] {
         if courses.iter().any(|course| course.test == test) {
-            let bytes = if test == Test::Bulk {
-                capacity.bytes()
-            } else {
-                capacity.bytes().min(TRIP_CAPACITY)
-            };
+            let bytes = if test == Test::Bulk { capacity.bytes() } else { capacity.bytes().min(TRIP_CAPACITY) };
             let stream = verify::connect(partner, scratch, Some(test), Capacity::of(bytes))?;
             ends.set_stream(test, stream);
         }
@@ -119,15 +111,8 @@ pub fn run(
 fn courses(two_cpus: bool) -> Vec<Course> {
     let mut courses = Vec::new();
     for test in [Test::Bulk, Test::Busy, Test::Asleep] {
-        for contestant in [
-            Contestant::Smstream,
-            Contestant::Pipe,
-            Contestant::Socket,
-            Contestant::Floor,
-        ] {
-            if (test == Test::Bulk && contestant == Contestant::Floor)
-                || (test == Test::Busy && !two_cpus)
-            {
+        for contestant in [Contestant::Smstream, Contestant::Pipe, Contestant::Socket, Contestant::Floor] {
+            if (test == Test::Bulk && contestant == Contestant::Floor) || (test == Test::Busy && !two_cpus) {
                 continue;
             }
             // For the first turn, which only tells how long the others take.
@@ -136,13 +121,7 @@ fn courses(two_cpus: bool) -> Vec<Course> {
                 Test::Busy => 5000,
                 Test::Asleep => 300,
             };
-            courses.push(Course {
-                test,
-                contestant,
-                rounds: Vec::new(),
-                samples: Vec::new(),
-                count,
-            });
+            courses.push(Course { test, contestant, rounds: Vec::new(), samples: Vec::new(), count });
         }
     }
     courses
@@ -163,38 +142,21 @@ fn warm_up(course: &mut Course, partner: &mut Partner, ends: &mut Ends) -> Resul
 }
 
 /// One turn of one contestant: the figure of the round, and the samples that it comes from.
-fn turn(
-    course: &Course,
-    partner: &mut Partner,
-    ends: &mut Ends,
-) -> Result<(f64, Vec<f64>), Failure> {
+fn turn(course: &Course, partner: &mut Partner, ends: &mut Ends) -> Result<(f64, Vec<f64>), Failure> {
     watchdog::beat();
-    let Course {
-        test,
-        contestant,
-        count,
-        ..
-    } = *course;
+    let Course { test, contestant, count, .. } = *course;
     partner.order(Order::Run(test, contestant, count))?;
     partner.expect("ready")?;
     let what = || format!("measuring {} failed", contestant.name());
     if test == Test::Bulk {
         let start = ends.pour(contestant, count).or_broken(what())?;
-        let end: u64 = partner
-            .hear()?
-            .parse()
-            .or_broken("could not hear the second process")?;
+        let end: u64 = partner.hear()?.parse().or_broken("could not hear the second process")?;
         let nanos = end.saturating_sub(start).max(1);
-        return Ok((
-            (count * BLOCK as u64) as f64 * 1e9 / nanos as f64,
-            Vec::new(),
-        ));
+        return Ok(((count * BLOCK as u64) as f64 * 1e9 / nanos as f64, Vec::new()));
     }
     // A clock reading costs nothing beside a sleep, but it would show beside a cache line's way: there, batches.
     let batch = if test == Test::Asleep { 1 } else { 100 };
-    let samples = ends
-        .ping(test, contestant, count, batch)
-        .or_broken(what())?;
+    let samples = ends.ping(test, contestant, count, batch).or_broken(what())?;
     Ok((median(&samples).unwrap_or(0.0), samples))
 }
 
@@ -204,19 +166,13 @@ mod tests {
 
     #[test]
     fn with_one_processor_nothing_spins() {
-        assert!(
-            courses(false)
-                .iter()
-                .all(|course| course.test != Test::Busy)
-        );
+        assert!(courses(false).iter().all(|course| course.test != Test::Busy));
         assert_eq!(courses(false).len() + 4, courses(true).len());
     }
 
     #[test]
     fn bulk_has_no_floor() {
-        let bulk = courses(true)
-            .into_iter()
-            .filter(|course| course.test == Test::Bulk);
+        let bulk = courses(true).into_iter().filter(|course| course.test == Test::Bulk);
         assert_eq!(bulk.count(), 3);
     }
 }

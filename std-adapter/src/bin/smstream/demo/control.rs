@@ -10,8 +10,8 @@ use std::os::unix::net::UnixStream;
 use std::str::FromStr;
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
 };
 
 /// The longest line that a party accepts.
@@ -98,17 +98,8 @@ impl FromStr for Order {
     type Err = io::Error;
 
     fn from_str(line: &str) -> io::Result<Self> {
-        let unknown = || {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("unknown order '{line}'"),
-            )
-        };
-        let test = |name| {
-            [Test::Bulk, Test::Busy, Test::Asleep]
-                .into_iter()
-                .find(|test| test.name() == name)
-        };
+        let unknown = || io::Error::new(io::ErrorKind::InvalidData, format!("unknown order '{line}'"));
+        let test = |name| [Test::Bulk, Test::Busy, Test::Asleep].into_iter().find(|test| test.name() == name);
         // The address comes last and may hold spaces.
         let mut words = line.splitn(3, ' ');
         let mut next = || words.next().ok_or_else(unknown);
@@ -116,27 +107,15 @@ impl FromStr for Order {
             "pin" => Self::Pin(next()?.parse().map_err(|_| unknown())?),
             "connect" => {
                 let name = next()?;
-                let test = if name == "verify" {
-                    None
-                } else {
-                    Some(test(name).ok_or_else(unknown)?)
-                };
+                let test = if name == "verify" { None } else { Some(test(name).ok_or_else(unknown)?) };
                 Self::Connect(test, next()?.to_owned())
             }
             "verify" => Self::Verify(next()?.parse().map_err(|_| unknown())?),
             "run" => {
                 let test = test(next()?).ok_or_else(unknown)?;
                 let (name, count) = next()?.split_once(' ').ok_or_else(unknown)?;
-                let all = [
-                    Contestant::Smstream,
-                    Contestant::Pipe,
-                    Contestant::Socket,
-                    Contestant::Floor,
-                ];
-                let contestant = all
-                    .into_iter()
-                    .find(|it| it.name() == name)
-                    .ok_or_else(unknown)?;
+                let all = [Contestant::Smstream, Contestant::Pipe, Contestant::Socket, Contestant::Floor];
+                let contestant = all.into_iter().find(|it| it.name() == name).ok_or_else(unknown)?;
                 Self::Run(test, contestant, count.parse().map_err(|_| unknown())?)
             }
             "end" => Self::End,
@@ -154,10 +133,7 @@ pub struct Control {
 impl Control {
     /// Speaks over a connected socket.
     pub fn over(socket: UnixStream) -> io::Result<Self> {
-        Ok(Self {
-            output: socket.try_clone()?,
-            input: BufReader::new(socket),
-        })
+        Ok(Self { output: socket.try_clone()?, input: BufReader::new(socket) })
     }
 
     /// Says one line.
@@ -171,10 +147,7 @@ impl Control {
         (&mut self.input).take(MAX_LINE).read_line(&mut line)?;
         match line.strip_suffix('\n') {
             Some(line) => Ok(line.to_owned()),
-            None => Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the other process ended the conversation",
-            )),
+            None => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the other process ended the conversation")),
         }
     }
 
@@ -184,10 +157,7 @@ impl Control {
         if heard == expected {
             return Ok(());
         }
-        Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("the other process said '{heard}', not '{expected}'"),
-        ))
+        Err(io::Error::new(io::ErrorKind::InvalidData, format!("the other process said '{heard}', not '{expected}'")))
     }
 }
 
@@ -201,12 +171,7 @@ pub fn give(socket: &UnixStream, descriptors: [BorrowedFd<'_>; DESCRIPTORS]) -> 
     if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
         return Err(io::Error::other("no room to pass descriptors"));
     }
-    sendmsg(
-        socket.as_fd(),
-        &[IoSlice::new(b"!")],
-        &mut ancillary,
-        SendFlags::NOSIGNAL,
-    )?;
+    sendmsg(socket.as_fd(), &[IoSlice::new(b"!")], &mut ancillary, SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
@@ -215,12 +180,7 @@ pub fn take(socket: &UnixStream) -> io::Result<[OwnedFd; DESCRIPTORS]> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
-    recvmsg(
-        socket.as_fd(),
-        &mut [IoSliceMut::new(&mut byte)],
-        &mut ancillary,
-        RecvFlags::CMSG_CLOEXEC,
-    )?;
+    recvmsg(socket.as_fd(), &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
     let mut taken = Vec::new();
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(descriptors) = message {
@@ -229,7 +189,8 @@ pub fn take(socket: &UnixStream) -> io::Result<[OwnedFd; DESCRIPTORS]> {
     }
     let count = taken.len();
     taken.try_into().map_err(|_| {
-        let text = format!("{count} descriptors came instead of {DESCRIPTORS}: this command is for `smstream demo` only");
+        let text =
+            format!("{count} descriptors came instead of {DESCRIPTORS}: this command is for `smstream demo` only");
         io::Error::new(io::ErrorKind::InvalidData, text)
     })
 }
@@ -251,16 +212,7 @@ mod tests {
         ] {
             assert_eq!(order.to_string().parse::<Order>().expect("an order"), order);
         }
-        for junk in [
-            "",
-            "pin",
-            "pin x",
-            "run bulk pipe",
-            "run x pipe 1",
-            "run bulk x 1",
-            "connect verify",
-            "stop",
-        ] {
+        for junk in ["", "pin", "pin x", "run bulk pipe", "run x pipe 1", "run bulk x 1", "connect verify", "stop"] {
             assert!(junk.parse::<Order>().is_err(), "{junk}");
         }
     }
@@ -273,19 +225,14 @@ mod tests {
         let taken = take(&there).expect("taken");
         (&one).write_all(b"x").expect("written");
         let mut byte = [0];
-        UnixStream::from(taken[1].try_clone().expect("a clone"))
-            .read_exact(&mut byte)
-            .expect("read");
+        UnixStream::from(taken[1].try_clone().expect("a clone")).read_exact(&mut byte).expect("read");
         assert_eq!(&byte, b"x");
     }
 
     #[test]
     fn a_conversation_that_ends_is_an_error() {
         let (here, there) = UnixStream::pair().expect("sockets");
-        let (mut here, mut there) = (
-            Control::over(here).expect("control"),
-            Control::over(there).expect("control"),
-        );
+        let (mut here, mut there) = (Control::over(here).expect("control"), Control::over(there).expect("control"));
         there.say("ready").expect("said");
         here.expect("ready").expect("heard");
         there.say("no").expect("said");

@@ -8,9 +8,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 /// The processors that this process may use.
 fn allowed() -> io::Result<Vec<usize>> {
     let set = sched_getaffinity(None)?;
-    Ok((0..CpuSet::MAX_CPU)
-        .filter(|cpu| set.is_set(*cpu))
-        .collect())
+    Ok((0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect())
 }
 
 /// Two different processors of the allowed ones; nothing if only one is allowed.
@@ -28,17 +26,12 @@ pub fn pair() -> io::Result<Option<(usize, usize)>> {
         (Some(here), Some(there)) if here == there => 2,
         _ => 1,
     };
-    Ok(others
-        .iter()
-        .copied()
-        .min_by_key(rank)
-        .map(|second| (*first, second)))
+    Ok(others.iter().copied().min_by_key(rank).map(|second| (*first, second)))
 }
 
 /// The package and the core of a processor, as far as the system tells.
 fn place(cpu: usize) -> Option<(String, String)> {
-    let read =
-        |name| fs::read_to_string(format!("/sys/devices/system/cpu/cpu{cpu}/topology/{name}")).ok();
+    let read = |name| fs::read_to_string(format!("/sys/devices/system/cpu/cpu{cpu}/topology/{name}")).ok();
     Some((read("physical_package_id")?, read("core_id")?))
 }
 
@@ -46,10 +39,7 @@ fn place(cpu: usize) -> Option<(String, String)> {
 pub fn pin(cpu: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
     if cpu >= CpuSet::MAX_CPU {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("there is no processor {cpu}"),
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("there is no processor {cpu}")));
     }
     set.set(cpu);
     Ok(sched_setaffinity(None, &set)?)

@@ -82,15 +82,7 @@ mod tests {
     #[test]
     fn every_kind_of_value() {
         let value = Json::Object(vec![
-            (
-                "a",
-                Json::List(vec![
-                    Json::Null,
-                    Json::Bool(true),
-                    Json::Number(1.5),
-                    Json::Whole(u64::MAX),
-                ]),
-            ),
+            ("a", Json::List(vec![Json::Null, Json::Bool(true), Json::Number(1.5), Json::Whole(u64::MAX)])),
             ("b", Json::text("x\"\\\n\u{1f}é")),
             ("c", Json::Object(Vec::new())),
             ("d", Json::Number(f64::NAN)),

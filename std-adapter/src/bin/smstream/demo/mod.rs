@@ -46,18 +46,12 @@ fn stream_options(test: Option<Test>) -> Options {
         Some(Test::Busy) => Some(STAY_AWAKE),
         Some(Test::Asleep) => Some(Duration::ZERO),
     };
-    Options {
-        capacity: None,
-        spin,
-    }
+    Options { capacity: None, spin }
 }
 
 /// The same with a capacity, which the listener chooses.
 fn with_capacity(options: Options, capacity: Capacity) -> Options {
-    Options {
-        capacity: Some(capacity.bytes()),
-        ..options
-    }
+    Options { capacity: Some(capacity.bytes()), ..options }
 }
 
 /// Runs the demo.
@@ -71,13 +65,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     let (mut partner, mut ends) = Partner::start()?;
     let mut act = || {
         let outcome = verify(args, &mut partner, &scratch)?;
-        let results = bench::run(
-            &mut partner,
-            &mut ends,
-            &scratch,
-            args.capacity,
-            args.rounds,
-        )?;
+        let results = bench::run(&mut partner, &mut ends, &scratch, args.capacity, args.rounds)?;
         Ok((outcome, results))
     };
     match act() {
@@ -98,16 +86,10 @@ fn verify(args: &DemoArgs, partner: &mut Partner, scratch: &Scratch) -> Result<O
     let mut output = Output::new();
     if !args.json {
         let (bytes, capacity) = (Bytes(args.bytes), Bytes(args.capacity.bytes()));
-        output.print(&format!(
-            "Two processes send each other {bytes} at once, through rings of {capacity} ...\n"
-        ))?;
+        output.print(&format!("Two processes send each other {bytes} at once, through rings of {capacity} ...\n"))?;
     }
     let outcome = verify::run(partner, scratch, args.capacity, args.bytes)?;
-    let verdict = if outcome.is_good(args.bytes) {
-        "verified"
-    } else {
-        "FAILED"
-    };
+    let verdict = if outcome.is_good(args.bytes) { "verified" } else { "FAILED" };
     if !args.json {
         let (here, there) = (outcome.here, outcome.there);
         let rate = Rate(2.0 * args.bytes as f64 / outcome.elapsed.as_secs_f64().max(1e-9));
@@ -128,12 +110,7 @@ fn verify(args: &DemoArgs, partner: &mut Partner, scratch: &Scratch) -> Result<O
 }
 
 /// The second part's result, and the exit code of all.
-fn conclude(
-    args: &DemoArgs,
-    outcome: &Outcome,
-    results: &Results,
-    pipe_buffer: usize,
-) -> Result<(), Failure> {
+fn conclude(args: &DemoArgs, outcome: &Outcome, results: &Results, pipe_buffer: usize) -> Result<(), Failure> {
     let report = Report::new(results, args.capacity.bytes(), pipe_buffer);
     let good = outcome.is_good(args.bytes);
     let text = if args.json {
@@ -153,9 +130,5 @@ fn conclude(
         table::table(&report)
     };
     Output::new().print(&text)?;
-    if good {
-        Ok(())
-    } else {
-        Err(Failure::broken("what was received is not what was sent"))
-    }
+    if good { Ok(()) } else { Err(Failure::broken("what was received is not what was sent")) }
 }

@@ -52,60 +52,39 @@ impl Partner {
         let memory = words::create().or_broken(what)?;
         let words = Words::map(&memory).or_broken(what)?;
 
-        let program =
-            std::env::current_exe().or_broken("could not find this program's own file")?;
+        let program = std::env::current_exe().or_broken("could not find this program's own file")?;
         let child = Command::new(&program)
             .arg(super::PEER)
             .arg(process::id().to_string())
             .stdin(Stdio::from(OwnedFd::from(their_talk)))
             .stdout(Stdio::null())
             .spawn()
-            .or_broken(format_args!(
-                "could not start {} a second time",
-                program.display()
-            ))?;
+            .or_broken(format_args!("could not start {} a second time", program.display()))?;
 
         let expected = Arc::new(AtomicBool::new(false));
         let watch = watch(child, Arc::clone(&expected)).or_broken(what)?;
         let (their_input, their_output) = &pipes.there;
-        let given = [
-            their_input.as_fd(),
-            their_output.as_fd(),
-            their_socket.as_fd(),
-            memory.as_fd(),
-        ];
-        control::give(&talk, given)
-            .or_broken("could not give the second process its descriptors")?;
+        let given = [their_input.as_fd(), their_output.as_fd(), their_socket.as_fd(), memory.as_fd()];
+        control::give(&talk, given).or_broken("could not give the second process its descriptors")?;
         let control = Control::over(talk).or_broken(what)?;
         let (input, output) = pipes.here;
-        let partner = Self {
-            control,
-            expected,
-            watch,
-            pipe_buffer: pipes.buffer,
-        };
+        let partner = Self { control, expected, watch, pipe_buffer: pipes.buffer };
         Ok((partner, Ends::new(input, output, socket, words)))
     }
 
     /// Tells the second process what to do.
     pub fn order(&mut self, order: Order) -> Result<(), Failure> {
-        self.control
-            .say(order)
-            .or_broken("could not talk to the second process")
+        self.control.say(order).or_broken("could not talk to the second process")
     }
 
     /// Hears one line of the second process.
     pub fn hear(&mut self) -> Result<String, Failure> {
-        self.control
-            .hear()
-            .or_broken("could not hear the second process")
+        self.control.hear().or_broken("could not hear the second process")
     }
 
     /// Hears one line that must be this one.
     pub fn expect(&mut self, line: &str) -> Result<(), Failure> {
-        self.control
-            .expect(line)
-            .or_broken("could not hear the second process")
+        self.control.expect(line).or_broken("could not hear the second process")
     }
 
     /// Ends the second process, which is no failure any more.
@@ -128,25 +107,18 @@ impl Partner {
 
 /// Waits for the second process in a thread.
 fn watch(mut child: process::Child, expected: Arc<AtomicBool>) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new()
-        .name("second process".to_owned())
-        .spawn(move || {
-            let result = child.wait();
-            if expected.load(Ordering::SeqCst) {
-                return;
-            }
-            match result {
-                Ok(status) => say(format_args!(
-                    "the second process {}: the demo cannot go on",
-                    fate(status)
-                )),
-                Err(error) => say(format_args!(
-                    "could not wait for the second process: {error}"
-                )),
-            }
-            scratch::remove();
-            process::exit(Failure::BROKEN.into());
-        })
+    thread::Builder::new().name("second process".to_owned()).spawn(move || {
+        let result = child.wait();
+        if expected.load(Ordering::SeqCst) {
+            return;
+        }
+        match result {
+            Ok(status) => say(format_args!("the second process {}: the demo cannot go on", fate(status))),
+            Err(error) => say(format_args!("could not wait for the second process: {error}")),
+        }
+        scratch::remove();
+        process::exit(Failure::BROKEN.into());
+    })
 }
 
 /// How a process ended.
@@ -167,11 +139,7 @@ fn pipes() -> io::Result<Pipes> {
         let _ = fcntl_setpipe_size(pipe, PIPE_BUFFER);
     }
     let buffer = fcntl_getpipe_size(&output)?;
-    Ok(Pipes {
-        here: (input, output),
-        there: (their_input, their_output),
-        buffer,
-    })
+    Ok(Pipes { here: (input, output), there: (their_input, their_output), buffer })
 }
 
 #[cfg(test)]
@@ -181,9 +149,6 @@ mod tests {
     #[test]
     fn fates_are_told() {
         assert_eq!(fate(ExitStatus::from_raw(9)), "was killed by signal 9");
-        assert_eq!(
-            fate(ExitStatus::from_raw(1 << 8)),
-            "ended too early with exit code 1"
-        );
+        assert_eq!(fate(ExitStatus::from_raw(1 << 8)), "ended too early with exit code 1");
     }
 }

@@ -18,11 +18,7 @@ use crate::transport::{self, Addr, Stream};
 pub fn run(parent: u32) -> Result<(), Failure> {
     let what = "the second process of `smstream demo`";
     die_with(parent).or_broken(what)?;
-    let talk = io::stdin()
-        .as_fd()
-        .try_clone_to_owned()
-        .map(UnixStream::from)
-        .or_broken(what)?;
+    let talk = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from).or_broken(what)?;
     let [pipe_in, pipe_out, socket, memory] = control::take(&talk).or_broken(what)?;
     let words = Words::map(&memory).or_broken(what)?;
     let mut ends = Ends::new(pipe_in, pipe_out, UnixStream::from(socket), words);
@@ -44,12 +40,7 @@ pub fn run(parent: u32) -> Result<(), Failure> {
 }
 
 /// Does one thing and answers.
-fn obey(
-    order: Order,
-    control: &mut Control,
-    ends: &mut Ends,
-    verified: &mut Option<Stream>,
-) -> io::Result<()> {
+fn obey(order: Order, control: &mut Control, ends: &mut Ends, verified: &mut Option<Stream>) -> io::Result<()> {
     match order {
         Order::Pin(cpu) => {
             cpus::pin(cpu)?;
@@ -65,9 +56,7 @@ fn obey(
             control.say("connected")
         }
         Order::Verify(bytes) => {
-            let stream = verified
-                .take()
-                .ok_or_else(|| io::Error::other("no stream to verify"))?;
+            let stream = verified.take().ok_or_else(|| io::Error::other("no stream to verify"))?;
             let sums = verify::exchange(stream, bytes, verify::Seed::Second)?;
             control.say(sums)
         }
@@ -90,9 +79,7 @@ fn obey(
 /// Makes the kernel kill this process when the first one dies, which may have happened already.
 fn die_with(parent: u32) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    let here = getppid()
-        .map(Pid::as_raw_nonzero)
-        .map(|pid| pid.get().unsigned_abs());
+    let here = getppid().map(Pid::as_raw_nonzero).map(|pid| pid.get().unsigned_abs());
     if here == Some(parent) {
         return Ok(());
     }

@@ -106,21 +106,13 @@ impl Row {
 
 /// What a test's figures are compared with.
 pub fn yardstick(test: Test) -> (Contestant, &'static str) {
-    if test == Test::Bulk {
-        (Contestant::Pipe, "pipe")
-    } else {
-        (Contestant::Floor, "floor")
-    }
+    if test == Test::Bulk { (Contestant::Pipe, "pipe") } else { (Contestant::Floor, "floor") }
 }
 
 /// What smstream shall reach.
 fn target(test: Test, regime: Regime, capacity: u64) -> Option<Target> {
     match (test, regime) {
-        (Test::Bulk, Regime::Near) => Some(Target::AtLeast(if capacity >= LARGE_RING {
-            5.0
-        } else {
-            3.0
-        })),
+        (Test::Bulk, Regime::Near) => Some(Target::AtLeast(if capacity >= LARGE_RING { 5.0 } else { 3.0 })),
         (Test::Bulk, Regime::Far) => Some(Target::AtLeast(1.0)),
         (Test::Bulk, Regime::Unknown) => None,
         (Test::Busy, _) => Some(Target::AtMost(2.5)),
@@ -147,30 +139,15 @@ impl Report {
                 name: name(test, contestant, capacity, pipe_buffer),
                 summary: Summary::of(&course.rounds),
                 rounds: course.rounds.clone(),
-                p99: (test == Test::Asleep)
-                    .then(|| results.p99(contestant))
-                    .flatten(),
+                p99: (test == Test::Asleep).then(|| results.p99(contestant)).flatten(),
                 ratio: median_ratio(&course.rounds, results.rounds(test, yardstick)),
-                target: if ours {
-                    target(test, regime, capacity)
-                } else {
-                    None
-                },
+                target: if ours { target(test, regime, capacity) } else { None },
             }
         };
         let rows = results.courses.iter().map(row).collect();
-        let rounds = results
-            .courses
-            .first()
-            .map_or(0, |course| course.rounds.len());
+        let rounds = results.courses.first().map_or(0, |course| course.rounds.len());
         let near_rounds = lines.iter().filter(|nanos| **nanos < NEAR).count();
-        Self {
-            regime,
-            near_rounds,
-            cpus: results.cpus,
-            rounds,
-            rows,
-        }
+        Self { regime, near_rounds, cpus: results.cpus, rounds, rows }
     }
 
     /// Whether every target that applies is met.
@@ -181,9 +158,9 @@ impl Report {
     /// For programs.
     pub fn json(&self) -> Json {
         let rows = self.rows.iter().map(Row::json).collect();
-        let cpus = self.cpus.map_or(Json::Null, |(here, there)| {
-            Json::List(vec![Json::Whole(here as u64), Json::Whole(there as u64)])
-        });
+        let cpus = self
+            .cpus
+            .map_or(Json::Null, |(here, there)| Json::List(vec![Json::Whole(here as u64), Json::Whole(there as u64)]));
         Json::Object(vec![
             ("regime", Json::text(self.regime.name())),
             ("near_rounds", Json::Whole(self.near_rounds as u64)),
@@ -202,11 +179,7 @@ impl Row {
             Test::Busy => "round_trip_busy",
             Test::Asleep => "round_trip_asleep",
         };
-        let unit = if self.test == Test::Bulk {
-            "bytes_per_second"
-        } else {
-            "nanoseconds"
-        };
+        let unit = if self.test == Test::Bulk { "bytes_per_second" } else { "nanoseconds" };
         let target = self.target.map(|target| match target {
             Target::AtLeast(bound) | Target::AtMost(bound) => bound,
         });
@@ -218,10 +191,7 @@ impl Row {
             ("median", Json::maybe(self.summary.map(|it| it.median))),
             ("min", Json::maybe(self.summary.map(|it| it.min))),
             ("max", Json::maybe(self.summary.map(|it| it.max))),
-            (
-                "rounds",
-                Json::List(self.rounds.iter().map(|it| Json::Number(*it)).collect()),
-            ),
+            ("rounds", Json::List(self.rounds.iter().map(|it| Json::Number(*it)).collect())),
             ("p99", Json::maybe(self.p99)),
             ("ratio", Json::maybe(self.ratio)),
             ("ratio_to", Json::text(yardstick(self.test).1)),

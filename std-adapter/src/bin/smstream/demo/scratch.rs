@@ -22,15 +22,8 @@ impl Scratch {
     pub fn create() -> io::Result<Self> {
         let places = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
         let mut last = io::Error::from(io::ErrorKind::NotFound);
-        for (attempt, place) in places
-            .iter()
-            .flat_map(|place| (0..8).map(move |attempt| (attempt, place)))
-        {
-            let path = place.join(format!(
-                "smstream-demo-{}-{}-{attempt}",
-                process::id(),
-                super::trade::now()
-            ));
+        for (attempt, place) in places.iter().flat_map(|place| (0..8).map(move |attempt| (attempt, place))) {
+            let path = place.join(format!("smstream-demo-{}-{}-{attempt}", process::id(), super::trade::now()));
             // The lock is held across making and noting it, so that a signal finds either none or all.
             let mut directory = DIRECTORY.lock().unwrap_or_else(PoisonError::into_inner);
             match DirBuilder::new().mode(Mode::RWXU.bits()).create(&path) {
@@ -47,9 +40,7 @@ impl Scratch {
     /// The address of a stream in the directory.
     pub fn address(&self, name: &str) -> io::Result<String> {
         let path = self.0.join(name);
-        let path = path
-            .to_str()
-            .ok_or_else(|| io::Error::other("the temporary directory's name is no UTF-8"))?;
+        let path = path.to_str().ok_or_else(|| io::Error::other("the temporary directory's name is no UTF-8"))?;
         Ok(format!("file:{path}"))
     }
 }
@@ -62,10 +53,7 @@ impl Drop for Scratch {
 
 /// Removes the directory, if there is one. To be called before any exit that runs no destructors.
 pub fn remove() {
-    let directory = DIRECTORY
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
+    let directory = DIRECTORY.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(directory) = directory {
         let _ = fs::remove_dir_all(directory);
     }
@@ -86,16 +74,14 @@ pub fn remove_on_signals() -> io::Result<()> {
     if result != 0 {
         return Err(io::Error::from_raw_os_error(result));
     }
-    thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            let mut signal = 0;
-            // SAFETY: `set` is an initialised signal set and `signal` is a place for an int.
-            if unsafe { libc::sigwait(&raw const set, &raw mut signal) } == 0 {
-                remove();
-                process::exit(128 + signal);
-            }
-        })?;
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let mut signal = 0;
+        // SAFETY: `set` is an initialised signal set and `signal` is a place for an int.
+        if unsafe { libc::sigwait(&raw const set, &raw mut signal) } == 0 {
+            remove();
+            process::exit(128 + signal);
+        }
+    })?;
     Ok(())
 }
 

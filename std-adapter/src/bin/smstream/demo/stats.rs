@@ -15,9 +15,7 @@ pub fn median(samples: &[f64]) -> Option<f64> {
     if sorted.len() % 2 == 1 {
         return Some(upper);
     }
-    sorted
-        .get(middle - 1)
-        .map(|lower| f64::midpoint(*lower, upper))
+    sorted.get(middle - 1).map(|lower| f64::midpoint(*lower, upper))
 }
 
 /// The smallest sample that at least `percent` per cent of all do not exceed (nearest rank).
@@ -42,22 +40,13 @@ impl Summary {
     /// Sums up the rounds; nothing for no rounds.
     pub fn of(rounds: &[f64]) -> Option<Self> {
         let sorted = sorted(rounds);
-        Some(Self {
-            median: median(rounds)?,
-            min: *sorted.first()?,
-            max: *sorted.last()?,
-        })
+        Some(Self { median: median(rounds)?, min: *sorted.first()?, max: *sorted.last()? })
     }
 }
 
 /// The median of the ratios of two figures of the same round: what changes from round to round cancels out.
 pub fn median_ratio(rounds: &[f64], of: &[f64]) -> Option<f64> {
-    let ratios: Vec<f64> = rounds
-        .iter()
-        .zip(of)
-        .filter(|(_, of)| **of > 0.0)
-        .map(|(it, of)| it / of)
-        .collect();
+    let ratios: Vec<f64> = rounds.iter().zip(of).filter(|(_, of)| **of > 0.0).map(|(it, of)| it / of).collect();
     median(&ratios)
 }
 
@@ -90,24 +79,14 @@ mod tests {
 
     #[test]
     fn summary_has_the_extremes() {
-        assert_eq!(
-            Summary::of(&[3.0, 1.0, 2.0]),
-            Some(Summary {
-                median: 2.0,
-                min: 1.0,
-                max: 3.0
-            })
-        );
+        assert_eq!(Summary::of(&[3.0, 1.0, 2.0]), Some(Summary { median: 2.0, min: 1.0, max: 3.0 }));
         assert_eq!(Summary::of(&[]), None);
     }
 
     #[test]
     fn ratios_are_taken_round_by_round() {
         // The machine slows down tenfold half way; each round's ratio stays two.
-        assert_eq!(
-            median_ratio(&[2.0, 2.0, 20.0, 20.0], &[1.0, 1.0, 10.0, 10.0]),
-            Some(2.0)
-        );
+        assert_eq!(median_ratio(&[2.0, 2.0, 20.0, 20.0], &[1.0, 1.0, 10.0, 10.0]), Some(2.0));
         assert_eq!(median_ratio(&[1.0], &[0.0]), None);
         assert_eq!(median_ratio(&[1.0], &[]), None);
     }

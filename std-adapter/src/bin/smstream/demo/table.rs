@@ -7,45 +7,25 @@ use crate::size::{Nanos, Rate};
 /// The tests in their order, each with its title.
 const SECTIONS: [(Test, &str); 3] = [
     (Test::Bulk, "Throughput one way, writes of 64 KiB"),
-    (
-        Test::Busy,
-        "Round trip of 64 bytes, both ends busy (they spin)",
-    ),
-    (
-        Test::Asleep,
-        "Round trip of 64 bytes, both ends asleep (they block)",
-    ),
+    (Test::Busy, "Round trip of 64 bytes, both ends busy (they spin)"),
+    (Test::Asleep, "Round trip of 64 bytes, both ends asleep (they block)"),
 ];
 
 /// Writes the whole report.
 pub fn table(report: &Report) -> String {
     let mut lines = head(report);
-    let width = report
-        .rows
-        .iter()
-        .map(|row| row.name.chars().count())
-        .max()
-        .unwrap_or(0);
+    let width = report.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
     for (test, title) in SECTIONS {
         lines.extend([String::new(), title.to_owned()]);
         let rows: Vec<&Row> = report.rows.iter().filter(|row| row.test == test).collect();
         if rows.is_empty() {
-            lines.push(
-                "  skipped: with one processor, spinning would measure the scheduler".to_owned(),
-            );
+            lines.push("  skipped: with one processor, spinning would measure the scheduler".to_owned());
             continue;
         }
         let ratio = format!("x {}", yardstick(test).1);
         lines.push(line(
             width,
-            [
-                "",
-                "median",
-                "min",
-                "max",
-                &ratio,
-                if test == Test::Asleep { "p99" } else { "" },
-            ],
+            ["", "median", "min", "max", &ratio, if test == Test::Asleep { "p99" } else { "" }],
             "",
         ));
         lines.extend(rows.into_iter().map(|row| line_of(row, width)));
@@ -89,9 +69,7 @@ fn line_of(row: &Row, width: usize) -> String {
         figure(row.summary.map(|it| it.median)),
         figure(row.summary.map(|it| it.min)),
         figure(row.summary.map(|it| it.max)),
-        row.ratio
-            .map(|ratio| format!("{ratio:.2}"))
-            .unwrap_or_default(),
+        row.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
         figure(row.p99),
     ];
     line(width, cells.each_ref().map(String::as_str), &verdict)
@@ -99,13 +77,8 @@ fn line_of(row: &Row, width: usize) -> String {
 
 /// Sets one line; a last figure that is missing takes no room.
 fn line(width: usize, [name, median, min, max, ratio, last]: [&str; 6], verdict: &str) -> String {
-    let last = if last.is_empty() {
-        String::new()
-    } else {
-        format!("{last:>9}  ")
-    };
-    let line =
-        format!("  {name:width$}  {median:>9}  {min:>9}  {max:>9}  {ratio:>8}  {last}{verdict}");
+    let last = if last.is_empty() { String::new() } else { format!("{last:>9}  ") };
+    let line = format!("  {name:width$}  {median:>9}  {min:>9}  {max:>9}  {ratio:>8}  {last}{verdict}");
     line.trim_end().to_owned()
 }
 
@@ -116,57 +89,23 @@ mod tests {
     use super::super::stats::Summary;
     use super::*;
 
-    fn row(
-        test: Test,
-        contestant: Contestant,
-        median: f64,
-        ratio: f64,
-        target: Option<Target>,
-    ) -> Row {
-        let summary = Some(Summary {
-            median,
-            min: median / 2.0,
-            max: median * 2.0,
-        });
+    fn row(test: Test, contestant: Contestant, median: f64, ratio: f64, target: Option<Target>) -> Row {
+        let summary = Some(Summary { median, min: median / 2.0, max: median * 2.0 });
         let (name, rounds) = (contestant.name().to_owned(), vec![median]);
-        Row {
-            test,
-            contestant,
-            name,
-            summary,
-            rounds,
-            p99: None,
-            ratio: Some(ratio),
-            target,
-        }
+        Row { test, contestant, name, summary, rounds, p99: None, ratio: Some(ratio), target }
     }
 
     #[test]
     fn a_table_with_two_processors() {
-        let asleep = Row {
-            p99: Some(90_000.0),
-            ..row(Test::Asleep, Contestant::Floor, 40_000.0, 1.0, None)
-        };
+        let asleep = Row { p99: Some(90_000.0), ..row(Test::Asleep, Contestant::Floor, 40_000.0, 1.0, None) };
         let report = Report {
             regime: Regime::Near,
             near_rounds: 4,
             cpus: Some((0, 3)),
             rounds: 5,
             rows: vec![
-                row(
-                    Test::Bulk,
-                    Contestant::Smstream,
-                    9.81e9,
-                    4.5,
-                    Some(Target::AtLeast(3.0)),
-                ),
-                row(
-                    Test::Busy,
-                    Contestant::Smstream,
-                    312.4,
-                    3.0,
-                    Some(Target::AtMost(2.5)),
-                ),
+                row(Test::Bulk, Contestant::Smstream, 9.81e9, 4.5, Some(Target::AtLeast(3.0))),
+                row(Test::Busy, Contestant::Smstream, 312.4, 3.0, Some(Target::AtMost(2.5))),
                 asleep,
             ],
         };
@@ -192,13 +131,7 @@ Round trip of 64 bytes, both ends asleep (they block)
     #[test]
     fn one_processor_leaves_out_what_spins_and_says_so() {
         let rows = vec![row(Test::Bulk, Contestant::Pipe, 2e9, 1.0, None)];
-        let report = Report {
-            regime: Regime::Unknown,
-            near_rounds: 0,
-            cpus: None,
-            rounds: 5,
-            rows,
-        };
+        let report = Report { regime: Regime::Unknown, near_rounds: 0, cpus: None, rounds: 5, rows };
         let text = table(&report);
         assert!(text.starts_with("5 interleaved rounds. Only one processor is allowed"));
         assert!(text.contains("skipped: with one processor, spinning would measure the scheduler"));

@@ -38,13 +38,7 @@ trait Exchange {
 impl Ends {
     /// Gathers the ends of a process.
     pub fn new(pipe_in: OwnedFd, pipe_out: OwnedFd, socket: UnixStream, words: Words) -> Self {
-        Self {
-            pipe_in,
-            pipe_out,
-            socket,
-            words,
-            streams: [None, None, None],
-        }
+        Self { pipe_in, pipe_out, socket, words, streams: [None, None, None] }
     }
 
     /// Sets the stream that a test uses.
@@ -62,9 +56,7 @@ impl Ends {
         let (input, output) = match contestant {
             Contestant::Smstream => {
                 let stream = self.streams[test as usize].as_mut();
-                return Ok(Carrier::Shared(Shared(
-                    stream.ok_or_else(|| io::Error::other("no stream for this test"))?,
-                )));
+                return Ok(Carrier::Shared(Shared(stream.ok_or_else(|| io::Error::other("no stream for this test"))?)));
             }
             Contestant::Pipe => (self.pipe_in.as_fd(), self.pipe_out.as_fd()),
             Contestant::Socket => (self.socket.as_fd(), self.socket.as_fd()),
@@ -72,11 +64,7 @@ impl Ends {
         };
         for fd in [input, output] {
             let flags = fcntl_getfl(fd)?;
-            let wanted = if test == Test::Busy {
-                flags | OFlags::NONBLOCK
-            } else {
-                flags - OFlags::NONBLOCK
-            };
+            let wanted = if test == Test::Busy { flags | OFlags::NONBLOCK } else { flags - OFlags::NONBLOCK };
             fcntl_setfl(fd, wanted)?;
         }
         Ok(Carrier::Kernel(Kernel { input, output }))
@@ -99,13 +87,7 @@ impl Ends {
     }
 
     /// Makes `count` round trips; returns the mean nanoseconds of a trip of each batch.
-    pub fn ping(
-        &mut self,
-        test: Test,
-        contestant: Contestant,
-        count: u64,
-        batch: u64,
-    ) -> io::Result<Vec<f64>> {
+    pub fn ping(&mut self, test: Test, contestant: Contestant, count: u64, batch: u64) -> io::Result<Vec<f64>> {
         if contestant == Contestant::Floor {
             let words = &self.words;
             if test == Test::Asleep {
@@ -184,21 +166,13 @@ fn pong(exchange: &mut impl Exchange, count: u64) -> io::Result<()> {
 }
 
 /// Runs `count` trips and takes the time of each batch of them; the last batch may be longer.
-fn batches(
-    count: u64,
-    batch: u64,
-    mut trip: impl FnMut(u64) -> io::Result<()>,
-) -> io::Result<Vec<f64>> {
+fn batches(count: u64, batch: u64, mut trip: impl FnMut(u64) -> io::Result<()>) -> io::Result<Vec<f64>> {
     let full = (count / batch).max(1);
     let mut samples = Vec::with_capacity(full as usize);
     let mut from = Instant::now();
     for number in 0..full {
         let first = number * batch;
-        let end = if number + 1 == full {
-            count
-        } else {
-            first + batch
-        };
+        let end = if number + 1 == full { count } else { first + batch };
         for number in first..end {
             trip(number)?;
         }
@@ -227,17 +201,13 @@ fn check(block: &[u8], number: u64) -> io::Result<()> {
     if block.first_chunk() == Some(&number.to_le_bytes()) {
         return Ok(());
     }
-    Err(io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("block {number} did not arrive as it was sent"),
-    ))
+    Err(io::Error::new(io::ErrorKind::InvalidData, format!("block {number} did not arrive as it was sent")))
 }
 
 /// The clock that both processes share, in nanoseconds.
 pub fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
-    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000
-        + u64::try_from(time.tv_nsec).unwrap_or(0)
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
 /// What carries the blocks: known before the first one, so that no call in the loop is indirect.
@@ -305,11 +275,7 @@ mod tests {
                 seen.push(trip);
                 Ok(())
             });
-            assert_eq!(
-                times.expect("no error").len(),
-                samples,
-                "{count} by {batch}"
-            );
+            assert_eq!(times.expect("no error").len(), samples, "{count} by {batch}");
             assert_eq!(seen, (0..count).collect::<Vec<_>>());
         }
     }

@@ -70,11 +70,7 @@ impl Outcome {
 impl fmt::Display for Sums {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { sent, received } = self;
-        write!(
-            f,
-            "{} {:016x} {} {:016x}",
-            sent.bytes, sent.hash, received.bytes, received.hash
-        )
+        write!(f, "{} {:016x} {} {:016x}", sent.bytes, sent.hash, received.bytes, received.hash)
     }
 }
 
@@ -82,50 +78,27 @@ impl FromStr for Sums {
     type Err = io::Error;
 
     fn from_str(line: &str) -> io::Result<Self> {
-        let bad = || {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("'{line}' are no checksums"),
-            )
-        };
+        let bad = || io::Error::new(io::ErrorKind::InvalidData, format!("'{line}' are no checksums"));
         let words: Vec<&str> = line.split(' ').collect();
         let [sent_bytes, sent_hash, received_bytes, received_hash] = words[..] else {
             return Err(bad());
         };
         let sum = |bytes: &str, hash| {
             let hash = u64::from_str_radix(hash, 16).map_err(|_| bad())?;
-            Ok::<_, io::Error>(Sum {
-                bytes: bytes.parse().map_err(|_| bad())?,
-                hash,
-            })
+            Ok::<_, io::Error>(Sum { bytes: bytes.parse().map_err(|_| bad())?, hash })
         };
-        Ok(Self {
-            sent: sum(sent_bytes, sent_hash)?,
-            received: sum(received_bytes, received_hash)?,
-        })
+        Ok(Self { sent: sum(sent_bytes, sent_hash)?, received: sum(received_bytes, received_hash)? })
     }
 }
 
 /// Connects to the second process and moves `bytes` each way at once.
-pub fn run(
-    partner: &mut Partner,
-    scratch: &Scratch,
-    capacity: Capacity,
-    bytes: u64,
-) -> Result<Outcome, Failure> {
+pub fn run(partner: &mut Partner, scratch: &Scratch, capacity: Capacity, bytes: u64) -> Result<Outcome, Failure> {
     let stream = connect(partner, scratch, None, capacity)?;
     partner.order(Order::Verify(bytes))?;
     let start = Instant::now();
     let here = exchange(stream, bytes, Seed::First).or_broken("moving data both ways failed")?;
-    let there = partner
-        .hear()?
-        .parse()
-        .or_broken("could not hear the second process")?;
-    Ok(Outcome {
-        here,
-        there,
-        elapsed: start.elapsed(),
-    })
+    let there = partner.hear()?.parse().or_broken("could not hear the second process")?;
+    Ok(Outcome { here, there, elapsed: start.elapsed() })
 }
 
 /// Makes a stream to the second process, which keeps its end for a test.
@@ -135,18 +108,14 @@ pub fn connect(
     test: Option<super::control::Test>,
     capacity: Capacity,
 ) -> Result<Stream, Failure> {
-    let address = scratch
-        .address("stream")
-        .or_broken("could not name a stream")?;
+    let address = scratch.address("stream").or_broken("could not name a stream")?;
     let addr: Addr = address.parse().or_broken(&address)?;
     let options = with_capacity(stream_options(test), capacity);
-    let listener = transport::bind(&addr, options).map_err(|error| {
-        Failure::no_connection(format!("could not listen at {address}: {error}"))
-    })?;
+    let listener = transport::bind(&addr, options)
+        .map_err(|error| Failure::no_connection(format!("could not listen at {address}: {error}")))?;
     partner.order(Order::Connect(test, address.clone()))?;
-    let stream = listener.accept().map_err(|error| {
-        Failure::no_connection(format!("could not accept at {address}: {error}"))
-    })?;
+    let stream =
+        listener.accept().map_err(|error| Failure::no_connection(format!("could not accept at {address}: {error}")))?;
     partner.expect("connected")?;
     Ok(stream)
 }
@@ -155,22 +124,15 @@ pub fn connect(
 pub fn exchange(stream: Stream, bytes: u64, seed: Seed) -> io::Result<Sums> {
     let stream = &stream;
     thread::scope(|scope| {
-        let sender = thread::Builder::new()
-            .name("sender".to_owned())
-            .spawn_scoped(scope, move || {
-                let sent = send(stream, bytes, seed);
-                // Also after a failure: the receiver at the other end shall not wait for what will not come.
-                let end = stream.shutdown(Shutdown::Write);
-                sent.and_then(|sent| end.map(|()| sent))
-            })?;
+        let sender = thread::Builder::new().name("sender".to_owned()).spawn_scoped(scope, move || {
+            let sent = send(stream, bytes, seed);
+            // Also after a failure: the receiver at the other end shall not wait for what will not come.
+            let end = stream.shutdown(Shutdown::Write).map_err(io::Error::from);
+            sent.and_then(|sent| end.map(|()| sent))
+        })?;
         let received = receive(stream);
-        let sent = sender
-            .join()
-            .unwrap_or_else(|_| Err(io::Error::other("the sending thread panicked")));
-        Ok(Sums {
-            sent: sent?,
-            received: received?,
-        })
+        let sent = sender.join().unwrap_or_else(|_| Err(io::Error::other("the sending thread panicked")));
+        Ok(Sums { sent: sent?, received: received? })
     })
 }
 
@@ -187,10 +149,7 @@ fn send(mut stream: &Stream, bytes: u64, seed: Seed) -> io::Result<Sum> {
         stream.write_all(&block[..count])?;
         left -= count as u64;
     }
-    Ok(Sum {
-        bytes,
-        hash: hash.digest(),
-    })
+    Ok(Sum { bytes, hash: hash.digest() })
 }
 
 /// Receives whatever comes, to the end.
@@ -201,10 +160,7 @@ fn receive(mut stream: &Stream) -> io::Result<Sum> {
     loop {
         match stream.read(&mut block)? {
             0 => {
-                return Ok(Sum {
-                    bytes,
-                    hash: hash.digest(),
-                });
+                return Ok(Sum { bytes, hash: hash.digest() });
             }
             count => {
                 hash.update(&block[..count]);
@@ -242,13 +198,7 @@ mod tests {
 
     #[test]
     fn sums_survive_the_wire() {
-        let sums = Sums {
-            sent: Sum { bytes: 1, hash: 2 },
-            received: Sum {
-                bytes: u64::MAX,
-                hash: u64::MAX,
-            },
-        };
+        let sums = Sums { sent: Sum { bytes: 1, hash: 2 }, received: Sum { bytes: u64::MAX, hash: u64::MAX } };
         assert_eq!(sums.to_string().parse::<Sums>().expect("sums"), sums);
         for junk in ["", "1 2 3", "1 2 3 4 5", "x 2 3 4", "1 2 3 z"] {
             assert!(junk.parse::<Sums>().is_err(), "{junk}");
@@ -259,10 +209,7 @@ mod tests {
     fn one_wrong_sum_is_noticed() {
         let (one, two) = (Sum { bytes: 9, hash: 1 }, Sum { bytes: 9, hash: 2 });
         let outcome = |sent, received| Outcome {
-            here: Sums {
-                sent: one,
-                received: two,
-            },
+            here: Sums { sent: one, received: two },
             there: Sums { sent, received },
             elapsed: Duration::ZERO,
         };

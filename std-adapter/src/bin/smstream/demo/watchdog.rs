@@ -22,22 +22,18 @@ pub fn beat() {
 
 /// Watches from now on.
 pub fn start() -> io::Result<()> {
-    thread::Builder::new()
-        .name("watchdog".to_owned())
-        .spawn(|| {
-            let (mut seen, mut still) = (0, 0);
-            // Seconds that this process runs, not seconds of the clock: one that was stopped for an hour goes on.
-            while still < PATIENCE {
-                thread::sleep(Duration::from_secs(1));
-                let beats = BEATS.load(Ordering::Relaxed);
-                still = if beats == seen { still + 1 } else { 0 };
-                seen = beats;
-            }
-            say(format_args!(
-                "nothing has moved for {PATIENCE} seconds: the demo gives up"
-            ));
-            scratch::remove();
-            process::exit(Failure::BROKEN.into());
-        })?;
+    thread::Builder::new().name("watchdog".to_owned()).spawn(|| {
+        let (mut seen, mut still) = (0, 0);
+        // Seconds that this process runs, not seconds of the clock: one that was stopped for an hour goes on.
+        while still < PATIENCE {
+            thread::sleep(Duration::from_secs(1));
+            let beats = BEATS.load(Ordering::Relaxed);
+            still = if beats == seen { still + 1 } else { 0 };
+            seen = beats;
+        }
+        say(format_args!("nothing has moved for {PATIENCE} seconds: the demo gives up"));
+        scratch::remove();
+        process::exit(Failure::BROKEN.into());
+    })?;
     Ok(())
 }

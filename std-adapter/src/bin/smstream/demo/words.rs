@@ -41,9 +41,7 @@ impl Words {
         let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
         // SAFETY: a null address lets the kernel choose a free range, so no existing mapping is replaced.
         let memory = unsafe { mmap(ptr::null_mut(), size_of::<Lines>(), prot, flags, fd, 0) }?;
-        NonNull::new(memory.cast())
-            .map(Self)
-            .ok_or_else(|| io::Error::other("the kernel mapped memory at address 0"))
+        NonNull::new(memory.cast()).map(Self).ok_or_else(|| io::Error::other("the kernel mapped memory at address 0"))
     }
 
     fn lines(&self) -> &Lines {
@@ -127,19 +125,13 @@ mod tests {
 
     #[test]
     fn words_lie_on_lines_of_their_own() {
-        assert_eq!(
-            std::mem::offset_of!(Lines, pong) - std::mem::offset_of!(Lines, ping),
-            128
-        );
+        assert_eq!(std::mem::offset_of!(Lines, pong) - std::mem::offset_of!(Lines, ping), 128);
     }
 
     #[test]
     fn two_mappings_hand_turns_to_each_other() {
         let fd = create().expect("a memfd");
-        let (here, there) = (
-            Words::map(&fd).expect("a mapping"),
-            fd.try_clone().expect("a descriptor"),
-        );
+        let (here, there) = (Words::map(&fd).expect("a mapping"), fd.try_clone().expect("a descriptor"));
         here.reset();
         let other = thread::spawn(move || {
             let there = Words::map(&there).expect("a mapping");

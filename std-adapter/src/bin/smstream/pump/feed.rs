@@ -48,17 +48,8 @@ struct Rest {
 impl Feed {
     /// Reads standard input; `keep` means that another connection may follow, which gets what is left.
     pub fn new(keep: bool) -> io::Result<Self> {
-        let rest = Rest {
-            buffer: vec![0; BUFFER],
-            from: 0,
-            till: 0,
-            ended: false,
-        };
-        Ok(Self {
-            input: Input::new()?,
-            keep,
-            rest: Mutex::new(rest),
-        })
+        let rest = Rest { buffer: vec![0; BUFFER], from: 0, till: 0, ended: false };
+        Ok(Self { input: Input::new()?, keep, rest: Mutex::new(rest) })
     }
 
     /// Calls off the thread that sends, if it waits for standard input.
@@ -81,12 +72,8 @@ impl Feed {
             }
             if rest.ended {
                 return match stream.shutdown(Shutdown::Write) {
-                    // The peer has closed meanwhile: it has had all that there was.
-                    Err(error) if error.kind() != io::ErrorKind::NotConnected => FeedEnd::Refused {
-                        error,
-                        undelivered: 0,
-                    },
-                    _ => FeedEnd::End,
+                    Ok(()) => FeedEnd::End,
+                    Err(error) => FeedEnd::Refused { error: error.into(), undelivered: 0 },
                 };
             }
             match self.input.read(&mut rest.buffer) {
@@ -104,9 +91,7 @@ impl Feed {
             return FeedEnd::Stopped { undelivered: 0 };
         }
         match self.input.read_what_is_there(&mut rest.buffer) {
-            Ok(Got::Bytes(count)) => FeedEnd::Stopped {
-                undelivered: count as u64,
-            },
+            Ok(Got::Bytes(count)) => FeedEnd::Stopped { undelivered: count as u64 },
             Ok(Got::End | Got::Stopped) => FeedEnd::Stopped { undelivered: 0 },
             Err(error) => FeedEnd::Input(error),
         }
@@ -114,15 +99,9 @@ impl Feed {
 
     /// What becomes of bytes that were not delivered.
     pub fn account(&self, bytes: u64, name: &dyn fmt::Display) -> String {
-        let were = if bytes == 1 {
-            "1 byte of standard input was".to_owned()
-        } else {
-            plural(bytes)
-        };
+        let were = if bytes == 1 { "1 byte of standard input was".to_owned() } else { plural(bytes) };
         if self.keep {
-            format!(
-                "the peer at {name} took no more: {were} not delivered and will go to the next connection"
-            )
+            format!("the peer at {name} took no more: {were} not delivered and will go to the next connection")
         } else {
             format!("the peer at {name} took no more: {were} not delivered")
         }
@@ -137,11 +116,7 @@ fn plural(bytes: u64) -> String {
 impl Rest {
     /// Sends what is left.
     fn send(&mut self, mut stream: &Stream, meter: &Meter) -> io::Result<()> {
-        while let Some(bytes) = self
-            .buffer
-            .get(self.from..self.till)
-            .filter(|bytes| !bytes.is_empty())
-        {
+        while let Some(bytes) = self.buffer.get(self.from..self.till).filter(|bytes| !bytes.is_empty()) {
             match stream.write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {

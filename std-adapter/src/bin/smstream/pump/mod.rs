@@ -57,12 +57,7 @@ pub type Troubles = Vec<String>;
 ///
 /// An error is one of this process (its input, its output): no other connection could do better. The stream is then
 /// left without an end of stream, so that the peer does not take what it got for all.
-pub fn run(
-    stream: Stream,
-    name: &dyn fmt::Display,
-    feed: &Arc<Feed>,
-    when: When,
-) -> Result<Troubles, Failure> {
+pub fn run(stream: Stream, name: &dyn fmt::Display, feed: &Arc<Feed>, when: When) -> Result<Troubles, Failure> {
     let stream = Arc::new(stream);
     let meter = Arc::new(Meter::default());
     let over = Arc::new(AtomicBool::new(false));
@@ -123,19 +118,14 @@ fn conduct(
             }
             Ok(Event::PeerClosed) => feed.stop(),
             Ok(Event::Sent(FeedEnd::Input(error))) => {
-                return Err(Failure::broken(format!(
-                    "could not read standard input: {error}"
-                )));
+                return Err(Failure::broken(format!("could not read standard input: {error}")));
             }
             Ok(Event::Sent(FeedEnd::End)) => sending = false,
             Ok(Event::Sent(FeedEnd::Stopped { undelivered: count })) => {
                 sending = false;
                 undelivered = count;
             }
-            Ok(Event::Sent(FeedEnd::Refused {
-                error,
-                undelivered: count,
-            })) => {
+            Ok(Event::Sent(FeedEnd::Refused { error, undelivered: count })) => {
                 sending = false;
                 undelivered = count;
                 refused = Some(error);
@@ -162,20 +152,18 @@ fn start_receiver(
     tell: Sender<Event>,
 ) -> io::Result<()> {
     let (stream, meter, over) = (Arc::clone(stream), Arc::clone(meter), Arc::clone(over));
-    thread::Builder::new()
-        .name("receive".to_owned())
-        .spawn(move || {
-            let end = receive(&stream, &meter);
-            let watch = matches!(end, ReceiveEnd::End);
-            // Nobody listens any more: then there is nothing to tell.
-            let _ = tell.send(Event::Received(end));
-            while watch && !over.load(Ordering::Relaxed) {
-                if stream.wait_peer_closed(Some(LOOK)) {
-                    let _ = tell.send(Event::PeerClosed);
-                    break;
-                }
+    thread::Builder::new().name("receive".to_owned()).spawn(move || {
+        let end = receive(&stream, &meter);
+        let watch = matches!(end, ReceiveEnd::End);
+        // Nobody listens any more: then there is nothing to tell.
+        let _ = tell.send(Event::Received(end));
+        while watch && !over.load(Ordering::Relaxed) {
+            if stream.wait_peer_closed(Some(LOOK)) {
+                let _ = tell.send(Event::PeerClosed);
+                break;
             }
-        })?;
+        }
+    })?;
     Ok(())
 }
 
@@ -198,18 +186,11 @@ fn receive(mut stream: &Stream, meter: &Meter) -> ReceiveEnd {
 }
 
 /// Moves standard input into the stream.
-fn start_sender(
-    stream: &Arc<Stream>,
-    meter: &Arc<Meter>,
-    feed: &Arc<Feed>,
-    tell: Sender<Event>,
-) -> io::Result<()> {
+fn start_sender(stream: &Arc<Stream>, meter: &Arc<Meter>, feed: &Arc<Feed>, tell: Sender<Event>) -> io::Result<()> {
     let (stream, meter, feed) = (Arc::clone(stream), Arc::clone(meter), Arc::clone(feed));
-    thread::Builder::new()
-        .name("send".to_owned())
-        .spawn(move || {
-            let end = feed.send(&stream, &meter);
-            let _ = tell.send(Event::Sent(end));
-        })?;
+    thread::Builder::new().name("send".to_owned()).spawn(move || {
+        let end = feed.send(&stream, &meter);
+        let _ = tell.send(Event::Sent(end));
+    })?;
     Ok(())
 }

@@ -33,10 +33,7 @@ impl Meter {
 
     /// What was sent and received so far.
     pub fn read(&self) -> (u64, u64) {
-        (
-            self.sent.load(Ordering::Relaxed),
-            self.received.load(Ordering::Relaxed),
-        )
+        (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed))
     }
 }
 
@@ -61,14 +58,7 @@ impl Progress {
             When::Auto => terminal && !io::stdout().is_terminal(),
         };
         let now = Instant::now();
-        wanted.then_some(Self {
-            terminal,
-            start: now,
-            last: now,
-            seen: (0, 0),
-            drawn: false,
-            ticks: 0,
-        })
+        wanted.then_some(Self { terminal, start: now, last: now, seen: (0, 0), drawn: false, ticks: 0 })
     }
 
     /// To be called once in an [`INTERVAL`].
@@ -84,25 +74,14 @@ impl Progress {
         // A line that says nothing new leaves alone what a person types on it.
         if !still {
             self.drawn = true;
-            show(&if self.terminal {
-                format!("\r{line}\x1b[K")
-            } else {
-                format!("{line}\n")
-            });
+            show(&if self.terminal { format!("\r{line}\x1b[K") } else { format!("{line}\n") });
         }
     }
 
     /// Leaves the final figures behind.
     pub fn finish(self, meter: &Meter) {
-        let back = if self.terminal && self.drawn {
-            "\r\x1b[K"
-        } else {
-            ""
-        };
-        show(&format!(
-            "{back}{}\n",
-            total(meter.read(), self.start.elapsed())
-        ));
+        let back = if self.terminal && self.drawn { "\r\x1b[K" } else { "" };
+        show(&format!("{back}{}\n", total(meter.read(), self.start.elapsed())));
     }
 }
 
@@ -113,26 +92,16 @@ fn show(text: &str) {
 
 /// The line while it runs, with the rates since it was drawn last.
 fn running(before: (u64, u64), now: (u64, u64), time: Duration) -> String {
-    let rate = |before: u64, now: u64| {
-        Rate(now.saturating_sub(before) as f64 / time.as_secs_f64().max(1e-3))
-    };
+    let rate = |before: u64, now: u64| Rate(now.saturating_sub(before) as f64 / time.as_secs_f64().max(1e-3));
     let (sent, received) = (rate(before.0, now.0), rate(before.1, now.1));
-    format!(
-        "smstream: sent {} ({sent}), received {} ({received})",
-        Bytes(now.0),
-        Bytes(now.1)
-    )
+    format!("smstream: sent {} ({sent}), received {} ({received})", Bytes(now.0), Bytes(now.1))
 }
 
 /// The line at the end, with the rate over all.
 fn total((sent, received): (u64, u64), time: Duration) -> String {
     let seconds = time.as_secs_f64();
     let rate = Rate(sent.saturating_add(received) as f64 / seconds.max(1e-3));
-    format!(
-        "smstream: sent {}, received {} in {seconds:.2} s ({rate})",
-        Bytes(sent),
-        Bytes(received)
-    )
+    format!("smstream: sent {}, received {} in {seconds:.2} s ({rate})", Bytes(sent), Bytes(received))
 }
 
 #[cfg(test)]
@@ -141,20 +110,10 @@ mod tests {
 
     #[test]
     fn lines_for_people() {
-        let line = running(
-            (0, 1 << 20),
-            (1_000_000, 1 << 20),
-            Duration::from_millis(500),
-        );
-        assert_eq!(
-            line,
-            "smstream: sent 976.56 KiB (2.00 MB/s), received 1 MiB (0 B/s)"
-        );
+        let line = running((0, 1 << 20), (1_000_000, 1 << 20), Duration::from_millis(500));
+        assert_eq!(line, "smstream: sent 976.56 KiB (2.00 MB/s), received 1 MiB (0 B/s)");
         let line = total((2_000_000_000, 0), Duration::from_secs(2));
-        assert_eq!(
-            line,
-            "smstream: sent 1.86 GiB, received 0 bytes in 2.00 s (1.00 GB/s)"
-        );
+        assert_eq!(line, "smstream: sent 1.86 GiB, received 0 bytes in 2.00 s (1.00 GB/s)");
     }
 
     #[test]
