@@ -51,7 +51,8 @@ impl Mode {
         let nanos = match timeout {
             None => 0,
             Some(Duration::ZERO) => {
-                let text = "a timeout of zero makes no sense; use set_nonblocking to never wait, or None to wait for ever";
+                let text =
+                    "a timeout of zero makes no sense; use set_nonblocking to never wait, or None to wait for ever";
                 return Err(Error::new(Reason::InvalidInput, text));
             }
             Some(t) => u64::try_from(t.as_nanos()).unwrap_or(u64::MAX),
@@ -224,7 +225,11 @@ impl WriteHalf {
             Ok(_) => Ok(()),
             Err(WaitError::TimedOut) => Err(Error::new(
                 Reason::TimedOut,
-                format!("{} read nothing for {:?}, and there is no room", self.shared.peer, timeout.unwrap_or_default()),
+                format!(
+                    "{} read nothing for {:?}, and there is no room",
+                    self.shared.peer,
+                    timeout.unwrap_or_default()
+                ),
             )),
             Err(WaitError::Cancelled) => {
                 self.producer.finish();
