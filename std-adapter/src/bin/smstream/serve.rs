@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::args::{ConnectArgs, ListenArgs};
 use crate::failure::{Context, Failure, say};
-use crate::pump::{self, Feed, Troubles};
+use crate::pump::{self, Feed, Trouble};
 use crate::stdio::Input;
 use crate::transport::{self, Addr, Options, Stream};
 
@@ -35,7 +35,7 @@ pub fn listen(args: &ListenArgs) -> Result<(), Failure> {
         return conclude(pump::run(stream, addr, &feed, args.progress.progress)?);
     }
     loop {
-        for trouble in pump::run(accept()?, addr, &feed, args.progress.progress)? {
+        if let Some(trouble) = pump::run(accept()?, addr, &feed, args.progress.progress)? {
             say(trouble);
         }
     }
@@ -57,10 +57,8 @@ fn feed(keep: bool) -> Result<Arc<Feed>, Failure> {
 }
 
 /// The result of the only connection.
-fn conclude(mut troubles: Troubles) -> Result<(), Failure> {
-    let last = troubles.pop();
-    troubles.iter().for_each(say);
-    last.map_or(Ok(()), |trouble| Err(Failure::broken(trouble)))
+fn conclude(trouble: Trouble) -> Result<(), Failure> {
+    trouble.map_or(Ok(()), |trouble| Err(Failure::broken(trouble)))
 }
 
 /// Connects, if need be again and again until the time is up.

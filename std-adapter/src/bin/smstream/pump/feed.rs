@@ -1,6 +1,5 @@
 //! Standard input on its way into one connection, or into one after another.
 
-use std::fmt;
 use std::io::{self, Write};
 use std::net::Shutdown;
 use std::sync::{Mutex, PoisonError};
@@ -98,19 +97,11 @@ impl Feed {
     }
 
     /// What becomes of bytes that were not delivered.
-    pub fn account(&self, bytes: u64, name: &dyn fmt::Display) -> String {
-        let were = if bytes == 1 { "1 byte of standard input was".to_owned() } else { plural(bytes) };
-        if self.keep {
-            format!("the peer at {name} took no more: {were} not delivered and will go to the next connection")
-        } else {
-            format!("the peer at {name} took no more: {were} not delivered")
-        }
+    pub fn account(&self, bytes: u64) -> String {
+        let were = if bytes == 1 { "byte of standard input was" } else { "bytes of standard input were" };
+        let next = if self.keep { " and will go to the next connection" } else { "" };
+        format!("{bytes} {were} not delivered{next}")
     }
-}
-
-/// Many bytes.
-fn plural(bytes: u64) -> String {
-    format!("{bytes} bytes of standard input were")
 }
 
 impl Rest {

@@ -50,14 +50,14 @@ enum Event {
     PeerClosed,
 }
 
-/// What went wrong with a connection, in the order in which it shall be told; empty if nothing did.
-pub type Troubles = Vec<String>;
+/// What went wrong with a connection, if anything did.
+pub type Trouble = Option<String>;
 
 /// Serves one connection to its end.
 ///
 /// An error is one of this process (its input, its output): no other connection could do better. The stream is then
 /// left without an end of stream, so that the peer does not take what it got for all.
-pub fn run(stream: Stream, name: &dyn fmt::Display, feed: &Arc<Feed>, when: When) -> Result<Troubles, Failure> {
+pub fn run(stream: Stream, name: &dyn fmt::Display, feed: &Arc<Feed>, when: When) -> Result<Trouble, Failure> {
     let stream = Arc::new(stream);
     let meter = Arc::new(Meter::default());
     let over = Arc::new(AtomicBool::new(false));
@@ -88,7 +88,7 @@ fn conduct(
     feed: &Feed,
     name: &dyn fmt::Display,
     mut tick: impl FnMut(),
-) -> Result<Troubles, Failure> {
+) -> Result<Trouble, Failure> {
     let (mut receiving, mut sending) = (true, true);
     let (mut failed, mut undelivered) = (None, 0);
     let mut refused = None;
@@ -132,16 +132,15 @@ fn conduct(
             }
         }
     }
-    let mut troubles = Troubles::new();
-    if let Some(error) = failed {
-        troubles.push(format!("the stream with {name} broke: {error}"));
-    } else if let Some(error) = refused.filter(|error| error.kind() != io::ErrorKind::BrokenPipe) {
-        troubles.push(format!("could not send to {name}: {error}"));
-    }
-    if undelivered > 0 {
-        troubles.push(feed.account(undelivered, name));
-    }
-    Ok(troubles)
+    // The stream's errors say what was tried with whom. That the peer takes no more is no trouble if there is no more.
+    let refused = refused.filter(|error| undelivered > 0 || error.kind() != io::ErrorKind::BrokenPipe);
+    let reason = failed.or(refused).map(|error| error.to_string());
+    Ok(match (reason, undelivered) {
+        (None, 0) => None,
+        (Some(reason), 0) => Some(reason),
+        (Some(reason), count) => Some(format!("{reason}; {}", feed.account(count))),
+        (None, count) => Some(format!("the peer at {name} has closed; {}", feed.account(count))),
+    })
 }
 
 /// Moves what the stream gives to standard output, and waits then for the peer to close altogether.
