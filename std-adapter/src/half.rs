@@ -148,6 +148,7 @@ impl ReadHalf {
     fn wait(&mut self, want: usize) -> Result<bool> {
         let mode = &self.shared.read;
         if mode.is_nonblocking() {
+            self.shared.life.look_after();
             return Err(Error::new(Reason::WouldBlock, "there is nothing to read yet"));
         }
         let timeout = mode.timeout();
@@ -228,6 +229,7 @@ impl WriteHalf {
     fn wait(&mut self, want: usize) -> Result<()> {
         let mode = &self.shared.write;
         if mode.is_nonblocking() {
+            self.shared.life.look_after();
             return Err(Error::new(Reason::WouldBlock, "there is no room to write yet"));
         }
         let timeout = mode.timeout();

@@ -54,6 +54,11 @@ const NUDGE: Duration = Duration::from_millis(1);
 /// No watch is registered.
 const NO_WATCH: i32 = -1;
 
+/// Gives the descriptor of an end a number at which the kernel releases it early when this process dies.
+pub(crate) fn release_first(fd: OwnedFd) -> OwnedFd {
+    watcher::release_first(fd)
+}
+
 /// What proves that the peer lives.
 #[derive(Debug)]
 struct Proof {
@@ -74,6 +79,8 @@ pub struct Life {
     pid: AtomicU32,
     /// The watch, in the watcher of that process.
     wd: AtomicI32,
+    /// When it was last looked after, in milliseconds modulo 2³².
+    looked: AtomicU32,
 }
 
 impl Life {
@@ -104,7 +111,8 @@ impl Life {
 
     fn build(proof: Option<Proof>, watch: bool, waitv: bool) -> Self {
         let alerts = Arc::new(Alerts::new(waitv));
-        Self { alerts, proof, watch, pid: AtomicU32::new(0), wd: AtomicI32::new(NO_WATCH) }
+        let looked = AtomicU32::new(Deadline::now().milliseconds());
+        Self { alerts, proof, watch, pid: AtomicU32::new(0), wd: AtomicI32::new(NO_WATCH), looked }
     }
 
     /// The alert word of one half, for [`Park::alert`](smstream_core::park::Park::alert).
@@ -148,6 +156,24 @@ impl Life {
         self.alerts.raise_gone();
         self.see_answered();
         true
+    }
+
+    /// For ends that never sleep: what a sleep sees to beside sleeping. After a fork the child gets a watcher, and where
+    /// nothing tells of the peer's death it is asked about. At most every 20 ms, so this can be called as often as one likes.
+    pub fn look_after(&self) {
+        if self.proof.is_none() {
+            return;
+        }
+        let now = Deadline::now().milliseconds();
+        let last = self.looked.load(Ordering::Relaxed);
+        if now.wrapping_sub(last) < parking::SLICE.as_millis() as u32 {
+            return;
+        }
+        self.looked.store(now, Ordering::Relaxed);
+        self.be_registered();
+        if self.is_timed() {
+            self.ask();
+        }
     }
 
     /// How the death of the peer is noticed.

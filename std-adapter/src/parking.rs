@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 pub const DEFAULT_SPIN: Duration = Duration::from_micros(50);
 
 /// How long sleepers sleep where nothing would wake them.
-const SLICE: Duration = Duration::from_millis(20);
+pub(crate) const SLICE: Duration = Duration::from_millis(20);
 
 /// Looks between two glances at the clock.
 const LOOKS_PER_GLANCE: u32 = 64;

@@ -107,6 +107,20 @@ pub(super) fn deregister(wd: i32, alerts: &Arc<Alerts>) {
     }
 }
 
+/// Moves a descriptor to a number above those of the watcher, if there can be one. What is open there stays open; a lock on
+/// the description stays, too.
+///
+/// When a process dies the kernel releases its descriptors from the highest number down, and an inotify instance takes
+/// it milliseconds. The peers are to be told before that, not after.
+pub(super) fn release_first(fd: OwnedFd) -> OwnedFd {
+    let Ok(watcher) = current() else { return fd };
+    let highest = watcher.inotify.as_raw_fd().max(watcher.epoll.as_raw_fd());
+    if fd.as_raw_fd() > highest {
+        return fd;
+    }
+    rustix::io::fcntl_dupfd_cloexec(&fd, highest + 1).unwrap_or(fd)
+}
+
 /// The watcher of this process, if there is one.
 fn existing() -> Option<&'static Watcher> {
     let watcher = CURRENT.load(Ordering::Acquire);

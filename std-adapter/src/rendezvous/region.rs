@@ -3,7 +3,7 @@
 use super::error::Reason;
 use super::name::{FileId, Found, Name};
 use super::{Connected, Error};
-use crate::liveness::Life;
+use crate::liveness::{self, Life};
 use crate::lock::{self, Byte};
 use crate::memory::{Access, Mapping, page_size, unnamed_file};
 use rustix::fd::OwnedFd;
@@ -96,6 +96,7 @@ impl Region {
     }
 
     fn of(name: &Name, fd: OwnedFd, stat: &Stat, config: Config, party: u32) -> Result<Self, Error> {
+        let fd = liveness::release_first(fd);
         let (my, peer) = map(name, &fd, &config, party as usize)?;
         Ok(Self { my, peer, config, party, fd: Arc::new(fd), id: FileId::of(stat) })
     }
