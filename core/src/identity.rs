@@ -109,6 +109,7 @@ pub struct Finding {
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Findings(Vec<Finding, 16>);
 
+#[cfg(not(loom))]
 impl Problem {
     pub(crate) fn too_short(needed: usize, found: usize) -> Problem {
         let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -124,9 +125,9 @@ impl Findings {
 
     /// Whether it is a segment, but of another version or byte order, or with features this program does not know.
     pub fn is_foreign(&self) -> bool {
-        self.0.iter().any(|f| {
-            matches!(f.problem, Problem::Version(_) | Problem::ByteOrder(_) | Problem::UnknownFeatures(_))
-        })
+        self.0
+            .iter()
+            .any(|f| matches!(f.problem, Problem::Version(_) | Problem::ByteOrder(_) | Problem::UnknownFeatures(_)))
     }
 
     pub(crate) fn push(&mut self, whose: Whose, problem: Problem) {

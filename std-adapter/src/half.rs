@@ -51,7 +51,8 @@ impl Mode {
         let nanos = match timeout {
             None => 0,
             Some(Duration::ZERO) => {
-                let text = "a timeout of zero makes no sense; use set_nonblocking to never wait, or None to wait for ever";
+                let text =
+                    "a timeout of zero makes no sense; use set_nonblocking to never wait, or None to wait for ever";
                 return Err(Error::new(Reason::InvalidInput, text));
             }
             Some(t) => u64::try_from(t.as_nanos()).unwrap_or(u64::MAX),
@@ -117,6 +118,11 @@ impl ReadHalf {
 
     pub(crate) fn consumer(&self) -> &Consumer<'static, Parker> {
         &self.consumer
+    }
+
+    /// The other half found the peer corrupt.
+    pub(crate) fn fail(&mut self) {
+        self.consumer.fail();
     }
 
     /// Says that no more will be taken: the peer's writes fail from now on. Bytes not yet read are lost.
@@ -195,6 +201,11 @@ impl WriteHalf {
         &self.producer
     }
 
+    /// The other half found the peer corrupt.
+    pub(crate) fn fail(&mut self) {
+        self.producer.fail();
+    }
+
     /// Says that no more will come: the peer reads what is left, then the end of the stream.
     pub fn shutdown(&mut self) {
         self.producer.finish();
@@ -226,7 +237,11 @@ impl WriteHalf {
             Ok(_) => Ok(()),
             Err(WaitError::TimedOut) => Err(Error::new(
                 Reason::TimedOut,
-                format!("{} read nothing for {:?}, and there is no room", self.shared.peer, timeout.unwrap_or_default()),
+                format!(
+                    "{} read nothing for {:?}, and there is no room",
+                    self.shared.peer,
+                    timeout.unwrap_or_default()
+                ),
             )),
             Err(WaitError::Cancelled) => {
                 self.producer.finish();
