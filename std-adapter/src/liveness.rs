@@ -1,8 +1,8 @@
 //! Does the peer live? And how its death interrupts whoever waits for it.
 //!
 //! The authority is the lock byte of the peer (see [`lock`]). Nobody polls it: one thread per process, the watcher,
-//! sleeps until the kernel says that somebody closed the region's file, and then asks. While nothing happens it makes no
-//! system call. Where the kernel has no watches left, sleepers ask for themselves every 20 ms.
+//! sleeps until the kernel says that somebody closed the region's file, and then asks. While nothing happens it makes
+//! no system call. Where the kernel has no watches left, sleepers ask for themselves every 20 ms.
 
 mod alerts;
 mod watcher;
@@ -121,8 +121,8 @@ impl Life {
         self.alerts.word(half)
     }
 
-    /// Interrupts one half: sets `bits` (`ALERT_*`) in its alert word and wakes it. On kernels without `futex_waitv` this
-    /// returns when the half has noticed.
+    /// Interrupts one half: sets `bits` (`ALERT_*`) in its alert word and wakes it. On kernels without `futex_waitv`
+    /// this returns when the half has noticed.
     pub fn raise(&self, half: Half, bits: u32) {
         self.alerts.raise(half, bits);
         self.see_answered();
@@ -141,8 +141,8 @@ impl Life {
         self.alerts.is_gone()
     }
 
-    /// Asks the authority now. Says whether the peer is gone, and if so tells both halves. A peer about whom nothing can be
-    /// found out counts as alive.
+    /// Asks the authority now. Says whether the peer is gone, and if so tells both halves. A peer about whom nothing
+    /// can be found out counts as alive.
     pub fn ask(&self) -> bool {
         if self.is_gone() {
             return true;
@@ -158,8 +158,9 @@ impl Life {
         true
     }
 
-    /// For ends that never sleep: what a sleep sees to beside sleeping. After a fork the child gets a watcher, and where
-    /// nothing tells of the peer's death it is asked about. At most every 20 ms, so this can be called as often as one likes.
+    /// For ends that never sleep: what a sleep sees to beside sleeping. After a fork the child gets a watcher, and
+    /// where nothing tells of the peer's death it is asked about. At most every 20 ms, so this can be called as often
+    /// as one likes.
     pub fn look_after(&self) {
         if self.proof.is_none() {
             return;
@@ -182,8 +183,8 @@ impl Life {
         self.alerts.mode()
     }
 
-    /// Waits until the peer is gone (`true`) or the deadline passes (`false`; `None`: never). An end whose peer is in this
-    /// process has nothing to wait for but the deadline.
+    /// Waits until the peer is gone (`true`) or the deadline passes (`false`; `None`: never). An end whose peer is in
+    /// this process has nothing to wait for but the deadline.
     pub fn wait_gone(&self, deadline: Option<Deadline>) -> bool {
         loop {
             if self.is_gone() {
@@ -196,8 +197,8 @@ impl Life {
         }
     }
 
-    /// Makes sure that this process watches the peer: after a fork the child begins without a watcher. Cheap when there is
-    /// nothing to do.
+    /// Makes sure that this process watches the peer: after a fork the child begins without a watcher. Cheap when there
+    /// is nothing to do.
     pub(crate) fn be_registered(&self) {
         let Some(proof) = &self.proof else { return };
         let pid = process::id();

@@ -12,8 +12,8 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Instant;
 
-/// A file with both parties' locks held, each on a description of its own. The kernel reports no close of the description
-/// that `memfd_create` made, so that neither party uses it.
+/// A file with both parties' locks held, each on a description of its own. The kernel reports no close of the
+/// description that `memfd_create` made, so that neither party uses it.
 fn region() -> (Arc<OwnedFd>, OwnedFd) {
     let mine = reopen(&memfd("liveness-test", 4096).unwrap(), OFlags::RDWR);
     let theirs = reopen(&mine, OFlags::RDWR);

@@ -41,8 +41,8 @@ pub fn unlock(fd: impl AsFd, byte: Byte) -> io::Result<()> {
     set(fd, byte, libc::F_UNLCK)
 }
 
-/// Whether a description *other* than that of `fd` holds the lock on `byte`. It asks and takes nothing, so two who ask at
-/// the same time never take each other for the holder.
+/// Whether a description *other* than that of `fd` holds the lock on `byte`. It asks and takes nothing, so two who ask
+/// at the same time never take each other for the holder.
 ///
 /// # Errors
 /// What `fcntl` says.
