@@ -232,7 +232,7 @@ fn a_scribbling_peer_does_no_harm() {
             let guard = SetOnDrop(&done);
             let mut random = Random(77 + seed as u64);
             let mut lives = [0u32; 3];
-            let (enough, until) = (25, Instant::now() + Duration::from_secs(20));
+            let (enough, until) = (25, Instant::now() + Duration::from_secs(10));
             while lives[Life::Corrupt as usize] < enough && Instant::now() < until {
                 all.store(false, Relaxed);
                 gentle.store(random.below(2) == 0, Relaxed);
