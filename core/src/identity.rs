@@ -146,6 +146,9 @@ impl Findings {
 /// Nobody may be attached to the segment. The caller's word that this is so is all there is; a peer that is attached
 /// would find its copy unchanged and go on.
 pub fn write(identity: &Identity, d: &Description) {
+    if cfg!(smstream_mutant = "version_stored_first") {
+        ordering::publish_version(&identity.version, VERSION);
+    }
     let [m0, m1, m2, m3, m4, m5, m6, m7] = MAGIC;
     ordering::set_up(&identity.magic[0], u32::from_ne_bytes([m0, m1, m2, m3]));
     ordering::set_up(&identity.magic[1], u32::from_ne_bytes([m4, m5, m6, m7]));
@@ -167,8 +170,20 @@ pub fn write(identity: &Identity, d: &Description) {
 pub fn read(identity: &Identity, whose: Whose, findings: &mut Findings) -> Option<Description> {
     let before = findings.0.len();
     let mut wrong = |problem| findings.push(whose, problem);
-    let version = ordering::peer_version(&identity.version);
     let load = ordering::peer_identity;
+    let describe = || Description {
+        features: Features::from_bits_retain(load(&identity.features)),
+        party: load(&identity.party),
+        align: load(&identity.align),
+        lane_offset: load(&identity.lane_offset),
+        capacity: load(&identity.capacity),
+        peer_capacity: load(&identity.peer_capacity),
+        start: load(&identity.start),
+        pid: load(&identity.pid),
+        made: u64::from(load(&identity.made_high)) << 32 | u64::from(load(&identity.made_low)),
+    };
+    let early = cfg!(smstream_mutant = "version_loaded_last").then(describe);
+    let version = ordering::peer_version(&identity.version);
     let [a, b] = [&identity.magic[0], &identity.magic[1]].map(|word| load(word).to_ne_bytes());
     let magic = [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]];
     if magic != MAGIC {
@@ -191,19 +206,8 @@ pub fn read(identity: &Identity, whose: Whose, findings: &mut Findings) -> Optio
             return None;
         }
     }
-    let features = load(&identity.features);
-    let d = Description {
-        features: Features::from_bits_retain(features),
-        party: load(&identity.party),
-        align: load(&identity.align),
-        lane_offset: load(&identity.lane_offset),
-        capacity: load(&identity.capacity),
-        peer_capacity: load(&identity.peer_capacity),
-        start: load(&identity.start),
-        pid: load(&identity.pid),
-        made: u64::from(load(&identity.made_high)) << 32 | u64::from(load(&identity.made_low)),
-    };
-    let unknown = features & Features::MUST_KNOW & !Features::all().bits();
+    let d = early.unwrap_or_else(describe);
+    let unknown = d.features.bits() & Features::MUST_KNOW & !Features::all().bits();
     if unknown != 0 {
         wrong(Problem::UnknownFeatures(unknown));
     }

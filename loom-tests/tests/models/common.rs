@@ -257,7 +257,8 @@ impl Park for Sleeper {
         let bed = &self.world.beds[self.seat as usize];
         let mut state = bed.state.lock().unwrap();
         // Having the lock makes us visible: whoever changes a word now must wait for the lock before it wakes us.
-        if self.how == How::Futex && watches.iter().any(|w| w.word.load(loom::sync::atomic::Ordering::Relaxed) != w.seen)
+        if self.how == How::Futex
+            && watches.iter().any(|w| w.word.load(loom::sync::atomic::Ordering::Relaxed) != w.seen)
         {
             return Wake::Maybe;
         }
