@@ -186,8 +186,15 @@ pub fn read(identity: &Identity, whose: Whose, findings: &mut Findings) -> Optio
     let version = ordering::peer_version(&identity.version);
     let [a, b] = [&identity.magic[0], &identity.magic[1]].map(|word| load(word).to_ne_bytes());
     let magic = [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]];
+    // While the version is 0 the owner may be storing the rest, and nothing orders what is seen of it.
+    let [m0, m1, m2, m3, m4, m5, m6, m7] = MAGIC;
+    let begun = (a == [0; 4] || a == [m0, m1, m2, m3]) && (b == [0; 4] || b == [m4, m5, m6, m7]);
+    if version == 0 && begun {
+        wrong(Problem::NotReady);
+        return None;
+    }
     if magic != MAGIC {
-        wrong(if version == 0 && magic == [0; 8] { Problem::NotReady } else { Problem::Magic(magic) });
+        wrong(Problem::Magic(magic));
         return None;
     }
     let byte_order = load(&identity.byte_order);
@@ -195,16 +202,9 @@ pub fn read(identity: &Identity, whose: Whose, findings: &mut Findings) -> Optio
         wrong(Problem::ByteOrder(byte_order));
         return None;
     }
-    match version {
-        VERSION => {}
-        0 => {
-            wrong(Problem::NotReady);
-            return None;
-        }
-        other => {
-            wrong(Problem::Version(other));
-            return None;
-        }
+    if version != VERSION {
+        wrong(Problem::Version(version));
+        return None;
     }
     let d = early.unwrap_or_else(describe);
     let unknown = d.features.bits() & Features::MUST_KNOW & !Features::all().bits();
