@@ -36,7 +36,7 @@ fn bytes_arrive(capacity: u32, bytes: &'static [u8], preemptions: Option<usize>)
 
 #[test]
 fn bytes_arrive_through_one_byte() {
-    bytes_arrive(1, &[1, 2, 3], None);
+    bytes_arrive(1, &[1, 2, 3], Some(3));
 }
 
 #[test]
