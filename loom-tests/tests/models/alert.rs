@@ -6,7 +6,7 @@ use smstream_core::error::{ReadError, WaitError, WriteError};
 use smstream_core::ordering;
 use smstream_core::park::{ALERT_CANCEL, ALERT_CORRUPT, ALERT_GONE};
 
-use crate::common::{How, WRAP, World, check};
+use crate::common::{How, Seat, WRAP, World, check};
 
 /// A watcher thread knows that the peer is dead, and raises the alert. The peer wrote two bytes before it died.
 #[test]
@@ -51,7 +51,32 @@ fn death_between_store_and_wake_is_not_slept_through() {
     });
 }
 
-/// The same for a reader that never parks.
+/// The reader is woken for no reason, just before the peer writes, dies, and is known to be dead.
+#[test]
+fn a_wake_for_nothing_does_not_tell_death_early() {
+    check(Some(3), || {
+        let world = World::new(1, 0);
+        let mut writer = world.writer(0, How::Futex);
+        let mut reader = world.alerted_reader(1);
+        let watcher = {
+            let world = world.clone();
+            thread::spawn(move || {
+                writer.write(&[1]).unwrap();
+                drop(writer);
+                world.raise(1, ALERT_GONE);
+            })
+        };
+        let signal = {
+            let world = world.clone();
+            thread::spawn(move || world.wake_for_nothing(Seat::Reader1))
+        };
+        assert_eq!(reader.drain(), (vec![1], Err(WaitError::PeerGone)));
+        watcher.join().unwrap();
+        signal.join().unwrap();
+    });
+}
+
+/// All bytes, then death, for a reader that never parks.
 #[test]
 fn who_reads_without_parking_gets_all_bytes_before_death_is_told() {
     check(None, || {
