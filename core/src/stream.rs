@@ -55,7 +55,9 @@ impl<'m, P: Park> End<'m, P> {
     /// # Errors
     /// [`WaitError`].
     pub fn wait_bytes(&mut self, want: usize, deadline: Option<P::Deadline>) -> Result<usize, WaitError> {
-        self.producer.flush();
+        if !cfg!(smstream_mutant = "end_parks_unflushed") {
+            self.producer.flush();
+        }
         let result = self.consumer.wait(want, deadline);
         self.share_corruption();
         result

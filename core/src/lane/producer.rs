@@ -226,7 +226,9 @@ impl<'m, P: Park> Producer<'m, P> {
     /// # Errors
     /// [`WaitError`]. After [`WaitError::TimedOut`] there was no room at all.
     pub fn wait(&mut self, want: usize, deadline: Option<P::Deadline>) -> Result<usize, WaitError> {
-        self.flush();
+        if !cfg!(smstream_mutant = "writer_parks_unflushed") {
+            self.flush();
+        }
         if self.fin && !self.corrupt {
             return Err(WaitError::Closed);
         }
@@ -363,7 +365,7 @@ impl<P: Park> Sleeper for Producer<'_, P> {
         &self.park
     }
     fn park_word(&self) -> &AtomicU32 {
-        &self.mine.park.write_park
+        if cfg!(smstream_mutant = "one_park_word") { &self.mine.park.read_park } else { &self.mine.park.write_park }
     }
     fn bell_word(&self) -> &AtomicU32 {
         &self.mine.park.write_bell
