@@ -125,9 +125,9 @@ impl Findings {
 
     /// Whether it is a segment, but of another version or byte order, or with features this program does not know.
     pub fn is_foreign(&self) -> bool {
-        self.0.iter().any(|f| {
-            matches!(f.problem, Problem::Version(_) | Problem::ByteOrder(_) | Problem::UnknownFeatures(_))
-        })
+        self.0
+            .iter()
+            .any(|f| matches!(f.problem, Problem::Version(_) | Problem::ByteOrder(_) | Problem::UnknownFeatures(_)))
     }
 
     pub(crate) fn push(&mut self, whose: Whose, problem: Problem) {

@@ -120,6 +120,11 @@ impl ReadHalf {
         &self.consumer
     }
 
+    /// The other half found the peer corrupt.
+    pub(crate) fn fail(&mut self) {
+        self.consumer.fail();
+    }
+
     /// Says that no more will be taken: the peer's writes fail from now on. Bytes not yet read are lost.
     pub fn shutdown(&mut self) {
         self.consumer.stop();
@@ -143,6 +148,7 @@ impl ReadHalf {
     fn wait(&mut self, want: usize) -> Result<bool> {
         let mode = &self.shared.read;
         if mode.is_nonblocking() {
+            self.shared.life.look_after();
             return Err(Error::new(Reason::WouldBlock, "there is nothing to read yet"));
         }
         let timeout = mode.timeout();
@@ -195,6 +201,11 @@ impl WriteHalf {
         &self.producer
     }
 
+    /// The other half found the peer corrupt.
+    pub(crate) fn fail(&mut self) {
+        self.producer.fail();
+    }
+
     /// Says that no more will come: the peer reads what is left, then the end of the stream.
     pub fn shutdown(&mut self) {
         self.producer.finish();
@@ -218,6 +229,7 @@ impl WriteHalf {
     fn wait(&mut self, want: usize) -> Result<()> {
         let mode = &self.shared.write;
         if mode.is_nonblocking() {
+            self.shared.life.look_after();
             return Err(Error::new(Reason::WouldBlock, "there is no room to write yet"));
         }
         let timeout = mode.timeout();

@@ -18,14 +18,6 @@ pub enum Byte {
     Name = 2,
 }
 
-impl Byte {
-    /// The byte that the party of this number holds.
-    #[must_use]
-    pub const fn of_party(party: u32) -> Self {
-        if party == 0 { Self::Party0 } else { Self::Party1 }
-    }
-}
-
 /// Takes the lock on `byte` for the description of `fd`, or returns `false` when another description holds it.
 ///
 /// `fd` must have been opened for writing. Taking a lock that this description holds already succeeds.
@@ -49,8 +41,8 @@ pub fn unlock(fd: impl AsFd, byte: Byte) -> io::Result<()> {
     set(fd, byte, libc::F_UNLCK)
 }
 
-/// Whether a description *other* than that of `fd` holds the lock on `byte`. It asks and takes nothing, so two who ask at
-/// the same time never take each other for the holder.
+/// Whether a description *other* than that of `fd` holds the lock on `byte`. It asks and takes nothing, so two who ask
+/// at the same time never take each other for the holder.
 ///
 /// # Errors
 /// What `fcntl` says.

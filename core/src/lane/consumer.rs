@@ -1,6 +1,6 @@
 //! The reading half.
 
-use super::{Peek, Ring};
+use super::{Peek, Ring, unless_mutant};
 use crate::counter::{Counts, Tally};
 use crate::cursor::{self, FIN, LOOK, STOP};
 use crate::error::{ReadError, WaitError};
@@ -70,7 +70,7 @@ impl<'m, P: Park> Consumer<'m, P> {
             tally: Tally::resume(&mine.reads),
             park,
         };
-        if cursor::diff(word_seen, half.published) > capacity {
+        if unless_mutant!("accept_first_sent_any", cursor::diff(word_seen, half.published) > capacity, false) {
             half.word_seen = half.published; // Invariant 4 holds for a corrupt half, too.
             half.fail();
         }
@@ -244,9 +244,11 @@ impl<'m, P: Park> Consumer<'m, P> {
 
     /// Makes the half corrupt, as if its own check had failed: for an end whose other half found the peer corrupt.
     pub fn fail(&mut self) {
-        self.corrupt = true;
+        self.corrupt = unless_mutant!("accept_sent_after_all", true, false);
         self.received = self.published; // Bytes taken from a corrupt peer give back no room.
-        self.stop();
+        if !cfg!(smstream_mutant = "accept_sent_silently") {
+            self.stop();
+        }
     }
 
     #[inline]
@@ -287,7 +289,11 @@ impl<'m, P: Park> Consumer<'m, P> {
         if word != self.word_seen {
             let used = cursor::diff(self.word_seen, self.published);
             let used_now = cursor::diff(word, self.published);
-            if self.is_peer_finished() || used_now < used || used_now > self.ring.capacity() {
+            let most = self.ring.capacity() + unless_mutant!("accept_sent_one_beyond", 0, 1);
+            let changed_after_fin = unless_mutant!("accept_sent_after_fin", self.is_peer_finished(), false);
+            let backwards = unless_mutant!("accept_sent_backwards", used_now < used, false);
+            let beyond = unless_mutant!("accept_sent_beyond", used_now > most, false);
+            if changed_after_fin || backwards || beyond {
                 self.fail();
                 return Err(Stopped::Corrupt);
             }

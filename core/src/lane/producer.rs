@@ -1,6 +1,6 @@
 //! The writing half.
 
-use super::{Reservation, Ring};
+use super::{Reservation, Ring, unless_mutant};
 use crate::counter::{Counts, Tally};
 use crate::cursor::{self, FIN, LOOK, STOP};
 use crate::error::{ReserveError, WaitError, WriteError};
@@ -69,7 +69,7 @@ impl<'m, P: Park> Producer<'m, P> {
             tally: Tally::resume(&mine.writes),
             park,
         };
-        if cursor::diff(half.published, word_seen) > capacity {
+        if unless_mutant!("accept_first_received_any", cursor::diff(half.published, word_seen) > capacity, false) {
             half.word_seen = half.published; // Invariant 3 holds for a corrupt half, too.
             half.fail();
         }
@@ -248,10 +248,12 @@ impl<'m, P: Park> Producer<'m, P> {
 
     /// Makes the half corrupt, as if its own check had failed: for an end whose other half found the peer corrupt.
     pub fn fail(&mut self) {
-        self.corrupt = true;
+        self.corrupt = unless_mutant!("accept_received_after_all", true, false);
         // What was written and not flushed stays unseen.
         self.sent = self.published;
-        self.finish();
+        if !cfg!(smstream_mutant = "accept_received_silently") {
+            self.finish();
+        }
     }
 
     #[inline]
@@ -319,7 +321,10 @@ impl<'m, P: Park> Producer<'m, P> {
         if word != self.word_seen {
             let in_flight = cursor::diff(self.published, self.word_seen);
             let still_in_flight = cursor::diff(self.published, word);
-            if self.is_peer_stopped() || still_in_flight > in_flight {
+            let changed_after_stop = unless_mutant!("accept_received_after_stop", self.is_peer_stopped(), false);
+            let most = unless_mutant!("accept_received_le_capacity", in_flight, self.ring.capacity());
+            let impossible = unless_mutant!("accept_received_any", still_in_flight > most, false);
+            if changed_after_stop || impossible {
                 self.fail();
                 return Err(Stopped::Corrupt);
             }

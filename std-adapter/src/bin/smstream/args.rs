@@ -169,7 +169,7 @@ pub struct DemoArgs {
     /// The bytes of the ring in each direction, a power of two from 4 KiB to 512 MiB
     ///
     /// Other sizes are rounded up. Suffixes: k, M, G (or KiB, MiB, GiB) count in 1024; kB, MB, GB in 1000.
-    #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = parse_demo_capacity)]
+    #[arg(long, value_name = "BYTES", default_value = "256KiB", value_parser = parse_demo_capacity)]
     pub capacity: Capacity,
     /// How much to send each way to verify that every byte arrives
     #[arg(long, value_name = "N", default_value = "1GiB", value_parser = size::parse)]
@@ -216,6 +216,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_demo_shows_the_default_capacity() {
+        let Ok(Cli { command: Command::Demo(demo), .. }) = Cli::try_parse_from(["smstream", "demo"]) else {
+            panic!("the demo needs no arguments");
+        };
+        assert_eq!(demo.capacity.bytes(), smstream::DEFAULT_CAPACITY as u64);
     }
 
     #[test]
