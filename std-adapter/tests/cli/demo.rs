@@ -37,7 +37,7 @@ fn it_verifies_and_measures() {
     let ended = demo.end().expect(0);
     let text = String::from_utf8(ended.stdout).expect("text");
     for part in
-        ["verified: XXH3", "interleaved rounds", "smstream, ring of 1 MiB", "pipe", "Unix socket", "floor: bare futex"]
+        ["verified: XXH3", "interleaved rounds", "smstream, ring of 256 KiB", "pipe", "Unix socket", "floor: bare futex"]
     {
         assert!(text.contains(part), "no '{part}' in\n{text}");
     }
