@@ -82,10 +82,16 @@ struct BedState {
     expired: bool,
 }
 
+/// The bytes of a lane.
+struct Lane(Box<[LaneByte]>);
+
+// SAFETY: loom runs the threads of a model one at a time, and reports accesses to a cell that are not ordered.
+unsafe impl Sync for Lane {}
+
 /// The two segments of a channel, and the kernel.
 pub struct World {
     ports: [Port; 2],
-    lanes: [Box<[LaneByte]>; 2],
+    lanes: [Lane; 2],
     alerts: [AtomicU32; 2],
     beds: [Bed; 4],
 }
@@ -98,7 +104,7 @@ impl World {
 
     /// The same, with cursors that begin at `start`.
     pub fn starting_at(start: u32, forth: u32, back: u32) -> Arc<World> {
-        let lane = |capacity| (0..capacity).map(|_| LaneByte::new(0)).collect();
+        let lane = |capacity| Lane((0..capacity).map(|_| LaneByte::new(0)).collect());
         let bed = |_| Bed {
             state: Mutex::new(BedState::default()),
             changed: Condvar::new(),
@@ -152,7 +158,7 @@ impl World {
 
     /// The writing half of a party, which sleeps in some way of its own.
     pub fn writer_with<P: Park>(self: &Arc<World>, party: usize, park: P) -> Writer<P> {
-        let lane = &self.lanes[party];
+        let lane = &self.lanes[party].0;
         // SAFETY: the world is kept alive by the `Owning` around the half, longer than the half; nothing of it moves.
         let world: &'static World = unsafe { &*Arc::as_ptr(self) };
         let (mine, peer) = (&world.ports[party], &world.ports[1 - party]);
@@ -164,7 +170,7 @@ impl World {
 
     /// The reading half of a party, which sleeps in some way of its own.
     pub fn reader_with<P: Park>(self: &Arc<World>, party: usize, park: P) -> Reader<P> {
-        let lane = &self.lanes[1 - party];
+        let lane = &self.lanes[1 - party].0;
         // SAFETY: as in `writer_with`.
         let world: &'static World = unsafe { &*Arc::as_ptr(self) };
         let (mine, peer) = (&world.ports[party], &world.ports[1 - party]);

@@ -48,6 +48,25 @@ fn what_is_buffered_goes_out_before_an_answer_is_waited_for() {
     });
 }
 
+/// The server must answer before it reads on. The client gives back the room for the answer before it parks for room.
+#[test]
+fn room_for_the_answer_is_given_back_before_room_is_waited_for() {
+    check(Some(3), || {
+        let world = World::new(1, 1);
+        let ends = [0, 1].map(|party| world.end(party, How::Futex));
+        let [mut client, mut server] = ends;
+        client.write(&[1]).unwrap();
+        server.write(&[2]).unwrap();
+        let server = thread::spawn(move || {
+            assert_eq!(server.wait_room(1, None), Ok(1));
+            assert_eq!(server.read(&mut [0]), Ok(1));
+        });
+        assert_eq!(client.consumer.read_deferred(&mut [0]), Ok(1));
+        assert_eq!(client.wait_room(1, None), Ok(1));
+        server.join().unwrap();
+    });
+}
+
 /// Party 0's writing half parks for room and its reading half for bytes, while party 1 is slow.
 #[test]
 fn both_halves_of_an_end_park_at_once() {

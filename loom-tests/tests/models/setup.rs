@@ -45,6 +45,9 @@ fn an_identity_is_whole_or_not_ready() {
 /// What is set up before a step of the rendezvous: a cell that reports a race.
 struct Prepared(UnsafeCell<u32>);
 
+// SAFETY: loom runs the threads of a model one at a time, and reports accesses to a cell that are not ordered.
+unsafe impl Sync for Prepared {}
+
 impl Prepared {
     fn set(&self, value: u32) {
         // SAFETY: loom checks the cell.
