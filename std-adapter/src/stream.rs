@@ -159,11 +159,14 @@ impl Stream {
     /// segments but the ends of the channel, this party has no other end, and nobody shortens the memory.
     pub(crate) unsafe fn attach(segments: Segments, life: Arc<Life>, spin: Duration, peer: &str) -> Result<Stream> {
         let Segments { mine, peer: theirs } = segments;
-        let start = mine.as_mut_ptr().ok_or_else(|| Error::new(Reason::System, "the own segment is mapped read-only"))?;
+        let start =
+            mine.as_mut_ptr().ok_or_else(|| Error::new(Reason::System, "the own segment is mapped read-only"))?;
         // SAFETY: the mappings are valid for their lengths until they are dropped. `'static` is more than that, but the
         // ends made of it live in halves that own, through `shared`, the mappings, and drop them last.
         let attachment = unsafe { geometry::attach::<'static>(start, mine.len(), theirs.as_ptr(), theirs.len()) }
-            .map_err(|findings| Error::new(Reason::Corrupt, format!("the shared memory is not usable: {findings}")))?;
+            .map_err(|findings| {
+                Error::new(Reason::Corrupt, format!("the memory shared with {peer} cannot be used: {findings}"))
+            })?;
         // SAFETY: as above, for the duration of the call.
         let described = unsafe { geometry::inspect(theirs.as_ptr(), theirs.len()) };
         let peer_pid = described.map_or(0, |d| d.pid);
