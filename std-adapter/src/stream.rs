@@ -164,7 +164,9 @@ impl Stream {
         // SAFETY: the mappings are valid for their lengths until they are dropped. `'static` is more than that, but the
         // ends made of it live in halves that own, through `shared`, the mappings, and drop them last.
         let attachment = unsafe { geometry::attach::<'static>(start, mine.len(), theirs.as_ptr(), theirs.len()) }
-            .map_err(|findings| Error::new(Reason::Corrupt, format!("the shared memory is not usable: {findings}")))?;
+            .map_err(|findings| {
+                Error::new(Reason::Corrupt, format!("the memory shared with {peer} cannot be used: {findings}"))
+            })?;
         // SAFETY: as above, for the duration of the call.
         let described = unsafe { geometry::inspect(theirs.as_ptr(), theirs.len()) };
         let peer_pid = described.map_or(0, |d| d.pid);

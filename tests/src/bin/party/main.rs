@@ -130,7 +130,7 @@ impl Party {
             "signals" => Ok(system::signals().to_string()),
             "alarm-every" => system::alarm_every(words.number()?).map(|()| String::new()),
             "limit" => system::limit(words.text()?, words.number()?).map(|()| String::new()),
-            "use-up-descriptors" => system::use_up_descriptors().map(|()| String::new()),
+            "use-up-descriptors" => system::use_up_descriptors(words.number()?).map(|()| String::new()),
             "become" => system::become_user(words.number()?).map(|()| String::new()),
             "mount-small" => system::mount_small(words.text()?, words.number()?).map(|()| String::new()),
             command => match &mut self.end {

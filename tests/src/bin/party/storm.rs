@@ -56,7 +56,7 @@ pub(crate) fn listen(addr: &str, witness: &str, seed: u64) -> io::Result<String>
         say("bound");
         for _ in 0..random.below(30) {
             match listener.accept_timeout(PATIENCE) {
-                Ok(stream) => say(talk(stream, random.draw())),
+                Ok(stream) => say(talk(stream, random.draw(), true)),
                 Err(e) => panic!("accept: {:?}: {e}", e.reason()),
             }
         }
@@ -72,7 +72,7 @@ pub(crate) fn connect(addr: &str, seed: u64) -> io::Result<String> {
     let mut random = Random::new(seed);
     loop {
         match Stream::connect_timeout(addr, PATIENCE) {
-            Ok(stream) => say(talk(stream, random.draw())),
+            Ok(stream) => say(talk(stream, random.draw(), false)),
             Err(e) if e.reason() == Reason::NotReady => {
                 say("nobody");
                 thread::sleep(Duration::from_millis(random.below(3)));
@@ -83,21 +83,35 @@ pub(crate) fn connect(addr: &str, seed: u64) -> io::Result<String> {
 }
 
 /// Says a number and hears one, and sends back the one that was heard: so this region is fresh, and the same on both sides.
-/// "talked", or "lost" if the peer was killed meanwhile.
-fn talk(mut stream: Stream, number: u64) -> &'static str {
+/// One speaks first, the other listens first, for the lanes may hold a single byte. "talked", or "lost" if the peer was
+/// killed meanwhile.
+fn talk(stream: Stream, number: u64, first: bool) -> &'static str {
     let stats = stream.stats();
     assert_eq!((stats.sent.bytes, stats.received.bytes), (0, 0), "the region is not fresh");
     stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
     stream.set_write_timeout(Some(PATIENCE)).expect("not zero");
-    let mut both = || -> io::Result<()> {
-        stream.write_all(&[MARK.to_ne_bytes(), number.to_ne_bytes()].concat())?;
-        let (mut mark, mut theirs, mut mine) = ([0; 8], [0; 8], [0; 8]);
-        stream.read_exact(&mut mark)?;
-        assert_eq!(u64::from_ne_bytes(mark), MARK, "the first bytes are not of this connection");
-        stream.read_exact(&mut theirs)?;
-        stream.write_all(&theirs)?;
-        stream.read_exact(&mut mine)?;
-        assert_eq!(u64::from_ne_bytes(mine), number, "the peer heard another number");
+    let say = |number: u64| (&stream).write_all(&[MARK.to_ne_bytes(), number.to_ne_bytes()].concat());
+    let hear = || -> io::Result<u64> {
+        let (mut mark, mut number) = ([0; 8], [0; 8]);
+        (&stream).read_exact(&mut mark)?;
+        assert_eq!(u64::from_ne_bytes(mark), MARK, "these bytes are not of this connection");
+        (&stream).read_exact(&mut number)?;
+        Ok(u64::from_ne_bytes(number))
+    };
+    let both = || -> io::Result<()> {
+        let answer = if first {
+            say(number)?;
+            let theirs = hear()?;
+            let mine = hear()?;
+            say(theirs)?;
+            mine
+        } else {
+            let theirs = hear()?;
+            say(number)?;
+            say(theirs)?;
+            hear()?
+        };
+        assert_eq!(answer, number, "the peer heard another number");
         Ok(())
     };
     match both() {

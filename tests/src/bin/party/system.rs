@@ -3,8 +3,8 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::mem::forget;
 use std::ptr;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::wrong;
@@ -80,15 +80,21 @@ pub(crate) fn limit(what: &str, value: u64) -> io::Result<()> {
     check(unsafe { libc::setrlimit(resource, &raw const limit) })
 }
 
-/// Opens files until there are no descriptors left, and keeps them open.
-pub(crate) fn use_up_descriptors() -> io::Result<()> {
+/// Opens files until there are `left` descriptors left, and keeps them open until it is called again.
+pub(crate) fn use_up_descriptors(left: usize) -> io::Result<()> {
+    static OPEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let mut open = OPEN.lock().map_err(|_| wrong("a panic"))?;
+    open.clear();
     loop {
         match File::open("/dev/null") {
-            Ok(file) => forget(file),
-            Err(e) if e.raw_os_error() == Some(libc::EMFILE) => return Ok(()),
+            Ok(file) => open.push(file),
+            Err(e) if e.raw_os_error() == Some(libc::EMFILE) => break,
             Err(e) => return Err(e),
         }
     }
+    let kept = open.len().saturating_sub(left);
+    open.truncate(kept);
+    Ok(())
 }
 
 /// Becomes another user, for good.
