@@ -17,6 +17,7 @@ pub mod liveness;
 pub mod lock;
 pub mod memory;
 pub mod parking;
+pub mod posix;
 mod rendezvous;
 mod stream;
 #[cfg(test)]
