@@ -19,6 +19,7 @@ pub mod memory;
 pub mod parking;
 pub mod posix;
 mod rendezvous;
+mod reservation;
 mod stream;
 #[cfg(test)]
 mod testing;
@@ -28,6 +29,7 @@ pub use builder::{Builder, DEFAULT_CAPACITY, LARGEST_CAPACITY};
 pub use error::{Error, Reason, Result};
 pub use half::{ReadHalf, WriteHalf};
 pub use listener::{Incoming, Listener};
+pub use reservation::{Placed, Reservation};
 pub use smstream_core as core;
 pub use smstream_core::counter::Counts;
 pub use smstream_core::error::ErrorCode;
