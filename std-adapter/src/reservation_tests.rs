@@ -97,13 +97,13 @@ fn a_way_of_placing_that_fails_leaves_nothing() {
     let page = page_size();
     let reservation = Reservation::new(page).unwrap();
     let file = memfd("reservation-test", page as u64).unwrap();
-    // SAFETY: it maps the page that it is given, and then fails.
-    let result = unsafe {
-        reservation.place(0, page, Access::ReadOnly, |start| {
-            memory::map_at(start, &file, 0, page, Access::ReadOnly)?;
-            Err(io::Error::other("on purpose"))
-        })
+    let map_and_fail = |start| {
+        // SAFETY: the page is one that `place` has taken for this call.
+        unsafe { memory::map_at(start, &file, 0, page, Access::ReadOnly) }?;
+        Err(io::Error::other("on purpose"))
     };
+    // SAFETY: it maps the page that it is given, and then fails.
+    let result = unsafe { reservation.place(0, page, Access::ReadOnly, map_and_fail) };
     assert_eq!(result.unwrap_err().to_string(), "on purpose");
     check(reservation.as_ptr().addr(), NOTHING);
     assert!(reservation.map(0, &file, 0, page, Access::ReadOnly).is_ok());

@@ -39,12 +39,12 @@ const WORD: usize = size_of::<AtomicU32>();
 /// assert!(mapping.copy_in(4090, b"too long").is_err());
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[allow(clippy::len_without_is_empty, reason = "it is never empty")]
 pub unsafe trait SharedMemory {
     /// Where it begins.
     fn start(&self) -> *mut u8;
 
     /// How many bytes it has.
-    #[allow(clippy::len_without_is_empty, reason = "it is never empty")]
     fn len(&self) -> usize;
 
     /// What it allows.
