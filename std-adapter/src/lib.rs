@@ -7,6 +7,7 @@ compile_error!("smstream needs Linux: futexes, memfds and open-file-description 
 
 mod addr;
 mod builder;
+pub mod cleanup;
 pub mod deadline;
 mod error;
 mod explain;

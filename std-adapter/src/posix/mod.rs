@@ -44,6 +44,7 @@ mod options;
 mod semaphore;
 
 pub use name::{BadShmName, ShmName};
+pub(crate) use object::identity;
 pub use object::{SharedObject, UnlinkOnDrop, is_supported};
 pub use options::Options;
 pub use semaphore::Semaphore;
