@@ -10,6 +10,7 @@
 //! 3. **A [`Guard`]**: removed when it is dropped, at the end of a scope, at a panic.
 //! 4. **The table behind it**: every guard has an entry, and what is still in it is removed when the process exits
 //!    (`exit`, the end of `main`), and by the handler of the signals chosen with [`on_signals`].
+//! 5. **[`reap`](Reaper)**: what a SIGKILL, a crash or the power switch has left.
 //!
 //! The table is Cedar's `RegisterUNTHREADEDTerminationCleanupProc`: it runs in the plain Unix process, with system calls only. It has a
 //! fixed size, takes no lock and no memory, so that a signal handler may use it at any moment. Each entry carries the
@@ -28,10 +29,16 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod creator;
+mod mark;
+mod reap;
 mod remove;
+mod segments;
 mod signals;
 mod table;
 
+pub use mark::{MARK_LEN, mark};
+pub use reap::{Finding, Kind, Place, Reaper, Verdict};
 pub use signals::on_signals;
 
 use crate::explain::explain;
@@ -63,7 +70,7 @@ pub enum Object<'a> {
 /// Enters an object into the table of what is removed when this process ends, and returns the guard that removes it when it
 /// is dropped. It does not block.
 ///
-/// A signal that ends the process between the creation of an object and this call leaves it.
+/// A signal that ends the process between the creation of an object and this call leaves it to [`Reaper`].
 ///
 /// # Errors
 /// `NotFound` for a file that is not there, `InvalidInput` for a path of more than 503 bytes, `OutOfMemory` when the table
