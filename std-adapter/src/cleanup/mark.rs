@@ -25,7 +25,7 @@ const VERSION: u32 = 1;
 ///
 /// // The mark is there before the name is.
 /// let options = SharedObject::options().read(true).write(true).create_new(true).len(4096);
-/// let object = options.open_with(&name, |memory| cleanup::mark(memory))?;
+/// let object = options.open_with(&name, cleanup::mark)?;
 /// let guard = cleanup::register(cleanup::Object::Shm(&object))?;
 /// # Ok::<(), std::io::Error>(())
 /// ```

@@ -127,6 +127,12 @@ impl Reaper {
         Self { dry_run: false, directories: vec![crate::posix::DIRECTORY.into()], segments: false }
     }
 
+    /// For the files of one directory, and no others.
+    #[must_use]
+    pub fn of(directory: impl Into<PathBuf>) -> Self {
+        Self { dry_run: false, directories: vec![directory.into()], segments: false }
+    }
+
     /// Whether only to say what would be done.
     #[must_use]
     pub fn dry_run(mut self, yes: bool) -> Self {
