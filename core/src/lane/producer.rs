@@ -170,7 +170,8 @@ impl<'m, P: Park> Producer<'m, P> {
                         break;
                     }
                 }
-                Err(e) if written == 0 => return Err(e),
+                // A corrupt half has dropped what was written before.
+                Err(e) if written == 0 || self.corrupt => return Err(e),
                 Err(_) => break,
             }
         }
