@@ -189,6 +189,13 @@ impl Life {
         self.ask();
     }
 
+    /// For a half that would have to sleep and does not: sleepers see to it that they are told of the peer's death, and a
+    /// half that never sleeps would never be. Says whether it has just been found gone.
+    pub(crate) fn ask_instead_of_sleeping(&self) -> bool {
+        self.be_registered();
+        self.is_timed() && self.ask()
+    }
+
     /// Whether sleepers have to ask for themselves.
     pub(crate) fn is_timed(&self) -> bool {
         self.watch_mode() == WatchMode::Timed && !self.is_gone()
