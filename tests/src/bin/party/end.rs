@@ -60,6 +60,25 @@ impl End {
                 let end = self.out.send(&mut self.stream, u64::MAX, Manner::Some).expect_err("it never ends");
                 Ok(format!("{} {}", self.out.at(), refusal(&end)))
             }
+            // Messages of a fixed size, with their number in front: little work besides the stream's.
+            "pour" => {
+                let (count, size): (u64, usize) = (words.number()?, words.number()?);
+                let mut bytes = vec![0x5a; size.max(8)];
+                for i in 0..count {
+                    bytes[..8].copy_from_slice(&i.to_ne_bytes());
+                    self.stream.write_all(&bytes)?;
+                }
+                done
+            }
+            "drink" => {
+                let (count, size): (u64, usize) = (words.number()?, words.number()?);
+                let mut bytes = vec![0; size.max(8)];
+                for i in 0..count {
+                    self.stream.read_exact(&mut bytes)?;
+                    assert_eq!(bytes[..8], i.to_ne_bytes(), "another message");
+                }
+                done
+            }
             "fork-and-poll" => self.fork_and_poll(),
             "shut-under" => self.shut_under(words.text()?),
             "both" => self.both_by_reference(words),
@@ -83,6 +102,14 @@ impl End {
                     self.stream.write_all(&[i as u8])?;
                     self.stream.read_exact(&mut byte)?;
                     assert_eq!(byte, [i as u8], "the answer is another");
+                }
+                done
+            }
+            "pong" => {
+                let mut byte = [0];
+                for _ in 0..words.number::<u64>()? {
+                    self.stream.read_exact(&mut byte)?;
+                    self.stream.write_all(&byte)?;
                 }
                 done
             }
