@@ -32,6 +32,7 @@ fn source_list_and_readme_name_the_same_mutants() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut source = BTreeSet::new();
     in_source(&here.join("../core/src"), &mut source);
+    source.retain(|name| !name.starts_with("accept_")); // Of the acceptance rule; `tests/mutants` has these.
     assert!(source.len() > 40, "{source:?}");
 
     let list = fs::read_to_string(here.join("mutants.toml")).unwrap();

@@ -279,6 +279,13 @@ impl Stream {
         }
     }
 
+    /// Bytes that were written and that the peer will never read, because it has closed or died. `None` while it may
+    /// still read them.
+    #[must_use]
+    pub fn undelivered(&self) -> Option<usize> {
+        self.writer().undelivered()
+    }
+
     /// Waits until the peer has closed its end altogether, or died: `true`; or until `timeout` has passed: `false`.
     ///
     /// It says nothing about bytes: there may be some left to read. The ends of a [`pair`](Stream::pair) live in one

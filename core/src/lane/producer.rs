@@ -97,6 +97,15 @@ impl<'m, P: Park> Producer<'m, P> {
         cursor::diff(self.published, self.word_seen) as usize
     }
 
+    /// Bytes that were written and that the peer will never take, because it has stopped, died or turned corrupt. `None`
+    /// while it may still take them. Looks at the peer's words.
+    pub fn undelivered(&mut self) -> Option<usize> {
+        // The alert first, then the cursor: after the peer's death what the cursor says is final.
+        let gone = alerts(self) & ALERT_GONE != 0;
+        let _ = self.refresh();
+        (gone || self.corrupt || self.is_peer_stopped()).then(|| self.in_flight() + self.unflushed())
+    }
+
     /// How this half sleeps and wakes.
     pub fn park(&self) -> &P {
         &self.park
@@ -161,7 +170,8 @@ impl<'m, P: Park> Producer<'m, P> {
                         break;
                     }
                 }
-                Err(e) if written == 0 => return Err(e),
+                // A corrupt half has dropped what was written before.
+                Err(e) if written == 0 || self.corrupt => return Err(e),
                 Err(_) => break,
             }
         }

@@ -88,7 +88,7 @@ fn both_halves_of_an_end_park_at_once() {
 /// Four halves on four threads. Each lane is full at first, and one more byte follows: every half may park.
 #[test]
 fn both_directions_run_at_once() {
-    check(Some(1), || {
+    check(Some(2), || {
         let world = World::new(1, 1);
         let mut threads = Vec::new();
         for party in 0..2 {

@@ -50,6 +50,21 @@ fn undelivered_bytes_are_counted() {
 }
 
 #[test]
+fn bytes_that_the_peer_left_in_the_ring_are_counted() {
+    let dir = Dir::new();
+    let listener = Listener::bind(dir.addr()).expect("a listener");
+    let (connector, mut input) = Running::start_with_input(&mut smstream(["connect", &dir.addr()]));
+    input.write_all(b"1234567890").expect("written");
+    within_time(move || {
+        let mut peer = listener.accept().expect("a connection");
+        peer.read_exact(&mut [0; 3]).expect("read");
+        // The other seven were published with these.
+    });
+    drop(input);
+    connector.end().expect(1).saying("did not read the last 7 bytes");
+}
+
+#[test]
 fn a_peer_that_stops_reading_may_still_talk() {
     let dir = Dir::new();
     let listener = Listener::bind(dir.addr()).expect("a listener");

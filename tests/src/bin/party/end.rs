@@ -1,12 +1,15 @@
 //! What a party does with a stream.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::sync::mpsc::channel;
 use std::thread;
 
 use smstream::Stream;
 use smstream_tests::flow::{Flow, Manner};
+use smstream_tests::party::asleep;
 
+use crate::system::in_a_child;
 use crate::{Words, refusal, wrong};
 
 /// A stream, what is sent through it, and what is expected from it.
@@ -57,6 +60,27 @@ impl End {
                 let end = self.out.send(&mut self.stream, u64::MAX, Manner::Some).expect_err("it never ends");
                 Ok(format!("{} {}", self.out.at(), refusal(&end)))
             }
+            // Messages of a fixed size, with their number in front: little work besides the stream's.
+            "pour" => {
+                let (count, size): (u64, usize) = (words.number()?, words.number()?);
+                let mut bytes = vec![0x5a; size.max(8)];
+                for i in 0..count {
+                    bytes[..8].copy_from_slice(&i.to_ne_bytes());
+                    self.stream.write_all(&bytes)?;
+                }
+                done
+            }
+            "drink" => {
+                let (count, size): (u64, usize) = (words.number()?, words.number()?);
+                let mut bytes = vec![0; size.max(8)];
+                for i in 0..count {
+                    self.stream.read_exact(&mut bytes)?;
+                    assert_eq!(bytes[..8], i.to_ne_bytes(), "another message");
+                }
+                done
+            }
+            "fork-and-poll" => self.fork_and_poll(),
+            "shut-under" => self.shut_under(words.text()?),
             "both" => self.both_by_reference(words),
             // Sends back what comes, until the end.
             "echo" => {
@@ -78,6 +102,14 @@ impl End {
                     self.stream.write_all(&[i as u8])?;
                     self.stream.read_exact(&mut byte)?;
                     assert_eq!(byte, [i as u8], "the answer is another");
+                }
+                done
+            }
+            "pong" => {
+                let mut byte = [0];
+                for _ in 0..words.number::<u64>()? {
+                    self.stream.read_exact(&mut byte)?;
+                    self.stream.write_all(&byte)?;
                 }
                 done
             }
@@ -113,6 +145,47 @@ impl End {
             "wait-closed" => Ok(self.stream.wait_peer_closed(words.time()?).to_string()),
             other => Err(wrong(format!("{other} is no command"))),
         }
+    }
+
+    /// Makes a child that reads without waiting until there is an error: which, and after how many bytes.
+    fn fork_and_poll(&mut self) -> io::Result<String> {
+        self.stream.set_nonblocking(true)?;
+        in_a_child(|| {
+            loop {
+                match self.into.receive(&mut self.stream, u64::MAX, Manner::Some) {
+                    Err(e) if e.kind() == ErrorKind::WouldBlock => thread::yield_now(),
+                    Err(e) => {
+                        let inner = e.get_ref().and_then(|e| e.downcast_ref::<smstream::Error>());
+                        let reason = inner.map_or("the end".into(), |e| format!("{:?}", e.reason()));
+                        return format!("{reason} after {}", self.into.at());
+                    }
+                    Ok(()) => unreachable!("nobody sends so much"),
+                }
+            }
+        })
+    }
+
+    /// Shuts a direction down while another thread waits in it. What that thread was told.
+    fn shut_under(&mut self, how: &str) -> io::Result<String> {
+        let Self { stream, out, .. } = self;
+        let stream = &*stream;
+        let (tell, told) = channel();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(move || {
+                let _ = tell.send(rustix::thread::gettid());
+                match how {
+                    "read" => (&*stream).read(&mut [0; 1]).map_or_else(|e| e.kind().to_string(), |n| n.to_string()),
+                    _ => format!(
+                        "{:?}",
+                        out.send(&mut &*stream, u64::MAX, Manner::All).expect_err("it never ends").kind()
+                    ),
+                }
+            });
+            let thread = told.recv().map_err(|_| wrong("the thread is gone"))?;
+            asleep(std::process::id(), thread.as_raw_nonzero().get() as u32);
+            stream.shutdown(if how == "read" { Shutdown::Read } else { Shutdown::Write })?;
+            waiting.join().map_err(|_| wrong("a thread panicked"))
+        })
     }
 
     /// Both ways at once, by two threads that share the stream.

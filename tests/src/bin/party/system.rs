@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::ptr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +23,29 @@ pub(crate) fn fork_and_hold() -> io::Result<i32> {
         hold();
     }
     check(pid).map(|()| pid)
+}
+
+/// Calls `work` in a child, and waits for what it returns. The child dies with this process.
+pub(crate) fn in_a_child(work: impl FnOnce() -> String) -> io::Result<String> {
+    let (mut reader, mut writer) = io::pipe()?;
+    // SAFETY: the child takes locks and memory, which after a fork of a process with several threads may be in another
+    // thread's hands for ever. The only other thread here is the watcher of smstream, which sleeps unless a stream of this
+    // process is closed; the C library makes its own allocator usable in the child.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: this call takes no pointers.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        let _ = writer.write_all(work().as_bytes());
+        // SAFETY: it runs no destructors of what is the parent's.
+        unsafe { libc::_exit(0) };
+    }
+    check(pid)?;
+    drop(writer);
+    let mut result = String::new();
+    reader.read_to_string(&mut result)?;
+    // SAFETY: no status is asked for; the process is a child of this one.
+    check(unsafe { libc::waitpid(pid, ptr::null_mut(), 0) })?;
+    Ok(result)
 }
 
 /// Waits for the end of the commands without taking any, and exits. Nothing here allocates or locks.
