@@ -3,6 +3,7 @@
 //! A test that needs another process of its kind runs this program again, with one test, in a role.
 
 mod cleanup;
+mod facts;
 mod foreign;
 mod limits;
 mod objects;
