@@ -19,6 +19,8 @@ pub mod memory;
 pub mod parking;
 mod rendezvous;
 mod stream;
+#[cfg(feature = "sysv")]
+pub mod sysv;
 #[cfg(test)]
 mod testing;
 
