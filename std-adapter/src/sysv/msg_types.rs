@@ -82,7 +82,7 @@ pub struct QueueStat {
     pub max_bytes: u64,
     /// The process that sent last; for display only.
     pub last_sender: i32,
-    /// The process that received last; for display only.
+    /// The process that received last, or the thread if it had to wait; for display only.
     pub last_receiver: i32,
     /// When somebody sent last. All times are in whole seconds.
     pub sent_at: Option<SystemTime>,

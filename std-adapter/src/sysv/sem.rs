@@ -252,10 +252,7 @@ impl Semaphores {
     /// # Errors
     /// [`Reason::Denied`] without the permission to read, [`Reason::Removed`].
     pub fn stat(&self) -> Result<SemStat> {
-        let mut raw = MaybeUninit::<libc::semid_ds>::zeroed();
-        self.record(libc::IPC_STAT, &mut raw, "look at")?;
-        // SAFETY: numbers only, for which zeros are values; the kernel has filled it in.
-        let raw = unsafe { raw.assume_init() };
+        let raw = self.raw_stat().map_err(|errno| self.explain(errno, 0, "look at"))?;
         Ok(SemStat {
             perm: Perm::from_raw(&raw.sem_perm),
             #[allow(clippy::useless_conversion, clippy::unnecessary_cast, reason = "the type differs by target")]
@@ -274,7 +271,13 @@ impl Semaphores {
         let mut raw = MaybeUninit::<libc::semid_ds>::zeroed();
         // SAFETY: numbers only, for which zeros are values.
         perm.put(&mut unsafe { raw.assume_init_mut() }.sem_perm);
-        self.record(libc::IPC_SET, &mut raw, "change")
+        self.record(libc::IPC_SET, &mut raw).map_err(|errno| match errno {
+            libc::EINVAL if self.raw_stat().is_ok() => {
+                let error = Error::system(errno, self.object(), "change");
+                error.because(Reason::InvalidInput, "no such user or group can be")
+            }
+            _ => self.explain(errno, 0, "change"),
+        })
     }
 
     /// Changes the mode.
@@ -300,16 +303,18 @@ impl Semaphores {
             .map_err(|errno| self.explain(errno, number, "look at"))
     }
 
+    fn raw_stat(&self) -> Result<libc::semid_ds, i32> {
+        let mut raw = MaybeUninit::<libc::semid_ds>::zeroed();
+        self.record(libc::IPC_STAT, &mut raw)?;
+        // SAFETY: numbers only, for which zeros are values; the kernel has filled it in.
+        Ok(unsafe { raw.assume_init() })
+    }
+
     /// IPC_STAT or IPC_SET.
-    fn record(&self, command: libc::c_int, raw: &mut MaybeUninit<libc::semid_ds>, tried: &'static str) -> Result<()> {
+    fn record(&self, command: libc::c_int, raw: &mut MaybeUninit<libc::semid_ds>) -> Result<(), i32> {
         let argument = Argument { record: raw.as_mut_ptr() };
         // SAFETY: both commands take one `semid_ds`, which the argument points to.
-        check(unsafe { libc::semctl(self.id, 0, command, argument) }).map(drop).map_err(|errno| match errno {
-            libc::EINVAL if command == libc::IPC_SET && self.stat().is_ok() => {
-                Error::system(errno, self.object(), tried).because(Reason::InvalidInput, "no such user or group can be")
-            }
-            _ => self.explain(errno, 0, tried),
-        })
+        check(unsafe { libc::semctl(self.id, 0, command, argument) }).map(drop)
     }
 
     /// Room for the values of any set that can be, beginning with `values`.
@@ -344,8 +349,9 @@ impl Semaphores {
         let error = Error::system(errno, self.object(), tried);
         match errno {
             libc::ERANGE => error.because(Reason::Range, format!("a semaphore's value is from 0 to {MAX_VALUE}")),
-            libc::EINVAL => match self.stat().map(|stat| stat.count) {
-                Ok(count) if usize::from(number) >= count => {
+            #[allow(clippy::useless_conversion, reason = "the type differs by target")]
+            libc::EINVAL => match self.raw_stat().map(|raw| u64::from(raw.sem_nsems)) {
+                Ok(count) if u64::from(number) >= count => {
                     error.because(Reason::Range, format!("its semaphores are numbered 0 to {}", count - 1))
                 }
                 _ => error.because(Reason::Removed, "create it again"),
