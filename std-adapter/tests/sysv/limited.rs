@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::process::CommandExt;
 
+use rustix::fs::{Mode, OFlags};
 use smstream::sysv::{Key, Op, Queue, Reason, Semaphores, Shm, limits, usage};
 
 use crate::bad::expect;
@@ -45,12 +46,20 @@ fn too_many_operations() {
 #[test]
 fn limits_reached() {
     let mut child = role("limited::inside", &[]);
-    let root = rustix::process::geteuid().is_root();
-    let flags = if root { libc::CLONE_NEWIPC } else { libc::CLONE_NEWIPC | libc::CLONE_NEWUSER };
-    // SAFETY: between fork and exec, unshare is one system call, without memory.
-    let apart = move || match unsafe { libc::unshare(flags) } {
-        0 => Ok(()),
-        _ => Err(std::io::Error::last_os_error()),
+    let user = rustix::process::geteuid();
+    let map = format!("0 {} 1", user.as_raw());
+    let apart = move || {
+        let flags = if user.is_root() { libc::CLONE_NEWIPC } else { libc::CLONE_NEWIPC | libc::CLONE_NEWUSER };
+        // SAFETY: between fork and exec, unshare is one system call, without memory.
+        if unsafe { libc::unshare(flags) } != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        if !user.is_root() {
+            // Who is not root becomes it in a user namespace, to be allowed to set the limits.
+            let file = rustix::fs::open(c"/proc/self/uid_map", OFlags::WRONLY, Mode::empty())?;
+            rustix::io::write(&file, map.as_bytes())?;
+        }
+        Ok(())
     };
     // SAFETY: `apart` allocates nothing and takes no lock.
     unsafe { child.pre_exec(apart) };
