@@ -211,6 +211,12 @@ impl WriteHalf {
         self.producer.finish();
     }
 
+    /// Bytes that were written and that the peer will never read, because it has closed or died. `None` while it may
+    /// still read them.
+    pub fn undelivered(&mut self) -> Option<usize> {
+        self.producer.undelivered()
+    }
+
     /// Sets how long a write may wait for room; `None`: for ever.
     ///
     /// # Errors
@@ -325,7 +331,8 @@ impl Read for ReadHalf {
 }
 
 impl Write for WriteHalf {
-    /// Waits for room for at least one byte, then writes as much as there is room for.
+    /// Waits for room for at least one byte, then writes as much as there is room for. Writing no bytes at all tells
+    /// whether the peer still takes any: it gives the error that writing one would give, and never waits.
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {

@@ -164,7 +164,9 @@ impl Stream {
         // SAFETY: the mappings are valid for their lengths until they are dropped. `'static` is more than that, but the
         // ends made of it live in halves that own, through `shared`, the mappings, and drop them last.
         let attachment = unsafe { geometry::attach::<'static>(start, mine.len(), theirs.as_ptr(), theirs.len()) }
-            .map_err(|findings| Error::new(Reason::Corrupt, format!("the shared memory is not usable: {findings}")))?;
+            .map_err(|findings| {
+                Error::new(Reason::Corrupt, format!("the memory shared with {peer} cannot be used: {findings}"))
+            })?;
         // SAFETY: as above, for the duration of the call.
         let described = unsafe { geometry::inspect(theirs.as_ptr(), theirs.len()) };
         let peer_pid = described.map_or(0, |d| d.pid);
@@ -275,6 +277,13 @@ impl Stream {
             watch: self.shared.life.watch_mode(),
             capacities: [mine, reader.consumer().capacity()],
         }
+    }
+
+    /// Bytes that were written and that the peer will never read, because it has closed or died. `None` while it may
+    /// still read them.
+    #[must_use]
+    pub fn undelivered(&self) -> Option<usize> {
+        self.writer().undelivered()
     }
 
     /// Waits until the peer has closed its end altogether, or died: `true`; or until `timeout` has passed: `false`.

@@ -1,4 +1,7 @@
 //! What the tests of smstream share.
 
+pub mod flow;
 pub mod memory;
 pub mod oracle;
+pub mod party;
+pub mod watchdog;

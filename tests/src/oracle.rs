@@ -848,6 +848,9 @@ impl World {
                 self.be_patient(patience);
                 let end = self.end(party);
                 let real = if by_end { end.wait_room(want, deadline) } else { end.producer.wait(want, deadline) };
+                if by_end {
+                    self.model.give_back(party);
+                }
                 let model = self.model.wait_room(party, want, patience.maybes);
                 self.same("wait for room", real, model);
             }

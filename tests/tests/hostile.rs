@@ -162,7 +162,7 @@ fn one_life(channel: &Channel, random: &mut Random, operations: &AtomicU64) -> L
     let mut out = [0u8; 300];
     let bytes = [7u8; 300];
     let [mine, peers] = channel.config.capacities.map(|c| c as usize);
-    for _ in 0..400 {
+    for _ in 0..200 {
         operations.fetch_add(1, Relaxed);
         let n = random.below(301) as usize;
         let deadline = Some(Instant::now() + Duration::from_micros(20));
@@ -232,10 +232,10 @@ fn a_scribbling_peer_does_no_harm() {
             let guard = SetOnDrop(&done);
             let mut random = Random(77 + seed as u64);
             let mut lives = [0u32; 3];
-            let (enough, until) = (25, Instant::now() + Duration::from_secs(20));
+            let (enough, until) = (12, Instant::now() + Duration::from_secs(30));
             while lives[Life::Corrupt as usize] < enough && Instant::now() < until {
                 all.store(false, Relaxed);
-                gentle.store(random.below(2) == 0, Relaxed);
+                gentle.store(random.below(4) == 0, Relaxed);
                 channel.init();
                 all.store(random.below(2) == 0, Relaxed);
                 lives[one_life(&channel, &mut random, &operations) as usize] += 1;
@@ -246,7 +246,7 @@ fn a_scribbling_peer_does_no_harm() {
         });
         let operations = operations.into_inner();
         println!("{capacities:?}: {operations} operations; ends refused, corrupt, calm: {lives:?}");
-        assert!(lives[Life::Corrupt as usize] >= 25, "the attack was none: {lives:?}");
+        assert!(lives[Life::Corrupt as usize] >= 12, "the attack was none: {lives:?}");
     }
 }
 

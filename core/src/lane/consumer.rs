@@ -191,9 +191,14 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// read are lost, and reading here is at its end. Calling it again does nothing.
     pub fn stop(&mut self) {
         if !self.stopped {
+            if cfg!(smstream_mutant = "look_before_stop") {
+                ordering::announce(&self.mine.park.read_park, LOOK);
+            }
             self.publish(true);
             self.stopped = true;
-            ordering::announce(&self.mine.park.read_park, LOOK);
+            if !cfg!(smstream_mutant = "look_never") {
+                ordering::announce(&self.mine.park.read_park, LOOK);
+            }
         }
     }
 
@@ -222,7 +227,9 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// # Errors
     /// [`WaitError`], never [`WaitError::Closed`]. There were no bytes then.
     pub fn wait(&mut self, want: usize, deadline: Option<P::Deadline>) -> Result<usize, WaitError> {
-        self.flush();
+        if !cfg!(smstream_mutant = "reader_parks_unflushed") {
+            self.flush();
+        }
         if self.stopped && !self.corrupt {
             return Ok(0);
         }
@@ -267,8 +274,9 @@ impl<'m, P: Park> Consumer<'m, P> {
         }
         if (self.bytes() as usize) < len && !self.is_peer_finished() {
             // The alert first, then the cursor: after the peer's death what the cursor says is final.
+            let before = cfg!(smstream_mutant = "alert_after_refresh").then(|| self.refresh());
             let alerted = alerts(self);
-            if self.refresh().is_err() || alerted & ALERT_CORRUPT != 0 {
+            if before.unwrap_or_else(|| self.refresh()).is_err() || alerted & ALERT_CORRUPT != 0 {
                 self.fail();
                 return Err(ReadError::Corrupt);
             }
@@ -305,7 +313,11 @@ impl<'m, P: Park> Consumer<'m, P> {
     fn publish(&mut self, last: bool) {
         let woke = Publication {
             word: &self.mine.received.word,
-            peer_park: &self.peer.park.write_park,
+            peer_park: if cfg!(smstream_mutant = "one_park_word") {
+                &self.peer.park.read_park
+            } else {
+                &self.peer.park.write_park
+            },
             peer_bell: &self.peer.park.write_bell,
             capacity: self.ring.capacity(),
         }

@@ -97,6 +97,15 @@ impl<'m, P: Park> Producer<'m, P> {
         cursor::diff(self.published, self.word_seen) as usize
     }
 
+    /// Bytes that were written and that the peer will never take, because it has stopped, died or turned corrupt. `None`
+    /// while it may still take them. Looks at the peer's words.
+    pub fn undelivered(&mut self) -> Option<usize> {
+        // The alert first, then the cursor: after the peer's death what the cursor says is final.
+        let gone = alerts(self) & ALERT_GONE != 0;
+        let _ = self.refresh();
+        (gone || self.corrupt || self.is_peer_stopped()).then(|| self.in_flight() + self.unflushed())
+    }
+
     /// How this half sleeps and wakes.
     pub fn park(&self) -> &P {
         &self.park
@@ -161,7 +170,8 @@ impl<'m, P: Park> Producer<'m, P> {
                         break;
                     }
                 }
-                Err(e) if written == 0 => return Err(e),
+                // A corrupt half has dropped what was written before.
+                Err(e) if written == 0 || self.corrupt => return Err(e),
                 Err(_) => break,
             }
         }
@@ -226,7 +236,9 @@ impl<'m, P: Park> Producer<'m, P> {
     /// # Errors
     /// [`WaitError`]. After [`WaitError::TimedOut`] there was no room at all.
     pub fn wait(&mut self, want: usize, deadline: Option<P::Deadline>) -> Result<usize, WaitError> {
-        self.flush();
+        if !cfg!(smstream_mutant = "writer_parks_unflushed") {
+            self.flush();
+        }
         if self.fin && !self.corrupt {
             return Err(WaitError::Closed);
         }
@@ -363,7 +375,7 @@ impl<P: Park> Sleeper for Producer<'_, P> {
         &self.park
     }
     fn park_word(&self) -> &AtomicU32 {
-        &self.mine.park.write_park
+        if cfg!(smstream_mutant = "one_park_word") { &self.mine.park.read_park } else { &self.mine.park.write_park }
     }
     fn bell_word(&self) -> &AtomicU32 {
         &self.mine.park.write_bell

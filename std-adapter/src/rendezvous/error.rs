@@ -116,6 +116,22 @@ impl Error {
     }
 }
 
+/// What to do about a region that nobody can use.
+const DAMAGED: &str = "it is damaged: end its listener and start it again, it takes the name over";
+
+/// What to do about an error of the system, if that is known.
+fn advice(e: &io::Error) -> &'static str {
+    // Perhaps it is an explained one, with the system's own inside.
+    let inner = std::error::Error::source(e).and_then(|e| e.downcast_ref::<io::Error>()).unwrap_or(e);
+    match (e.kind(), inner.raw_os_error()) {
+        (_, Some(libc::EMFILE | libc::ENFILE)) => "; close some files, or raise the limit (`ulimit -n`)",
+        (ErrorKind::NotFound, _) => "; make the directory first",
+        (ErrorKind::PermissionDenied, _) => "; use a directory that you may search and write to",
+        (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => "; free some space, or ask for smaller capacities",
+        _ => "",
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
@@ -133,15 +149,20 @@ impl fmt::Display for Error {
                 )
             }
             Reason::InUse => write!(f, "somebody listens at {path} already; choose another name, or end that process"),
-            Reason::NotARegion(what) => write!(f, "{path} is {what}, and no region of smstream: nobody listens there"),
+            Reason::NotARegion(what) => {
+                write!(f, "{path} is {what}, and no region of smstream: nobody listens there; check the name")
+            }
             Reason::Occupied(what) => {
                 write!(
                     f,
                     "{path} exists and is {what}, and no region of smstream; it is left alone, choose another name"
                 )
             }
-            Reason::BadRegion(findings) => write!(f, "{path} cannot be used: {findings}"),
-            Reason::Unfit(problem) => write!(f, "{path} cannot be used: the listener's segment {problem}"),
+            Reason::BadRegion(findings) if findings.is_foreign() => {
+                write!(f, "{path} cannot be used: {findings}; let both programs use the same version of smstream")
+            }
+            Reason::BadRegion(findings) => write!(f, "{path} cannot be used: {findings}; {DAMAGED}"),
+            Reason::Unfit(problem) => write!(f, "{path} cannot be used: the listener's segment {problem}; {DAMAGED}"),
             Reason::BadConfig(problem) => write!(f, "cannot listen at {path} with such a channel: it {problem}"),
             Reason::ForeignOwner(uid) => {
                 write!(
@@ -161,7 +182,7 @@ impl fmt::Display for Error {
             }
             Reason::TimedOut => write!(f, "nobody answered at {path} in time"),
             Reason::Cancelled => write!(f, "waiting at {path} was cancelled"),
-            Reason::System(what, e) => write!(f, "cannot {what} at {path}: {e}"),
+            Reason::System(what, e) => write!(f, "cannot {what} at {path}: {e}{}", advice(e)),
         }
     }
 }

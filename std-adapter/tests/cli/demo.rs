@@ -36,9 +36,14 @@ fn it_verifies_and_measures() {
     let pid = demo.id();
     let ended = demo.end().expect(0);
     let text = String::from_utf8(ended.stdout).expect("text");
-    for part in
-        ["verified: XXH3", "interleaved rounds", "smstream, ring of 1 MiB", "pipe", "Unix socket", "floor: bare futex"]
-    {
+    for part in [
+        "verified: XXH3",
+        "interleaved rounds",
+        "smstream, ring of 256 KiB",
+        "pipe",
+        "Unix socket",
+        "floor: bare futex",
+    ] {
         assert!(text.contains(part), "no '{part}' in\n{text}");
     }
     assert!(!text.contains("FAILED"), "{text}");

@@ -22,6 +22,20 @@ fn a_killed_peer_is_told() {
 }
 
 #[test]
+fn a_peer_that_dies_after_its_last_byte_has_not_closed() {
+    let dir = Dir::new();
+    let (mut listener, mut input) = Running::start_with_input(&mut smstream(["listen", &dir.addr()]));
+    // It has nothing to say, which it says at once.
+    let mut connector = Running::start(&mut smstream(["connect", "--wait", "60", &dir.addr()]));
+    input.write_all(b"are you there?").expect("written");
+    connector.expect_stdout(b"are you there?");
+    connector.kill();
+    listener.expect_stdout(b"");
+    listener.end().expect(1).saying("died without closing");
+    drop(input);
+}
+
+#[test]
 fn undelivered_bytes_are_counted() {
     let dir = Dir::new();
     let listener = Listener::bind(dir.addr()).expect("a listener");
@@ -36,18 +50,32 @@ fn undelivered_bytes_are_counted() {
 }
 
 #[test]
+fn bytes_that_the_peer_left_in_the_ring_are_counted() {
+    let dir = Dir::new();
+    let listener = Listener::bind(dir.addr()).expect("a listener");
+    let (connector, mut input) = Running::start_with_input(&mut smstream(["connect", &dir.addr()]));
+    input.write_all(b"1234567890").expect("written");
+    within_time(move || {
+        let mut peer = listener.accept().expect("a connection");
+        peer.read_exact(&mut [0; 3]).expect("read");
+        // The other seven were published with these.
+    });
+    drop(input);
+    connector.end().expect(1).saying("did not read the last 7 bytes");
+}
+
+#[test]
 fn a_peer_that_stops_reading_may_still_talk() {
     let dir = Dir::new();
     let listener = Listener::bind(dir.addr()).expect("a listener");
-    let (mut connector, input) = Running::start_with_input(&mut smstream(["connect", &dir.addr()]));
+    let (mut connector, mut input) = Running::start_with_input(&mut smstream(["connect", &dir.addr()]));
     let mut peer = within_time(move || listener.accept().expect("a connection"));
     peer.shutdown(std::net::Shutdown::Read).expect("shut down");
-    let fed = feed(input, noise(5, 1_000_000));
+    input.write_all(&[5; 10_000]).expect("written");
     peer.write_all(b"I have heard enough").expect("written");
     connector.expect_stdout(b"I have heard enough");
     drop(peer);
-    connector.end().expect(1).saying("not delivered");
-    fed.join().expect("a thread");
+    connector.end().expect(1).saying("10000 bytes of standard input were not delivered");
 }
 
 #[test]

@@ -25,6 +25,7 @@ fn wrong_command_lines() {
         &["connect", "--progress=maybe", "file:x"],
         &["demo", "file:x"],
         &["demo", "--capacity", "1GiB"],
+        &["demo", "--capacity", "1k"],
         &["demo", "--rounds", "4"],
         &["demo", "--bytes", "many"],
     ];

@@ -181,10 +181,10 @@ pub enum When {
 /// `smstream demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// The bytes of the ring in each direction, a power of two up to 512 MiB
+    /// The bytes of the ring in each direction, a power of two from 4 KiB to 512 MiB
     ///
     /// Other sizes are rounded up. Suffixes: k, M, G (or KiB, MiB, GiB) count in 1024; kB, MB, GB in 1000.
-    #[arg(long, value_name = "BYTES", default_value = "256KiB", value_parser = size::parse_capacity)]
+    #[arg(long, value_name = "BYTES", default_value = "256KiB", value_parser = parse_demo_capacity)]
     pub capacity: Capacity,
     /// How much to send each way to verify that every byte arrives
     #[arg(long, value_name = "N", default_value = "1GiB", value_parser = size::parse)]
@@ -195,6 +195,15 @@ pub struct DemoArgs {
     /// Write one line of JSON instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+/// Reads a capacity that moves a gibibyte in reasonable time.
+fn parse_demo_capacity(text: &str) -> Result<Capacity, String> {
+    let capacity = size::parse_capacity(text)?;
+    if capacity.bytes() < 4096 {
+        return Err("the demo takes its time with so small a ring: give at least 4 KiB".to_owned());
+    }
+    Ok(capacity)
 }
 
 /// Reads a number of rounds.

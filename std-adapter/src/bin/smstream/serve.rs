@@ -71,15 +71,11 @@ fn reach(addr: &Addr, wait: Option<Duration>) -> Result<Stream, Failure> {
             Err(error) => error,
         };
         let nobody = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
-        match left {
-            Some(left) if nobody && !left.is_zero() => thread::sleep(left.min(RETRY)),
-            None if nobody => {
-                let hint = "start a listener there first, or keep trying with --wait SECONDS";
-                return Err(Failure::no_connection(format!("could not connect to {addr}: {error}; {hint}")));
-            }
-            _ => {
-                return Err(Failure::no_connection(format!("could not connect to {addr}: {error}")));
-            }
+        if let Some(left) = left.filter(|left| nobody && !left.is_zero()) {
+            thread::sleep(left.min(RETRY));
+            continue;
         }
+        let hint = if nobody && wait.is_none() { ", or let --wait SECONDS keep trying" } else { "" };
+        return Err(Failure::no_connection(format!("could not connect to {addr}: {error}{hint}")));
     }
 }

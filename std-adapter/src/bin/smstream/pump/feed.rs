@@ -78,21 +78,27 @@ impl Feed {
             match self.input.read(&mut rest.buffer) {
                 Ok(Got::Bytes(count)) => (rest.from, rest.till) = (0, count),
                 Ok(Got::End) => rest.ended = true,
-                Ok(Got::Stopped) => return self.stopped(&mut rest),
+                Ok(Got::Stopped) => return self.stopped(&mut rest, stream),
                 Err(error) => return FeedEnd::Input(error),
             }
         }
     }
 
     /// The peer is gone: what is lying there can only go to another one, and without another one it is lost.
-    fn stopped(&self, rest: &mut Rest) -> FeedEnd {
-        if self.keep {
-            return FeedEnd::Stopped { undelivered: 0 };
-        }
-        match self.input.read_what_is_there(&mut rest.buffer) {
-            Ok(Got::Bytes(count)) => FeedEnd::Stopped { undelivered: count as u64 },
-            Ok(Got::End | Got::Stopped) => FeedEnd::Stopped { undelivered: 0 },
-            Err(error) => FeedEnd::Input(error),
+    fn stopped(&self, rest: &mut Rest, mut stream: &Stream) -> FeedEnd {
+        let undelivered = if self.keep {
+            0
+        } else {
+            match self.input.read_what_is_there(&mut rest.buffer) {
+                Ok(Got::Bytes(count)) => count as u64,
+                Ok(Got::End | Got::Stopped) => 0,
+                Err(error) => return FeedEnd::Input(error),
+            }
+        };
+        // An empty write tells whether the peer closed, which is its right, or died.
+        match stream.write_vectored(&[]).err() {
+            None => FeedEnd::Stopped { undelivered },
+            Some(error) => FeedEnd::Refused { error, undelivered },
         }
     }
 

@@ -27,9 +27,6 @@ use crate::transport::Stream;
 /// How much is read at once, either way.
 pub const BUFFER: usize = 256 << 10;
 
-/// How often a thread that waits for the peer's close looks whether anyone still wants to know.
-const LOOK: Duration = Duration::from_millis(200);
-
 /// How long the sending thread may take to notice that the stream has failed.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -66,11 +63,7 @@ pub fn run(stream: Stream, name: &dyn fmt::Display, feed: &Arc<Feed>, when: When
     start_receiver(&stream, &meter, &over, tell.clone()).or_broken("could not start a thread")?;
     start_sender(&stream, &meter, feed, tell).or_broken("could not start a thread")?;
     let mut progress = Progress::start(when);
-    let result = conduct(&events, feed, name, || {
-        if let Some(progress) = &mut progress {
-            progress.tick(&meter);
-        }
-    });
+    let result = conduct(&events, feed, &stream, name, progress.as_mut().map(|p| || p.tick(&meter)));
     over.store(true, Ordering::Relaxed);
     if let Some(progress) = progress {
         progress.finish(&meter);
@@ -83,11 +76,14 @@ pub fn run(stream: Stream, name: &dyn fmt::Display, feed: &Arc<Feed>, when: When
 }
 
 /// Waits until both directions have ended, or something of this process fails.
+///
+/// With nothing to `tick` it sleeps until something happens.
 fn conduct(
     events: &Receiver<Event>,
     feed: &Feed,
+    stream: &Stream,
     name: &dyn fmt::Display,
-    mut tick: impl FnMut(),
+    mut tick: Option<impl FnMut()>,
 ) -> Result<Trouble, Failure> {
     let (mut receiving, mut sending) = (true, true);
     let (mut failed, mut undelivered) = (None, 0);
@@ -96,14 +92,21 @@ fn conduct(
     let mut give_up: Option<Instant> = None;
     while receiving || sending {
         let now = Instant::now();
-        if now >= next_tick {
+        if let Some(tick) = &mut tick
+            && now >= next_tick
+        {
             tick();
             next_tick = now + INTERVAL;
         }
         if give_up.is_some_and(|time| now >= time) {
             break;
         }
-        match events.recv_timeout(next_tick.saturating_duration_since(now)) {
+        let until = tick.as_ref().map(|_| next_tick).into_iter().chain(give_up).min();
+        let event = match until {
+            Some(time) => events.recv_timeout(time.saturating_duration_since(now)),
+            None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match event {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
             Ok(Event::Received(ReceiveEnd::Output(error))) => {
@@ -132,14 +135,25 @@ fn conduct(
             }
         }
     }
+    // What lies in the ring of a peer that has closed or died is lost, too, and cannot be sent again.
+    let unread = stream.undelivered().unwrap_or(0) as u64;
     // The stream's errors say what was tried with whom. That the peer takes no more is no trouble if there is no more.
     let refused = refused.filter(|error| undelivered > 0 || error.kind() != io::ErrorKind::BrokenPipe);
     let reason = failed.or(refused).map(|error| error.to_string());
-    Ok(match (reason, undelivered) {
-        (None, 0) => None,
-        (Some(reason), 0) => Some(reason),
-        (Some(reason), count) => Some(format!("{reason}; {}", feed.account(count))),
-        (None, count) => Some(format!("the peer at {name} has closed; {}", feed.account(count))),
+    let mut parts = Vec::new();
+    if undelivered > 0 {
+        parts.push(feed.account(undelivered));
+    }
+    if unread > 0 {
+        parts.push(format!("it did not read the last {unread} bytes that were sent"));
+    }
+    Ok(match reason {
+        None if parts.is_empty() => None,
+        None => Some(format!("the peer at {name} has closed; {}", parts.join("; "))),
+        Some(reason) => {
+            parts.insert(0, reason);
+            Some(parts.join("; "))
+        }
     })
 }
 
@@ -156,11 +170,10 @@ fn start_receiver(
         let watch = matches!(end, ReceiveEnd::End);
         // Nobody listens any more: then there is nothing to tell.
         let _ = tell.send(Event::Received(end));
-        while watch && !over.load(Ordering::Relaxed) {
-            if stream.wait_peer_closed(Some(LOOK)) {
-                let _ = tell.send(Event::PeerClosed);
-                break;
-            }
+        // Without a time limit, so that an idle connection is silent. If this outlasts the connection, then until the
+        // peer, which has said all it had to say, has gone.
+        if watch && !over.load(Ordering::Relaxed) && stream.wait_peer_closed(None) {
+            let _ = tell.send(Event::PeerClosed);
         }
     })?;
     Ok(())

@@ -1,0 +1,171 @@
+//! A process on one side of a stream, for tests: reads a command from each line, and answers each with a line, `ok …` or
+//! `err KIND REASON CODE TEXT`. It ends when its standard input does.
+//!
+//! Arguments: `--deny CALL=ERRNO` makes a system call fail from the beginning on.
+
+mod end;
+mod storm;
+mod system;
+
+use std::io::{self, BufRead, Write};
+use std::process::exit;
+use std::time::Duration;
+
+use end::End;
+use smstream::{Builder, Listener};
+
+/// What this process has.
+#[derive(Default)]
+struct Party {
+    listener: Option<Listener>,
+    end: Option<End>,
+    seeds: [u64; 2],
+}
+
+/// What a command needs was not made before, or makes no sense: the test is wrong.
+fn wrong(text: impl Into<String>) -> io::Error {
+    io::Error::other(text.into())
+}
+
+/// The words of a command, after its name.
+struct Words<'a>(std::str::SplitWhitespace<'a>);
+
+impl<'a> Words<'a> {
+    fn text(&mut self) -> io::Result<&'a str> {
+        self.0.next().ok_or_else(|| wrong("the command needs more words"))
+    }
+    fn number<T: std::str::FromStr>(&mut self) -> io::Result<T> {
+        let text = self.text()?;
+        text.parse().map_err(|_| wrong(format!("{text} is no such number")))
+    }
+    /// Milliseconds, if there is another word.
+    fn time(&mut self) -> io::Result<Option<Duration>> {
+        match self.0.next() {
+            None | Some("none") => Ok(None),
+            Some(text) => {
+                let millis = text.parse().map_err(|_| wrong(format!("{text} is no time")))?;
+                Ok(Some(Duration::from_millis(millis)))
+            }
+        }
+    }
+    /// A builder with a spin of this many microseconds, if there is another word.
+    fn spin(&mut self) -> io::Result<Builder> {
+        match self.0.next() {
+            None => Ok(Builder::new()),
+            Some(text) => {
+                let micros = text.parse().map_err(|_| wrong(format!("{text} is no time")))?;
+                Ok(Builder::new().spin(Duration::from_micros(micros)))
+            }
+        }
+    }
+}
+
+impl Party {
+    fn listener(&self) -> io::Result<&Listener> {
+        self.listener.as_ref().ok_or_else(|| wrong("there is no listener"))
+    }
+
+    fn take(&mut self, stream: smstream::Stream) -> String {
+        let pid = stream.peer().pid;
+        self.end = Some(End::new(stream, self.seeds));
+        pid.to_string()
+    }
+
+    fn run(&mut self, line: &str) -> io::Result<String> {
+        let mut words = Words(line.split_whitespace());
+        let done = Ok(String::new());
+        match words.text()? {
+            "bind" => {
+                let addr = words.text()?;
+                let (capacities, start) = ([words.number()?, words.number()?], words.number()?);
+                let builder = words.spin()?.capacities(capacities[0], capacities[1]).start_cursor(start);
+                let listener = builder.bind(addr)?;
+                let [first, second] = listener.capacities();
+                self.listener = Some(listener);
+                Ok(format!("{first} {second}"))
+            }
+            "accept" => {
+                let stream = match words.time()? {
+                    None => self.listener()?.accept()?,
+                    Some(time) => self.listener()?.accept_timeout(time)?,
+                };
+                Ok(self.take(stream))
+            }
+            "connect" => {
+                let addr = words.text()?;
+                let time = words.time()?;
+                let builder = words.spin()?;
+                let stream = match time {
+                    None => builder.connect(addr)?,
+                    Some(time) => builder.connect_timeout(addr, time)?,
+                };
+                Ok(self.take(stream))
+            }
+            "seeds" => {
+                self.seeds = [words.number()?, words.number()?];
+                done
+            }
+            "nonblocking-listener" => {
+                self.listener()?.set_nonblocking(true)?;
+                done
+            }
+            "unlisten" => {
+                self.listener.take().ok_or_else(|| wrong("there is no listener"))?.close()?;
+                done
+            }
+            "close" => {
+                self.end = None;
+                done
+            }
+            "halves" => {
+                let end = self.end.take().ok_or_else(|| wrong("there is no stream"))?;
+                end.both_by_halves(&mut words)
+            }
+            "serve" => storm::serve(self.listener()?, words.number()?),
+            "storm-listen" => storm::listen(words.text()?, words.text()?, words.number()?),
+            "storm-connect" => storm::connect(words.text()?, words.number()?),
+            "exit" => exit(words.number()?),
+            "fork" => system::fork_and_hold().map(|pid| pid.to_string()),
+            "handle-signals" => system::handle_signals().map(|()| String::new()),
+            "signals" => Ok(system::signals().to_string()),
+            "alarm-every" => system::alarm_every(words.number()?).map(|()| String::new()),
+            "limit" => system::limit(words.text()?, words.number()?).map(|()| String::new()),
+            "use-up-descriptors" => system::use_up_descriptors(words.number()?).map(|()| String::new()),
+            "become" => system::become_user(words.number()?).map(|()| String::new()),
+            "mount-small" => system::mount_small(words.text()?, words.number()?).map(|()| String::new()),
+            command => match &mut self.end {
+                Some(end) => end.run(command, &mut words),
+                None => Err(wrong(format!("{command} is no command without a stream"))),
+            },
+        }
+    }
+}
+
+/// An error in one line.
+fn refusal(e: &io::Error) -> String {
+    let inner = e.get_ref().and_then(|inner| inner.downcast_ref::<smstream::Error>());
+    let reason = inner.map_or("-".into(), |e| format!("{:?}", e.reason()));
+    let code = inner.and_then(smstream::Error::code).map_or("-".into(), |c| format!("{c:?}"));
+    format!("err {:?} {reason} {code} {}", e.kind(), e.to_string().replace('\n', " | "))
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match (argument.as_str(), arguments.next()) {
+            ("--deny", Some(what)) => system::deny(&what).unwrap_or_else(|e| panic!("cannot deny {what}: {e}")),
+            _ => panic!("{argument} is no argument"),
+        }
+    }
+    let mut party = Party::default();
+    for line in io::stdin().lock().lines() {
+        let line = line.expect("commands are text");
+        let reply = match party.run(&line) {
+            Ok(text) => format!("ok {text}"),
+            Err(e) => refusal(&e),
+        };
+        if writeln!(io::stdout(), "{reply}").is_err() {
+            break;
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What a party asks of the system to make life harder for itself.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::ptr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::wrong;
+
+static SIGNALS: AtomicU64 = AtomicU64::new(0);
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Makes a child that has all descriptors of this process, and ends when the commands do. Returns its process id.
+pub(crate) fn fork_and_hold() -> io::Result<i32> {
+    // SAFETY: the child calls nothing but `hold`, which is safe after a fork of a process with threads.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        hold();
+    }
+    check(pid).map(|()| pid)
+}
+
+/// Calls `work` in a child, and waits for what it returns. The child dies with this process.
+pub(crate) fn in_a_child(work: impl FnOnce() -> String) -> io::Result<String> {
+    let (mut reader, mut writer) = io::pipe()?;
+    // SAFETY: the child takes locks and memory, which after a fork of a process with several threads may be in another
+    // thread's hands for ever. The only other thread here is the watcher of smstream, which sleeps unless a stream of this
+    // process is closed; the C library makes its own allocator usable in the child.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: this call takes no pointers.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        let _ = writer.write_all(work().as_bytes());
+        // SAFETY: it runs no destructors of what is the parent's.
+        unsafe { libc::_exit(0) };
+    }
+    check(pid)?;
+    drop(writer);
+    let mut result = String::new();
+    reader.read_to_string(&mut result)?;
+    // SAFETY: no status is asked for; the process is a child of this one.
+    check(unsafe { libc::waitpid(pid, ptr::null_mut(), 0) })?;
+    Ok(result)
+}
+
+/// Waits for the end of the commands without taking any, and exits. Nothing here allocates or locks.
+fn hold() -> ! {
+    loop {
+        let mut input = libc::pollfd { fd: 0, events: 0, revents: 0 };
+        // SAFETY: the pointer is to one initialized `pollfd`, which outlives the call. poll(2) is async-signal-safe.
+        let ready = unsafe { libc::poll(&raw mut input, 1, -1) };
+        if ready == 1 {
+            // SAFETY: _exit runs no destructors and no handlers; it is async-signal-safe.
+            unsafe { libc::_exit(0) };
+        }
+    }
+}
+
+extern "C" fn count(_signal: libc::c_int) {
+    SIGNALS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Counts SIGUSR1 and SIGALRM, with a handler that interrupts system calls.
+pub(crate) fn handle_signals() -> io::Result<()> {
+    for signal in [libc::SIGUSR1, libc::SIGALRM] {
+        // SAFETY: `sigaction` is a C struct of integers and an address, for which all zeros is a valid value.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = count as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        // SAFETY: `action` is initialized and outlives the call; its handler does one atomic addition, which is safe in a
+        // handler. The flags are 0, so the handler is of the plain kind, and SA_RESTART is not set.
+        check(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) })?;
+    }
+    Ok(())
+}
+
+/// How many signals have been counted.
+pub(crate) fn signals() -> u64 {
+    SIGNALS.load(Ordering::Relaxed)
+}
+
+/// Asks for a SIGALRM every so many microseconds; 0 ends that.
+pub(crate) fn alarm_every(micros: libc::suseconds_t) -> io::Result<()> {
+    let time = libc::timeval { tv_sec: 0, tv_usec: micros };
+    let timer = libc::itimerval { it_interval: time, it_value: time };
+    // SAFETY: `timer` is initialized and outlives the call; the old value is not asked for.
+    check(unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, ptr::null_mut()) })
+}
+
+/// Lowers a limit of this process.
+pub(crate) fn limit(what: &str, value: u64) -> io::Result<()> {
+    let resource = match what {
+        "fsize" => libc::RLIMIT_FSIZE,
+        "nofile" => libc::RLIMIT_NOFILE,
+        _ => return Err(wrong("no such limit")),
+    };
+    let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
+    // SAFETY: `limit` is initialized and outlives the call.
+    check(unsafe { libc::setrlimit(resource, &raw const limit) })
+}
+
+/// Opens files until there are `left` descriptors left, and keeps them open until it is called again.
+pub(crate) fn use_up_descriptors(left: usize) -> io::Result<()> {
+    static OPEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let mut open = OPEN.lock().map_err(|_| wrong("a panic"))?;
+    open.clear();
+    loop {
+        match File::open("/dev/null") {
+            Ok(file) => open.push(file),
+            Err(e) if e.raw_os_error() == Some(libc::EMFILE) => break,
+            Err(e) => return Err(e),
+        }
+    }
+    let kept = open.len().saturating_sub(left);
+    open.truncate(kept);
+    Ok(())
+}
+
+/// Becomes another user, for good.
+pub(crate) fn become_user(uid: u32) -> io::Result<()> {
+    // SAFETY: it takes no pointers.
+    check(unsafe { libc::setgroups(0, ptr::null()) })?;
+    // SAFETY: as above.
+    check(unsafe { libc::setresgid(uid, uid, uid) })?;
+    // SAFETY: as above.
+    check(unsafe { libc::setresuid(uid, uid, uid) })
+}
+
+/// Mounts an empty tmpfs of this many bytes at `path`, which only this process and its children see. Whoever is not root
+/// becomes root of a user namespace of its own for that.
+pub(crate) fn mount_small(path: &str, bytes: u64) -> io::Result<()> {
+    // SAFETY: it takes nothing and cannot fail.
+    let uid = unsafe { libc::geteuid() };
+    // SAFETY: as above.
+    let gid = unsafe { libc::getegid() };
+    let flags = if uid == 0 { libc::CLONE_NEWNS } else { libc::CLONE_NEWNS | libc::CLONE_NEWUSER };
+    // SAFETY: it takes no pointers. New namespaces change nothing in the memory of this process.
+    check(unsafe { libc::unshare(flags) })?;
+    if uid != 0 {
+        std::fs::write("/proc/self/setgroups", "deny")?;
+        std::fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
+        std::fs::write("/proc/self/gid_map", format!("0 {gid} 1"))?;
+    }
+    let (none, root, target) = (CString::from(c"none"), CString::from(c"/"), CString::new(path)?);
+    let private = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: the strings are NUL-terminated and outlive the call; a change of propagation uses no other argument.
+    check(unsafe { libc::mount(none.as_ptr(), root.as_ptr(), ptr::null(), private, ptr::null()) })?;
+    let data = CString::new(format!("size={bytes}"))?;
+    // SAFETY: all strings are NUL-terminated and outlive the call.
+    check(unsafe { libc::mount(none.as_ptr(), target.as_ptr(), c"tmpfs".as_ptr(), 0, data.as_ptr().cast()) })
+}
+
+/// Makes a system call fail with an error, for this process and for good: `CALL=ERRNO`.
+pub(crate) fn deny(what: &str) -> io::Result<()> {
+    let (call, error) = match what {
+        "futex_waitv=ENOSYS" => (libc::SYS_futex_waitv, libc::ENOSYS),
+        "futex_waitv=EPERM" => (libc::SYS_futex_waitv, libc::EPERM),
+        "inotify_init1=EMFILE" => (libc::SYS_inotify_init1, libc::EMFILE),
+        "inotify_add_watch=ENOSPC" => (libc::SYS_inotify_add_watch, libc::ENOSPC),
+        _ => return Err(wrong("that is not among what can be denied")),
+    };
+    let call = u32::try_from(call).map_err(|_| wrong("a negative number"))?;
+    let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let give = libc::BPF_RET | libc::BPF_K;
+    let mut filter = [
+        // The number of the call is the first word of what a filter sees.
+        step(load, 0, 0, 0),
+        step(equal, 0, 1, call),
+        step(give, 0, 0, libc::SECCOMP_RET_ERRNO | error as u32),
+        step(give, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: this call takes no pointers. From now on this process gains no rights by execve.
+    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
+    // SAFETY: `program` points to `filter`, which has `len` steps; the kernel copies them during the call.
+    check(unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) })
+}

@@ -1,0 +1,302 @@
+//! Other processes to test against: the program `party`, driven by a line for each command.
+
+use std::fmt::Display;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::watchdog::PATIENCE;
+
+/// A process that runs the program `party`. It dies with this, and with the thread that made it.
+#[derive(Debug)]
+pub struct Party {
+    child: Child,
+    commands: Option<ChildStdin>,
+    replies: Receiver<String>,
+    reaped: bool,
+}
+
+/// What a party says that could not do what it was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The `std::io::ErrorKind`.
+    pub kind: String,
+    /// The `smstream::Reason`, or `-`.
+    pub reason: String,
+    /// The `ErrorCode`, or `-`.
+    pub code: String,
+    /// The message.
+    pub text: String,
+}
+
+/// What a party answers to a command.
+pub type Reply = Result<String, Refusal>;
+
+impl Party {
+    /// Starts `program`, the path of the program `party`.
+    #[must_use]
+    pub fn start(program: &str) -> Self {
+        Self::start_with(program, &[])
+    }
+
+    /// Starts `program` with arguments: what is to be done before anything else.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn start_with(program: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let parent = std::process::id();
+        let bound = move || {
+            // SAFETY: this call takes no pointers and changes nothing but what happens to this process when the thread
+            // that made it ends.
+            let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+            // SAFETY: it takes nothing and cannot fail.
+            let orphaned = unsafe { libc::getppid() } as u32 != parent;
+            if result != 0 || orphaned { Err(std::io::Error::other("the test is gone")) } else { Ok(()) }
+        };
+        // SAFETY: between fork and exec, `bound` makes two system calls, and allocates only to report an error of them.
+        unsafe { command.pre_exec(bound) };
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot start {program}: {e}"));
+        let commands = child.stdin.take();
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (sender, replies) = channel();
+        thread::spawn(move || {
+            for line in output.lines() {
+                if line.map(|line| sender.send(line)).is_err() {
+                    break;
+                }
+            }
+        });
+        Party { child, commands, replies, reaped: false }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Gives it a command, and does not wait for the reply.
+    ///
+    /// # Panics
+    /// If it is gone.
+    pub fn tell(&mut self, command: impl Display) {
+        let pipe = self.commands.as_mut().expect("commands after the end");
+        // One write, so that a party never sees half a command.
+        let line = format!("{command}\n");
+        pipe.write_all(line.as_bytes()).unwrap_or_else(|e| panic!("cannot tell a party {line:?}: {e}"));
+    }
+
+    /// The next reply.
+    ///
+    /// # Panics
+    /// If there is none for a long time, or ever.
+    pub fn hear(&mut self) -> Reply {
+        let line = match self.replies.recv_timeout(PATIENCE) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => panic!("the party {} does not answer: it hangs", self.pid()),
+            Err(RecvTimeoutError::Disconnected) => {
+                panic!("the party {} has ended without an answer: {}", self.pid(), self.reap())
+            }
+        };
+        let mut words = line.splitn(5, ' ').map(str::to_owned);
+        let mut word = || words.next().unwrap_or_default();
+        match word().as_str() {
+            "ok" => Ok(line.strip_prefix("ok").unwrap_or_default().trim().to_owned()),
+            "err" => Err(Refusal { kind: word(), reason: word(), code: word(), text: word() }),
+            _ => panic!("the party {} says {line:?}", self.pid()),
+        }
+    }
+
+    /// A reply, if there is one by now.
+    pub fn has_replied(&mut self) -> Option<String> {
+        self.replies.try_recv().ok()
+    }
+
+    /// Gives it a command and waits for the reply.
+    pub fn ask(&mut self, command: impl Display) -> Reply {
+        self.tell(command);
+        self.hear()
+    }
+
+    /// Gives it a command that it can do.
+    ///
+    /// # Panics
+    /// If it cannot.
+    pub fn does(&mut self, command: impl Display) -> String {
+        let command = command.to_string();
+        self.ask(&command).unwrap_or_else(|e| panic!("{command}: {e:?}"))
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// If it has been reaped: the number may be somebody else's by now.
+    pub fn signal(&self, signal: i32) {
+        assert!(!self.reaped, "a signal for a process that was reaped");
+        // SAFETY: kill takes no pointers. The process is a child of this one that was not reaped, so the number is its own.
+        let result = unsafe { libc::kill(self.child.id() as i32, signal) };
+        assert_eq!(result, 0, "a child can be signalled until it is reaped");
+    }
+
+    /// Kills it, and leaves it unreaped.
+    pub fn kill(&self) {
+        self.signal(libc::SIGKILL);
+    }
+
+    /// Closes its standard input, which ends it (and those it forked), and waits for that.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub fn reap(&mut self) -> ExitStatus {
+        self.commands = None;
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                self.reaped = true;
+                return status;
+            }
+            assert!(Instant::now() < end, "the party {} does not end", self.pid());
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Kills it and reaps it.
+    ///
+    /// # Panics
+    /// If it ended in another way before.
+    pub fn kill_and_reap(&mut self) {
+        self.kill();
+        assert_eq!(self.reap().signal(), Some(libc::SIGKILL));
+    }
+
+    /// Waits until its first thread sleeps on a futex.
+    pub fn is_asleep(&self) {
+        asleep(self.pid(), self.pid());
+    }
+
+    /// Waits until its state, as `ps` shows it, is `state`: `T` is stopped, `Z` a zombie.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    pub fn is_in_state(&self, state: char) {
+        let path = format!("/proc/{}/stat", self.pid());
+        until(&format!("process {} is in state {state}", self.pid()), || {
+            let stat = fs::read_to_string(&path).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(state))
+        });
+    }
+}
+
+impl Drop for Party {
+    fn drop(&mut self) {
+        if !self.reaped {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Waits until `it` is so.
+///
+/// # Panics
+/// If that takes too long.
+pub fn until(what: &str, mut it: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !it() {
+        assert!(Instant::now() < end, "waited in vain until {what}");
+        thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// Waits until a thread sleeps on a futex.
+pub fn asleep(process: u32, thread: u32) {
+    let path = format!("/proc/{process}/task/{thread}/syscall");
+    let calls = [libc::SYS_futex, libc::SYS_futex_waitv];
+    until(&format!("thread {thread} of process {process} sleeps on a futex"), || {
+        let now = fs::read_to_string(&path).unwrap_or_default();
+        now.split(' ').next().and_then(|n| n.parse::<i64>().ok()).is_some_and(|n| calls.contains(&n))
+    });
+}
+
+/// A directory of its own, removed in the end.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A new one in shared memory.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::under(Path::new("/dev/shm"))
+    }
+
+    /// A new one where temporary files go: on a disk, most often.
+    #[must_use]
+    pub fn on_disk() -> Self {
+        Self::under(&std::env::temp_dir())
+    }
+
+    /// A new one in this directory.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    #[must_use]
+    pub fn under(directory: &Path) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = directory.join(format!("smstream-test-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap_or_else(|e| panic!("cannot make {}: {e}", path.display()));
+        Scratch(path)
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// A path in it.
+    #[must_use]
+    pub fn name(&self) -> PathBuf {
+        self.0.join("name")
+    }
+
+    /// An address in it.
+    #[must_use]
+    pub fn addr(&self) -> String {
+        format!("file:{}", self.name().display())
+    }
+
+    /// All names in it.
+    ///
+    /// # Panics
+    /// If it cannot be read.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).expect("the scratch directory");
+        let mut names: Vec<_> =
+            entries.map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,286 @@
+//! Bad input: what stands where a listener should be, and what was asked for. Each message says where, and what to do.
+
+use std::fs::{self, File, Permissions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::Duration;
+
+use smstream::{Builder, ErrorCode, LARGEST_CAPACITY, Listener, Reason, Stream};
+use smstream_core::layout::{FIELDS, MAGIC};
+use smstream_tests::flow::NEAR_WRAP;
+use smstream_tests::party::{Party, Scratch};
+use smstream_tests::watchdog::{PATIENCE, Watchdog};
+
+const PARTY: &str = env!("CARGO_BIN_EXE_party");
+
+/// A party that listens at the name of `scratch`.
+fn listener(scratch: &Scratch) -> Party {
+    let mut party = Party::start(PARTY);
+    party.does(format!("bind {} 4096 4096 {NEAR_WRAP}", scratch.addr()));
+    party
+}
+
+/// The error is of this reason and kind, and its message has all these words, the path among them.
+#[track_caller]
+fn is<T: std::fmt::Debug>(result: Result<T, smstream::Error>, reason: Reason, path: &Path, words: &[&str]) {
+    let e = result.unwrap_err();
+    let text = e.to_string();
+    assert_eq!(e.reason(), reason, "{text}");
+    assert!(text.contains(path.to_str().unwrap()), "{text:?} does not say where");
+    for word in words {
+        assert!(text.contains(word), "{text:?} has no {word:?}");
+    }
+}
+
+fn connect(path: &Path) -> Result<Stream, smstream::Error> {
+    Stream::connect_timeout(path, PATIENCE)
+}
+
+#[test]
+fn there_is_no_such_name() {
+    let scratch = Scratch::new();
+    is(connect(&scratch.name()), Reason::NotReady, &scratch.name(), &["no such file", "start the listener"]);
+    assert_eq!(connect(&scratch.name()).unwrap_err().code(), Some(ErrorCode::ConnectionNotReady));
+    let nowhere = scratch.path().join("no/name");
+    is(connect(&nowhere), Reason::System, &nowhere, &["make the directory first"]);
+    is(Listener::bind(&nowhere), Reason::System, &nowhere, &["make the directory first"]);
+    let long = scratch.path().join("x".repeat(252));
+    is(Listener::bind(&long), Reason::InvalidInput, &long, &["251 bytes"]);
+    assert!(scratch.names().is_empty());
+    for text in ["", "name", "file:", "http://name"] {
+        let e = Stream::connect(text).unwrap_err();
+        assert_eq!(e.reason(), Reason::InvalidInput);
+        assert!(e.to_string().contains("Use file:PATH") && e.to_string().contains(text), "{e}");
+    }
+}
+
+#[test]
+fn the_name_is_in_use() {
+    let _watchdog = Watchdog::new();
+    let scratch = Scratch::new();
+    let mut party = listener(&scratch);
+    is(Listener::bind(scratch.addr()), Reason::AddrInUse, &scratch.name(), &["already", "choose another name"]);
+    assert_eq!(Listener::bind(scratch.addr()).unwrap_err().code(), Some(ErrorCode::NotAlone));
+    // It listens on.
+    party.tell("accept");
+    connect(&scratch.name()).unwrap();
+    party.hear().unwrap();
+}
+
+#[test]
+fn the_name_is_left_over() {
+    let _watchdog = Watchdog::new();
+    let scratch = Scratch::new();
+    listener(&scratch).kill_and_reap();
+    assert_eq!(scratch.names(), ["name"]);
+    is(connect(&scratch.name()), Reason::NotReady, &scratch.name(), &["the listener died", "start it again"]);
+    assert_eq!(scratch.names(), ["name"], "a connector removes nothing");
+    let mut party = listener(&scratch);
+    party.tell("accept");
+    connect(&scratch.name()).unwrap();
+    party.hear().unwrap();
+    party.does("unlisten");
+    assert!(scratch.names().is_empty());
+}
+
+#[test]
+fn what_is_no_region_is_left_alone() {
+    let scratch = Scratch::new();
+    let path = scratch.name();
+    type Make = fn(&Path);
+    let things: [(&str, &str, Make); 7] = [
+        ("a text", "some other file", |p| fs::write(p, "a text of somebody, longer than a magic").unwrap()),
+        ("a short text", "some other file", |p| fs::write(p, "smst").unwrap()),
+        ("an empty file", "some other file", |p| fs::write(p, "").unwrap()),
+        ("a directory", "a directory", |p| fs::create_dir(p).unwrap()),
+        ("a link", "a symbolic link", |p| symlink("/dev/zero", p).unwrap()),
+        ("a fifo", "no regular file", |p| {
+            let mode = rustix::fs::Mode::from_raw_mode(0o600);
+            rustix::fs::mknodat(rustix::fs::CWD, p, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        }),
+        ("a socket", "a socket", |p| drop(UnixListener::bind(p).unwrap())),
+    ];
+    for (what, says, make) in things {
+        make(&path);
+        let look = || {
+            let meta = fs::symlink_metadata(&path).unwrap();
+            let bytes = if meta.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+            (meta.ino(), meta.mode(), meta.mtime_nsec(), bytes)
+        };
+        let before = look();
+        is(connect(&path), Reason::NotARegion, &path, &[says, "nobody listens there", "check the name"]);
+        is(Listener::bind(&path), Reason::NotARegion, &path, &[says, "left alone", "choose another name"]);
+        assert_eq!(look(), before, "{what}");
+        assert_eq!(scratch.names(), ["name"]);
+        fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)).unwrap();
+    }
+}
+
+fn offset(name: &str) -> u64 {
+    FIELDS.iter().find(|f| f.name == name).unwrap_or_else(|| panic!("no field {name}")).offset as u64
+}
+
+/// Words of a live listener's header, overwritten by somebody before anyone connects.
+#[test]
+fn a_header_that_somebody_scribbled_on() {
+    let _watchdog = Watchdog::new();
+    let scratch = Scratch::new();
+    let path = scratch.name();
+    let mut party = listener(&scratch);
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    let table: [(&str, u32, Reason, &str); 11] = [
+        ("magic", 7, Reason::NotARegion, "some other file"),
+        ("byte_order", 0x0403_0201, Reason::Version, "byte order"),
+        ("version", 2, Reason::Version, "version 2"),
+        ("version", 0, Reason::Corrupt, "not set up yet"),
+        ("features", 1, Reason::Version, "feature"),
+        ("party", 1, Reason::Corrupt, "party"),
+        ("align", 100, Reason::Corrupt, "alignment"),
+        ("lane_offset", 5, Reason::Corrupt, "lane"),
+        ("capacity", 3, Reason::Corrupt, "capacity"),
+        ("capacity", 8192, Reason::Corrupt, "bytes"),
+        ("peer_capacity", 1 << 30, Reason::Corrupt, "capacity"),
+    ];
+    for (field, value, reason, word) in table {
+        let at = offset(field);
+        let mut old = [0; 4];
+        file.read_exact_at(&mut old, at).unwrap();
+        file.write_all_at(&value.to_ne_bytes(), at).unwrap();
+        let before = fs::read(&path).unwrap();
+        let advice = match reason {
+            Reason::NotARegion => "check the name",
+            Reason::Version => "the same version of smstream",
+            _ => "end its listener and start it again",
+        };
+        is(connect(&path), reason, &path, &[word, advice]);
+        assert!(fs::read(&path).unwrap() == before, "{field} = {value:#x}: the connector wrote into it");
+        file.write_all_at(&old, at).unwrap();
+    }
+    // All is as it was.
+    party.tell("accept");
+    connect(&path).unwrap();
+    party.hear().unwrap();
+}
+
+/// Where the cursors begin is found to be wrong by both sides when they have met; the listener goes on.
+#[test]
+fn a_start_that_somebody_scribbled_on() {
+    let _watchdog = Watchdog::new();
+    let scratch = Scratch::new();
+    let mut party = listener(&scratch);
+    let file = File::options().write(true).open(scratch.name()).unwrap();
+    file.write_all_at(&5_u32.to_ne_bytes(), offset("start")).unwrap();
+    party.tell("accept");
+    is(connect(&scratch.name()), Reason::Corrupt, &scratch.name(), &["sent"]);
+    assert_eq!(party.hear().unwrap_err().reason, "Corrupt");
+    party.tell("accept");
+    connect(&scratch.name()).unwrap();
+    party.hear().unwrap();
+}
+
+#[test]
+fn a_region_that_is_too_short() {
+    let _watchdog = Watchdog::new();
+    let scratch = Scratch::new();
+    let party = listener(&scratch);
+    let whole = fs::read(scratch.name()).unwrap();
+    assert_eq!(whole[..8], MAGIC);
+    let path = scratch.path().join("short");
+    for len in [8, 100, 767, 4096, 8191, 8192, 12288, whole.len() - 1] {
+        let mut file = File::create(&path).unwrap();
+        file.write_all(&whole[..len]).unwrap();
+        file.set_permissions(Permissions::from_mode(0o600)).unwrap();
+        is(connect(&path), Reason::Corrupt, &path, &["bytes", "start it again"]);
+        assert_eq!(fs::read(&path).unwrap(), whole[..len]);
+        fs::remove_file(&path).unwrap();
+    }
+    // A whole copy has no listener.
+    fs::write(&path, &whole).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    is(connect(&path), Reason::NotReady, &path, &["the listener died"]);
+    // Neither has what a listener that died leaves if somebody shortens it; the next one takes it over.
+    drop(party);
+    File::options().write(true).open(scratch.name()).unwrap().set_len(100).unwrap();
+    is(connect(&scratch.name()), Reason::Corrupt, &scratch.name(), &["bytes", "start it again"]);
+    Listener::bind(scratch.name()).unwrap();
+}
+
+/// A region left over by another version of the layout is still a region: the next listener takes the name.
+#[test]
+fn a_region_of_another_version_is_taken_over() {
+    let _watchdog = Watchdog::new();
+    let scratch = Scratch::new();
+    let party = listener(&scratch);
+    let file = File::options().write(true).open(scratch.name()).unwrap();
+    file.write_all_at(&9_u32.to_ne_bytes(), offset("version")).unwrap();
+    is(Listener::bind(scratch.name()), Reason::AddrInUse, &scratch.name(), &["already"]);
+    drop(party);
+    is(connect(&scratch.name()), Reason::Version, &scratch.name(), &["version 9", "same version"]);
+    Listener::bind(scratch.name()).unwrap();
+}
+
+#[test]
+fn capacities() {
+    let _watchdog = Watchdog::new();
+    let scratch = Scratch::new();
+    let bind = |capacities: [usize; 2]| Builder::new().capacities(capacities[0], capacities[1]).bind(scratch.addr());
+    for (asked, got) in [([3, 5], [4, 8]), ([1, 0], [1, 0]), ([0, 4097], [0, 8192])] {
+        let listener = bind(asked).unwrap();
+        assert_eq!(listener.capacities(), got);
+        let mut party = Party::start(PARTY);
+        party.tell(format!("connect {}", scratch.addr()));
+        let stream = listener.accept_timeout(PATIENCE).unwrap();
+        assert_eq!(stream.stats().capacities, got);
+        party.hear().unwrap();
+    }
+    for (asked, words) in [
+        ([0, 0], ["0 both ways", "take 1 or more"]),
+        ([LARGEST_CAPACITY + 1, 1], ["536870913", "512 MiB"]),
+        ([1, usize::MAX], ["18446744073709551615", "512 MiB"]),
+    ] {
+        is(bind(asked), Reason::Capacity, Path::new(""), &words);
+        assert_eq!(bind(asked).unwrap_err().code(), Some(ErrorCode::MRing));
+    }
+    assert!(scratch.names().is_empty());
+}
+
+#[test]
+fn a_second_name_of_a_region_in_use() {
+    let _watchdog = Watchdog::new();
+    let scratch = Scratch::new();
+    let mut party = listener(&scratch);
+    let second = scratch.path().join("second");
+    fs::hard_link(scratch.name(), &second).unwrap();
+    party.tell("accept");
+    let stream = connect(&scratch.name()).unwrap();
+    party.hear().unwrap();
+    is(connect(&second), Reason::NotAlone, &second, &["second name", "by the listener's name"]);
+    drop(stream);
+}
+
+/// The name is taken away under the listener: it says so instead of waiting for nobody.
+#[test]
+fn the_name_was_removed() {
+    let _watchdog = Watchdog::new();
+    let scratch = Scratch::new();
+    let mut first = listener(&scratch);
+    // Somebody connects before, so that the listener has something to accept.
+    let mut connector = Party::start(PARTY);
+    connector.tell(format!("connect {}", scratch.addr()));
+    connector.is_asleep();
+    fs::remove_file(scratch.name()).unwrap();
+    let e = first.ask("accept").unwrap_err();
+    assert!(e.text.contains("removed or replaced") && e.text.contains("listen again"), "{e:?}");
+    // Another listener has the name now; the first one, on its way out, leaves it alone.
+    let mut second = listener(&scratch);
+    first.does("unlisten");
+    assert_eq!(connector.hear().unwrap_err().reason, "NotReady");
+    second.tell("accept");
+    let mut stream = connect(&scratch.name()).unwrap();
+    second.hear().unwrap();
+    second.does("close");
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    assert!(stream.wait_peer_closed(Some(Duration::from_secs(60))));
+}

@@ -1,0 +1,168 @@
+//! Systems without `futex_waitv`, or without inotify: slower, and the same.
+
+use std::time::Instant;
+
+use smstream_tests::flow::NEAR_WRAP;
+use smstream_tests::party::{Party, Scratch};
+use smstream_tests::watchdog::{PATIENCE, Watchdog};
+
+const PARTY: &str = env!("CARGO_BIN_EXE_party");
+const SEEDS: [u64; 2] = [0xfa11, 0xbac4];
+
+/// What a party has to do without, and how it notices death then.
+const WITHOUT: [(&[&str], &str); 6] = [
+    (&[], "Watched"),
+    (&["futex_waitv=ENOSYS"], "Watched"),
+    (&["futex_waitv=EPERM"], "Watched"),
+    (&["inotify_init1=EMFILE"], "Timed"),
+    (&["inotify_add_watch=ENOSPC"], "Timed"),
+    (&["futex_waitv=ENOSYS", "inotify_init1=EMFILE"], "Timed"),
+];
+
+fn start(without: &[&str]) -> Party {
+    let arguments: Vec<_> = without.iter().flat_map(|what| ["--deny", what]).collect();
+    Party::start_with(PARTY, &arguments)
+}
+
+/// Two that are connected, listener and connector; both, or only one of them, without something.
+fn couple(capacity: usize, without: [&[&str]; 2]) -> [Party; 2] {
+    let scratch = Scratch::new();
+    let [mut a, mut b] = without.map(start);
+    a.does(format!("bind {} {capacity} {capacity} {NEAR_WRAP}", scratch.addr()));
+    a.does(format!("seeds {} {}", SEEDS[0], SEEDS[1]));
+    b.does(format!("seeds {} {}", SEEDS[1], SEEDS[0]));
+    a.tell("accept");
+    a.is_asleep();
+    b.does(format!("connect {}", scratch.addr()));
+    a.hear().unwrap();
+    [a, b]
+}
+
+fn each(mut with: impl FnMut(&'static [&'static str], &str, [Party; 2])) {
+    let _watchdog = Watchdog::new();
+    for (without, watch) in WITHOUT {
+        // Both; and one that has everything, with one that has not.
+        with(without, watch, couple(512, [without, without]));
+        if !without.is_empty() {
+            with(without, watch, couple(512, [without, &[]]));
+        }
+    }
+}
+
+#[test]
+fn bytes_both_ways() {
+    each(|without, watch, [mut a, mut b]| {
+        for party in [&mut a, &mut b] {
+            party.tell("both 100000 100000 mixed");
+        }
+        a.hear().unwrap();
+        b.hear().unwrap();
+        let stats = a.does("stats");
+        assert!(stats.starts_with(watch), "without {without:?}: {stats}");
+        a.does("close");
+        assert_eq!(b.does("drain"), "100000 eof");
+    });
+}
+
+#[test]
+fn a_close_wakes_whoever_sleeps() {
+    each(|without, _, [mut a, mut b]| {
+        a.tell("read 1");
+        a.is_asleep();
+        b.does("close");
+        assert_eq!(a.hear(), Ok("0".into()), "{without:?}");
+    });
+}
+
+#[test]
+fn death_is_noticed_by_whoever_sleeps() {
+    for command in ["read 1", "receive 5 all", "send 100000 all", "wait-closed"] {
+        each(|without, _, [mut a, mut b]| {
+            a.tell(command);
+            a.is_asleep();
+            b.kill_and_reap();
+            match a.hear() {
+                Ok(text) => assert_eq!((command, text.as_str()), ("wait-closed", "true")),
+                Err(e) => assert_eq!(e.reason, "PeerGone", "{command} without {without:?}"),
+            }
+            assert_eq!(a.ask("read 1").unwrap_err().reason, "PeerGone");
+            assert_eq!(a.ask("write 1").unwrap_err().reason, "PeerGone");
+        });
+    }
+}
+
+/// Both directions at once: two sleepers in one process, each on a word of its own.
+#[test]
+fn death_is_noticed_by_both_halves() {
+    each(|without, _, [mut a, mut b]| {
+        a.tell("both 100000 1 all");
+        a.is_asleep();
+        b.kill_and_reap();
+        assert_eq!(a.hear().unwrap_err().reason, "PeerGone", "{without:?}");
+    });
+}
+
+#[test]
+fn the_death_of_the_listener_is_noticed_by_whoever_connects() {
+    let _watchdog = Watchdog::new();
+    for (without, _) in WITHOUT {
+        let scratch = Scratch::new();
+        let [mut a, mut b, mut c] = [start(without), start(without), start(without)];
+        a.does(format!("bind {} 64 64 {NEAR_WRAP}", scratch.addr()));
+        for party in [&mut b, &mut c] {
+            party.tell(format!("connect {}", scratch.addr()));
+            party.is_asleep();
+        }
+        a.kill_and_reap();
+        for party in [&mut b, &mut c] {
+            assert_eq!(party.hear().unwrap_err().reason, "NotReady", "{without:?}");
+        }
+    }
+}
+
+/// Without `futex_waitv` a shutdown has to find the sleeper where it sleeps.
+#[test]
+fn a_shutdown_wakes_a_thread_that_sleeps() {
+    each(|without, _, [mut a, mut b]| {
+        for how in ["read", "write"] {
+            a.tell(format!("shut-under {how}"));
+            let reply = a.hear().unwrap();
+            assert_eq!(reply, if how == "read" { "0" } else { "BrokenPipe" }, "{without:?}");
+        }
+        assert_eq!(b.does("drain"), "512 eof");
+    });
+}
+
+/// Sleepers ask for themselves where nothing tells them. Whoever never sleeps has to ask as well.
+#[test]
+fn death_is_noticed_by_whoever_does_not_block() {
+    each(|without, _, [mut a, mut b]| {
+        a.does("nonblocking on");
+        b.does("send 10 all");
+        assert_eq!(a.does("read 100"), "10");
+        assert_eq!(a.ask("read 1").unwrap_err().kind, "WouldBlock");
+        b.kill_and_reap();
+        let end = Instant::now() + PATIENCE;
+        let e = loop {
+            let e = a.ask("read 1").unwrap_err();
+            if e.kind != "WouldBlock" {
+                break e;
+            }
+            assert!(Instant::now() < end, "without {without:?} death is never noticed");
+        };
+        assert_eq!(e.reason, "PeerGone", "{without:?}");
+        assert_eq!(a.ask("write 1").unwrap_err().reason, "PeerGone");
+    });
+}
+
+/// After a fork the watcher is the parent's. A child that goes on with the stream, and never sleeps, is told all the same.
+#[test]
+fn death_is_noticed_by_a_forked_child_that_does_not_block() {
+    each(|without, _, [mut a, mut b]| {
+        a.tell("fork-and-poll");
+        // The child has read this when the lane has room again.
+        b.does("send 2000 all");
+        b.kill_and_reap();
+        assert_eq!(a.hear(), Ok("PeerGone after 2000".into()), "{without:?}");
+    });
+}
