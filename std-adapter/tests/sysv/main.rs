@@ -15,3 +15,4 @@ mod sem;
 mod shm;
 #[cfg(feature = "cli")]
 mod tools;
+mod util_linux;
