@@ -22,6 +22,8 @@ pub mod posix;
 mod rendezvous;
 mod reservation;
 mod stream;
+#[cfg(feature = "sysv")]
+pub mod sysv;
 #[cfg(test)]
 mod testing;
 

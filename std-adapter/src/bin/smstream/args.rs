@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::demo;
 use crate::size::{self, Capacity};
 use crate::transport::Addr;
+#[cfg(feature = "sysv")]
+use crate::{msg, sem, shm, sysv};
 
 /// The exit codes, as every help text shows them.
 const EXIT_CODES: &str = "\
@@ -15,7 +17,8 @@ Exit codes:
   1  the peer died, the stream is corrupt, bytes were not delivered,
      or local input or output failed
   2  the command line is wrong
-  3  no connection: could not listen, accept or connect";
+  3  no connection: could not listen, accept or connect
+  4  it would have had to wait (sem, msg)";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -99,6 +102,18 @@ pub enum Command {
     /// Check on this machine that every byte arrives, and measure against pipes, sockets and the machine's floors
     #[command(after_help = format!("{DEMO_MORE}\n\n{EXIT_CODES}"))]
     Demo(DemoArgs),
+    /// A text in System V shared memory, as Free Pascal's shmtool has it
+    #[cfg(feature = "sysv")]
+    #[command(after_help = format!("{}\n\n{}", shm::MORE, sysv::EXIT_CODES))]
+    Shm(shm::ShmArgs),
+    /// A set of System V semaphores, as Free Pascal's semtool has it
+    #[cfg(feature = "sysv")]
+    #[command(after_help = format!("{}\n\n{}", sem::MORE, sysv::EXIT_CODES))]
+    Sem(sem::SemArgs),
+    /// Texts in a System V message queue, as Free Pascal's msgtool has them
+    #[cfg(feature = "sysv")]
+    #[command(after_help = format!("{}\n\n{}", msg::MORE, sysv::EXIT_CODES))]
+    Msg(msg::MsgArgs),
     /// The demo's second process
     #[command(name = demo::PEER, hide = true)]
     DemoPeer {

@@ -17,6 +17,9 @@ impl Failure {
     pub const USAGE: u8 = 2;
     /// No connection came about.
     pub const NO_CONNECTION: u8 = 3;
+    /// It would have had to wait, and was not to.
+    #[cfg(feature = "sysv")]
+    pub const WOULD_WAIT: u8 = 4;
 
     /// Ends with exit code 1.
     pub fn broken(message: impl Into<String>) -> Self {
@@ -31,6 +34,12 @@ impl Failure {
     /// Ends with exit code 3.
     pub fn no_connection(message: impl Into<String>) -> Self {
         Self { code: Self::NO_CONNECTION, message: message.into() }
+    }
+
+    /// Ends with exit code 4.
+    #[cfg(feature = "sysv")]
+    pub fn would_wait(message: impl Into<String>) -> Self {
+        Self { code: Self::WOULD_WAIT, message: message.into() }
     }
 
     /// The exit code.

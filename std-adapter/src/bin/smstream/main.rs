@@ -3,10 +3,18 @@
 mod args;
 mod demo;
 mod failure;
+#[cfg(feature = "sysv")]
+mod msg;
 mod pump;
+#[cfg(feature = "sysv")]
+mod sem;
 mod serve;
+#[cfg(feature = "sysv")]
+mod shm;
 mod size;
 mod stdio;
+#[cfg(feature = "sysv")]
+mod sysv;
 mod transport;
 
 use std::process::ExitCode;
@@ -36,6 +44,12 @@ fn run() -> Result<(), Failure> {
         Command::Listen(args) => serve::listen(&args),
         Command::Connect(args) => serve::connect(&args),
         Command::Demo(args) => demo::run(&args),
+        #[cfg(feature = "sysv")]
+        Command::Shm(args) => shm::run(&args),
+        #[cfg(feature = "sysv")]
+        Command::Sem(args) => sem::run(&args),
+        #[cfg(feature = "sysv")]
+        Command::Msg(args) => msg::run(&args),
         Command::DemoPeer { parent } => demo::run_peer(parent),
     }
 }

@@ -3,7 +3,7 @@
 mod bench;
 mod control;
 mod cpus;
-mod json;
+pub mod json;
 mod partner;
 mod peer;
 mod report;

@@ -1,0 +1,18 @@
+//! The System V part: every operation, every error, and parties that others wrote. See the table in SEEDS.md.
+//!
+//! Whatever a test creates goes with a guard, also when it fails. A test that needs a second process starts this program
+//! again and asks for one of the roles.
+#![cfg(feature = "sysv")]
+
+mod bad;
+mod c;
+mod channel;
+mod denied;
+mod limited;
+mod msg;
+mod roles;
+mod sem;
+mod shm;
+#[cfg(feature = "cli")]
+mod tools;
+mod util_linux;
