@@ -106,8 +106,50 @@ impl Reservation {
         unsafe { self.place(at, len, access, place) }
     }
 
-    /// Places memory by other means, for example by `shmat` with `SHM_REMAP`: takes the range for the caller alone, and
-    /// calls `attach` with its first address.
+    /// Attaches a System V segment, all of it, at `at` bytes from the start of the reservation, which must be a multiple of the
+    /// page size. It counts as attached until the guard is gone.
+    ///
+    /// ```
+    /// use smstream::Reservation;
+    /// use smstream::memory::{Access, SharedMemory};
+    /// use smstream::sysv::{Key, Shm};
+    ///
+    /// let reservation = Reservation::new(1 << 20)?;
+    /// let segment = Shm::create(Key::PRIVATE, 4096)?;
+    /// let placed = reservation.attach(4096, &segment, Access::ReadWrite)?;
+    /// segment.remove()?; // Nobody else is to come; it stays as long as it is attached.
+    /// placed.copy_in(0, b"where I want it")?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` and `AddrInUse` as for [`map`](Self::map), or what [`Shm::attach_at`](crate::sysv::Shm::attach_at)
+    /// returns.
+    ///
+    /// # References
+    /// [shmat(2)](https://man7.org/linux/man-pages/man2/shmop.2.html), `SHM_REMAP`; Cedar `VMReserve` and `ShmAt`
+    #[cfg(feature = "sysv")]
+    pub fn attach(&self, at: usize, segment: &crate::sysv::Shm, access: Access) -> io::Result<Placed<'_>> {
+        use crate::sysv::AttachFlags;
+        let flags = match access {
+            Access::ReadOnly => AttachFlags::READ_ONLY | AttachFlags::REMAP,
+            Access::ReadWrite => AttachFlags::REMAP,
+        };
+        // As long as this lives, the id means this segment, so it has this size when it is attached below.
+        let pin = segment.attach_read_only()?;
+        let place = |start: NonNull<u8>| {
+            // SAFETY: `place` has taken the pages from `start` on that the segment needs for this call alone, and nothing
+            // is mapped there.
+            let attached = unsafe { segment.attach_at(start.as_ptr(), flags) }?;
+            let _ = attached.into_raw();
+            Ok(())
+        };
+        // SAFETY: if it succeeds, the segment is attached there with this access, with all its bytes, and gave its
+        // attachment away.
+        unsafe { self.place(at, pin.len(), access, place) }
+    }
+
+    /// Places memory by other means: takes the range for the caller alone, and calls `attach` with its first address.
     ///
     /// ```
     /// use smstream::Reservation;

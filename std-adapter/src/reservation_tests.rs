@@ -127,3 +127,40 @@ fn threads_place_side_by_side() {
         }
     });
 }
+
+#[cfg(feature = "sysv")]
+#[test]
+fn a_segment_is_attached_and_detached() {
+    use crate::sysv::{Key, Shm};
+    let page = page_size();
+    let reservation = Reservation::new(3 * page).unwrap();
+    let start = reservation.as_ptr().addr();
+    let segment = Shm::create(Key::PRIVATE, page + 1).unwrap();
+    let attached = || segment.stat().unwrap().attached;
+    let placed = reservation.attach(page, &segment, Access::ReadWrite);
+    let other = reservation.attach(0, &segment, Access::ReadOnly);
+    let elsewhere = segment.attach();
+    let counts = (attached(), reservation.attach(page + 1, &segment, Access::ReadOnly).unwrap_err().kind(), attached());
+    // From here on nothing of it is left, whatever fails.
+    segment.remove().unwrap();
+    assert_eq!(counts, (2, io::ErrorKind::InvalidInput, 2));
+    assert_eq!(other.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    let (placed, elsewhere) = (placed.unwrap(), elsewhere.unwrap());
+    assert_eq!(SharedMemory::len(&placed), page + 1);
+    placed.copy_in(page - 2, b"abc").unwrap();
+    let mut bytes = [0; 3];
+    SharedMemory::copy_out(&elsewhere, page - 2, &mut bytes).unwrap();
+    assert_eq!(&bytes, b"abc");
+    check(start + 2 * page, ("rw-s", "SYSV"));
+    placed.give_back().unwrap();
+    assert_eq!(attached(), 1);
+    check(start, NOTHING);
+    check(start + page, NOTHING);
+    check(start + 2 * page, NOTHING);
+    let read = reservation.attach(page, &segment, Access::ReadOnly).unwrap();
+    check(start + page, ("r--s", "SYSV"));
+    assert!(read.copy_in(0, &[1]).is_err());
+    drop(read);
+    drop(reservation);
+    assert_eq!(attached(), 1);
+}

@@ -168,6 +168,23 @@ unsafe impl SharedMemory for Mapping {
     }
 }
 
+// SAFETY: a segment is attached in whole pages, from a page on, until the attachment is dropped, and its size never changes. Its
+// pointers can be used in `unsafe` blocks only, and theirs is the promise.
+#[cfg(feature = "sysv")]
+unsafe impl SharedMemory for crate::sysv::Attachment {
+    fn start(&self) -> *mut u8 {
+        self.as_ptr().cast_mut()
+    }
+
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn access(&self) -> Access {
+        self.access()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
