@@ -1,4 +1,5 @@
-//! CHICKEN's example: writes "Hello, world!" into a shared memory object as into a file, and reads it back eight bytes at a time.
+//! CHICKEN's example: writes "Hello, world!" into a shared memory object as into a file, and reads it back eight bytes
+//! at a time.
 //!
 //! ```sh
 //! cargo run --example hello_shm

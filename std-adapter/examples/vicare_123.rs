@@ -1,5 +1,5 @@
-//! A child writes 123 into shared memory, and its parent reads it: the example of Vicare's manual, without the second that its child
-//! sleeps, to be sure that the memory is there, and without waiting for the child to end.
+//! A child writes 123 into shared memory, and its parent reads it: the example of Vicare's manual, without the second
+//! that its child sleeps, to be sure that the memory is there, and without waiting for the child to end.
 //!
 //! ```sh
 //! cargo run --example vicare_123

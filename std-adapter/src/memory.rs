@@ -134,8 +134,8 @@ unsafe fn map(
         Some(at) => (at.as_ptr().cast(), MapFlags::SHARED | MapFlags::FIXED),
         None => (ptr::null_mut(), MapFlags::SHARED),
     };
-    // SAFETY: without MAP_FIXED the kernel chooses a range that is not in use and no other mapping changes. With it, the
-    // caller owns the range. No reference is made to the new range.
+    // SAFETY: without MAP_FIXED the kernel chooses a range that is not in use and no other mapping changes. With it,
+    // the caller owns the range. No reference is made to the new range.
     let start =
         unsafe { rustix::mm::mmap(hint, len, protection, flags, fd, offset) }.map_err(|e| explain(e, what()))?;
     NonNull::new(start.cast()).ok_or_else(|| explain(Errno::NOMEM, what()))
@@ -191,8 +191,8 @@ pub fn seal(fd: impl AsFd, seals: SealFlags) -> io::Result<()> {
 /// its blocks allocated: a full file system is an error here, and not a SIGBUS when the memory is touched.
 ///
 /// # Errors
-/// `StorageFull` when the file system is full, `FileTooLarge` when `RLIMIT_FSIZE` forbids the size, `Unsupported` when the
-/// file system cannot hold unnamed files, or what the system says.
+/// `StorageFull` when the file system is full, `FileTooLarge` when `RLIMIT_FSIZE` forbids the size, `Unsupported` when
+/// the file system cannot hold unnamed files, or what the system says.
 pub fn unnamed_file(dir: impl AsFd, len: u64) -> io::Result<OwnedFd> {
     let what = || format!("cannot make an unnamed file of {len} bytes");
     check_file_size_limit(len).map_err(|e| explain(e, what()))?;
@@ -209,8 +209,8 @@ pub fn unnamed_file(dir: impl AsFd, len: u64) -> io::Result<OwnedFd> {
 }
 
 /// Gives the first `len` bytes of a file their blocks, all or nothing as far as that can be known beforehand: a request
-/// that cannot be met must not fill the file system first, at the cost of everyone else on it. The bytes that the file has
-/// stay as they are.
+/// that cannot be met must not fill the file system first, at the cost of everyone else on it. The bytes that the file
+/// has stay as they are.
 pub(crate) fn allocate(fd: impl AsFd, len: u64) -> io::Result<()> {
     const STEP: u64 = 8 << 20;
     let fd = fd.as_fd();

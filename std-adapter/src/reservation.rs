@@ -10,7 +10,8 @@ use std::ops::Range;
 use std::ptr::{self, NonNull};
 use std::sync::{Mutex, PoisonError};
 
-/// A range of addresses that belongs to this value, with nothing in it: touching it kills. Memory is mapped into parts of it.
+/// A range of addresses that belongs to this value, with nothing in it: touching it kills. Memory is mapped into parts
+/// of it.
 ///
 /// Cedar's `VMReserve`: a garbage collector, an allocator or a runtime decides where memory may come to lie, and nobody
 /// else maps anything there in between. What is mapped can be [given back](Placed::give_back): then the
@@ -53,7 +54,8 @@ pub struct Reservation {
 
 // SAFETY: it owns a range of addresses of the process, which belongs to no thread; the list of parts has a lock.
 unsafe impl Send for Reservation {}
-// SAFETY: as above. `&Reservation` changes mappings in ranges only that it has taken from the list for the caller alone.
+// SAFETY: as above. `&Reservation` changes mappings in ranges only that it has taken from the list for the caller
+// alone.
 unsafe impl Sync for Reservation {}
 
 impl Reservation {
@@ -90,12 +92,12 @@ impl Reservation {
         self.len
     }
 
-    /// Maps `len` bytes of a file, a memfd or a [`SharedObject`](crate::posix::SharedObject), from `offset` on, at `at` bytes from the start of the
-    /// reservation. Both must be multiples of the page size; all of the last page is taken.
+    /// Maps `len` bytes of a file, a memfd or a [`SharedObject`](crate::posix::SharedObject), from `offset` on, at `at`
+    /// bytes from the start of the reservation. Both must be multiples of the page size; all of the last page is taken.
     ///
     /// # Errors
-    /// `InvalidInput` for what is empty, unaligned or not inside, `AddrInUse` when something is placed there, `UnexpectedEof`
-    /// for a file that is too short, or what else the system says.
+    /// `InvalidInput` for what is empty, unaligned or not inside, `AddrInUse` when something is placed there,
+    /// `UnexpectedEof` for a file that is too short, or what else the system says.
     pub fn map(&self, at: usize, fd: impl AsFd, offset: u64, len: usize, access: Access) -> io::Result<Placed<'_>> {
         let place = |start: NonNull<u8>| {
             // SAFETY: the range that `place` is called with is a part of the reservation that was given to this call
@@ -106,8 +108,8 @@ impl Reservation {
         unsafe { self.place(at, len, access, place) }
     }
 
-    /// Attaches a System V segment, all of it, at `at` bytes from the start of the reservation, which must be a multiple of the
-    /// page size. It counts as attached until the guard is gone.
+    /// Attaches a System V segment, all of it, at `at` bytes from the start of the reservation, which must be a
+    /// multiple of the page size. It counts as attached until the guard is gone.
     ///
     /// ```
     /// use smstream::Reservation;
@@ -123,8 +125,8 @@ impl Reservation {
     /// ```
     ///
     /// # Errors
-    /// `InvalidInput` and `AddrInUse` as for [`map`](Self::map), or what [`Shm::attach_at`](crate::sysv::Shm::attach_at)
-    /// returns.
+    /// `InvalidInput` and `AddrInUse` as for [`map`](Self::map), or what
+    /// [`Shm::attach_at`](crate::sysv::Shm::attach_at) returns.
     ///
     /// # References
     /// [shmat(2)](https://man7.org/linux/man-pages/man2/shmop.2.html), `SHM_REMAP`; Cedar `VMReserve` and `ShmAt`
@@ -138,8 +140,8 @@ impl Reservation {
         // As long as this lives, the id means this segment, so it has this size when it is attached below.
         let pin = segment.attach_read_only()?;
         let place = |start: NonNull<u8>| {
-            // SAFETY: `place` has taken the pages from `start` on that the segment needs for this call alone, and nothing
-            // is mapped there.
+            // SAFETY: `place` has taken the pages from `start` on that the segment needs for this call alone, and
+            // nothing is mapped there.
             let attached = unsafe { segment.attach_at(start.as_ptr(), flags) }?;
             let _ = attached.into_raw();
             Ok(())
@@ -171,8 +173,8 @@ impl Reservation {
     /// `InvalidInput` and `AddrInUse` as for [`map`](Self::map), and what `attach` returns.
     ///
     /// # Safety
-    /// `attach` replaces what is mapped from the address that it is given on, for `len` bytes rounded up to whole pages and
-    /// no further. If it succeeds, all of the `len` bytes are mapped with this access. They are not unmapped by
+    /// `attach` replaces what is mapped from the address that it is given on, for `len` bytes rounded up to whole pages
+    /// and no further. If it succeeds, all of the `len` bytes are mapped with this access. They are not unmapped by
     /// anybody but the guard, which maps emptiness over them.
     pub unsafe fn place(
         &self,
@@ -216,9 +218,9 @@ impl Reservation {
         let start = unsafe { self.start.add(range.start) };
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
         let len = range.len();
-        // SAFETY: the range is a part of the reservation that belongs to the caller, who has given up what was mapped there
-        // (whoever took a pointer from it agreed not to use it after that). MAP_FIXED replaces it at once: there is no
-        // moment in which another thread could map something there.
+        // SAFETY: the range is a part of the reservation that belongs to the caller, who has given up what was mapped
+        // there (whoever took a pointer from it agreed not to use it after that). MAP_FIXED replaces it at once: there
+        // is no moment in which another thread could map something there.
         let result = unsafe { rustix::mm::mmap_anonymous(start.as_ptr().cast(), len, ProtFlags::empty(), flags) };
         result.map_err(|e| explain(e, format!("cannot empty {len} bytes of a reservation")))?;
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
@@ -276,8 +278,8 @@ impl Placed<'_> {
         (self.access == Access::ReadWrite).then_some(self.start.as_ptr())
     }
 
-    /// Empties the addresses. They stay reserved, and something else can be placed there. Dropping it does the same, without saying
-    /// whether it worked.
+    /// Empties the addresses. They stay reserved, and something else can be placed there. Dropping it does the same,
+    /// without saying whether it worked.
     ///
     /// # Errors
     /// What the system says: then the addresses stay in use, until the reservation ends.
@@ -293,8 +295,8 @@ impl Drop for Placed<'_> {
     }
 }
 
-// SAFETY: `Reservation::place` has it from its caller that the memory is mapped with this access, for `len` bytes and hence
-// for whole pages; it begins on a page, and stays until the guard is dropped.
+// SAFETY: `Reservation::place` has it from its caller that the memory is mapped with this access, for `len` bytes and
+// hence for whole pages; it begins on a page, and stays until the guard is dropped.
 unsafe impl SharedMemory for Placed<'_> {
     fn start(&self) -> *mut u8 {
         self.start.as_ptr()

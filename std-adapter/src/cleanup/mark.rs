@@ -13,10 +13,11 @@ const BYTE_ORDER: u32 = 0x0102_0304;
 /// The version of these bytes.
 const VERSION: u32 = 1;
 
-/// Says at the start of a memory that it may be removed by [`Reaper`](super::Reaper) when this process is gone and nobody uses it.
+/// Says at the start of a memory that it may be removed by [`Reaper`](super::Reaper) when this process is gone and
+/// nobody uses it.
 ///
-/// It takes the first [`MARK_LEN`] bytes: `smsowner`, byte order and version, the process and when it began, and in which namespaces and
-/// on which run of the machine. Without this mark an object is never reaped, whatever its name.
+/// It takes the first [`MARK_LEN`] bytes: `smsowner`, byte order and version, the process and when it began, and in
+/// which namespaces and on which run of the machine. Without this mark an object is never reaped, whatever its name.
 ///
 /// ```
 /// use smstream::cleanup;
@@ -31,7 +32,8 @@ const VERSION: u32 = 1;
 /// ```
 ///
 /// # Errors
-/// `InvalidInput` when the memory is too short, `PermissionDenied` when it may only be read, or that there is no `/proc`.
+/// `InvalidInput` when the memory is too short, `PermissionDenied` when it may only be read, or that there is no
+/// `/proc`.
 pub fn mark(memory: &impl SharedMemory) -> io::Result<()> {
     memory.copy_in(0, &encode(&Creator::this()?))
 }

@@ -4,17 +4,17 @@
 //!
 //! 1. **Memory without a name**: [`memfd`](crate::memory::memfd) and [`unnamed_file`](crate::memory::unnamed_file). The
 //!    kernel frees it with its last user, however that one ended. Streams use nothing else once they are connected.
-//! 2. **Remove it once everybody has it**: [`Guard::remove`], [`UnlinkOnDrop::unlink_now`](crate::posix::UnlinkOnDrop::unlink_now).
-//!    What is mapped or attached stays until the last user is gone; from then on even a SIGKILL leaves nothing. It holds for
-//!    System V segments on Linux as well.
+//! 2. **Remove it once everybody has it**: [`Guard::remove`],
+//!    [`UnlinkOnDrop::unlink_now`](crate::posix::UnlinkOnDrop::unlink_now). What is mapped or attached stays until the
+//!    last user is gone; from then on even a SIGKILL leaves nothing. It holds for System V segments on Linux as well.
 //! 3. **A [`Guard`]**: removed when it is dropped, at the end of a scope, at a panic.
 //! 4. **The table behind it**: every guard has an entry, and what is still in it is removed when the process exits
 //!    (`exit`, the end of `main`), and by the handler of the signals chosen with [`on_signals`].
-//! 5. **[`reap`](Reaper)**: what a SIGKILL, a crash or the power switch has left.
+//! 5. **[`reap`](Reaper)**: what a SIGKILL or a crash has left.
 //!
-//! The table is Cedar's `RegisterUNTHREADEDTerminationCleanupProc`: it runs in the plain Unix process, with system calls only. It has a
-//! fixed size, takes no lock and no memory, so that a signal handler may use it at any moment. Each entry carries the
-//! process that made it: when a forked child exits, it removes nothing of its parent's.
+//! The table is Cedar's `RegisterUNTHREADEDTerminationCleanupProc`: it runs in the plain Unix process, with system
+//! calls only. It has a fixed size, takes no lock and no memory, so that a signal handler may use it at any moment.
+//! Each entry carries the process that made it: when a forked child exits, it removes nothing of its parent's.
 //!
 //! ```
 //! use smstream::cleanup::{self, Object};
@@ -67,14 +67,14 @@ pub enum Object<'a> {
     SysvMsg(i32),
 }
 
-/// Enters an object into the table of what is removed when this process ends, and returns the guard that removes it when it
-/// is dropped. It does not block.
+/// Enters an object into the table of what is removed when this process ends, and returns the guard that removes it
+/// when it is dropped. It does not block.
 ///
 /// A signal that ends the process between the creation of an object and this call leaves it to [`Reaper`].
 ///
 /// # Errors
-/// `NotFound` for a file that is not there, `InvalidInput` for a path of more than 503 bytes, `OutOfMemory` when the table
-/// is full (it has 256 entries).
+/// `NotFound` for a file that is not there, `InvalidInput` for a path of more than 503 bytes, `OutOfMemory` when the
+/// table is full (it has 256 entries).
 ///
 /// # References
 /// [atexit(3)](https://man7.org/linux/man-pages/man3/atexit.3.html)

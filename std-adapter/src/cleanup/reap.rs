@@ -16,17 +16,18 @@ use std::path::{Path, PathBuf};
 
 /// Removes what processes have left that were killed before they could.
 ///
-/// It looks at the files of some directories, `/dev/shm` to begin with, and, if asked, at System V segments. It removes only what
+/// It looks at the files of some directories, `/dev/shm` to begin with, and, if asked, at System V segments. It removes
+/// only what
 /// - begins with this project's own magic: it is a region of a listener, or it was [marked](super::mark),
 /// - belongs to this user,
-/// - nobody uses: the locks of a region are free; a marked file is neither open nor mapped anywhere, which the kernel says by granting
-///   a lease on it; a segment is not attached,
+/// - nobody uses: the locks of a region are free; a marked file is neither open nor mapped anywhere, which the kernel
+///   says by granting a lease on it; a segment is not attached,
 /// - and whose creator is proven gone, by its locks or by its mark.
 ///
 /// When in doubt it leaves it, and says why. What is not ours is not even mentioned.
 ///
-/// It makes system calls for each file, and does not wait for anybody. Whoever opens a marked file in the very moment that it is removed has
-/// it open without a name.
+/// It makes system calls for each file, and does not wait for anybody. Whoever opens a marked file in the very moment
+/// that it is removed has it open without a name.
 ///
 /// ```
 /// use smstream::cleanup::{Reaper, Verdict};
@@ -148,8 +149,8 @@ impl Reaper {
     }
 
     /// Whether to look at System V segments as well. To see whether one is marked it has to be attached for a moment,
-    /// for reading. That shows in its times, and some programs mind: so only those are looked at that nobody has attached,
-    /// whose creator is gone, and that belong to this user.
+    /// for reading. That shows in its times, and some programs mind: so only those are looked at that nobody has
+    /// attached, whose creator is gone, and that belong to this user.
     #[must_use]
     pub fn sysv(mut self, yes: bool) -> Self {
         self.segments = yes;
@@ -279,11 +280,11 @@ impl<'a> Candidate<'a> {
 /// Chooses the signal that tells of a lease (fcntl(2)). libc has it for some systems only.
 const F_SETSIG: i32 = 10;
 
-/// Takes a lease on a file: the kernel grants it only if nobody else has the file open or mapped, in whatever namespace.
-/// Whoever opens it from now on waits until the descriptor is closed, which is soon.
+/// Takes a lease on a file: the kernel grants it only if nobody else has the file open or mapped, in whatever
+/// namespace. Whoever opens it from now on waits until the descriptor is closed, which is soon.
 fn lease(fd: BorrowedFd<'_>) -> rustix::io::Result<()> {
-    // The lease's holder is told by a signal that somebody wants to open the file, and that would be SIGIO, which kills. This
-    // one is ignored, unless the program has a use for it.
+    // The lease's holder is told by a signal that somebody wants to open the file, and that would be SIGIO, which
+    // kills. This one is ignored, unless the program has a use for it.
     control(fd, F_SETSIG, libc::SIGURG)?;
     control(fd, libc::F_SETLEASE, libc::F_WRLCK).map(drop)
 }

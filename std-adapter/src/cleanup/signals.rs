@@ -21,12 +21,12 @@ static PREVIOUS: [Previous; SIGNALS] =
     [const { Previous { handler: AtomicUsize::new(libc::SIG_DFL), info: AtomicBool::new(false) } }; SIGNALS];
 
 /// Has these signals remove what is registered, before they do what they did before: the handler that was installed is
-/// called next, or the process ends by the signal, as its parent will see. Typical are `SIGTERM`, `SIGINT` and `SIGHUP`; choose signals only
-/// that end the process, because what is registered is gone afterwards in any case.
+/// called next, or the process ends by the signal, as its parent will see. Typical are `SIGTERM`, `SIGINT` and
+/// `SIGHUP`; choose signals only that end the process, because what is registered is gone afterwards in any case.
 ///
-/// A signal that is ignored stays ignored, as `nohup` wants it. Signals that were chosen before are fine. A program that
-/// installs a handler of its own afterwards has to call the one it finds, or [`Guard`](super::Guard)s have to do it all.
-/// This crate installs no handler on its own.
+/// A signal that is ignored stays ignored, as `nohup` wants it. Signals that were chosen before are fine. A program
+/// that installs a handler of its own afterwards has to call the one it finds, or [`Guard`](super::Guard)s have to do
+/// it all. This crate installs no handler on its own.
 ///
 /// ```
 /// smstream::cleanup::on_signals(&[libc::SIGTERM])?;
@@ -35,8 +35,8 @@ static PREVIOUS: [Previous; SIGNALS] =
 /// ```
 ///
 /// # Errors
-/// `InvalidInput` for a number that is no signal, or a signal that cannot be handled, does not end a process, or says that the
-/// program is broken (like `SIGSEGV`). Then nothing is changed.
+/// `InvalidInput` for a number that is no signal, or a signal that cannot be handled, does not end a process, or says
+/// that the program is broken (like `SIGSEGV`). Then nothing is changed.
 ///
 /// # References
 /// [sigaction(2)](https://man7.org/linux/man-pages/man2/sigaction.2.html),
@@ -116,13 +116,15 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
         };
         handler(signal, info, context);
     } else {
-        // SAFETY: it is the address of a handler that was installed without SA_SIGINFO, so it is a function of this type.
+        // SAFETY: it is the address of a handler that was installed without SA_SIGINFO, so it is a function of this
+        // type.
         let handler = unsafe { std::mem::transmute::<usize, extern "C" fn(libc::c_int)>(handler) };
         handler(signal);
     }
 }
 
-/// Ends the process by the signal, as without a handler. The signal is blocked while its handler runs, and takes effect when that returns.
+/// Ends the process by the signal, as without a handler. The signal is blocked while its handler runs, and takes effect
+/// when that returns.
 fn die(signal: libc::c_int) {
     // SAFETY: all zeros is a valid value: the default action, no flags, an empty mask.
     let default: libc::sigaction = unsafe { std::mem::zeroed() };

@@ -1,8 +1,8 @@
 //! The table of what is removed when the process ends: fixed, without locks, usable in a signal handler.
 //!
-//! A slot is FREE, being FILLED, or READY. Its state word has a generation beside that, which changes when the slot becomes
-//! free. Whoever reads a slot copies it and then looks whether the state is the same as before: the fields of a slot
-//! that is READY do not change. Nobody ever waits for anybody: a slot that is being filled is passed over.
+//! A slot is FREE, being FILLED, or READY. Its state word has a generation beside that, which changes when the slot
+//! becomes free. Whoever reads a slot copies it and then looks whether the state is the same as before: the fields of a
+//! slot that is READY do not change. Nobody ever waits for anybody: a slot that is being filled is passed over.
 //!
 //! Removing is done while the slot is READY, and can be done twice; so a signal that interrupts it does it again, and
 //! nothing is left over.
@@ -159,8 +159,8 @@ pub(super) fn leave(entry: Entry) {
     TABLE[entry.slot].free(entry.ready);
 }
 
-/// Removes all that this process has in the table. Async-signal-safe: it makes system calls, takes no memory and no lock,
-/// and waits for nobody.
+/// Removes all that this process has in the table. Async-signal-safe: it makes system calls, takes no memory and no
+/// lock, and waits for nobody.
 pub(super) fn run() {
     let pid = own_pid();
     for slot in &TABLE {

@@ -9,19 +9,19 @@ const WORD: usize = size_of::<AtomicU32>();
 
 /// Memory that others may write at any time, with safe ways into it.
 ///
-/// There is no `&[u8]` here: that would promise that nobody changes the bytes. Bytes are copied in and out, and words are
-/// atomic. Underneath, everything is an atomic access to an aligned word of 32 bits, so that threads of this process never
-/// race in the sense of Rust's memory model, whatever they do with these functions. Another process sees each byte either
-/// as it was or as it became, but a copy as a whole may be half done: agree on who writes when, with a
+/// There is no `&[u8]` here: that would promise that nobody changes the bytes. Bytes are copied in and out, and words
+/// are atomic. Underneath, everything is an atomic access to an aligned word of 32 bits, so that threads of this
+/// process never race in the sense of Rust's memory model, whatever they do with these functions. Another process sees
+/// each byte either as it was or as it became, but a copy as a whole may be half done: agree on who writes when, with a
 /// [`Semaphore`](crate::posix::Semaphore) for example.
 ///
 /// Copying word by word is slower than `memcpy`. Who moves much data takes the pointer, and then answers for it.
 ///
 /// # Safety
 /// As long as the value lives, the memory from [`start`](Self::start) on is mapped for the reads (and, if
-/// [`access`](Self::access) says so, the writes) of [`len`](Self::len) bytes rounded up to a multiple of 4, and `start` is a
-/// multiple of 4. The three never change. Whoever else in this process accesses these bytes, does it by atomic accesses to
-/// aligned words of 32 bits, or promises in an `unsafe` block that nobody uses them otherwise at the time.
+/// [`access`](Self::access) says so, the writes) of [`len`](Self::len) bytes rounded up to a multiple of 4, and `start`
+/// is a multiple of 4. The three never change. Whoever else in this process accesses these bytes, does it by atomic
+/// accesses to aligned words of 32 bits, or promises in an `unsafe` block that nobody uses them otherwise at the time.
 ///
 /// ```
 /// use smstream::memory::{Access, Mapping, SharedMemory, memfd};
@@ -74,7 +74,8 @@ pub unsafe trait SharedMemory {
     /// Copies bytes into the memory, from `offset` on. It does not touch the bytes beside them, and does not block.
     ///
     /// # Errors
-    /// `InvalidInput` when the range does not lie inside, `PermissionDenied` when the memory is mapped for reading only.
+    /// `InvalidInput` when the range does not lie inside, `PermissionDenied` when the memory is mapped for reading
+    /// only.
     fn copy_in(&self, offset: usize, from: &[u8]) -> io::Result<()> {
         check(self.len(), offset, from.len())?;
         if self.access() == Access::ReadOnly {
@@ -116,8 +117,8 @@ pub unsafe trait SharedMemory {
         Some(unsafe { word(self.start(), offset) })
     }
 
-    /// The value of the word at `offset`, which may be one of memory that can only be read: `None` if it is not aligned or
-    /// not inside. What its writer wrote before it with `Release` can be seen after this.
+    /// The value of the word at `offset`, which may be one of memory that can only be read: `None` if it is not aligned
+    /// or not inside. What its writer wrote before it with `Release` can be seen after this.
     fn load_u32(&self, offset: usize) -> Option<u32> {
         if !offset.is_multiple_of(WORD) || check(self.len(), offset, WORD).is_err() {
             return None;
@@ -142,8 +143,8 @@ fn check(len: usize, offset: usize, count: usize) -> io::Result<()> {
 /// The word at `offset`.
 ///
 /// # Safety
-/// `start` is the start of a [`SharedMemory`] that outlives `'a`, `offset` is a multiple of 4 and lies within its length
-/// rounded up. If that may only be read, nothing but relaxed loads is done with the word.
+/// `start` is the start of a [`SharedMemory`] that outlives `'a`, `offset` is a multiple of 4 and lies within its
+/// length rounded up. If that may only be read, nothing but relaxed loads is done with the word.
 unsafe fn word<'a>(start: *mut u8, offset: usize) -> &'a AtomicU32 {
     // SAFETY: within, or one past, the mapped range: the caller's promise.
     let at = unsafe { start.add(offset) };
@@ -152,8 +153,8 @@ unsafe fn word<'a>(start: *mut u8, offset: usize) -> &'a AtomicU32 {
     unsafe { AtomicU32::from_ptr(at.cast()) }
 }
 
-// SAFETY: a mapping is a whole number of pages, of which the file had all `len` bytes; it begins on a page and stays until
-// it is dropped. Its pointers can be used in `unsafe` blocks only, and theirs is the promise.
+// SAFETY: a mapping is a whole number of pages, of which the file had all `len` bytes; it begins on a page and stays
+// until it is dropped. Its pointers can be used in `unsafe` blocks only, and theirs is the promise.
 unsafe impl SharedMemory for Mapping {
     fn start(&self) -> *mut u8 {
         self.start.as_ptr()
@@ -168,8 +169,8 @@ unsafe impl SharedMemory for Mapping {
     }
 }
 
-// SAFETY: a segment is attached in whole pages, from a page on, until the attachment is dropped, and its size never changes. Its
-// pointers can be used in `unsafe` blocks only, and theirs is the promise.
+// SAFETY: a segment is attached in whole pages, from a page on, until the attachment is dropped, and its size never
+// changes. Its pointers can be used in `unsafe` blocks only, and theirs is the promise.
 #[cfg(feature = "sysv")]
 unsafe impl SharedMemory for crate::sysv::Attachment {
     fn start(&self) -> *mut u8 {

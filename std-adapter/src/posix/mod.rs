@@ -1,7 +1,7 @@
 //! POSIX shared memory objects, and a semaphore to synchronize their users.
 //!
-//! A [`SharedObject`] is memory with a name like `/numbers`, which any process that may open it can map. It stays until it
-//! is unlinked and the last process has unmapped it, and it is all gone after a reboot. On Linux it is a file in
+//! A [`SharedObject`] is memory with a name like `/numbers`, which any process that may open it can map. It stays until
+//! it is unlinked and the last process has unmapped it, and it is all gone after a reboot. On Linux it is a file in
 //! `/dev/shm`; the names of C's `shm_open` and Python's `posix_ipc` are the same names.
 //!
 //! # Two processes, one number

@@ -11,8 +11,8 @@ const LONGEST: usize = 255;
 
 /// The name of a shared memory object: a slash, then at most 254 bytes without another one.
 ///
-/// POSIX leaves all other names to the system. With this form the object is the same one for everybody, whether they come
-/// from Rust, C or Python.
+/// POSIX leaves all other names to the system. With this form the object is the same one for everybody, whether they
+/// come from Rust, C or Python.
 ///
 /// ```
 /// use smstream::posix::ShmName;

@@ -11,8 +11,8 @@ use rustix::process::{Resource, getrlimit};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-/// Whether this system has shared memory objects that this process can create: whether there is a `/dev/shm` that it may
-/// write. The seed's `posix-shm?`.
+/// Whether this system has shared memory objects that this process can create: whether there is a `/dev/shm` that it
+/// may write. The seed's `posix-shm?`.
 ///
 /// ```
 /// assert!(smstream::posix::is_supported());
@@ -28,11 +28,11 @@ pub fn is_supported() -> bool {
 
 /// A shared memory object: memory with a name.
 ///
-/// It can be [mapped](Self::map), and read and written like a file: it is `Read + Write + Seek`, with one position. Closing
-/// it, or dropping it, removes neither the name nor what is mapped.
+/// It can be [mapped](Self::map), and read and written like a file: it is `Read + Write + Seek`, with one position.
+/// Closing it, or dropping it, removes neither the name nor what is mapped.
 ///
-/// Whoever may write an object may also shorten it. Then touching what was cut off kills with SIGBUS. These parties have to
-/// trust each other; streams over sealed memory do not.
+/// Whoever may write an object may also shorten it. Then touching what was cut off kills with SIGBUS. These parties
+/// have to trust each other; streams over sealed memory do not.
 ///
 /// ```
 /// use smstream::posix::SharedObject;
@@ -73,8 +73,8 @@ impl SharedObject {
         Self::options().read(true).open(name)
     }
 
-    /// Creates an object of `len` zero bytes with mode 0600, for reading and writing, that nobody can find before it has its
-    /// length and its memory.
+    /// Creates an object of `len` zero bytes with mode 0600, for reading and writing, that nobody can find before it
+    /// has its length and its memory.
     ///
     /// C's way, to create it and then to size it, lets others map it in between, and die of it. Here the file is made
     /// without a name, and linked when it is whole.
@@ -128,9 +128,9 @@ impl SharedObject {
         Ok(self.file.metadata()?.len())
     }
 
-    /// Makes it longer, by zero bytes, or shorter. It has all its memory then, so that touching a mapping of it cannot fail
-    /// for want of room: a full `/dev/shm` is an error here, and not a SIGBUS later. Whoever has mapped what is cut off
-    /// dies when he touches it.
+    /// Makes it longer, by zero bytes, or shorter. It has all its memory then, so that touching a mapping of it cannot
+    /// fail for want of room: a full `/dev/shm` is an error here, and not a SIGBUS later. Whoever has mapped what is
+    /// cut off dies when he touches it.
     ///
     /// # Errors
     /// `StorageFull`, `FileTooLarge` when `RLIMIT_FSIZE` forbids the length, `PermissionDenied` when it was opened for
@@ -268,8 +268,8 @@ pub struct UnlinkOnDrop {
 }
 
 impl UnlinkOnDrop {
-    /// Removes the name now, for example because everybody has opened the object: from then on nothing can be left over.
-    /// It does nothing if the name leads somewhere else by now.
+    /// Removes the name now, for example because everybody has opened the object: from then on nothing can be left
+    /// over. It does nothing if the name leads somewhere else by now.
     ///
     /// # Errors
     /// What the system says.

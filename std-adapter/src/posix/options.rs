@@ -73,8 +73,8 @@ impl Options {
         self
     }
 
-    /// Whether to make the object, and fail if there is one. [`create`](Self::create) and [`truncate`](Self::truncate) do
-    /// not matter then.
+    /// Whether to make the object, and fail if there is one. [`create`](Self::create) and [`truncate`](Self::truncate)
+    /// do not matter then.
     #[must_use]
     pub fn create_new(mut self, yes: bool) -> Self {
         self.create_new = yes;
@@ -88,16 +88,16 @@ impl Options {
         self
     }
 
-    /// The permissions of a new object, at most `0o777`; the process's umask is taken away from them. 0600 if nothing is
-    /// said: no other user.
+    /// The permissions of a new object, at most `0o777`; the process's umask is taken away from them. 0600 if nothing
+    /// is said: no other user.
     #[must_use]
     pub fn mode(mut self, mode: u32) -> Self {
         self.mode = mode;
         self
     }
 
-    /// The length of a new object. It gets its length, all its memory, and only then its name, so that nobody ever finds
-    /// it empty. An object that exists keeps its own length.
+    /// The length of a new object. It gets its length, all its memory, and only then its name, so that nobody ever
+    /// finds it empty. An object that exists keeps its own length.
     #[must_use]
     pub fn len(mut self, len: u64) -> Self {
         self.len = Some(len);
@@ -115,9 +115,9 @@ impl Options {
         self.open_with(name, |_| Ok(()))
     }
 
-    /// Like [`open`](Self::open), and fills a new object of a given [`len`](Self::len) before it has its name: so nobody
-    /// ever sees it without its contents. `fill` is not called for an object that exists, and may be called for one that
-    /// is then thrown away, because somebody else was quicker.
+    /// Like [`open`](Self::open), and fills a new object of a given [`len`](Self::len) before it has its name: so
+    /// nobody ever sees it without its contents. `fill` is not called for an object that exists, and may be called for
+    /// one that is then thrown away, because somebody else was quicker.
     ///
     /// ```
     /// use smstream::posix::{Semaphore, SharedObject};

@@ -22,27 +22,29 @@ struct Words {
 
 /// A counting semaphore in shared memory, for processes and threads.
 ///
-/// It takes [`SIZE`](Self::SIZE) bytes at an offset that is a multiple of 4: first the value, then the number of waiters,
-/// each a `u32` in the byte order of the machine. Zeros are a semaphore of value 0. So in fresh memory nobody has to set it
-/// up, and nobody can come before it is.
+/// It takes [`SIZE`](Self::SIZE) bytes at an offset that is a multiple of 4: first the value, then the number of
+/// waiters, each a `u32` in the byte order of the machine. Zeros are a semaphore of value 0. So in fresh memory nobody
+/// has to set it up, and nobody can come before it is.
 ///
 /// **It is not libc's `sem_t`**, whose bytes are libc's own business. A program in another language takes part by
 /// these rules:
-/// - *post*: add 1 to the value, then (after a full barrier) if waiters is not 0, `FUTEX_WAKE` one sleeper on the value;
-/// - *wait*: if the value is above 0, take 1 off it by compare-and-swap, and return. Else add 1 to waiters, (full barrier,)
-///   look again, `FUTEX_WAIT` on the value as long as it is 0, and look again; when done, take 1 off waiters. Who has slept and leaves
-///   a value above 0 behind wakes the next one.
+/// - *post*: add 1 to the value, then (after a full barrier) if waiters is not 0, `FUTEX_WAKE` one sleeper on the
+///   value;
+/// - *wait*: if the value is above 0, take 1 off it by compare-and-swap, and return. Else add 1 to waiters, (full
+///   barrier,) look again, `FUTEX_WAIT` on the value as long as it is 0, and look again; when done, take 1 off waiters.
+///   Who has slept and leaves a value above 0 behind wakes the next one.
 ///
 /// The futex is not a private one. A value is at most 2³¹ − 1.
 ///
 /// # Why no wake is lost
-/// A waiter counts itself before it looks at the value for the last time: in the kernel, which puts it to sleep only if the
-/// value is still 0. A poster raises the value before it looks at the count. There is a full barrier between the two
-/// steps on both sides, so one of them sees the other: either the waiter finds the value, or the poster finds the waiter, and
-/// wakes it. Whoever comes between may take the value that somebody else was woken for; then the woken one sleeps
-/// again, and no value is lost. A process that is killed between posting and waking, or between waking and taking, leaves a
-/// value with nobody awake: whoever takes part next, wakes the next one. Until then only [`wait_timeout`](Self::wait_timeout)
-/// helps, as with every semaphore: a process that dies does not give back what it had taken.
+/// A waiter counts itself before it looks at the value for the last time: in the kernel, which puts it to sleep only if
+/// the value is still 0. A poster raises the value before it looks at the count. There is a full barrier between the
+/// two steps on both sides, so one of them sees the other: either the waiter finds the value, or the poster finds the
+/// waiter, and wakes it. Whoever comes between may take the value that somebody else was woken for; then the woken one
+/// sleeps again, and no value is lost. A process that is killed between posting and waking, or between waking and
+/// taking, leaves a value with nobody awake: whoever takes part next, wakes the next one. Until then only
+/// [`wait_timeout`](Self::wait_timeout) helps, as with every semaphore: a process that dies does not give back what it
+/// had taken.
 ///
 /// Whoever can write the words can also stop others, but do no more than that.
 ///
@@ -77,8 +79,8 @@ impl<'a> Semaphore<'a> {
     /// The semaphore that is at `offset` of the memory, with the value that it has.
     ///
     /// # Errors
-    /// `InvalidInput` when the offset is no multiple of 4 or the memory ends before it does, `PermissionDenied` when the
-    /// memory is mapped for reading only.
+    /// `InvalidInput` when the offset is no multiple of 4 or the memory ends before it does, `PermissionDenied` when
+    /// the memory is mapped for reading only.
     pub fn at(memory: &'a impl SharedMemory, offset: usize) -> io::Result<Self> {
         let last = offset.checked_add(size_of::<u32>()).and_then(|offset| memory.load_u32(offset));
         if memory.load_u32(offset).is_none() || last.is_none() {
@@ -91,8 +93,8 @@ impl<'a> Semaphore<'a> {
             let text = "a semaphore must be written, and the shared memory is mapped for reading only";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         };
-        // SAFETY: both words were found aligned and inside, and may be written. They stay as long as `memory` is borrowed,
-        // and everybody in this process uses them by atomic accesses to words (`SharedMemory`).
+        // SAFETY: both words were found aligned and inside, and may be written. They stay as long as `memory` is
+        // borrowed, and everybody in this process uses them by atomic accesses to words (`SharedMemory`).
         Ok(unsafe { Self::from_ptr(start) })
     }
 
@@ -114,8 +116,8 @@ impl<'a> Semaphore<'a> {
     /// The semaphore at an address.
     ///
     /// # Safety
-    /// The address is a multiple of 4, and as long as `'a` lasts [`SIZE`](Self::SIZE) bytes from it are valid for reads and
-    /// writes, and are used in this process by atomic accesses to words of 32 bits only.
+    /// The address is a multiple of 4, and as long as `'a` lasts [`SIZE`](Self::SIZE) bytes from it are valid for reads
+    /// and writes, and are used in this process by atomic accesses to words of 32 bits only.
     #[must_use]
     pub unsafe fn from_ptr(start: NonNull<u8>) -> Self {
         // SAFETY: aligned, valid and used atomically, as the caller promises; every value of the bytes is one of two
@@ -149,8 +151,8 @@ impl<'a> Semaphore<'a> {
         let _ = self.try_wait() || self.sleep(None);
     }
 
-    /// As [`wait`](Self::wait), but not longer than this; says whether it has taken one. The time is measured on the monotonic clock, whatever the
-    /// wall clock does.
+    /// As [`wait`](Self::wait), but not longer than this; says whether it has taken one. The time is measured on the
+    /// monotonic clock, whatever the wall clock does.
     #[must_use]
     pub fn wait_timeout(&self, longest: Duration) -> bool {
         self.try_wait() || self.sleep(Some(Deadline::after(longest)))
@@ -178,7 +180,8 @@ impl<'a> Semaphore<'a> {
         };
         self.0.waiters.fetch_sub(1, Ordering::Relaxed);
         if taken && self.value() > 0 {
-            // Somebody died who should have woken, or have taken. Or others are on their way: then this was for nothing.
+            // Somebody died who should have woken, or have taken. Or others are on their way: then this was for
+            // nothing.
             self.wake_one();
         }
         taken

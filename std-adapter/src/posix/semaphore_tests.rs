@@ -78,8 +78,8 @@ fn one_post_frees_one_of_many() {
     assert_eq!((s.value(), memory.load_u32(4)), (0, Some(0)));
 }
 
-/// Waiters and posters without pause, values neither lost nor made. A wake that is lost leaves a waiter asleep for ever,
-/// because every wait has exactly one post.
+/// Waiters and posters without pause, values neither lost nor made. A wake that is lost leaves a waiter asleep for
+/// ever, because every wait has exactly one post.
 #[test]
 fn no_wake_is_lost() {
     const THREADS: u32 = 3;

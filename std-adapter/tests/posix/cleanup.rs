@@ -45,7 +45,10 @@ fn helper_makes_and_ends() {
         _ => std::mem::forget(guard),
     }
     match how {
-        "handled" => cleanup::on_signals(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]).unwrap(),
+        "handled" => {
+            cleanup::on_signals(&[libc::SIGTERM, libc::SIGINT]).unwrap();
+            cleanup::on_signals(&[libc::SIGTERM, libc::SIGHUP]).unwrap();
+        }
         "chained" => {
             chain();
             cleanup::on_signals(&[libc::SIGTERM]).unwrap();
@@ -79,6 +82,53 @@ fn helper_makes_and_ends() {
                 std::thread::park();
             }
         }
+    }
+}
+
+/// Cedar's case: System V objects are returned when the process dies.
+#[test]
+fn system_v_objects_are_gone_as_well() {
+    let name = Name::new();
+    let mut child = start(helper("cleanup::helper_makes_system_v", "makes-system-v", &[name.as_ref()]));
+    let text = || std::fs::read_to_string(name.path()).unwrap_or_default();
+    until("the child is ready", || text().ends_with('\n'));
+    let ids: Vec<i32> = text().split_whitespace().map(|id| id.parse().unwrap()).collect();
+    let exist = || {
+        // SAFETY: all zeros is a valid value of this C struct.
+        let mut shm: libc::shmid_ds = unsafe { std::mem::zeroed() };
+        // SAFETY: it writes to a struct that outlives the call.
+        let shm = unsafe { libc::shmctl(ids[0], libc::IPC_STAT, &raw mut shm) };
+        // SAFETY: it takes no fourth argument.
+        let sem = unsafe { libc::semctl(ids[1], 0, libc::GETVAL) };
+        // SAFETY: all zeros is a valid value of this C struct.
+        let mut msg: libc::msqid_ds = unsafe { std::mem::zeroed() };
+        // SAFETY: it writes to a struct that outlives the call.
+        let msg = unsafe { libc::msgctl(ids[2], libc::IPC_STAT, &raw mut msg) };
+        [shm, sem, msg].map(|result| result >= 0)
+    };
+    assert_eq!(exist(), [true; 3]);
+    signal(&child, libc::SIGTERM);
+    assert_eq!(child.0.wait().unwrap().signal(), Some(libc::SIGTERM));
+    assert_eq!(exist(), [false; 3]);
+}
+
+#[test]
+fn helper_makes_system_v() {
+    let Some(arguments) = role("makes-system-v") else { return };
+    cleanup::on_signals(&[libc::SIGTERM]).unwrap();
+    let mode = libc::IPC_CREAT | 0o600;
+    // SAFETY: it makes a new segment.
+    let shm = unsafe { libc::shmget(libc::IPC_PRIVATE, 4096, mode) };
+    std::mem::forget(cleanup::register(Object::SysvShm(shm)).unwrap());
+    // SAFETY: it makes a new semaphore.
+    let sem = unsafe { libc::semget(libc::IPC_PRIVATE, 1, mode) };
+    std::mem::forget(cleanup::register(Object::SysvSem(sem)).unwrap());
+    // SAFETY: it makes a new queue.
+    let msg = unsafe { libc::msgget(libc::IPC_PRIVATE, mode) };
+    std::mem::forget(cleanup::register(Object::SysvMsg(msg)).unwrap());
+    std::fs::write(Path::new("/dev/shm").join(&arguments[0][1..]), format!("{shm} {sem} {msg}\n")).unwrap();
+    loop {
+        std::thread::park();
     }
 }
 
