@@ -110,10 +110,16 @@ use stepped;
 #[cfg(loom)]
 pub(crate) unsafe fn copy_in(src: *const u8, dst: *mut LaneByte, len: usize) {
     for i in 0..len {
-        // SAFETY: the caller's promise.
-        let cell = unsafe { &*dst.add(i) };
-        // SAFETY: the caller's promise for `src`; loom checks the cell.
-        cell.with_mut(|p| unsafe { *p = *src.add(i) });
+        // SAFETY: `i` < `len`, so this is within the bytes the caller promises.
+        let from = unsafe { src.add(i) };
+        // SAFETY: as above.
+        let value = unsafe { from.read() };
+        // SAFETY: as above.
+        let to = unsafe { dst.add(i) };
+        // SAFETY: as above; shared references to cells may overlap.
+        let cell = unsafe { &*to };
+        // SAFETY: loom checks that no one else is at the cell.
+        cell.with_mut(|p| unsafe { p.write(value) });
     }
 }
 
@@ -124,10 +130,16 @@ pub(crate) unsafe fn copy_in(src: *const u8, dst: *mut LaneByte, len: usize) {
 #[cfg(loom)]
 pub(crate) unsafe fn copy_out(src: *const LaneByte, dst: *mut u8, len: usize) {
     for i in 0..len {
-        // SAFETY: the caller's promise.
-        let cell = unsafe { &*src.add(i) };
-        // SAFETY: the caller's promise for `dst`; loom checks the cell.
-        cell.with(|p| unsafe { *dst.add(i) = *p });
+        // SAFETY: `i` < `len`, so this is within the bytes the caller promises.
+        let from = unsafe { src.add(i) };
+        // SAFETY: as above; shared references to cells may overlap.
+        let cell = unsafe { &*from };
+        // SAFETY: loom checks that no one writes the cell meanwhile.
+        let value = cell.with(|p| unsafe { p.read() });
+        // SAFETY: as for `from`.
+        let to = unsafe { dst.add(i) };
+        // SAFETY: as above; no one else uses `dst`, says the caller.
+        unsafe { to.write(value) };
     }
 }
 

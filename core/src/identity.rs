@@ -109,6 +109,7 @@ pub struct Finding {
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Findings(Vec<Finding, 16>);
 
+#[cfg(not(loom))]
 impl Problem {
     pub(crate) fn too_short(needed: usize, found: usize) -> Problem {
         let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -124,9 +125,9 @@ impl Findings {
 
     /// Whether it is a segment, but of another version or byte order, or with features this program does not know.
     pub fn is_foreign(&self) -> bool {
-        self.0.iter().any(|f| {
-            matches!(f.problem, Problem::Version(_) | Problem::ByteOrder(_) | Problem::UnknownFeatures(_))
-        })
+        self.0
+            .iter()
+            .any(|f| matches!(f.problem, Problem::Version(_) | Problem::ByteOrder(_) | Problem::UnknownFeatures(_)))
     }
 
     pub(crate) fn push(&mut self, whose: Whose, problem: Problem) {
@@ -145,6 +146,9 @@ impl Findings {
 /// Nobody may be attached to the segment. The caller's word that this is so is all there is; a peer that is attached
 /// would find its copy unchanged and go on.
 pub fn write(identity: &Identity, d: &Description) {
+    if cfg!(smstream_mutant = "version_stored_first") {
+        ordering::publish_version(&identity.version, VERSION);
+    }
     let [m0, m1, m2, m3, m4, m5, m6, m7] = MAGIC;
     ordering::set_up(&identity.magic[0], u32::from_ne_bytes([m0, m1, m2, m3]));
     ordering::set_up(&identity.magic[1], u32::from_ne_bytes([m4, m5, m6, m7]));
@@ -166,33 +170,9 @@ pub fn write(identity: &Identity, d: &Description) {
 pub fn read(identity: &Identity, whose: Whose, findings: &mut Findings) -> Option<Description> {
     let before = findings.0.len();
     let mut wrong = |problem| findings.push(whose, problem);
-    let version = ordering::peer_version(&identity.version);
     let load = ordering::peer_identity;
-    let [a, b] = [&identity.magic[0], &identity.magic[1]].map(|word| load(word).to_ne_bytes());
-    let magic = [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]];
-    if magic != MAGIC {
-        wrong(if version == 0 && magic == [0; 8] { Problem::NotReady } else { Problem::Magic(magic) });
-        return None;
-    }
-    let byte_order = load(&identity.byte_order);
-    if byte_order != BYTE_ORDER {
-        wrong(Problem::ByteOrder(byte_order));
-        return None;
-    }
-    match version {
-        VERSION => {}
-        0 => {
-            wrong(Problem::NotReady);
-            return None;
-        }
-        other => {
-            wrong(Problem::Version(other));
-            return None;
-        }
-    }
-    let features = load(&identity.features);
-    let d = Description {
-        features: Features::from_bits_retain(features),
+    let describe = || Description {
+        features: Features::from_bits_retain(load(&identity.features)),
         party: load(&identity.party),
         align: load(&identity.align),
         lane_offset: load(&identity.lane_offset),
@@ -202,7 +182,32 @@ pub fn read(identity: &Identity, whose: Whose, findings: &mut Findings) -> Optio
         pid: load(&identity.pid),
         made: u64::from(load(&identity.made_high)) << 32 | u64::from(load(&identity.made_low)),
     };
-    let unknown = features & Features::MUST_KNOW & !Features::all().bits();
+    let early = cfg!(smstream_mutant = "version_loaded_last").then(describe);
+    let version = ordering::peer_version(&identity.version);
+    let [a, b] = [&identity.magic[0], &identity.magic[1]].map(|word| load(word).to_ne_bytes());
+    let magic = [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]];
+    // While the version is 0 the owner may be storing the rest, and nothing orders what is seen of it.
+    let [m0, m1, m2, m3, m4, m5, m6, m7] = MAGIC;
+    let begun = (a == [0; 4] || a == [m0, m1, m2, m3]) && (b == [0; 4] || b == [m4, m5, m6, m7]);
+    if version == 0 && begun {
+        wrong(Problem::NotReady);
+        return None;
+    }
+    if magic != MAGIC {
+        wrong(Problem::Magic(magic));
+        return None;
+    }
+    let byte_order = load(&identity.byte_order);
+    if byte_order != BYTE_ORDER {
+        wrong(Problem::ByteOrder(byte_order));
+        return None;
+    }
+    if version != VERSION {
+        wrong(Problem::Version(version));
+        return None;
+    }
+    let d = early.unwrap_or_else(describe);
+    let unknown = d.features.bits() & Features::MUST_KNOW & !Features::all().bits();
     if unknown != 0 {
         wrong(Problem::UnknownFeatures(unknown));
     }

@@ -162,12 +162,19 @@ impl Publication<'_> {
         last: bool,
     ) -> bool {
         let early = cfg!(smstream_mutant = "wake_decided_early").then(|| ordering::peer_park(self.peer_park));
-        store(self.word, if last { new | cursor::FIN } else { new });
+        if last && cfg!(smstream_mutant = "fin_before_data") {
+            store(self.word, old | cursor::FIN);
+        }
+        let late = last && cfg!(smstream_mutant = "fin_after_wake");
+        store(self.word, if last && !late { new | cursor::FIN } else { new });
         ordering::fence_published();
         let asleep = early.unwrap_or_else(|| ordering::peer_park(self.peer_park));
         let crossed = cursor::crosses(asleep, old, new, last, self.capacity);
         if crossed {
             park.wake(self.word, ordering::peer_bell(self.peer_bell));
+        }
+        if late {
+            store(self.word, new | cursor::FIN);
         }
         crossed
     }
@@ -238,11 +245,16 @@ pub(crate) fn wait<S: Sleeper>(
             break;
         }
     }
-    ordering::set_bell(half.bell_word(), half.park().bell());
+    if !cfg!(smstream_mutant = "bell_after_announcing") {
+        ordering::set_bell(half.bell_word(), half.park().bell());
+    }
     loop {
         let before = cfg!(smstream_mutant = "recheck_none").then(|| half.look()).transpose()?;
         half.parked();
         ordering::announce(half.park_word(), half.asleep_until(want));
+        if cfg!(smstream_mutant = "bell_after_announcing") {
+            ordering::set_bell(half.bell_word(), half.park().bell());
+        }
         ordering::fence_announced();
         // The re-check. What it loads is what the sleep compares with.
         let look = match before.map_or_else(|| half.look(), Ok) {
@@ -263,20 +275,23 @@ pub(crate) fn wait<S: Sleeper>(
             };
             let cursor = Watch { word: half.peer_cursor(), seen, place: Place::Shared };
             match half.park().alert() {
-                Some(word) => {
-                    let alert = Watch { word, seen: alerted, place: Place::Local };
+                Some(word) if !cfg!(smstream_mutant = "alert_not_watched") => {
+                    let afresh = cfg!(smstream_mutant = "alert_seen_afresh");
+                    let seen = if afresh { alerts(half) } else { alerted };
+                    let alert = Watch { word, seen, place: Place::Local };
                     half.park().wait(&[cursor, alert], deadline)
                 }
-                None => half.park().wait(&[cursor], deadline),
+                _ => half.park().wait(&[cursor], deadline),
             }
         };
         ordering::withdraw(half.park_word());
         // The alert first, then the cursor: after the peer's death what the cursor says is final.
+        let before = cfg!(smstream_mutant = "alert_after_final_look").then(|| half.look()).transpose()?;
         let alerted = alerts(half);
         if cfg!(smstream_mutant = "final_look_none") && alerted & ALERT_GONE != 0 {
             return Err(Stopped::Gone);
         }
-        if half.look()?.enough(want) {
+        if before.map_or_else(|| half.look(), Ok)?.enough(want) {
             return Ok(());
         }
         if alerted & ALERT_CORRUPT != 0 {

@@ -39,11 +39,15 @@ impl<'m, P: Park> End<'m, P> {
         result
     }
 
-    /// Waits like [`Producer::wait`].
+    /// Gives back the room of bytes that were taken and not flushed, then waits like [`Producer::wait`]. The peer may need
+    /// that room to answer before it reads on.
     ///
     /// # Errors
     /// [`WaitError`].
     pub fn wait_room(&mut self, want: usize, deadline: Option<P::Deadline>) -> Result<usize, WaitError> {
+        if !cfg!(smstream_mutant = "end_parks_unflushed") {
+            self.consumer.flush();
+        }
         let result = self.producer.wait(want, deadline);
         self.share_corruption();
         result
@@ -55,7 +59,9 @@ impl<'m, P: Park> End<'m, P> {
     /// # Errors
     /// [`WaitError`].
     pub fn wait_bytes(&mut self, want: usize, deadline: Option<P::Deadline>) -> Result<usize, WaitError> {
-        self.producer.flush();
+        if !cfg!(smstream_mutant = "end_parks_unflushed") {
+            self.producer.flush();
+        }
         let result = self.consumer.wait(want, deadline);
         self.share_corruption();
         result

@@ -117,7 +117,10 @@ impl Builder {
 
     fn config(&self) -> Result<Config> {
         if self.capacities == [0, 0] {
-            return Err(Error::new(Reason::Capacity, "a capacity of 0 both ways leaves nothing to send: take 1 or more"));
+            return Err(Error::new(
+                Reason::Capacity,
+                "a capacity of 0 both ways leaves nothing to send: take 1 or more",
+            ));
         }
         let mut capacities = [0; 2];
         for (rounded, asked) in capacities.iter_mut().zip(self.capacities) {

@@ -65,6 +65,12 @@ impl Deadline {
         Self::now() >= self
     }
 
+    /// The point in milliseconds modulo 2³², to tell how long ago something was.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "modulo 2^32 is what is asked for")]
+    pub(crate) fn milliseconds(self) -> u32 {
+        (self.0.tv_sec as u32).wrapping_mul(1000).wrapping_add((self.0.tv_nsec / 1_000_000) as u32)
+    }
+
     /// The point in the form the kernel takes.
     pub(crate) fn timespec(&self) -> &Timespec {
         &self.0
@@ -79,6 +85,14 @@ mod tests {
     fn adds_and_carries() {
         let d = Deadline(Timespec { tv_sec: 5, tv_nsec: 999_999_999 }).plus(Duration::new(1, 2));
         assert_eq!(d, Deadline(Timespec { tv_sec: 7, tv_nsec: 1 }));
+    }
+
+    #[test]
+    fn milliseconds_wrap() {
+        let at = |tv_sec, tv_nsec| Deadline(Timespec { tv_sec, tv_nsec }).milliseconds();
+        assert_eq!(at(1, 2_999_999), 1_002);
+        assert_eq!(at(4_294_967, 296_000_000), 0);
+        assert_eq!(at(i64::MAX, 0).wrapping_sub(at(i64::MAX - 1, 999_000_000)), 1);
     }
 
     #[test]

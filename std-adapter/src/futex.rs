@@ -11,8 +11,10 @@ use std::ptr;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
-/// The most words that one sleep watches.
-pub(crate) const MOST: usize = 3;
+/// The words that a half watches at most. Sleeping on more takes memory from the heap.
+const USUAL: usize = 3;
+/// The most words that the kernel watches at once (`FUTEX_WAITV_MAX`).
+pub(crate) const MOST: usize = 128;
 
 /// A count for wakes that means everyone.
 const ALL: u32 = i32::MAX as u32;
@@ -73,7 +75,15 @@ pub(crate) fn wake_all_at(address: usize) {
 }
 
 fn waitv(watches: &[Watch<'_>], deadline: Option<Deadline>) -> rustix::io::Result<usize> {
-    let mut words = [Wait::new(); MOST];
+    let mut usual = [Wait::new(); USUAL];
+    let mut many = Vec::new();
+    let words = match usual.get_mut(..watches.len()) {
+        Some(words) => words,
+        None => {
+            many.resize(watches.len().min(MOST), Wait::new());
+            &mut many[..]
+        }
+    };
     for (wait, watch) in words.iter_mut().zip(watches) {
         wait.val = u64::from(watch.seen);
         // The kernel only reads the word, so that it may be one of a read-only mapping.
@@ -83,7 +93,6 @@ fn waitv(watches: &[Watch<'_>], deadline: Option<Deadline>) -> rustix::io::Resul
             Place::Local => WaitFlags::SIZE_U32 | WaitFlags::PRIVATE,
         };
     }
-    let words = &words[..watches.len().min(MOST)];
     futex::waitv(words, WaitvFlags::empty(), deadline.as_ref().map(Deadline::timespec), ClockId::Monotonic)
 }
 
@@ -131,6 +140,8 @@ mod tests {
                 assert_eq!(sleep_on(&watches[changed], None), Wake::Maybe);
                 if has_waitv() {
                     assert_eq!(sleep_on_all(&watches, None), Wake::Maybe);
+                    let many: Vec<_> = (0..MOST - 3).map(|_| Watch { word: &words[0], seen: 1, place }).collect();
+                    assert_eq!(sleep_on_all(&[&many, &watches[..]].concat(), None), Wake::Maybe);
                 }
             }
         }

@@ -51,7 +51,8 @@ impl Mode {
         let nanos = match timeout {
             None => 0,
             Some(Duration::ZERO) => {
-                let text = "a timeout of zero makes no sense; use set_nonblocking to never wait, or None to wait for ever";
+                let text =
+                    "a timeout of zero makes no sense; use set_nonblocking to never wait, or None to wait for ever";
                 return Err(Error::new(Reason::InvalidInput, text));
             }
             Some(t) => u64::try_from(t.as_nanos()).unwrap_or(u64::MAX),
@@ -119,6 +120,11 @@ impl ReadHalf {
         &self.consumer
     }
 
+    /// The other half found the peer corrupt.
+    pub(crate) fn fail(&mut self) {
+        self.consumer.fail();
+    }
+
     /// Says that no more will be taken: the peer's writes fail from now on. Bytes not yet read are lost.
     pub fn shutdown(&mut self) {
         self.consumer.stop();
@@ -142,10 +148,7 @@ impl ReadHalf {
     fn wait(&mut self, want: usize) -> Result<bool> {
         let mode = &self.shared.read;
         if mode.is_nonblocking() {
-            if self.shared.life.ask_instead_of_sleeping() {
-                // What the peer had sent is read first, and then its death is met.
-                return Ok(true);
-            }
+            self.shared.life.look_after();
             return Err(Error::new(Reason::WouldBlock, "there is nothing to read yet"));
         }
         let timeout = mode.timeout();
@@ -198,9 +201,20 @@ impl WriteHalf {
         &self.producer
     }
 
+    /// The other half found the peer corrupt.
+    pub(crate) fn fail(&mut self) {
+        self.producer.fail();
+    }
+
     /// Says that no more will come: the peer reads what is left, then the end of the stream.
     pub fn shutdown(&mut self) {
         self.producer.finish();
+    }
+
+    /// Bytes that were written and that the peer will never read, because it has closed or died. `None` while it may
+    /// still read them.
+    pub fn undelivered(&mut self) -> Option<usize> {
+        self.producer.undelivered()
     }
 
     /// Sets how long a write may wait for room; `None`: for ever.
@@ -221,9 +235,7 @@ impl WriteHalf {
     fn wait(&mut self, want: usize) -> Result<()> {
         let mode = &self.shared.write;
         if mode.is_nonblocking() {
-            if self.shared.life.ask_instead_of_sleeping() {
-                return Ok(());
-            }
+            self.shared.life.look_after();
             return Err(Error::new(Reason::WouldBlock, "there is no room to write yet"));
         }
         let timeout = mode.timeout();
@@ -231,7 +243,11 @@ impl WriteHalf {
             Ok(_) => Ok(()),
             Err(WaitError::TimedOut) => Err(Error::new(
                 Reason::TimedOut,
-                format!("{} read nothing for {:?}, and there is no room", self.shared.peer, timeout.unwrap_or_default()),
+                format!(
+                    "{} read nothing for {:?}, and there is no room",
+                    self.shared.peer,
+                    timeout.unwrap_or_default()
+                ),
             )),
             Err(WaitError::Cancelled) => {
                 self.producer.finish();
@@ -315,7 +331,8 @@ impl Read for ReadHalf {
 }
 
 impl Write for WriteHalf {
-    /// Waits for room for at least one byte, then writes as much as there is room for.
+    /// Waits for room for at least one byte, then writes as much as there is room for. Writing no bytes at all tells
+    /// whether the peer still takes any: it gives the error that writing one would give, and never waits.
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {

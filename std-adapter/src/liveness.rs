@@ -1,8 +1,8 @@
 //! Does the peer live? And how its death interrupts whoever waits for it.
 //!
 //! The authority is the lock byte of the peer (see [`lock`]). Nobody polls it: one thread per process, the watcher,
-//! sleeps until the kernel says that somebody closed the region's file, and then asks. While nothing happens it makes no
-//! system call. Where the kernel has no watches left, sleepers ask for themselves every 20 ms.
+//! sleeps until the kernel says that somebody closed the region's file, and then asks. While nothing happens it makes
+//! no system call. Where the kernel has no watches left, sleepers ask for themselves every 20 ms.
 
 mod alerts;
 mod watcher;
@@ -54,6 +54,11 @@ const NUDGE: Duration = Duration::from_millis(1);
 /// No watch is registered.
 const NO_WATCH: i32 = -1;
 
+/// Gives the descriptor of an end a number at which the kernel releases it early when this process dies.
+pub(crate) fn release_first(fd: OwnedFd) -> OwnedFd {
+    watcher::release_first(fd)
+}
+
 /// What proves that the peer lives.
 #[derive(Debug)]
 struct Proof {
@@ -74,6 +79,8 @@ pub struct Life {
     pid: AtomicU32,
     /// The watch, in the watcher of that process.
     wd: AtomicI32,
+    /// When it was last looked after, in milliseconds modulo 2³².
+    looked: AtomicU32,
 }
 
 impl Life {
@@ -104,7 +111,8 @@ impl Life {
 
     fn build(proof: Option<Proof>, watch: bool, waitv: bool) -> Self {
         let alerts = Arc::new(Alerts::new(waitv));
-        Self { alerts, proof, watch, pid: AtomicU32::new(0), wd: AtomicI32::new(NO_WATCH) }
+        let looked = AtomicU32::new(Deadline::now().milliseconds());
+        Self { alerts, proof, watch, pid: AtomicU32::new(0), wd: AtomicI32::new(NO_WATCH), looked }
     }
 
     /// The alert word of one half, for [`Park::alert`](smstream_core::park::Park::alert).
@@ -113,8 +121,8 @@ impl Life {
         self.alerts.word(half)
     }
 
-    /// Interrupts one half: sets `bits` (`ALERT_*`) in its alert word and wakes it. On kernels without `futex_waitv` this
-    /// returns when the half has noticed.
+    /// Interrupts one half: sets `bits` (`ALERT_*`) in its alert word and wakes it. On kernels without `futex_waitv`
+    /// this returns when the half has noticed.
     pub fn raise(&self, half: Half, bits: u32) {
         self.alerts.raise(half, bits);
         self.see_answered();
@@ -133,8 +141,8 @@ impl Life {
         self.alerts.is_gone()
     }
 
-    /// Asks the authority now. Says whether the peer is gone, and if so tells both halves. A peer about whom nothing can be
-    /// found out counts as alive.
+    /// Asks the authority now. Says whether the peer is gone, and if so tells both halves. A peer about whom nothing
+    /// can be found out counts as alive.
     pub fn ask(&self) -> bool {
         if self.is_gone() {
             return true;
@@ -150,14 +158,33 @@ impl Life {
         true
     }
 
+    /// For ends that never sleep: what a sleep sees to beside sleeping. After a fork the child gets a watcher, and
+    /// where nothing tells of the peer's death it is asked about. At most every 20 ms, so this can be called as often
+    /// as one likes.
+    pub fn look_after(&self) {
+        if self.proof.is_none() {
+            return;
+        }
+        let now = Deadline::now().milliseconds();
+        let last = self.looked.load(Ordering::Relaxed);
+        if now.wrapping_sub(last) < parking::SLICE.as_millis() as u32 {
+            return;
+        }
+        self.looked.store(now, Ordering::Relaxed);
+        self.be_registered();
+        if self.is_timed() {
+            self.ask();
+        }
+    }
+
     /// How the death of the peer is noticed.
     #[must_use]
     pub fn watch_mode(&self) -> WatchMode {
         self.alerts.mode()
     }
 
-    /// Waits until the peer is gone (`true`) or the deadline passes (`false`; `None`: never). An end whose peer is in this
-    /// process has nothing to wait for but the deadline.
+    /// Waits until the peer is gone (`true`) or the deadline passes (`false`; `None`: never). An end whose peer is in
+    /// this process has nothing to wait for but the deadline.
     pub fn wait_gone(&self, deadline: Option<Deadline>) -> bool {
         loop {
             if self.is_gone() {
@@ -170,8 +197,8 @@ impl Life {
         }
     }
 
-    /// Makes sure that this process watches the peer: after a fork the child begins without a watcher. Cheap when there is
-    /// nothing to do.
+    /// Makes sure that this process watches the peer: after a fork the child begins without a watcher. Cheap when there
+    /// is nothing to do.
     pub(crate) fn be_registered(&self) {
         let Some(proof) = &self.proof else { return };
         let pid = process::id();
@@ -187,13 +214,6 @@ impl Life {
         self.pid.store(pid, Ordering::Release);
         // After the watch is there: the peer may have died before.
         self.ask();
-    }
-
-    /// For a half that would have to sleep and does not: sleepers see to it that they are told of the peer's death, and a
-    /// half that never sleeps would never be. Says whether it has just been found gone.
-    pub(crate) fn ask_instead_of_sleeping(&self) -> bool {
-        self.be_registered();
-        self.is_timed() && self.ask()
     }
 
     /// Whether sleepers have to ask for themselves.

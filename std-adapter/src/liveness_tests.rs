@@ -12,8 +12,8 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Instant;
 
-/// A file with both parties' locks held, each on a description of its own. The kernel reports no close of the description
-/// that `memfd_create` made, so that neither party uses it.
+/// A file with both parties' locks held, each on a description of its own. The kernel reports no close of the
+/// description that `memfd_create` made, so that neither party uses it.
 fn region() -> (Arc<OwnedFd>, OwnedFd) {
     let mine = reopen(&memfd("liveness-test", 4096).unwrap(), OFlags::RDWR);
     let theirs = reopen(&mine, OFlags::RDWR);
@@ -100,6 +100,22 @@ fn asking_tells_the_halves() {
     assert!(life.ask());
     wait_as(Half::Reader, &life);
     wait_as(Half::Writer, &life);
+}
+
+/// Who only looks and never sleeps is told as well, in the end.
+#[test]
+fn looking_after_is_enough() {
+    for (watch, waitv) in ways() {
+        let (mine, theirs) = region();
+        let life = Life::of_lock_with(mine, Byte::Party1, watch, waitv);
+        drop(theirs);
+        while !life.is_gone() {
+            life.look_after();
+            thread::yield_now();
+        }
+        assert_eq!(life.alert(Half::Reader).load(Ordering::Relaxed), ALERT_GONE);
+    }
+    Life::none().look_after();
 }
 
 #[test]
@@ -209,6 +225,7 @@ fn watches() -> usize {
 fn helper_alone() {
     match role().as_deref() {
         Some("idle") => idle(),
+        Some("order") => order(),
         Some("fork") => fork(),
         Some("no-descriptors") => no_descriptors(),
         _ => {}
@@ -217,7 +234,7 @@ fn helper_alone() {
 
 #[test]
 fn in_a_process_of_its_own() {
-    for role in ["idle", "fork", "no-descriptors"] {
+    for role in ["idle", "order", "fork", "no-descriptors"] {
         let status = helper("liveness::tests::helper_alone", role).status().unwrap();
         assert!(status.success(), "{role}: {status}");
     }
@@ -254,6 +271,21 @@ fn idle() {
     drop(b);
     assert_eq!(watches(), 0);
     assert_eq!(watchers().len(), 1);
+}
+
+/// The descriptors of ends lie above those of the watcher, so that the kernel releases them first.
+fn order() {
+    let before = memfd("liveness-test", 4096).unwrap();
+    assert!(lock::try_lock(&before, Byte::Party0).unwrap());
+    let moved = release_first(before);
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().map(|f| f.unwrap().path());
+    let inotify = open.filter(|f| std::fs::read_link(f).is_ok_and(|to| to.as_os_str() == "anon_inode:inotify"));
+    let number = |f: std::path::PathBuf| f.file_name().unwrap().to_str().unwrap().parse::<i32>().unwrap();
+    let highest = inotify.map(number).max().unwrap();
+    assert!(moved.as_raw_fd() > highest, "{moved:?} {highest}");
+    assert!(lock::is_held(reopen(&moved, OFlags::RDWR), Byte::Party0).unwrap(), "it is the same description");
+    let number = moved.as_raw_fd();
+    assert_eq!(release_first(moved).as_raw_fd(), number);
 }
 
 /// A forked child makes a watcher of its own when it waits.

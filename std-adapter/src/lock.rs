@@ -18,14 +18,6 @@ pub enum Byte {
     Name = 2,
 }
 
-impl Byte {
-    /// The byte that the party of this number holds.
-    #[must_use]
-    pub const fn of_party(party: u32) -> Self {
-        if party == 0 { Self::Party0 } else { Self::Party1 }
-    }
-}
-
 /// Takes the lock on `byte` for the description of `fd`, or returns `false` when another description holds it.
 ///
 /// `fd` must have been opened for writing. Taking a lock that this description holds already succeeds.
@@ -49,8 +41,8 @@ pub fn unlock(fd: impl AsFd, byte: Byte) -> io::Result<()> {
     set(fd, byte, libc::F_UNLCK)
 }
 
-/// Whether a description *other* than that of `fd` holds the lock on `byte`. It asks and takes nothing, so two who ask at
-/// the same time never take each other for the holder.
+/// Whether a description *other* than that of `fd` holds the lock on `byte`. It asks and takes nothing, so two who ask
+/// at the same time never take each other for the holder.
 ///
 /// # Errors
 /// What `fcntl` says.
@@ -64,12 +56,12 @@ fn set(fd: impl AsFd, byte: Byte, kind: i32) -> io::Result<()> {
 }
 
 /// One lock call on one byte, begun again after a signal.
-fn control(fd: impl AsFd, command: i32, byte: Byte, kind: i32) -> io::Result<libc::flock64> {
+fn control(fd: impl AsFd, command: i32, byte: Byte, kind: i32) -> io::Result<libc::flock> {
     let fd = fd.as_fd();
     loop {
         let mut lock = request(byte, kind);
         // SAFETY: `fd` is borrowed for the whole call, so it is open. All commands used here take a pointer to a
-        // `struct flock64`; `lock` is one, initialized, exclusively borrowed, and outlives the call.
+        // `struct flock`; `lock` is one, initialized, exclusively borrowed, and outlives the call.
         let result = unsafe { libc::fcntl(fd.as_raw_fd(), command, &raw mut lock) };
         if result != -1 {
             return Ok(lock);
@@ -83,12 +75,12 @@ fn control(fd: impl AsFd, command: i32, byte: Byte, kind: i32) -> io::Result<lib
 
 /// The description of one byte for `fcntl`. The process id must be 0 for these commands.
 #[allow(clippy::cast_possible_truncation, reason = "the constants are small; the field is narrower than their type")]
-fn request(byte: Byte, kind: i32) -> libc::flock64 {
-    // SAFETY: `flock64` is a C struct of integers, for which all zeros is a valid value.
-    let mut lock: libc::flock64 = unsafe { std::mem::zeroed() };
+fn request(byte: Byte, kind: i32) -> libc::flock {
+    // SAFETY: `flock` is a C struct of integers, for which all zeros is a valid value.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     lock.l_type = kind as libc::c_short;
     lock.l_whence = libc::SEEK_SET as libc::c_short;
-    lock.l_start = byte as libc::off64_t;
+    lock.l_start = byte as libc::off_t;
     lock.l_len = 1;
     lock
 }

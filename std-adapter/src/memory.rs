@@ -30,8 +30,8 @@ pub struct Mapping {
     access: Access,
 }
 
-// SAFETY: a `Mapping` owns an address range of the process. Nothing about it belongs to a thread: any thread may use and
-// unmap it (mmap(2), munmap(2)).
+// SAFETY: a `Mapping` owns an address range of the process. Nothing about it belongs to a thread: any thread may use
+// and unmap it (mmap(2), munmap(2)).
 unsafe impl Send for Mapping {}
 // SAFETY: `&Mapping` gives out the address and the length, which never change. It accesses no byte; whoever does so
 // through the pointers has to answer for it.
@@ -184,8 +184,8 @@ fn allocate(fd: &OwnedFd, len: u64) -> io::Result<()> {
     while done < len {
         match rustix::fs::fallocate(fd, FallocateFlags::empty(), done, step.min(len - done)) {
             Ok(()) => done += step.min(len - done),
-            // tmpfs gives back all of a call that a signal interrupts. In smaller steps it gets done, however many signals
-            // come.
+            // tmpfs gives back all of a call that a signal interrupts. In smaller steps it gets done, however many
+            // signals come.
             Err(Errno::INTR) => step = STEP,
             Err(Errno::OPNOTSUPP) => return fill(fd, done, len),
             Err(e) => return Err(e.into()),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 pub const DEFAULT_SPIN: Duration = Duration::from_micros(50);
 
 /// How long sleepers sleep where nothing would wake them.
-const SLICE: Duration = Duration::from_millis(20);
+pub(crate) const SLICE: Duration = Duration::from_millis(20);
 
 /// Looks between two glances at the clock.
 const LOOKS_PER_GLANCE: u32 = 64;
@@ -28,8 +28,8 @@ pub struct Parker {
 }
 
 impl Parker {
-    /// For `half` of the end that `life` belongs to. It looks for about `spin` before it sleeps; [`default_spin`] knows a
-    /// good value, and zero means never to spin.
+    /// For `half` of the end that `life` belongs to. It looks for about `spin` before it sleeps; [`default_spin`] knows
+    /// a good value, and zero means never to spin.
     #[must_use]
     pub fn new(life: Arc<Life>, half: Half, spin: Duration) -> Self {
         Self { life, half, spin }
@@ -144,7 +144,8 @@ fn needs_slices(life: &Life, watches: &[Watch<'_>]) -> bool {
 /// How long to look before sleeping, if nobody says otherwise: [`DEFAULT_SPIN`], or not at all if this process may use
 /// only one CPU, because the peer could not run meanwhile.
 ///
-/// What counts is what the process's first thread may use: a thread that pins itself to a CPU leaves the others to peers.
+/// What counts is what the process's first thread may use: a thread that pins itself to a CPU leaves the others to
+/// peers.
 #[must_use]
 pub fn default_spin() -> Duration {
     let process = rustix::process::getpid();

@@ -279,6 +279,13 @@ impl Stream {
         }
     }
 
+    /// Bytes that were written and that the peer will never read, because it has closed or died. `None` while it may
+    /// still read them.
+    #[must_use]
+    pub fn undelivered(&self) -> Option<usize> {
+        self.writer().undelivered()
+    }
+
     /// Waits until the peer has closed its end altogether, or died: `true`; or until `timeout` has passed: `false`.
     ///
     /// It says nothing about bytes: there may be some left to read. The ends of a [`pair`](Stream::pair) live in one
@@ -286,6 +293,20 @@ impl Stream {
     #[must_use]
     pub fn wait_peer_closed(&self, timeout: Option<Duration>) -> bool {
         self.shared.life.wait_gone(timeout.map(Deadline::after))
+    }
+
+    /// If one half has found the peer corrupt, so has the other: the peer is told FIN and STOP. A half that another
+    /// thread is using has been alerted, and sees to it itself.
+    #[inline]
+    fn both_or_neither<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        if result.is_err()
+            && let (Ok(mut reader), Ok(mut writer)) = (self.reader.try_lock(), self.writer.try_lock())
+            && reader.consumer().is_corrupt() != writer.producer().is_corrupt()
+        {
+            reader.fail();
+            writer.fail();
+        }
+        result
     }
 
     fn reader(&self) -> MutexGuard<'_, ReadHalf> {
@@ -308,26 +329,32 @@ impl Stream {
 impl Read for Stream {
     #[inline]
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        self.reader_mut().read(out)
+        let result = self.reader_mut().read(out);
+        self.both_or_neither(result)
     }
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.reader_mut().read_vectored(bufs)
+        let result = self.reader_mut().read_vectored(bufs);
+        self.both_or_neither(result)
     }
     fn read_exact(&mut self, out: &mut [u8]) -> io::Result<()> {
-        self.reader_mut().read_exact(out)
+        let result = self.reader_mut().read_exact(out);
+        self.both_or_neither(result)
     }
 }
 
 impl Write for Stream {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.writer_mut().write(bytes)
+        let result = self.writer_mut().write(bytes);
+        self.both_or_neither(result)
     }
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.writer_mut().write_vectored(bufs)
+        let result = self.writer_mut().write_vectored(bufs);
+        self.both_or_neither(result)
     }
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.writer_mut().write_all(bytes)
+        let result = self.writer_mut().write_all(bytes);
+        self.both_or_neither(result)
     }
     fn flush(&mut self) -> io::Result<()> {
         self.writer_mut().flush()
@@ -336,25 +363,31 @@ impl Write for Stream {
 
 impl Read for &Stream {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        self.reader().read(out)
+        let result = self.reader().read(out);
+        self.both_or_neither(result)
     }
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.reader().read_vectored(bufs)
+        let result = self.reader().read_vectored(bufs);
+        self.both_or_neither(result)
     }
     fn read_exact(&mut self, out: &mut [u8]) -> io::Result<()> {
-        self.reader().read_exact(out)
+        let result = self.reader().read_exact(out);
+        self.both_or_neither(result)
     }
 }
 
 impl Write for &Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.writer().write(bytes)
+        let result = self.writer().write(bytes);
+        self.both_or_neither(result)
     }
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.writer().write_vectored(bufs)
+        let result = self.writer().write_vectored(bufs);
+        self.both_or_neither(result)
     }
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.writer().write_all(bytes)
+        let result = self.writer().write_all(bytes);
+        self.both_or_neither(result)
     }
     fn flush(&mut self) -> io::Result<()> {
         self.writer().flush()

@@ -575,7 +575,9 @@ struct World {
     /// The headers as they were set up.
     images: [[u32; WORDS]; 2],
     next_byte: u8,
-    context: String,
+    setup: Setup,
+    /// The operation that is being run, and which it is.
+    now: Option<(usize, Op)>,
     /// Dropped last: all of the above points into it.
     _memory: Vec<Heap>,
 }
@@ -621,7 +623,8 @@ impl World {
             model: Model { lanes, words: Default::default(), events: Vec::new() },
             images: headers.map(image_of),
             next_byte: 0,
-            context: format!("{setup:?}: setting up"),
+            setup: *setup,
+            now: None,
             _memory: memory,
         };
         world.attach(0);
@@ -630,12 +633,20 @@ impl World {
         world
     }
 
+    /// For messages: where we are.
+    fn context(&self) -> String {
+        match &self.now {
+            None => format!("{:?}: setting up", self.setup),
+            Some((i, op)) => format!("{:?}: operation {i}, {op:?}", self.setup),
+        }
+    }
+
     fn attach(&mut self, party: usize) {
         let ((mine, mine_len), (peer, peer_len)) = (self.segments[party], self.segments[1 - party]);
         // SAFETY: the segments live in `_memory`, which is dropped after the ends; each party has one end at a time; the
         // interpreter touches headers only as atomics, and lanes not at all.
         let attached = unsafe { geometry::attach(mine, mine_len, peer.cast_const(), peer_len) };
-        let attached = attached.unwrap_or_else(|found| panic!("{}: cannot attach: {found}", self.context));
+        let attached = attached.unwrap_or_else(|found| panic!("{}: cannot attach: {found}", self.context()));
         let (my, their) = (&self.headers[party].port, &self.headers[1 - party].port);
         let log = &self.log;
         let recorder = |half, own, awaited, word| Recorder {
@@ -655,7 +666,7 @@ impl World {
 
     #[track_caller]
     fn same<T: PartialEq + Debug>(&self, what: &str, real: T, model: T) {
-        assert!(real == model, "{}: {what}:\n  real  {real:?}\n  model {model:?}", self.context);
+        assert!(real == model, "{}: {what}:\n  real  {real:?}\n  model {model:?}", self.context());
     }
 
     #[track_caller]
@@ -663,7 +674,7 @@ impl World {
         self.same("number of bytes", real.len(), model.len());
         for (i, (real, model)) in real.iter().zip(model).enumerate() {
             if let Some(model) = model {
-                assert!(real == model, "{}: byte {i}: real {real}, model {model}", self.context);
+                assert!(real == model, "{}: byte {i}: real {real}, model {model}", self.context());
             }
         }
     }
@@ -719,7 +730,7 @@ impl World {
             if let Some(at) = (0..WORDS).find(|&at| real[at] != expected[at]) {
                 panic!(
                     "{}: word {:#x} of party {party}: real {:#x}, model {:#x}",
-                    self.context,
+                    self.context(),
                     at * 4,
                     real[at],
                     expected[at]
@@ -732,12 +743,12 @@ impl World {
             self.same("finished and stopped", [p.is_finished(), c.is_stopped()], [mine.fin, theirs.stop]);
             self.same("unflushed", [p.unflushed(), c.unflushed()], [mine.pending.len(), theirs.taken]);
             // What is known may lag behind what is so, in one direction.
-            assert!(p.known_room() <= mine.room(), "{}: room from nowhere: {p:?}", self.context);
-            assert!(p.in_flight() >= mine.flow.len(), "{}: bytes lost in flight: {p:?}", self.context);
+            assert!(p.known_room() <= mine.room(), "{}: room from nowhere: {p:?}", self.context());
+            assert!(p.in_flight() >= mine.flow.len(), "{}: bytes lost in flight: {p:?}", self.context());
             let readable = if theirs.stop { 0 } else { theirs.visible() };
-            assert!(c.known_bytes() <= readable, "{}: bytes from nowhere: {c:?}", self.context);
-            assert!(!p.is_peer_stopped() || mine.stop, "{}: STOP from nowhere: {p:?}", self.context);
-            assert!(!c.is_peer_finished() || theirs.fin, "{}: FIN from nowhere: {c:?}", self.context);
+            assert!(c.known_bytes() <= readable, "{}: bytes from nowhere: {c:?}", self.context());
+            assert!(!p.is_peer_stopped() || mine.stop, "{}: STOP from nowhere: {p:?}", self.context());
+            assert!(!c.is_peer_finished() || theirs.fin, "{}: FIN from nowhere: {c:?}", self.context());
             for (counts, words) in [(c.counts(), reads), (p.counts(), writes)] {
                 let Counts { bytes, operations, parks, wakes_sent, wakes_avoided, .. } = counts;
                 self.same(
@@ -837,6 +848,9 @@ impl World {
                 self.be_patient(patience);
                 let end = self.end(party);
                 let real = if by_end { end.wait_room(want, deadline) } else { end.producer.wait(want, deadline) };
+                if by_end {
+                    self.model.give_back(party);
+                }
                 let model = self.model.wait_room(party, want, patience.maybes);
                 self.same("wait for room", real, model);
             }
@@ -914,7 +928,7 @@ impl World {
         self.same(what, real, model.as_ref().map(Vec::len).map_err(|&e| e));
         if let (Ok(n), Ok(bytes)) = (real, model) {
             self.same_bytes(&out[..n], &bytes);
-            assert!(out[n..].iter().all(|&b| b == 0), "{}: {what} wrote beyond what it read", self.context);
+            assert!(out[n..].iter().all(|&b| b == 0), "{}: {what} wrote beyond what it read", self.context());
         }
     }
 
@@ -1011,7 +1025,7 @@ impl World {
             if copied > 0 {
                 self.same_bytes(&out[..copied], &bytes[at..at + copied]);
             }
-            assert!(out[copied..].iter().all(|&b| b == 0), "{}: peek wrote beyond what it copied", self.context);
+            assert!(out[copied..].iter().all(|&b| b == 0), "{}: peek wrote beyond what it copied", self.context());
             let expected = take.map(|n| bytes.len().min(n.into()));
             self.same("taken after a peek", taken, expected);
             if let Some(n) = expected.filter(|_| !self.model.lanes[1 - party].stop) {
@@ -1039,7 +1053,7 @@ pub fn run(setup: &Setup, ops: &[Op]) {
         ]
     };
     for (i, op) in ops.iter().chain(&all(0)).chain(&all(1)).enumerate() {
-        world.context = format!("{setup:?}: operation {i}, {op:?}");
+        world.now = Some((i, op.clone()));
         world.run(op);
     }
 }

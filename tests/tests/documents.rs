@@ -22,7 +22,11 @@ fn check(file: &str, name: &str, made: &str) {
         fs::write(&path, format!("{}{made}{}", &text[..start], &text[end..])).expect("the document can be written");
         return;
     }
-    assert_eq!(&text[start..end], made, "{file}: the table {name} is not what the code says; run with SMSTREAM_WRITE=1");
+    assert_eq!(
+        &text[start..end],
+        made,
+        "{file}: the table {name} is not what the code says; run with SMSTREAM_WRITE=1"
+    );
 }
 
 #[test]

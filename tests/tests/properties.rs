@@ -1,6 +1,5 @@
 //! Properties of the core: random operations against the oracle, and rules checked one by one.
 
-use std::fmt::Debug;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use proptest::prelude::*;
@@ -84,7 +83,7 @@ fn an_op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn operations_do_what_the_oracle_says(setup in a_setup(), ops in proptest::collection::vec(an_op(), 0..60)) {

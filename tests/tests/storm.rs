@@ -84,7 +84,8 @@ fn signals_during_each_kind_of_wait() {
     assert_eq!(c.hear(), Ok("true".into()));
     let all = [&mut a, &mut b, &mut c].map(signals);
     println!("signals handled: {all:?}");
-    assert!(all.iter().all(|n| *n > 200), "{all:?}: the signals came all at once");
+    // Signals that come faster than they are handled are one to the kernel. Enough must have interrupted something.
+    assert!(all.iter().all(|n| *n > 20), "{all:?}: the signals came all at once");
 }
 
 /// A wait with a time does not begin anew with each signal.

@@ -1,6 +1,6 @@
 //! The reading half.
 
-use super::{Peek, Ring};
+use super::{Peek, Ring, unless_mutant};
 use crate::counter::{Counts, Tally};
 use crate::cursor::{self, FIN, LOOK, STOP};
 use crate::error::{ReadError, WaitError};
@@ -70,7 +70,7 @@ impl<'m, P: Park> Consumer<'m, P> {
             tally: Tally::resume(&mine.reads),
             park,
         };
-        if cursor::diff(word_seen, half.published) > capacity {
+        if unless_mutant!("accept_first_sent_any", cursor::diff(word_seen, half.published) > capacity, false) {
             half.word_seen = half.published; // Invariant 4 holds for a corrupt half, too.
             half.fail();
         }
@@ -191,9 +191,14 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// read are lost, and reading here is at its end. Calling it again does nothing.
     pub fn stop(&mut self) {
         if !self.stopped {
+            if cfg!(smstream_mutant = "look_before_stop") {
+                ordering::announce(&self.mine.park.read_park, LOOK);
+            }
             self.publish(true);
             self.stopped = true;
-            ordering::announce(&self.mine.park.read_park, LOOK);
+            if !cfg!(smstream_mutant = "look_never") {
+                ordering::announce(&self.mine.park.read_park, LOOK);
+            }
         }
     }
 
@@ -222,7 +227,9 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// # Errors
     /// [`WaitError`], never [`WaitError::Closed`]. There were no bytes then.
     pub fn wait(&mut self, want: usize, deadline: Option<P::Deadline>) -> Result<usize, WaitError> {
-        self.flush();
+        if !cfg!(smstream_mutant = "reader_parks_unflushed") {
+            self.flush();
+        }
         if self.stopped && !self.corrupt {
             return Ok(0);
         }
@@ -244,9 +251,11 @@ impl<'m, P: Park> Consumer<'m, P> {
 
     /// Makes the half corrupt, as if its own check had failed: for an end whose other half found the peer corrupt.
     pub fn fail(&mut self) {
-        self.corrupt = true;
+        self.corrupt = unless_mutant!("accept_sent_after_all", true, false);
         self.received = self.published; // Bytes taken from a corrupt peer give back no room.
-        self.stop();
+        if !cfg!(smstream_mutant = "accept_sent_silently") {
+            self.stop();
+        }
     }
 
     #[inline]
@@ -265,8 +274,9 @@ impl<'m, P: Park> Consumer<'m, P> {
         }
         if (self.bytes() as usize) < len && !self.is_peer_finished() {
             // The alert first, then the cursor: after the peer's death what the cursor says is final.
+            let before = cfg!(smstream_mutant = "alert_after_refresh").then(|| self.refresh());
             let alerted = alerts(self);
-            if self.refresh().is_err() || alerted & ALERT_CORRUPT != 0 {
+            if before.unwrap_or_else(|| self.refresh()).is_err() || alerted & ALERT_CORRUPT != 0 {
                 self.fail();
                 return Err(ReadError::Corrupt);
             }
@@ -287,7 +297,11 @@ impl<'m, P: Park> Consumer<'m, P> {
         if word != self.word_seen {
             let used = cursor::diff(self.word_seen, self.published);
             let used_now = cursor::diff(word, self.published);
-            if self.is_peer_finished() || used_now < used || used_now > self.ring.capacity() {
+            let most = self.ring.capacity() + unless_mutant!("accept_sent_one_beyond", 0, 1);
+            let changed_after_fin = unless_mutant!("accept_sent_after_fin", self.is_peer_finished(), false);
+            let backwards = unless_mutant!("accept_sent_backwards", used_now < used, false);
+            let beyond = unless_mutant!("accept_sent_beyond", used_now > most, false);
+            if changed_after_fin || backwards || beyond {
                 self.fail();
                 return Err(Stopped::Corrupt);
             }
@@ -299,7 +313,11 @@ impl<'m, P: Park> Consumer<'m, P> {
     fn publish(&mut self, last: bool) {
         let woke = Publication {
             word: &self.mine.received.word,
-            peer_park: &self.peer.park.write_park,
+            peer_park: if cfg!(smstream_mutant = "one_park_word") {
+                &self.peer.park.read_park
+            } else {
+                &self.peer.park.write_park
+            },
             peer_bell: &self.peer.park.write_bell,
             capacity: self.ring.capacity(),
         }

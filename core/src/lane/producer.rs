@@ -1,6 +1,6 @@
 //! The writing half.
 
-use super::{Reservation, Ring};
+use super::{Reservation, Ring, unless_mutant};
 use crate::counter::{Counts, Tally};
 use crate::cursor::{self, FIN, LOOK, STOP};
 use crate::error::{ReserveError, WaitError, WriteError};
@@ -69,7 +69,7 @@ impl<'m, P: Park> Producer<'m, P> {
             tally: Tally::resume(&mine.writes),
             park,
         };
-        if cursor::diff(half.published, word_seen) > capacity {
+        if unless_mutant!("accept_first_received_any", cursor::diff(half.published, word_seen) > capacity, false) {
             half.word_seen = half.published; // Invariant 3 holds for a corrupt half, too.
             half.fail();
         }
@@ -95,6 +95,15 @@ impl<'m, P: Park> Producer<'m, P> {
     /// Published bytes that the peer had not taken when its cursor was last looked at.
     pub fn in_flight(&self) -> usize {
         cursor::diff(self.published, self.word_seen) as usize
+    }
+
+    /// Bytes that were written and that the peer will never take, because it has stopped, died or turned corrupt. `None`
+    /// while it may still take them. Looks at the peer's words.
+    pub fn undelivered(&mut self) -> Option<usize> {
+        // The alert first, then the cursor: after the peer's death what the cursor says is final.
+        let gone = alerts(self) & ALERT_GONE != 0;
+        let _ = self.refresh();
+        (gone || self.corrupt || self.is_peer_stopped()).then(|| self.in_flight() + self.unflushed())
     }
 
     /// How this half sleeps and wakes.
@@ -161,7 +170,8 @@ impl<'m, P: Park> Producer<'m, P> {
                         break;
                     }
                 }
-                Err(e) if written == 0 => return Err(e),
+                // A corrupt half has dropped what was written before.
+                Err(e) if written == 0 || self.corrupt => return Err(e),
                 Err(_) => break,
             }
         }
@@ -226,7 +236,9 @@ impl<'m, P: Park> Producer<'m, P> {
     /// # Errors
     /// [`WaitError`]. After [`WaitError::TimedOut`] there was no room at all.
     pub fn wait(&mut self, want: usize, deadline: Option<P::Deadline>) -> Result<usize, WaitError> {
-        self.flush();
+        if !cfg!(smstream_mutant = "writer_parks_unflushed") {
+            self.flush();
+        }
         if self.fin && !self.corrupt {
             return Err(WaitError::Closed);
         }
@@ -248,10 +260,12 @@ impl<'m, P: Park> Producer<'m, P> {
 
     /// Makes the half corrupt, as if its own check had failed: for an end whose other half found the peer corrupt.
     pub fn fail(&mut self) {
-        self.corrupt = true;
+        self.corrupt = unless_mutant!("accept_received_after_all", true, false);
         // What was written and not flushed stays unseen.
         self.sent = self.published;
-        self.finish();
+        if !cfg!(smstream_mutant = "accept_received_silently") {
+            self.finish();
+        }
     }
 
     #[inline]
@@ -319,7 +333,10 @@ impl<'m, P: Park> Producer<'m, P> {
         if word != self.word_seen {
             let in_flight = cursor::diff(self.published, self.word_seen);
             let still_in_flight = cursor::diff(self.published, word);
-            if self.is_peer_stopped() || still_in_flight > in_flight {
+            let changed_after_stop = unless_mutant!("accept_received_after_stop", self.is_peer_stopped(), false);
+            let most = unless_mutant!("accept_received_le_capacity", in_flight, self.ring.capacity());
+            let impossible = unless_mutant!("accept_received_any", still_in_flight > most, false);
+            if changed_after_stop || impossible {
                 self.fail();
                 return Err(Stopped::Corrupt);
             }
@@ -358,7 +375,7 @@ impl<P: Park> Sleeper for Producer<'_, P> {
         &self.park
     }
     fn park_word(&self) -> &AtomicU32 {
-        &self.mine.park.write_park
+        if cfg!(smstream_mutant = "one_park_word") { &self.mine.park.read_park } else { &self.mine.park.write_park }
     }
     fn bell_word(&self) -> &AtomicU32 {
         &self.mine.park.write_bell

@@ -75,8 +75,9 @@ impl Alerts {
         futex::wake_all(&self.gone, Place::Local);
     }
 
-    /// Without `waitv`, wakes the halves that sleep and do not know their alert yet. Whoever raised it calls this again,
-    /// with pauses, until it says `true`: a half may be between its last look and its sleep, and the wake finds nobody.
+    /// Without `waitv`, wakes the halves that sleep and do not know their alert yet. Whoever raised it calls this
+    /// again, with pauses, until it says `true`: a half may be between its last look and its sleep, and the wake finds
+    /// nobody.
     pub(super) fn all_answered(&self) -> bool {
         if self.waitv {
             return true;

@@ -1,7 +1,8 @@
 //! The watcher: one thread per process that waits for the kernel to say that a region's file was closed.
 //!
-//! It sleeps in `epoll_wait`, without a timeout unless it has something to do later. A close says little: it may have been
-//! an inspector's, and it can come before the lock is gone. So the watcher asks the lock, now and a few times more.
+//! It sleeps in `epoll_wait`, without a timeout unless it has something to do later. A close says little: it may have
+//! been an inspector's, and it can come before the lock is gone. So the watcher asks the lock, now and a few times
+//! more.
 //!
 //! A forked child has no watcher thread, and the parent's mutex may be locked for ever in its copy. It makes everything
 //! anew, and never touches the copy.
@@ -55,8 +56,8 @@ struct Registry {
 
 /// An end to tell when its peer is gone.
 struct End {
-    /// The descriptor of the end. A number and not a handle, because after a fork the child's copy of this registry, which
-    /// nothing can reach, must not keep it open.
+    /// The descriptor of the end. A number and not a handle, because after a fork the child's copy of this registry,
+    /// which nothing can reach, must not keep it open.
     fd: RawFd,
     byte: Byte,
     alerts: Arc<Alerts>,
@@ -71,22 +72,22 @@ struct Later {
     step: Option<u32>,
 }
 
-/// Watches the file of `fd` and tells `alerts` when nobody holds `byte` any more. The caller asks once itself, afterwards.
-/// Registering the same alerts again returns the same watch.
+/// Watches the file of `fd` and tells `alerts` when nobody holds `byte` any more. The caller asks once itself,
+/// afterwards. Registering the same alerts again returns the same watch.
 pub(super) fn register(fd: &Arc<OwnedFd>, byte: Byte, alerts: &Arc<Alerts>) -> io::Result<i32> {
     let watcher = current()?;
     let mut registry = watcher.lock();
-    if let Some((wd, _)) = registry.ends.iter().find(|(_, ends)| ends.iter().any(|e| Arc::ptr_eq(&e.alerts, alerts))) {
-        return Ok(*wd);
-    }
     if !registry.running {
         spawn(watcher)?;
         registry.running = true;
     }
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    // For a file that is watched already this is the same watch.
     let wd = inotify::add_watch(&watcher.inotify, path, WatchFlags::CLOSE)?;
-    let end = End { fd: fd.as_raw_fd(), byte, alerts: Arc::clone(alerts) };
-    registry.ends.entry(wd).or_default().push(end);
+    let ends = registry.ends.entry(wd).or_default();
+    if !ends.iter().any(|e| Arc::ptr_eq(&e.alerts, alerts)) {
+        ends.push(End { fd: fd.as_raw_fd(), byte, alerts: Arc::clone(alerts) });
+    }
     alerts.set_mode(WatchMode::Watched);
     Ok(wd)
 }
@@ -107,11 +108,25 @@ pub(super) fn deregister(wd: i32, alerts: &Arc<Alerts>) {
     }
 }
 
+/// Moves a descriptor to a number above those of the watcher, if there can be one. What is open there stays open; a
+/// lock on the description stays, too.
+///
+/// When a process dies the kernel releases its descriptors from the highest number down, and an inotify instance takes
+/// it milliseconds. The peers are to be told before that, not after.
+pub(super) fn release_first(fd: OwnedFd) -> OwnedFd {
+    let Ok(watcher) = current() else { return fd };
+    let highest = watcher.inotify.as_raw_fd().max(watcher.epoll.as_raw_fd());
+    if fd.as_raw_fd() > highest {
+        return fd;
+    }
+    rustix::io::fcntl_dupfd_cloexec(&fd, highest + 1).unwrap_or(fd)
+}
+
 /// The watcher of this process, if there is one.
 fn existing() -> Option<&'static Watcher> {
     let watcher = CURRENT.load(Ordering::Acquire);
-    // SAFETY: the pointer is null or comes from `Box::into_raw` in `current`, whose Release store this load acquired. It
-    // is never freed once it has been stored.
+    // SAFETY: the pointer is null or comes from `Box::into_raw` in `current`, whose Release store this load acquired.
+    // It is never freed once it has been stored.
     let watcher = unsafe { watcher.as_ref() }?;
     (watcher.pid == process::id()).then_some(watcher)
 }

@@ -136,7 +136,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.reason {
-            Reason::BadName => write!(f, "{path} cannot be listened at: it must name a file, in at most 251 bytes"),
+            Reason::BadName => {
+                write!(f, "{path} is no name to meet at: it must end in the name of a file, of at most 251 bytes")
+            }
             Reason::NobodyListens => {
                 write!(f, "nobody listens at {path}: there is no such file; start the listener first")
             }
@@ -178,7 +180,7 @@ impl fmt::Display for Error {
             Reason::NameLost => {
                 write!(f, "{path} has been removed or replaced, so nobody can connect any more; listen again")
             }
-            Reason::TimedOut => write!(f, "the time is up, and nobody came at {path}"),
+            Reason::TimedOut => write!(f, "nobody answered at {path} in time"),
             Reason::Cancelled => write!(f, "waiting at {path} was cancelled"),
             Reason::System(what, e) => write!(f, "cannot {what} at {path}: {e}{}", advice(e)),
         }

@@ -1,11 +1,11 @@
 //! Rendezvous by a file: a region under a name, and locks.
 //!
-//! A listener's name always leads to a region that waits for a connector. When one has come, the listener gives the name to
-//! a fresh region and accepts; the old one has no name any more, so that a crash of both leaves nothing behind. A name whose
-//! listener died is left over; the next listener takes it over.
+//! A listener's name always leads to a region that waits for a connector. When one has come, the listener gives the
+//! name to a fresh region and accepts; the old one has no name any more, so that a crash of both leaves nothing behind.
+//! A name whose listener died is left over; the next listener takes it over.
 //!
-//! Three bytes of the file are locked, see [`Byte`]: the two parties' lives, and the right to replace the name. What was
-//! found out about a name is checked again once the lock is held, because it may have been replaced in between.
+//! Three bytes of the file are locked, see [`Byte`]: the two parties' lives, and the right to replace the name. What
+//! was found out about a name is checked again once the lock is held, because it may have been replaced in between.
 
 use super::name::Name;
 use super::region::Region;
@@ -38,8 +38,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens at `path`, for channels with the capacities and the start of `config`; the alignment is a page. A name whose
-    /// listener died is taken over.
+    /// Listens at `path`, for channels with the capacities and the start of `config`; the alignment is a page. A name
+    /// whose listener died is taken over.
     ///
     /// # Errors
     /// `AddrInUse` when somebody listens there, `AlreadyExists` when something else is there, `StorageFull` when the file
@@ -84,7 +84,8 @@ impl Listener {
             if hello == state::NONE {
                 return Ok(None);
             }
-            // A claimer that said HELLO and died leaves a region that nobody can use: it is replaced like an accepted one.
+            // A claimer that said HELLO and died leaves a region that nobody can use: it is replaced like an accepted
+            // one.
             let lives = hello == state::HELLO && self.current.is_held(&self.name, Byte::Party1)?;
             let next = self.publish_next()?;
             let accepted = std::mem::replace(&mut self.current, next);

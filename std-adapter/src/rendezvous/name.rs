@@ -160,8 +160,8 @@ impl Name {
         }
     }
 
-    /// Gives the name to a file without one, and takes it from whatever has it. The caller holds the right to do so: the
-    /// lock on the name byte of the region that has it.
+    /// Gives the name to a file without one, and takes it from whatever has it. The caller holds the right to do so:
+    /// the lock on the name byte of the region that has it.
     pub(super) fn replace(&self, fd: impl AsFd) -> Result<(), Error> {
         let fd = fd.as_fd();
         while !self.link_as(fd, &self.new)? {

@@ -3,7 +3,7 @@
 use super::error::Reason;
 use super::name::{FileId, Found, Name};
 use super::{Connected, Error};
-use crate::liveness::Life;
+use crate::liveness::{self, Life};
 use crate::lock::{self, Byte};
 use crate::memory::{Access, Mapping, page_size, unnamed_file};
 use rustix::fd::OwnedFd;
@@ -66,13 +66,14 @@ impl Region {
         Self::of(name, fd, &stat, config, 1)
     }
 
-    /// What the listener's segment says of the region, checked against the size of the file. The connector's own segment is
-    /// not looked at: whoever holds the claim sets it up anew.
+    /// What the listener's segment says of the region, checked against the size of the file. The connector's own
+    /// segment is not looked at: whoever holds the claim sets it up anew.
     fn read_config(name: &Name, fd: &OwnedFd, stat: &Stat) -> Result<Config, Error> {
         let len = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
         let all = Mapping::new(fd, 0, len, Access::ReadOnly).map_err(name.system("map the region"))?;
-        // SAFETY: the mapping is valid for reads of `len` bytes as long as it lives, which is longer than the call. All who
-        // use a region access its headers through atomics only, and nobody shortens it (the trust of `file:` regions).
+        // SAFETY: the mapping is valid for reads of `len` bytes as long as it lives, which is longer than the call. All
+        // who use a region access its headers through atomics only, and nobody shortens it (the trust of `file:`
+        // regions).
         let inspected = unsafe { geometry::inspect(all.as_ptr(), len) };
         let listener = inspected.map_err(|findings| name.error(Reason::BadRegion(Box::new(findings))))?;
         let bad = |problem| name.error(Reason::Unfit(problem));
@@ -96,6 +97,7 @@ impl Region {
     }
 
     fn of(name: &Name, fd: OwnedFd, stat: &Stat, config: Config, party: u32) -> Result<Self, Error> {
+        let fd = liveness::release_first(fd);
         let (my, peer) = map(name, &fd, &config, party as usize)?;
         Ok(Self { my, peer, config, party, fd: Arc::new(fd), id: FileId::of(stat) })
     }
@@ -181,9 +183,9 @@ fn initialize(name: &Name, segment: &Mapping, config: &Config, party: usize) -> 
     let Some(start) = segment.as_mut_ptr() else {
         return Err(name.system("write to a read-only segment")(ErrorKind::PermissionDenied.into()));
     };
-    // SAFETY: `segment` is valid for reads and writes of its length while it is borrowed. Everyone accesses headers through
-    // atomics only. No party is attached: either the file has no name yet, so that nobody else has it, or the caller holds
-    // the claim of party 1, and party 0 attaches only after that has said HELLO.
+    // SAFETY: `segment` is valid for reads and writes of its length while it is borrowed. Everyone accesses headers
+    // through atomics only. No party is attached: either the file has no name yet, so that nobody else has it, or the
+    // caller holds the claim of party 1, and party 0 attaches only after that has said HELLO.
     let made = unsafe { geometry::init(start, segment.len(), config, party) };
     made.map_err(|findings| name.error(Reason::BadRegion(Box::new(findings))))
 }

@@ -1,0 +1,10 @@
+//! Models of the core's protocols. Each test explores the executions of a few threads, weak memory included, and holds
+//! in all of them. `README.md` of this package says what that shows and what it cannot.
+
+mod alert;
+mod close;
+mod common;
+mod duplex;
+mod park;
+mod setup;
+mod transfer;

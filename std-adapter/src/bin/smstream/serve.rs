@@ -1,0 +1,81 @@
+//! `smstream listen` and `smstream connect`: how the connections come about.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::args::{ConnectArgs, ListenArgs};
+use crate::failure::{Context, Failure, say};
+use crate::pump::{self, Feed, Trouble};
+use crate::stdio::Input;
+use crate::transport::{self, Addr, Options, Stream};
+
+/// How long to wait before asking again whether somebody listens.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// Serves one connection, or one after another.
+pub fn listen(args: &ListenArgs) -> Result<(), Failure> {
+    let addr = &args.addr;
+    if let Some(note) = args.capacity.and_then(|capacity| capacity.note()) {
+        say(note);
+    }
+    let options = Options { capacity: args.capacity.map(|capacity| capacity.bytes()), spin: None };
+    let listener = transport::bind(addr, options)
+        .map_err(|error| Failure::no_connection(format!("could not listen at {addr}: {error}")))?;
+    let feed = feed(args.keep_open)?;
+    let accept = || {
+        let stream = listener.accept();
+        stream.map_err(|error| Failure::no_connection(format!("could not accept a connection at {addr}: {error}")))
+    };
+    if !args.keep_open {
+        let stream = accept()?;
+        // Whoever comes next shall not wait for an answer that never comes.
+        drop(listener);
+        return conclude(pump::run(stream, addr, &feed, args.progress.progress)?);
+    }
+    loop {
+        if let Some(trouble) = pump::run(accept()?, addr, &feed, args.progress.progress)? {
+            say(trouble);
+        }
+    }
+}
+
+/// Connects and serves that connection.
+pub fn connect(args: &ConnectArgs) -> Result<(), Failure> {
+    let feed = feed(false)?;
+    let stream = reach(&args.addr, args.wait)?;
+    conclude(pump::run(stream, &args.addr, &feed, args.progress.progress)?)
+}
+
+/// Standard input.
+fn feed(keep: bool) -> Result<Arc<Feed>, Failure> {
+    if Input::is_closed() {
+        say("standard input is not open: nothing will be sent");
+    }
+    Feed::new(keep).map(Arc::new).or_broken("could not prepare standard input")
+}
+
+/// The result of the only connection.
+fn conclude(trouble: Trouble) -> Result<(), Failure> {
+    trouble.map_or(Ok(()), |trouble| Err(Failure::broken(trouble)))
+}
+
+/// Connects, if need be again and again until the time is up.
+fn reach(addr: &Addr, wait: Option<Duration>) -> Result<Stream, Failure> {
+    let end = wait.map(|wait| Instant::now() + wait);
+    loop {
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        let error = match transport::connect(addr, Options::default(), left.map(|left| left.max(RETRY))) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => error,
+        };
+        let nobody = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
+        if let Some(left) = left.filter(|left| nobody && !left.is_zero()) {
+            thread::sleep(left.min(RETRY));
+            continue;
+        }
+        let hint = if nobody && wait.is_none() { ", or let --wait SECONDS keep trying" } else { "" };
+        return Err(Failure::no_connection(format!("could not connect to {addr}: {error}{hint}")));
+    }
+}

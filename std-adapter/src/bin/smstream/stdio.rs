@@ -1,0 +1,172 @@
+//! Standard input and output without the surprises: no panic, no buffer, no silent loss.
+//!
+//! Rust opens `/dev/null` for a standard stream that the parent process left closed. What is written there would be
+//! lost in silence, so a look is taken before that happens.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
+
+use crate::failure::Failure;
+
+/// Whether descriptors 0 and 1 were closed when the process started.
+static CLOSED: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
+
+/// Notes which standard streams are closed. Runs before `main`, and before Rust's own preparations.
+extern "C" fn look_early() {
+    for (number, closed) in (0..).zip(&CLOSED) {
+        // SAFETY: F_GETFD takes any number and touches no memory.
+        if unsafe { libc::fcntl(number, libc::F_GETFD) } == -1 {
+            closed.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+// SAFETY: the section holds pointers to `extern "C"` functions that the C library calls before `main` (with arguments
+// that the System V ABI lets a function ignore); `look_early` needs nothing that is not there yet at that time.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LOOK_EARLY: extern "C" fn() = look_early;
+
+/// Standard output, unbuffered.
+pub struct Output(io::Stdout);
+
+impl Output {
+    /// Standard output.
+    pub fn new() -> Self {
+        Self(io::stdout())
+    }
+
+    /// Writes all bytes, waiting where the descriptor does not.
+    pub fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        if CLOSED[1].load(Ordering::Relaxed) {
+            return if bytes.is_empty() { Ok(()) } else { Err(Errno::BADF.into()) };
+        }
+        while !bytes.is_empty() {
+            match rustix::io::write(&self.0, bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => wait(self.0.as_fd(), PollFlags::OUT)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a text, with the error that ends the command.
+    pub fn print(&mut self, text: &str) -> Result<(), Failure> {
+        self.write_all(text.as_bytes()).map_err(|error| Failure::broken(output_failed(&error)))
+    }
+}
+
+/// What to say when standard output cannot be written.
+pub fn output_failed(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => "could not write to standard output: its reader has gone".to_owned(),
+        io::ErrorKind::StorageFull => {
+            format!("could not write to standard output: {error}; free some space and start again")
+        }
+        _ if CLOSED[1].load(Ordering::Relaxed) => "could not write to standard output: it is not open".to_owned(),
+        _ => format!("could not write to standard output: {error}"),
+    }
+}
+
+/// Standard input, whose reader can be called off.
+pub struct Input {
+    stdin: io::Stdin,
+    stop: OwnedFd,
+}
+
+/// What waiting for standard input brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Got {
+    /// So many bytes.
+    Bytes(usize),
+    /// The end.
+    End,
+    /// The reader was called off before anything came.
+    Stopped,
+}
+
+impl Input {
+    /// Standard input; one that is not open has nothing in it.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { stdin: io::stdin(), stop: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)? })
+    }
+
+    /// Whether standard input was left closed by whoever started this process.
+    pub fn is_closed() -> bool {
+        CLOSED[0].load(Ordering::Relaxed)
+    }
+
+    /// Waits for bytes or for [`Input::stop`], which has precedence.
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<Got> {
+        if Self::is_closed() {
+            return Ok(Got::End);
+        }
+        loop {
+            let mut fds = [
+                PollFd::from_borrowed_fd(self.stop.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(self.stdin.as_fd(), PollFlags::IN),
+            ];
+            match poll(&mut fds, None) {
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            if !fds[0].revents().is_empty() {
+                return Ok(Got::Stopped);
+            }
+            if let Some(got) = self.try_read(buffer)? {
+                return Ok(got);
+            }
+        }
+    }
+
+    /// Takes what is there already; never waits for more, and the stop does not matter.
+    pub fn read_what_is_there(&self, buffer: &mut [u8]) -> io::Result<Got> {
+        if Self::is_closed() {
+            return Ok(Got::End);
+        }
+        let mut fds = [PollFd::from_borrowed_fd(self.stdin.as_fd(), PollFlags::IN)];
+        match poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
+            Ok(0) | Err(Errno::INTR) => Ok(Got::Stopped),
+            Ok(_) => Ok(self.try_read(buffer)?.unwrap_or(Got::Stopped)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads once; nothing if there is nothing after all.
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<Option<Got>> {
+        match rustix::io::read(&self.stdin, buffer) {
+            Ok(0) => Ok(Some(Got::End)),
+            Ok(count) => Ok(Some(Got::Bytes(count))),
+            Err(Errno::INTR | Errno::AGAIN) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Calls off whoever waits in [`Input::read`], now and later, until [`Input::resume`].
+    pub fn stop(&self) {
+        // The counter can only fail to grow when it is full, and then it is set anyway.
+        let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
+    }
+
+    /// Lets [`Input::read`] wait again.
+    pub fn resume(&self) {
+        // Nothing to take away means that nobody was called off.
+        let _ = rustix::io::read(&self.stop, &mut [0; 8]);
+    }
+}
+
+/// Waits until a descriptor is ready.
+fn wait(fd: BorrowedFd<'_>, events: PollFlags) -> io::Result<()> {
+    match poll(&mut [PollFd::from_borrowed_fd(fd, events)], None) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

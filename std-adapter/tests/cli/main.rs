@@ -1,0 +1,11 @@
+//! The command `smstream`, run as its users run it: real processes, real files and pipes.
+//!
+//! A test waits for the thing that it is about. Only a test that would hang for ever is ended by the clock.
+#![cfg(feature = "cli")]
+
+mod command;
+mod demo;
+mod keep_open;
+mod transfer;
+mod trouble;
+mod usage;
