@@ -6,6 +6,7 @@ use smstream::posix::{Options, SharedObject};
 use std::ffi::CStr;
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 
 fn all() -> Options {
@@ -25,22 +26,49 @@ fn more_than_the_file_system_has_is_refused_at_once() {
     assert_eq!(all().open(&name).unwrap().len().unwrap(), 0);
 }
 
-/// A `/dev/shm` of 64 KiB, in a mount namespace of the child alone.
-#[test]
-fn a_full_dev_shm_is_an_error() {
-    let mut command = helper("limits::helper_full", "full", &[]);
+/// Runs a helper that has a `/dev/shm` of its own, in a mount namespace.
+fn with_own_dev_shm(test: &str, name: &str, mount: fn() -> io::Result<()>) {
+    let mut command = helper(test, name, &[]);
     // SAFETY: between fork and exec it makes system calls only, from strings that exist beforehand.
-    unsafe { command.pre_exec(small_dev_shm) };
+    unsafe { command.pre_exec(mount) };
     match command.status() {
         Ok(status) => assert!(status.success(), "{status}"),
         Err(e) if e.kind() == ErrorKind::PermissionDenied => {
-            eprintln!("NOT SHOWN: a full /dev/shm, because this user may not make a mount namespace: {e}");
+            eprintln!("NOT SHOWN: {name}, because this user may not make a mount namespace: {e}");
         }
         Err(e) => panic!("{e}"),
     }
 }
 
-fn small_dev_shm() -> io::Result<()> {
+#[test]
+fn a_full_dev_shm_is_an_error() {
+    with_own_dev_shm("limits::helper_full", "full", || dev_shm(c"tmpfs", c"size=64k,mode=1777"));
+}
+
+/// In a ramfs nothing can be allocated, so zeros are written instead: not over what is there.
+#[test]
+fn what_cannot_be_allocated_is_written() {
+    with_own_dev_shm("limits::helper_ramfs", "ramfs", || dev_shm(c"ramfs", c"mode=1777"));
+}
+
+#[test]
+fn helper_ramfs() {
+    if role("ramfs").is_none() {
+        return;
+    }
+    let object = SharedObject::create_sized("/object", 5000).unwrap();
+    object.map().unwrap().copy_in(0, &[7; 5000]).unwrap();
+    object.set_len(100_000).unwrap();
+    let mut bytes = vec![1; 100_000];
+    object.map().unwrap().copy_out(0, &mut bytes).unwrap();
+    assert!(bytes[..5000].iter().all(|&byte| byte == 7), "what was there has been overwritten");
+    assert!(bytes[5000..].iter().all(|&byte| byte == 0));
+    let blocks = std::fs::metadata("/dev/shm/object").unwrap().blocks();
+    assert!(blocks == 0 || blocks * 512 >= 100_000, "a ramfs may count no blocks at all");
+}
+
+/// Mounts a `/dev/shm` that this process alone sees.
+fn dev_shm(kind: &CStr, data: &CStr) -> io::Result<()> {
     fn call(result: libc::c_int) -> io::Result<()> {
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
@@ -55,7 +83,7 @@ fn small_dev_shm() -> io::Result<()> {
             .map_err(|_| io::Error::from_raw_os_error(libc::EPERM))?;
     }
     mount(c"none", c"/", libc::MS_REC | libc::MS_PRIVATE, c"")?;
-    mount(c"tmpfs", c"/dev/shm", 0, c"size=64k,mode=1777")
+    mount(kind, c"/dev/shm", 0, data)
 }
 
 #[test]
