@@ -27,10 +27,16 @@ fn more_than_the_file_system_has_is_refused_at_once() {
 }
 
 /// Runs a helper that has a `/dev/shm` of its own, in a mount namespace.
-fn with_own_dev_shm(test: &str, name: &str, mount: fn() -> io::Result<()>) {
+fn with_own_dev_shm(test: &str, name: &str, kind: &'static CStr, data: &'static CStr) {
     let mut command = helper(test, name, &[]);
+    // SAFETY: it takes nothing and cannot fail.
+    let user = format!("0 {} 1", unsafe { libc::geteuid() });
+    // SAFETY: as above.
+    let group = format!("0 {} 1", unsafe { libc::getegid() });
+    let settings = [("uid_map", user), ("setgroups", "deny".into()), ("gid_map", group)];
+    let settings = settings.map(|(name, text)| (format!("/proc/self/{name}"), text));
     // SAFETY: between fork and exec it makes system calls only, from strings that exist beforehand.
-    unsafe { command.pre_exec(mount) };
+    unsafe { command.pre_exec(move || dev_shm(kind, data, &settings)) };
     match command.status() {
         Ok(status) => assert!(status.success(), "{status}"),
         Err(e) if e.kind() == ErrorKind::PermissionDenied => {
@@ -42,13 +48,13 @@ fn with_own_dev_shm(test: &str, name: &str, mount: fn() -> io::Result<()>) {
 
 #[test]
 fn a_full_dev_shm_is_an_error() {
-    with_own_dev_shm("limits::helper_full", "full", || dev_shm(c"tmpfs", c"size=64k,mode=1777"));
+    with_own_dev_shm("limits::helper_full", "full", c"tmpfs", c"size=64k,mode=1777");
 }
 
 /// In a ramfs nothing can be allocated, so zeros are written instead: not over what is there.
 #[test]
 fn what_cannot_be_allocated_is_written() {
-    with_own_dev_shm("limits::helper_ramfs", "ramfs", || dev_shm(c"ramfs", c"mode=1777"));
+    with_own_dev_shm("limits::helper_ramfs", "ramfs", c"ramfs", c"mode=1777");
 }
 
 #[test]
@@ -67,8 +73,9 @@ fn helper_ramfs() {
     assert!(blocks == 0 || blocks * 512 >= 100_000, "a ramfs may count no blocks at all");
 }
 
-/// Mounts a `/dev/shm` that this process alone sees.
-fn dev_shm(kind: &CStr, data: &CStr) -> io::Result<()> {
+/// Mounts a `/dev/shm` that this process alone sees. If that takes a user namespace, the settings of it say who makes
+/// files there.
+fn dev_shm(kind: &CStr, data: &CStr, settings: &[(String, String)]) -> io::Result<()> {
     fn call(result: libc::c_int) -> io::Result<()> {
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
@@ -81,6 +88,9 @@ fn dev_shm(kind: &CStr, data: &CStr) -> io::Result<()> {
         // SAFETY: as above. Who may not do it as himself may do it in a user namespace.
         call(unsafe { libc::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWUSER) })
             .map_err(|_| io::Error::from_raw_os_error(libc::EPERM))?;
+        for (path, text) in settings {
+            OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())?;
+        }
     }
     mount(c"none", c"/", libc::MS_REC | libc::MS_PRIVATE, c"")?;
     mount(kind, c"/dev/shm", 0, data)
