@@ -91,8 +91,14 @@ impl Shared {
         Error::new(Reason::Corrupt, text)
     }
 
-    fn closed(&self) -> Error {
-        Error::new(Reason::WriteAfterClose, format!("cannot write: {} takes no more bytes", self.peer))
+    /// `here`: this end has said itself that no more will come.
+    fn closed(&self, here: bool) -> Error {
+        let text = if here {
+            format!("cannot write to {}: this end was shut down for writing", self.peer)
+        } else {
+            format!("cannot write: {} takes no more bytes", self.peer)
+        };
+        Error::new(Reason::WriteAfterClose, text)
     }
 }
 
@@ -251,12 +257,17 @@ impl WriteHalf {
             )),
             Err(WaitError::Cancelled) => {
                 self.producer.finish();
-                Err(self.shared.closed())
+                Err(self.closed())
             }
-            Err(WaitError::Closed) => Err(self.shared.closed()),
+            Err(WaitError::Closed) => Err(self.closed()),
             Err(WaitError::PeerGone) => Err(self.shared.gone("write")),
             Err(_) => Err(self.corrupt()),
         }
+    }
+
+    #[cold]
+    fn closed(&self) -> Error {
+        self.shared.closed(self.producer.is_finished())
     }
 
     #[cold]
@@ -269,7 +280,7 @@ impl WriteHalf {
     fn failed(&mut self, e: WriteError, want: usize) -> Result<()> {
         match e {
             WriteError::Full => self.wait(want),
-            WriteError::Closed => Err(self.shared.closed()),
+            WriteError::Closed => Err(self.closed()),
             WriteError::PeerGone => Err(self.shared.gone("write")),
             _ => Err(self.corrupt()),
         }
@@ -340,7 +351,7 @@ impl Write for WriteHalf {
                 Ok(n) => return Ok(n),
                 Err(e) => {
                     if self.is_shut() {
-                        return Err(self.shared.closed().into());
+                        return Err(self.closed().into());
                     }
                     self.failed(e, 1)?;
                 }
@@ -354,7 +365,7 @@ impl Write for WriteHalf {
                 Ok(n) => return Ok(n),
                 Err(e) => {
                     if self.is_shut() {
-                        return Err(self.shared.closed().into());
+                        return Err(self.closed().into());
                     }
                     self.failed(e, 1)?;
                 }
@@ -370,7 +381,7 @@ impl Write for WriteHalf {
                 Ok(n) => bytes = &bytes[n..],
                 Err(e) => {
                     if self.is_shut() {
-                        return Err(self.shared.closed().into());
+                        return Err(self.closed().into());
                     }
                     self.failed(e, bytes.len())?;
                 }
@@ -394,5 +405,27 @@ impl Drop for ReadHalf {
 impl Drop for WriteHalf {
     fn drop(&mut self) {
         self.producer.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Reason, Stream};
+    use std::io::Write;
+    use std::net::Shutdown;
+
+    #[test]
+    fn a_write_that_cannot_be_says_who_closed() {
+        let said = |stream: &Stream| {
+            let e = (&*stream).write(b"x").unwrap_err();
+            let e = e.get_ref().and_then(|e| e.downcast_ref::<crate::Error>()).unwrap();
+            assert_eq!(e.reason(), Reason::WriteAfterClose);
+            e.to_string()
+        };
+        let (here, there) = Stream::pair().unwrap();
+        here.shutdown(Shutdown::Write).unwrap();
+        assert!(said(&here).contains("this end was shut down"), "{}", said(&here));
+        here.shutdown(Shutdown::Read).unwrap();
+        assert!(said(&there).contains("takes no more bytes"), "{}", said(&there));
     }
 }

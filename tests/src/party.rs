@@ -121,6 +121,22 @@ impl Party {
         self.replies.try_recv().ok()
     }
 
+    /// All replies that were not heard, of a party that has been reaped.
+    ///
+    /// # Panics
+    /// If somebody else holds its standard output.
+    pub fn last_replies(&mut self) -> Vec<String> {
+        assert!(self.reaped, "it may say more");
+        let mut all = Vec::new();
+        loop {
+            match self.replies.recv_timeout(PATIENCE) {
+                Ok(line) => all.push(line),
+                Err(RecvTimeoutError::Disconnected) => return all,
+                Err(RecvTimeoutError::Timeout) => panic!("the output of a dead party does not end"),
+            }
+        }
+    }
+
     /// Gives it a command and waits for the reply.
     pub fn ask(&mut self, command: impl Display) -> Reply {
         self.tell(command);

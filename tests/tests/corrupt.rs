@@ -89,6 +89,13 @@ fn the_cursor_of_what_was_sent() {
             is_corrupt(scene.parties[finder].ask("read 10"));
             is_over(&mut scene, finder);
         }
+        // Back, but not behind what was read: there were 50 bytes more.
+        let mut scene = Scene::new();
+        scene.parties[other].does("send 100 all");
+        scene.parties[finder].does("receive 50 some");
+        scene.scribble(other, "sent", NEAR_WRAP + 60);
+        is_corrupt(scene.parties[finder].ask("read 90"));
+        is_over(&mut scene, finder);
         // A word that has changed after its last value.
         let mut scene = Scene::new();
         scene.parties[other].does("shutdown write");
@@ -123,6 +130,23 @@ fn the_cursor_of_what_was_received() {
             assert_eq!(end, format!("{} eof", 100 + CAPACITY));
             assert_eq!(scene.parties[other].ask("write 1").unwrap_err().kind, "BrokenPipe");
         }
+    }
+}
+
+/// Back, but not farther than the lane is long.
+#[test]
+fn the_cursor_of_what_was_received_goes_back_a_little() {
+    let _watchdog = Watchdog::new();
+    for finder in [0, 1] {
+        let other = 1 - finder;
+        let mut scene = Scene::new();
+        scene.parties[finder].does(format!("send {CAPACITY} all"));
+        scene.parties[other].does("receive 2000 all");
+        // It has seen that there is room, and has used the half of it.
+        scene.parties[finder].does("write 1000");
+        scene.scribble(other, "received", (NEAR_WRAP + 1400) & 0x7fff_ffff);
+        is_corrupt(scene.parties[finder].ask("write 1500"));
+        is_corrupt(scene.parties[finder].ask("read 1"));
     }
 }
 

@@ -1,8 +1,8 @@
 //! Listeners and connectors on one name, killed at random moments.
 //!
 //! What each process checks while it lives is in the party's `storm`: never two listen at once, a connection is the same
-//! on both sides and fresh, nothing waits for ever. A process that finds something wrong panics, and here is seen to have
-//! ended in another way than by being killed. `SMSTREAM_SOAK_SECONDS` says how long; `tests/soak SECONDS` sets it.
+//! on both sides and fresh, nothing waits for ever. A process that finds something wrong panics, and says
+//! so here before it can be killed. `SMSTREAM_SOAK_SECONDS` says how long; `tests/soak SECONDS` sets it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,8 +29,8 @@ fn soak() -> Duration {
 struct Count(BTreeMap<String, u64>);
 
 impl Count {
-    fn listen_to(&mut self, party: &mut Party) {
-        while let Some(line) = party.has_replied() {
+    fn add(&mut self, lines: impl IntoIterator<Item = String>) {
+        for line in lines {
             let what = line.strip_prefix("ok ").unwrap_or_else(|| panic!("a party says {line:?}"));
             *self.0.entry(what.to_owned()).or_default() += 1;
         }
@@ -68,19 +68,19 @@ fn storm(scratch: &Scratch, seed: u64) {
         let i = random.below(parties.len() as u64) as usize;
         // One that has ended by itself has said why, and this fails.
         parties[i].kill_and_reap();
-        heard.listen_to(&mut parties[i]);
+        heard.add(parties[i].last_replies());
         parties[i] = start(i, scratch, &witness, &mut random);
         kills[usize::from(i >= LISTENERS)] += 1;
     }
     // Those that are left still get on with each other.
     let before = heard.of("talked");
     until("the last ones talk", || {
-        parties.iter_mut().for_each(|party| heard.listen_to(party));
+        heard.add(parties.iter_mut().flat_map(|party| std::iter::from_fn(|| party.has_replied())));
         heard.of("talked") > before + 20
     });
     for party in &mut parties {
         party.kill_and_reap();
-        heard.listen_to(party);
+        heard.add(party.last_replies());
     }
     println!("{}: {} listeners and {} connectors killed; {:?}", scratch.path().display(), kills[0], kills[1], heard.0);
     assert!(kills[0] > 10 && kills[1] > 10 && heard.of("bound") > 20, "that was no storm");

@@ -1,10 +1,11 @@
 //! Signals that interrupt every sleep, and a peer that is stopped and goes on: nothing surfaces, nothing is lost.
 
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
 use smstream_tests::flow::{NEAR_WRAP, Random};
-use smstream_tests::party::{Party, Scratch};
+use smstream_tests::party::{Party, Scratch, until};
 use smstream_tests::watchdog::Watchdog;
 
 const PARTY: &str = env!("CARGO_BIN_EXE_party");
@@ -30,15 +31,22 @@ fn couple(capacity: usize) -> [Party; 2] {
     [a, b]
 }
 
-/// Signals to a party that sleeps in whatever it was told to do, which must go on sleeping.
-fn annoy(party: &mut Party, times: u32) {
+/// Signals of each wait.
+const TIMES: u64 = 1000;
+
+/// Signals to a party that sleeps in whatever it was told to do, and must go on sleeping. Each is sent when the one before
+/// has been handled and it sleeps again.
+fn annoy(party: &mut Party) {
+    let status = format!("/proc/{}/status", party.pid());
     party.is_asleep();
-    for i in 0..times {
+    for _ in 0..TIMES {
         party.signal(libc::SIGUSR1);
-        if i % 16 == 0 {
-            // Not always in the middle of the last signal.
-            party.is_asleep();
-        }
+        until("the signal was taken", || {
+            let status = fs::read_to_string(&status).unwrap();
+            let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).unwrap();
+            pending.trim().bytes().all(|digit| digit == b'0')
+        });
+        party.is_asleep();
     }
     assert_eq!(party.has_replied(), None, "a signal ended a wait");
 }
@@ -54,38 +62,36 @@ fn signals_during_each_kind_of_wait() {
     let [mut a, mut b, mut c] = [touchy(), touchy(), touchy()];
     a.does(format!("bind {} 64 64 {NEAR_WRAP}", scratch.addr()));
     a.tell("accept");
-    annoy(&mut a, 2000);
+    annoy(&mut a);
     b.does(format!("connect {}", scratch.addr()));
     a.hear().unwrap();
     // Nobody accepts these: the first holds the region, the second waits for its turn.
     b.tell(format!("connect {} 100000", scratch.addr()));
-    annoy(&mut b, 2000);
+    annoy(&mut b);
     c.tell(format!("connect {} 100000", scratch.addr()));
-    annoy(&mut c, 2000);
+    annoy(&mut c);
     a.does("accept");
     b.hear().unwrap();
     a.does("accept");
     c.hear().unwrap();
     a.tell("read 10");
-    annoy(&mut a, 2000);
+    annoy(&mut a);
     c.does("write 7");
     assert_eq!(a.hear(), Ok("7".into()));
     a.tell("receive 20 all");
-    annoy(&mut a, 2000);
+    annoy(&mut a);
     c.does("write 13");
     a.hear().unwrap();
     c.tell("send 500 all");
-    annoy(&mut c, 2000);
+    annoy(&mut c);
     a.does("receive 500 all");
     c.hear().unwrap();
     c.tell("wait-closed");
-    annoy(&mut c, 2000);
+    annoy(&mut c);
     a.does("close");
     assert_eq!(c.hear(), Ok("true".into()));
     let all = [&mut a, &mut b, &mut c].map(signals);
-    println!("signals handled: {all:?}");
-    // Signals that come faster than they are handled are one to the kernel. Enough must have interrupted something.
-    assert!(all.iter().all(|n| *n > 20), "{all:?}: the signals came all at once");
+    assert_eq!(all, [3 * TIMES, TIMES, 3 * TIMES], "each signal interrupted a wait of its own");
 }
 
 /// A wait with a time does not begin anew with each signal.
@@ -108,40 +114,37 @@ fn a_timeout_in_spite_of_signals() {
     assert!(signals(&mut a) > 20 && signals(&mut b) > 20);
 }
 
-/// Both are hit all the time while bytes go both ways.
+/// Both are hit all the time while bytes go both ways, until each has handled many signals.
 #[test]
 fn signals_during_a_transfer() {
     let _watchdog = Watchdog::new();
+    const ENOUGH: u64 = 300;
     for capacity in [16, 4096] {
-        let [mut a, mut b] = couple(capacity);
-        let bytes = 300 * capacity;
-        for party in [&mut a, &mut b] {
-            party.does("alarm-every 70");
-            party.tell(format!("both {bytes} {bytes} mixed"));
-        }
-        let mut sent = 0;
-        let mut left = vec![0, 1];
-        while !left.is_empty() {
-            left.retain(|i| {
-                let party = if *i == 0 { &mut a } else { &mut b };
-                for _ in 0..10 {
-                    party.signal(libc::SIGUSR1);
-                }
-                sent += 10;
-                match party.has_replied() {
-                    None => true,
-                    Some(reply) => {
-                        assert_eq!(reply.trim(), "ok");
-                        false
+        let mut both = couple(capacity);
+        let (mut bytes, mut sent, mut handled) = (0, 0, [0; 2]);
+        while handled.iter().any(|n| *n < ENOUGH) {
+            bytes += 100 * capacity;
+            for party in &mut both {
+                party.does("alarm-every 70");
+                party.tell(format!("both {bytes} {bytes} mixed"));
+            }
+            for i in 0..2 {
+                let reply = loop {
+                    both.iter().for_each(|party| party.signal(libc::SIGUSR1));
+                    sent += 1;
+                    if let Some(reply) = both[i].has_replied() {
+                        break reply;
                     }
-                }
-            });
+                };
+                assert_eq!(reply.trim(), "ok");
+            }
+            for (party, handled) in both.iter_mut().zip(&mut handled) {
+                party.does("alarm-every 0");
+                *handled = signals(party);
+            }
         }
-        for party in [&mut a, &mut b] {
-            party.does("alarm-every 0");
-        }
-        println!("{sent} signals sent, {} and {} handled", signals(&mut a), signals(&mut b));
-        assert!(signals(&mut a) > 50);
+        println!("{bytes} bytes, {sent} signals sent to each, {handled:?} handled");
+        let [a, b] = &mut both;
         a.does("close");
         assert_eq!(b.does("drain"), format!("{bytes} eof"));
     }

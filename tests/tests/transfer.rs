@@ -257,7 +257,7 @@ fn a_stream_that_does_not_block() {
 #[test]
 fn two_ends_that_run_wake_nobody() {
     let _watchdog = Watchdog::new();
-    const MESSAGES: u64 = 5_000;
+    const MESSAGES: u64 = 1_000;
     const LONG: u64 = 60_000_000;
     let scratch = Scratch::new();
     let [mut a, mut b] = [Party::start(PARTY), Party::start(PARTY)];

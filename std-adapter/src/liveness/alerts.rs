@@ -67,10 +67,11 @@ impl Alerts {
         futex::wake_all(&side.word, Place::Local);
     }
 
-    /// Tells everyone that the peer is gone.
+    /// Tells everyone that the peer is gone: the writing half first. A program that has read that its peer is gone must not
+    /// write something afterwards and be told that it was sent; reading later waits until it is told.
     pub(super) fn raise_gone(&self) {
-        self.raise(Half::Reader, ALERT_GONE);
         self.raise(Half::Writer, ALERT_GONE);
+        self.raise(Half::Reader, ALERT_GONE);
         self.gone.store(1, Ordering::Release);
         futex::wake_all(&self.gone, Place::Local);
     }

@@ -157,6 +157,12 @@ fn main() {
             _ => panic!("{argument} is no argument"),
         }
     }
+    // Whoever is told to kill this process must not be faster than the report of a panic.
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let _ = writeln!(io::stdout(), "panic {}", info.to_string().replace('\n', " | "));
+        report(info);
+    }));
     let mut party = Party::default();
     for line in io::stdin().lock().lines() {
         let line = line.expect("commands are text");
