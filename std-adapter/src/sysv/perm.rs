@@ -59,15 +59,10 @@ impl Perm {
     }
 }
 
-#[cfg(not(target_env = "musl"))]
+/// The key, whose name differs by C library, but not its place: it is what every `ipc_perm` begins with.
 fn key(raw: &libc::ipc_perm) -> libc::key_t {
-    raw.__key
-}
-
-#[cfg(target_env = "musl")]
-#[allow(deprecated, reason = "the field is going to be renamed")]
-fn key(raw: &libc::ipc_perm) -> libc::key_t {
-    raw.__ipc_perm_key
+    // SAFETY: a reference is valid for reads of its first four bytes, which are the key, an integer.
+    unsafe { std::ptr::from_ref(raw).cast::<libc::key_t>().read() }
 }
 
 /// The whole mode, with the flags above the nine bits.

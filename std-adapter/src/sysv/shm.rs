@@ -180,7 +180,9 @@ impl Shm {
             at if !flags.contains(AttachFlags::ROUND) && !at.is_multiple_of(page) => {
                 format!("{at:#x} is not a multiple of the page size, {page}; let it be rounded, or align it")
             }
-            at => format!("something is mapped at {at:#x} or shortly after; replace it, or let the kernel choose"),
+            at => format!(
+                "it does not fit at {at:#x}, or something is mapped there; let the kernel choose, or replace that"
+            ),
         };
         error.because(Reason::Address, advice)
     }

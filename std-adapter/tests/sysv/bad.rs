@@ -153,12 +153,13 @@ fn removed_while_somebody_waits() {
     });
 }
 
-/// Waits until a thread is inside one of the calls that wait in a queue.
+/// Waits until a thread sleeps in a system call that is no futex: here, that waits in a queue. What number that call has
+/// differs by target.
 fn sleeps(tid: rustix::thread::Pid) {
     let path = format!("/proc/self/task/{}/syscall", tid.as_raw_nonzero());
-    let calls = [libc::SYS_msgrcv, libc::SYS_msgsnd].map(|number| number.to_string());
     until("the waiter", || {
         let text = std::fs::read_to_string(&path).unwrap();
-        text.split_whitespace().next().is_some_and(|word| calls.iter().any(|number| number == word))
+        let number = text.split_whitespace().next().and_then(|word| word.parse::<libc::c_long>().ok());
+        number.is_some_and(|number| number > 0 && number != libc::SYS_futex)
     });
 }

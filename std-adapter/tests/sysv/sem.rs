@@ -140,6 +140,32 @@ fn guards() {
     assert!(set.lock_timeout(0, HANGS).unwrap().is_some());
 }
 
+/// In a forked child, neither guard is anybody's: dropping them gives nothing back and removes nothing.
+#[test]
+fn guards_belong_to_one_process() {
+    let set = private(&[1]);
+    let guard = set.lock(0).unwrap();
+    // SAFETY: the child only makes system calls and ends: it takes no lock that another thread might have held.
+    match unsafe { libc::fork() } {
+        0 => {
+            drop(guard);
+            drop(set);
+            // SAFETY: ends the child at once, without what the test harness does at exit.
+            unsafe { libc::_exit(0) }
+        }
+        child => {
+            let mut status = -1;
+            // SAFETY: waits for the child that was just made, and writes its status to the stack.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert_eq!((status, set.value(0).unwrap()), (0, 0));
+            guard.release().unwrap();
+            assert_eq!(set.value(0).unwrap(), 1);
+            // Kept on purpose, it is removed by another guard.
+            let _again = RemoveOnDrop::new(set.keep());
+        }
+    }
+}
+
 #[test]
 fn timeouts() {
     let set = private(&[0]);

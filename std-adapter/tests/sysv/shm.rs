@@ -156,7 +156,7 @@ fn attach_into_a_reserved_range() {
     // SAFETY: nothing is replaced.
     let taken = unsafe { shm.attach_at(here, AttachFlags::empty()) }.unwrap_err();
     assert_eq!((taken.reason(), taken.raw_os_error()), (Reason::Address, Some(libc::EINVAL)));
-    assert!(taken.to_string().contains("mapped at"), "{taken}");
+    assert!(taken.to_string().contains("mapped there"), "{taken}");
     // SAFETY: the range is this test's, and nothing uses it.
     let a = unsafe { shm.attach_at(here, AttachFlags::REMAP) }.unwrap();
     assert_eq!(a.as_ptr(), here.cast_const());

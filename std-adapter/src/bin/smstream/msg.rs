@@ -23,7 +23,10 @@ Examples:
   smstream msg receive 1
   smstream msg receive 0 --nowait              any message, if there is one
   smstream msg receive -3                      a message of the lowest type up to 3
-  smstream msg delete";
+  smstream msg delete
+
+Keys of --json:
+  action, key, id, type and text (send, receive), old_mode and new_mode (mode)";
 
 /// `smstream msg`.
 #[derive(Debug, Args)]

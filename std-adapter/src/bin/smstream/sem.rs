@@ -23,7 +23,11 @@ Examples:
   smstream sem lock 0 --wait                   wait while the member is 0
   smstream sem unlock 0
   smstream sem print
-  smstream sem delete";
+  smstream sem delete
+
+Keys of --json:
+  action, key, id, count (create), member and value (lock, unlock), values (print),
+  old_mode and new_mode (mode)";
 
 /// `smstream sem`.
 #[derive(Debug, Args)]

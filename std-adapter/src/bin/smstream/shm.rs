@@ -21,7 +21,10 @@ Examples:
   smstream shm write hello
   smstream shm read
   smstream shm mode 600
-  smstream shm delete";
+  smstream shm delete
+
+Keys of --json:
+  action, key, id, created (whether it was), text (write, read), old_mode and new_mode (mode)";
 
 /// `smstream shm`.
 #[derive(Debug, Args)]
