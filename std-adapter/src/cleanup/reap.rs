@@ -26,8 +26,9 @@ use std::path::{Path, PathBuf};
 ///
 /// When in doubt it leaves it, and says why. What is not ours is not even mentioned.
 ///
-/// It makes system calls for each file, and does not wait for anybody. Whoever opens a marked file in the very moment
-/// that it is removed has it open without a name.
+/// It makes system calls for each file, and does not wait for anybody. Others may notice the moment in which it looks:
+/// who opens a marked file just when it is removed has it open without a name; who binds the name of a dead listener
+/// may be told that it is in use, and tries again.
 ///
 /// ```
 /// use smstream::cleanup::{Reaper, Verdict};
