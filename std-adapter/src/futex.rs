@@ -57,12 +57,21 @@ pub(crate) fn sleep_on(watch: &Watch<'_>, deadline: Option<Deadline>) -> Wake {
 
 /// Wakes everyone who sleeps on the word.
 pub(crate) fn wake_all(word: &AtomicU32, place: Place) {
+    wake(word, place, ALL);
+}
+
+/// Wakes one who sleeps on the word, if anybody does.
+pub(crate) fn wake_one(word: &AtomicU32, place: Place) {
+    wake(word, place, 1);
+}
+
+fn wake(word: &AtomicU32, place: Place, count: u32) {
     let flags = match place {
         Place::Shared => Flags::empty(),
         Place::Local => Flags::PRIVATE,
     };
     // It can only fail for an address that is not mapped or not aligned, and this is a reference.
-    let _ = futex::wake(word, flags, ALL);
+    let _ = futex::wake(word, flags, count);
 }
 
 /// Wakes everyone who sleeps on the shared word at `address`, if there is one. The word may be unmapped by now, or be

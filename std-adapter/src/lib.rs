@@ -7,6 +7,7 @@ compile_error!("smstream needs Linux: futexes, memfds and open-file-description 
 
 mod addr;
 mod builder;
+pub mod cleanup;
 pub mod deadline;
 mod error;
 mod explain;
@@ -17,7 +18,9 @@ pub mod liveness;
 pub mod lock;
 pub mod memory;
 pub mod parking;
+pub mod posix;
 mod rendezvous;
+mod reservation;
 mod stream;
 #[cfg(feature = "sysv")]
 pub mod sysv;
@@ -29,6 +32,7 @@ pub use builder::{Builder, DEFAULT_CAPACITY, LARGEST_CAPACITY};
 pub use error::{Error, Reason, Result};
 pub use half::{ReadHalf, WriteHalf};
 pub use listener::{Incoming, Listener};
+pub use reservation::{Placed, Reservation};
 pub use smstream_core as core;
 pub use smstream_core::counter::Counts;
 pub use smstream_core::error::ErrorCode;

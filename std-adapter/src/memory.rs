@@ -3,8 +3,10 @@
 //! Another process writes a part of this memory, so it is only ever a raw pointer here: a `&[u8]` would promise that
 //! nobody changes the bytes.
 
+mod shared;
+
 use crate::explain::explain;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
@@ -12,6 +14,8 @@ use rustix::process::{Resource, getrlimit};
 use std::ffi::c_void;
 use std::io;
 use std::ptr::{self, NonNull};
+
+pub use shared::SharedMemory;
 
 /// What a mapping allows. The MMU enforces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,30 +51,9 @@ impl Mapping {
     /// `InvalidInput` for an empty or unaligned range, `UnexpectedEof` for a file that is too short, or what the system
     /// says.
     pub fn new(fd: impl AsFd, offset: u64, len: usize, access: Access) -> io::Result<Self> {
-        let fd = fd.as_fd();
-        let what = || format!("cannot map {len} bytes of shared memory at offset {offset}");
-        if len == 0 || !offset.is_multiple_of(page_size() as u64) {
-            let text = format!("{}: the range must begin on a page and must not be empty", what());
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
-        let size = rustix::fs::fstat(fd).map_err(|e| explain(e, what()))?.st_size;
-        let size = u64::try_from(size).unwrap_or(0);
-        if offset.checked_add(len as u64).is_none_or(|end| end > size) {
-            let text = format!("{}: the file has only {size} bytes", what());
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
-        }
-        let protection = match access {
-            Access::ReadOnly => ProtFlags::READ,
-            Access::ReadWrite => ProtFlags::READ | ProtFlags::WRITE,
-        };
-        // SAFETY: the hint is null and MAP_FIXED is not given, so the kernel chooses a range that is not in use and no
-        // other mapping changes. No reference is made to the new range.
-        let start = unsafe { rustix::mm::mmap(ptr::null_mut(), len, protection, MapFlags::SHARED, fd, offset) }
-            .map_err(|e| explain(e, what()))?;
-        match NonNull::new(start.cast::<u8>()) {
-            Some(start) => Ok(Self { start, len, access }),
-            None => Err(explain(Errno::NOMEM, what())),
-        }
+        // SAFETY: without an address the kernel chooses a range that is not in use, and no other mapping changes.
+        let start = unsafe { map(None, fd.as_fd(), offset, len, access) }?;
+        Ok(Self { start, len, access })
     }
 
     /// Where it begins. It stays valid until the mapping is dropped.
@@ -100,6 +83,62 @@ impl Mapping {
     pub fn access(&self) -> Access {
         self.access
     }
+}
+
+/// Maps `len` bytes of `fd`, from `offset` on, at an address instead of what is mapped there.
+///
+/// # Errors
+/// As for [`Mapping::new`].
+///
+/// # Safety
+/// `start` is the start of a page. The whole pages from there that hold `len` bytes are the caller's, and nobody uses
+/// what is mapped there.
+pub(crate) unsafe fn map_at(
+    start: NonNull<u8>,
+    fd: impl AsFd,
+    offset: u64,
+    len: usize,
+    access: Access,
+) -> io::Result<()> {
+    // SAFETY: the caller's promise.
+    unsafe { map(Some(start), fd.as_fd(), offset, len, access) }.map(drop)
+}
+
+/// Maps, after looking whether that can work.
+///
+/// # Safety
+/// If there is an address, then as for [`map_at`].
+unsafe fn map(
+    at: Option<NonNull<u8>>,
+    fd: BorrowedFd<'_>,
+    offset: u64,
+    len: usize,
+    access: Access,
+) -> io::Result<NonNull<u8>> {
+    let what = || format!("cannot map {len} bytes of shared memory at offset {offset}");
+    if len == 0 || !offset.is_multiple_of(page_size() as u64) {
+        let text = format!("{}: the range must begin on a page and must not be empty", what());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    let size = rustix::fs::fstat(fd).map_err(|e| explain(e, what()))?.st_size;
+    let size = u64::try_from(size).unwrap_or(0);
+    if offset.checked_add(len as u64).is_none_or(|end| end > size) {
+        let text = format!("{}: the file has only {size} bytes", what());
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+    }
+    let protection = match access {
+        Access::ReadOnly => ProtFlags::READ,
+        Access::ReadWrite => ProtFlags::READ | ProtFlags::WRITE,
+    };
+    let (hint, flags) = match at {
+        Some(at) => (at.as_ptr().cast(), MapFlags::SHARED | MapFlags::FIXED),
+        None => (ptr::null_mut(), MapFlags::SHARED),
+    };
+    // SAFETY: without MAP_FIXED the kernel chooses a range that is not in use and no other mapping changes. With it,
+    // the caller owns the range. No reference is made to the new range.
+    let start =
+        unsafe { rustix::mm::mmap(hint, len, protection, flags, fd, offset) }.map_err(|e| explain(e, what()))?;
+    NonNull::new(start.cast()).ok_or_else(|| explain(Errno::NOMEM, what()))
 }
 
 impl Drop for Mapping {
@@ -152,8 +191,8 @@ pub fn seal(fd: impl AsFd, seals: SealFlags) -> io::Result<()> {
 /// its blocks allocated: a full file system is an error here, and not a SIGBUS when the memory is touched.
 ///
 /// # Errors
-/// `StorageFull` when the file system is full, `FileTooLarge` when `RLIMIT_FSIZE` forbids the size, `Unsupported` when the
-/// file system cannot hold unnamed files, or what the system says.
+/// `StorageFull` when the file system is full, `FileTooLarge` when `RLIMIT_FSIZE` forbids the size, `Unsupported` when
+/// the file system cannot hold unnamed files, or what the system says.
 pub fn unnamed_file(dir: impl AsFd, len: u64) -> io::Result<OwnedFd> {
     let what = || format!("cannot make an unnamed file of {len} bytes");
     check_file_size_limit(len).map_err(|e| explain(e, what()))?;
@@ -169,14 +208,20 @@ pub fn unnamed_file(dir: impl AsFd, len: u64) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Gives the first `len` bytes of an empty file their blocks, all or nothing as far as that can be known beforehand: a
-/// request that cannot be met must not fill the file system first, at the cost of everyone else on it.
-fn allocate(fd: &OwnedFd, len: u64) -> io::Result<()> {
+/// Gives the first `len` bytes of a file their blocks, all or nothing as far as that can be known beforehand: a request
+/// that cannot be met must not fill the file system first, at the cost of everyone else on it. The bytes that the file
+/// has stay as they are.
+pub(crate) fn allocate(fd: impl AsFd, len: u64) -> io::Result<()> {
     const STEP: u64 = 8 << 20;
+    let fd = fd.as_fd();
     let system = rustix::fs::fstatvfs(fd)?;
+    let stat = rustix::fs::fstat(fd)?;
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    // st_blocks counts in units of 512 bytes, whatever the file system's own.
+    let wanted = len.saturating_sub(u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512));
     let free = if rustix::process::geteuid().is_root() { system.f_bfree } else { system.f_bavail };
     // A tmpfs without a limit says that it has no blocks at all.
-    if system.f_blocks != 0 && len / system.f_frsize.max(1) > free {
+    if system.f_blocks != 0 && wanted / system.f_frsize.max(1) > free {
         return Err(Errno::NOSPC.into());
     }
     let mut done = 0;
@@ -187,7 +232,7 @@ fn allocate(fd: &OwnedFd, len: u64) -> io::Result<()> {
             // tmpfs gives back all of a call that a signal interrupts. In smaller steps it gets done, however many
             // signals come.
             Err(Errno::INTR) => step = STEP,
-            Err(Errno::OPNOTSUPP) => return fill(fd, done, len),
+            Err(Errno::OPNOTSUPP) => return fill(fd, done.max(size), len),
             Err(e) => return Err(e.into()),
         }
     }
@@ -195,8 +240,9 @@ fn allocate(fd: &OwnedFd, len: u64) -> io::Result<()> {
 }
 
 /// Writes zeros from `from` to `len`, where the file system cannot allocate.
-fn fill(fd: &OwnedFd, from: u64, len: u64) -> io::Result<()> {
+fn fill(fd: impl AsFd, from: u64, len: u64) -> io::Result<()> {
     static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    let fd = fd.as_fd();
     let mut done = from;
     while done < len {
         let step = usize::try_from(len - done).unwrap_or(usize::MAX).min(ZEROS.len());
@@ -209,7 +255,7 @@ fn fill(fd: &OwnedFd, from: u64, len: u64) -> io::Result<()> {
 }
 
 /// Refuses a size that `RLIMIT_FSIZE` forbids: the kernel would not return an error, it would kill with SIGXFSZ.
-fn check_file_size_limit(len: u64) -> io::Result<()> {
+pub(crate) fn check_file_size_limit(len: u64) -> io::Result<()> {
     match getrlimit(Resource::Fsize).current {
         Some(limit) if len > limit => Err(io::Error::new(
             io::ErrorKind::FileTooLarge,

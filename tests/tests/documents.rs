@@ -54,7 +54,7 @@ fn layout_fields_do_not_overlap() {
 /// What a document says about code that is easy to leave behind.
 #[test]
 fn documents_name_what_exists() {
-    for file in ["README.md", "DESIGN.md", "LAYOUT.md", "SAFETY.md", "CHANGELOG.md"] {
+    for file in ["README.md", "DESIGN.md", "LAYOUT.md", "SAFETY.md", "MEMORY.md", "SEEDS.md", "CHANGELOG.md"] {
         let text = fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("cannot read {file}: {e}"));
         for link in text.split("](").skip(1) {
             let target = link.split(')').next().unwrap_or_default();
