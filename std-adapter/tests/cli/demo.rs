@@ -39,7 +39,7 @@ fn it_verifies_and_measures() {
     for part in [
         "verified: XXH3",
         "interleaved rounds",
-        "smstream, ring of 256 KiB",
+        "smstream, lane of 256 KiB",
         "pipe",
         "Unix socket",
         "floor: bare futex",

@@ -60,7 +60,7 @@ fn bytes_that_one_connection_refused_go_to_the_next() {
     let mut command = smstream(["listen", "--keep-open", "--capacity", "4096", &dir.addr()]);
     let (mut listener, mut input) = Running::start_with_input(&mut command);
     let first = reach(&dir.addr());
-    // More than the ring holds, less than the pipe: all of it is read, and only a part is sent.
+    // More than the lane holds, less than the pipe: all of it is read, and only a part is sent.
     input.write_all(&[b'x'; 20_000]).expect("written");
     drop(input);
     let first = within_time(move || {

@@ -48,7 +48,7 @@ Examples:
 const DEMO_MORE: &str = "\
 Examples:
   smstream demo
-  smstream demo --capacity 4MiB                a larger ring
+  smstream demo --capacity 4MiB                a larger lane
   smstream demo --json > figures.json
 
 How it measures:
@@ -59,13 +59,13 @@ How it measures:
   the bare futex calls. 'near' means that the cache line floor is below 250 ns, else 'far'.
 
 Targets (one that is missed is shown, and does not change the exit code):
-  throughput      near: 3 x pipe, with a ring of 4 MiB or more 5 x pipe; far: 1 x pipe
+  throughput      near: 3 x pipe, with a lane of 4 MiB or more 5 x pipe; far: 1 x pipe
   both busy       at most 2.5 x floor
   both asleep     at most 1.2 x floor
 
 Keys of --json:
   verification    verified, bytes_each_way, seconds
-  capacity        bytes of a ring
+  capacity        bytes of a lane
   pipe_buffer     bytes of a pipe's buffer
   measurements    regime (near, far, unknown), near_rounds, rounds, cpus (two numbers,
                   or null), targets_met, rows (a list):
@@ -133,7 +133,7 @@ pub struct ListenArgs {
     /// the next one.
     #[arg(short, long)]
     pub keep_open: bool,
-    /// The bytes of the ring in each direction, a power of two up to 512 MiB
+    /// The bytes of the lane in each direction, a power of two up to 512 MiB
     ///
     /// Other sizes are rounded up. Suffixes: k, M, G (or KiB, MiB, GiB) count in 1024; kB, MB, GB in 1000.
     #[arg(long, value_name = "BYTES", value_parser = size::parse_capacity)]
@@ -181,7 +181,7 @@ pub enum When {
 /// `smstream demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// The bytes of the ring in each direction, a power of two from 4 KiB to 512 MiB
+    /// The bytes of the lane in each direction, a power of two from 4 KiB to 512 MiB
     ///
     /// Other sizes are rounded up. Suffixes: k, M, G (or KiB, MiB, GiB) count in 1024; kB, MB, GB in 1000.
     #[arg(long, value_name = "BYTES", default_value = "256KiB", value_parser = parse_demo_capacity)]
@@ -201,7 +201,7 @@ pub struct DemoArgs {
 fn parse_demo_capacity(text: &str) -> Result<Capacity, String> {
     let capacity = size::parse_capacity(text)?;
     if capacity.bytes() < 4096 {
-        return Err("the demo takes its time with so small a ring: give at least 4 KiB".to_owned());
+        return Err("the demo takes its time with so small a lane: give at least 4 KiB".to_owned());
     }
     Ok(capacity)
 }

@@ -66,7 +66,7 @@ fn unit(suffix: &str) -> Option<u64> {
     }
 }
 
-/// A ring's capacity, as asked for and as it will be.
+/// A lane's capacity, as asked for and as it will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     asked: u64,
@@ -97,10 +97,10 @@ impl Capacity {
 pub fn parse_capacity(text: &str) -> Result<Capacity, String> {
     let asked = parse(text).map_err(|error| error.to_string())?;
     if asked == 0 {
-        return Err("a ring of no bytes carries nothing: give at least 1".to_owned());
+        return Err("a lane of no bytes carries nothing: give at least 1".to_owned());
     }
     if asked > MAX_CAPACITY {
-        return Err(format!("a ring holds at most {} ({MAX_CAPACITY} bytes)", Bytes(MAX_CAPACITY)));
+        return Err(format!("a lane holds at most {} ({MAX_CAPACITY} bytes)", Bytes(MAX_CAPACITY)));
     }
     Ok(Capacity { asked, bytes: asked.next_power_of_two() })
 }

@@ -21,7 +21,7 @@ const BUDGET: Duration = Duration::from_secs(16);
 /// The fewest rounds that a median is taken of.
 pub const MIN_ROUNDS: usize = 5;
 
-/// The most bytes that a ring for round trips has: more has no use there.
+/// The most bytes that a lane for round trips has: more has no use there.
 const TRIP_CAPACITY: u64 = 1 << 20;
 
 /// One test of one contestant.

@@ -86,7 +86,7 @@ fn verify(args: &DemoArgs, partner: &mut Partner, scratch: &Scratch) -> Result<O
     let mut output = Output::new();
     if !args.json {
         let (bytes, capacity) = (Bytes(args.bytes), Bytes(args.capacity.bytes()));
-        output.print(&format!("Two processes send each other {bytes} at once, through rings of {capacity} ...\n"))?;
+        output.print(&format!("Two processes send each other {bytes} at once, through lanes of {capacity} ...\n"))?;
     }
     let outcome = verify::run(partner, scratch, args.capacity, args.bytes)?;
     let verdict = if outcome.is_good(args.bytes) { "verified" } else { "FAILED" };

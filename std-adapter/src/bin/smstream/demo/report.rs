@@ -11,8 +11,8 @@ use crate::size::Bytes;
 /// Below this round trip of a cache line the two processors share a cache.
 const NEAR: f64 = 250.0;
 
-/// From this capacity on, lines have left the writer's own cache before they are read, and more is asked of the ring.
-const LARGE_RING: u64 = 4 << 20;
+/// From this capacity on, lines have left the writer's own cache before they are read, and more is asked of the lane.
+const LARGE_LANE: u64 = 4 << 20;
 
 /// Where the host has put the two processors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ pub fn yardstick(test: Test) -> (Contestant, &'static str) {
 /// What smstream shall reach.
 fn target(test: Test, regime: Regime, capacity: u64) -> Option<Target> {
     match (test, regime) {
-        (Test::Bulk, Regime::Near) => Some(Target::AtLeast(if capacity >= LARGE_RING { 5.0 } else { 3.0 })),
+        (Test::Bulk, Regime::Near) => Some(Target::AtLeast(if capacity >= LARGE_LANE { 5.0 } else { 3.0 })),
         (Test::Bulk, Regime::Far) => Some(Target::AtLeast(1.0)),
         // On one processor, where nothing can be busy at the same time, there are no targets.
         (_, Regime::Unknown) => None,
@@ -205,7 +205,7 @@ impl Row {
 /// What a contestant is called in a test.
 fn name(test: Test, contestant: Contestant, capacity: u64, pipe_buffer: usize) -> String {
     match (contestant, test) {
-        (Contestant::Smstream, Test::Bulk) => format!("smstream, ring of {}", Bytes(capacity)),
+        (Contestant::Smstream, Test::Bulk) => format!("smstream, lane of {}", Bytes(capacity)),
         (Contestant::Smstream, _) => "smstream".to_owned(),
         (Contestant::Pipe, Test::Bulk) => format!("pipe, buffer of {}", Bytes(pipe_buffer as u64)),
         (Contestant::Pipe, Test::Busy) => "pipe, non-blocking".to_owned(),

@@ -135,7 +135,7 @@ fn conduct(
             }
         }
     }
-    // What lies in the ring of a peer that has closed or died is lost, too, and cannot be sent again.
+    // What lies in the lane of a peer that has closed or died is lost, too, and cannot be sent again.
     let unread = stream.undelivered().unwrap_or(0) as u64;
     // The stream's errors say what was tried with whom. That the peer takes no more is no trouble if there is no more.
     let refused = refused.filter(|error| undelivered > 0 || error.kind() != io::ErrorKind::BrokenPipe);
