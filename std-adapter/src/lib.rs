@@ -33,7 +33,7 @@ pub use error::{Error, Reason, Result};
 pub use half::{ReadHalf, WriteHalf};
 pub use listener::{Incoming, Listener};
 pub use reservation::{Placed, Reservation};
-pub use smstream_core as core;
+pub use smstream_core;
 pub use smstream_core::counter::Counts;
 pub use smstream_core::error::ErrorCode;
 pub use stream::{Peer, Stats, Stream};

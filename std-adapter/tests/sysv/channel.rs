@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use smstream::core::error::{ReadError, WriteError};
-use smstream::core::geometry::{self, Config};
-use smstream::core::park::Park;
-use smstream::core::stream::End;
 use smstream::liveness::{Half, Life};
 use smstream::parking::Parker;
+use smstream::smstream_core::error::{ReadError, WriteError};
+use smstream::smstream_core::geometry::{self, Config};
+use smstream::smstream_core::park::Park;
+use smstream::smstream_core::stream::End;
 use smstream::sysv::{Attachment, Key, RemoveOnDrop, Shm};
 
 use crate::roles::{Second, role, told};
