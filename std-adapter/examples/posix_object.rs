@@ -1,10 +1,10 @@
 //! Shared memory objects from the command line, for the tests against other programs: `tests/interop/posix`.
 //!
 //! ```sh
-//! cargo run --example shm_tool -- create /numbers 4096   # standard input is what it begins with
-//! cargo run --example shm_tool -- map /numbers           # all its bytes to standard output, by a mapping
-//! cargo run --example shm_tool -- read /numbers          # the same, by reads of eight bytes
-//! cargo run --example shm_tool -- unlink /numbers
+//! cargo run --example posix_object -- create /numbers 4096   # standard input is what it begins with
+//! cargo run --example posix_object -- map /numbers           # all its bytes to standard output, by a mapping
+//! cargo run --example posix_object -- read /numbers          # the same, by reads of eight bytes
+//! cargo run --example posix_object -- unlink /numbers
 //! ```
 
 use smstream::memory::SharedMemory;
