@@ -239,7 +239,7 @@ pub fn asleep(process: u32, thread: u32) {
     let calls = [libc::SYS_futex, libc::SYS_futex_waitv];
     until(&format!("thread {thread} of process {process} sleeps on a futex"), || {
         let now = fs::read_to_string(&path).unwrap_or_default();
-        now.split(' ').next().and_then(|n| n.parse::<i64>().ok()).is_some_and(|n| calls.contains(&n))
+        now.split(' ').next().and_then(|n| n.parse::<libc::c_long>().ok()).is_some_and(|n| calls.contains(&n))
     });
 }
 

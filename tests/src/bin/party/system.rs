@@ -1,5 +1,6 @@
 //! What a party asks of the system to make life harder for itself.
 
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -94,13 +95,11 @@ pub(crate) fn alarm_every(micros: libc::suseconds_t) -> io::Result<()> {
 /// Lowers a limit of this process.
 pub(crate) fn limit(what: &str, value: u64) -> io::Result<()> {
     let resource = match what {
-        "fsize" => libc::RLIMIT_FSIZE,
-        "nofile" => libc::RLIMIT_NOFILE,
+        "fsize" => Resource::Fsize,
+        "nofile" => Resource::Nofile,
         _ => return Err(wrong("no such limit")),
     };
-    let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
-    // SAFETY: `limit` is initialized and outlives the call.
-    check(unsafe { libc::setrlimit(resource, &raw const limit) })
+    Ok(setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })?)
 }
 
 /// Opens files until there are `left` descriptors left, and keeps them open until it is called again.
