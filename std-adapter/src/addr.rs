@@ -1,17 +1,38 @@
 //! Addresses: where a listener can be found.
 
-use std::ffi::OsStr;
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::os::fd::RawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+/// Where POSIX shared memory has its names: shm_open(3).
+const SHM: &str = "/dev/shm";
+/// The longest name of `shm:`: what a file may have, less the `.new` that a listener puts behind it for a moment.
+const LONGEST_SHM: usize = 251;
+/// The longest path of a socket: unix(7), less the NUL at its end.
+const LONGEST_SOCKET: usize = 107;
+
 /// Where a listener can be found.
+///
+/// | form | the parties find each other by | who may be the other party |
+/// |---|---|---|
+/// | `file:PATH` | a region file with this name, and file locks | the same user, trusted not to shorten the file |
+/// | `shm:/NAME` | the same, with a name as `shm_open` has it | the same |
+/// | `unix:PATH` | a Unix socket with this name, which hands out sealed memory | whomever the [`Builder`](crate::Builder) allows; nobody needs to be trusted |
+/// | `unix:@NAME` | the same, in the abstract namespace: no file is left behind, and no file permissions apply | the same |
+/// | `fd:N` | a socket that this process has inherited as descriptor `N` | the process that has its other end |
 ///
 /// ```
 /// use smstream::Addr;
 ///
 /// let addr: Addr = "file:/tmp/chat".parse().unwrap();
 /// assert_eq!(addr.to_string(), "file:/tmp/chat");
+/// assert_eq!("shm:/chat".parse(), Ok(Addr::Shm("chat".into())));
+/// assert_eq!("unix:@chat".parse(), Ok(Addr::Abstract("chat".into())));
+/// assert_eq!("fd:3".parse(), Ok(Addr::Fd(3)));
 /// assert!("/tmp/chat".parse::<Addr>().is_err());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +40,14 @@ use std::str::FromStr;
 pub enum Addr {
     /// `file:PATH`: a region file under this name. The parties find each other by shared memory and file locks alone.
     File(PathBuf),
+    /// `shm:/NAME`: the same with a name of POSIX shared memory, here without its slash: it lies in `/dev/shm`.
+    Shm(OsString),
+    /// `unix:PATH`: a Unix socket under this name.
+    Unix(PathBuf),
+    /// `unix:@NAME`: a Unix socket with a name in the abstract namespace, here without its `@`.
+    Abstract(OsString),
+    /// `fd:N`: a Unix stream socket that this process has open already. One can connect to it, once, and not listen.
+    Fd(RawFd),
 }
 
 /// Why a text is no address.
@@ -32,7 +61,8 @@ impl fmt::Display for ParseAddrError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "\"{}\" is not an address: {}. Use file:PATH, for example file:/tmp/chat",
+            "\"{}\" is not an address: {}. Use file:PATH, shm:/NAME, unix:PATH, unix:@NAME or fd:N, for example \
+             file:/tmp/chat",
             self.text.escape_debug(),
             self.why
         )
@@ -41,32 +71,94 @@ impl fmt::Display for ParseAddrError {
 
 impl std::error::Error for ParseAddrError {}
 
+impl Addr {
+    /// The kind, as it stands before the colon.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Addr::File(_) => "file",
+            Addr::Shm(_) => "shm",
+            Addr::Unix(_) | Addr::Abstract(_) => "unix",
+            Addr::Fd(_) => "fd",
+        }
+    }
+
+    /// The path of the region file that a listener at this address has: `None` for an address that has none.
+    pub(crate) fn region(&self) -> Option<Cow<'_, Path>> {
+        match self {
+            Addr::File(path) => Some(Cow::Borrowed(path)),
+            Addr::Shm(name) => Some(Cow::Owned(Path::new(SHM).join(name))),
+            _ => None,
+        }
+    }
+
+    /// Parses what need not be UTF-8.
+    ///
+    /// # Errors
+    /// The text is no address.
+    pub fn from_os_str(text: &OsStr) -> Result<Self, ParseAddrError> {
+        let wrong = |why| Err(ParseAddrError { text: text.to_string_lossy().into_owned(), why });
+        let bytes = text.as_bytes();
+        let Some(colon) = bytes.iter().position(|&b| b == b':') else {
+            return wrong("it does not say which kind");
+        };
+        let (kind, rest) = (&bytes[..colon], &bytes[colon + 1..]);
+        let path = || PathBuf::from(OsString::from_vec(rest.to_vec()));
+        let nul = rest.contains(&0);
+        match (kind, rest) {
+            (b"file" | b"unix", b"") => wrong("the path is empty"),
+            (b"file" | b"unix", _) if nul => wrong("a path cannot have a NUL byte"),
+            (b"file" | b"unix", [.., b'/']) => wrong("the path names a directory, not a file"),
+            (b"file", _) => Ok(Addr::File(path())),
+            (b"shm", [b'/', name @ ..]) => match name {
+                b"" => wrong("the name is empty"),
+                b"." | b".." => wrong("the name is that of a directory"),
+                _ if name.contains(&b'/') => wrong("a name of shared memory has one slash, at its start"),
+                _ if nul => wrong("a name cannot have a NUL byte"),
+                _ if name.len() > LONGEST_SHM => wrong("the name is longer than 251 bytes"),
+                _ => Ok(Addr::Shm(OsString::from_vec(name.to_vec()))),
+            },
+            (b"shm", _) => wrong("a name of shared memory begins with a slash"),
+            (b"unix", b"@") => wrong("the name is empty"),
+            // The name has a NUL byte in front where a path has one behind.
+            (b"unix", [b'@', ..]) if rest.len() > LONGEST_SOCKET + 1 => wrong("the name is longer than 107 bytes"),
+            (b"unix", [b'@', name @ ..]) => Ok(Addr::Abstract(OsString::from_vec(name.to_vec()))),
+            (b"unix", _) if rest.len() > LONGEST_SOCKET => {
+                wrong("the path is longer than the 107 bytes that a socket's may have")
+            }
+            (b"unix", _) => Ok(Addr::Unix(path())),
+            (b"fd", _) => match std::str::from_utf8(rest).ok().and_then(|n| n.parse::<RawFd>().ok()) {
+                // No sign: what is printed is what was parsed.
+                Some(fd) if fd >= 0 && rest.first().is_some_and(u8::is_ascii_digit) => Ok(Addr::Fd(fd)),
+                _ => wrong("a descriptor is a number from 0 to 2147483647"),
+            },
+            _ => wrong("the kind before the colon is not known"),
+        }
+    }
+}
+
 impl FromStr for Addr {
     type Err = ParseAddrError;
 
     fn from_str(text: &str) -> Result<Self, ParseAddrError> {
-        let wrong = |why| Err(ParseAddrError { text: text.to_owned(), why });
-        match text.split_once(':') {
-            Some(("file", "")) => wrong("the path is empty"),
-            Some(("file", path)) if path.contains('\0') => wrong("a path cannot have a NUL byte"),
-            Some(("file", path)) if path.ends_with('/') => wrong("the path names a directory, not a file"),
-            Some(("file", path)) => Ok(Addr::File(PathBuf::from(path))),
-            Some(_) => wrong("the kind before the colon is not known"),
-            None => wrong("it does not say which kind"),
-        }
+        Addr::from_os_str(OsStr::new(text))
     }
 }
 
 impl fmt::Display for Addr {
-    /// The form that [`FromStr`] takes. A path that is not UTF-8 is shown with replacement characters.
+    /// The form that [`FromStr`] takes. What is not UTF-8 is shown with replacement characters.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Addr::File(path) => write!(f, "file:{}", path.display()),
+            Addr::Shm(name) => write!(f, "shm:/{}", name.display()),
+            Addr::Unix(path) => write!(f, "unix:{}", path.display()),
+            Addr::Abstract(name) => write!(f, "unix:@{}", name.display()),
+            Addr::Fd(fd) => write!(f, "fd:{fd}"),
         }
     }
 }
 
-/// What can be used as an address: an [`Addr`], a text like `file:PATH`, or a path.
+/// What can be used as an address: an [`Addr`], a text like `file:PATH`, or a path, which means `file:`.
 pub trait ToAddr {
     /// The address.
     ///
@@ -120,16 +212,41 @@ mod tests {
 
     #[test]
     fn prints_what_it_parsed() {
-        for text in ["file:/tmp/x", "file:x", "file:a:b", "file:/tmp/with space"] {
-            assert_eq!(text.parse::<Addr>().unwrap().to_string(), text);
+        let kinds = ["file:/tmp/x", "file:x", "file:a:b", "file:/tmp/with space", "file:@x"];
+        let more =
+            ["shm:/x", "shm:/a b", "unix:/run/x", "unix:x", "unix:./@x", "unix:@x", "unix:@a/b", "fd:0", "fd:17"];
+        for text in kinds.into_iter().chain(more) {
+            let addr = text.parse::<Addr>().unwrap();
+            assert_eq!(addr.to_string(), text);
+            assert_eq!(addr.kind(), text.split(':').next().unwrap());
         }
     }
 
     #[test]
     fn says_what_is_allowed() {
-        for text in ["", "x", "/tmp/x", "file:", "file:/tmp/", "file:\0", "http://x", "FILE:x"] {
+        let long = format!("unix:/{}", "x".repeat(107));
+        let long_name = format!("unix:@{}", "x".repeat(108));
+        let long_shm = format!("shm:/{}", "x".repeat(252));
+        let files = ["", "x", "/tmp/x", "file:", "file:/tmp/", "file:\0", "http://x", "FILE:x"];
+        let shm = ["shm:", "shm:x", "shm:/", "shm:/a/b", "shm:/..", "shm:/a\0", &long_shm];
+        let sockets = ["unix:", "unix:/tmp/", "unix:@", "unix:a\0b", &long, &long_name];
+        let descriptors = ["fd:", "fd:x", "fd:-1", "fd:+3", "fd:2147483648", "fd: 3"];
+        for text in files.iter().chain(&shm).chain(&sockets).chain(&descriptors) {
             let error = text.parse::<Addr>().unwrap_err().to_string();
-            assert!(error.contains("Use file:PATH"), "{error}");
+            assert!(error.contains("Use file:PATH, shm:/NAME, unix:PATH, unix:@NAME or fd:N"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_longest_names_are_allowed() {
+        assert!(format!("unix:{}", "x".repeat(107)).parse::<Addr>().is_ok());
+        assert!(format!("unix:@{}", "x".repeat(107)).parse::<Addr>().is_ok());
+        assert!(format!("shm:/{}", "x".repeat(251)).parse::<Addr>().is_ok());
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_an_address_too() {
+        let addr = Addr::from_os_str(OsStr::from_bytes(b"unix:/tmp/\xff")).unwrap();
+        assert_eq!(addr, Addr::Unix(PathBuf::from(OsStr::from_bytes(b"/tmp/\xff"))));
     }
 }

@@ -34,6 +34,13 @@ pub struct Builder {
     start: u32,
 }
 
+/// What an end is like, whichever way it comes about: what the builder was told, with the defaults filled in.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// How long a half looks before it sleeps.
+    pub(crate) spin: Duration,
+}
+
 impl Default for Builder {
     fn default() -> Self {
         Self::new()
@@ -88,7 +95,7 @@ impl Builder {
     /// [`Reason::AddrInUse`] if somebody listens there, [`Reason::NotARegion`] if the name leads to anything that was not
     /// made by a listener (it is never replaced), [`Reason::Capacity`], and others as the text says.
     pub fn bind(&self, addr: impl ToAddr) -> Result<Listener> {
-        Listener::bind_with(addr.to_addr()?, &self.config()?, self.spin.unwrap_or_else(default_spin))
+        Listener::bind_with(addr.to_addr()?, &self.config()?, self.settings())
     }
 
     /// Connects to the listener at `addr`, and waits until it accepts.
@@ -96,7 +103,7 @@ impl Builder {
     /// # Errors
     /// As for [`Stream::connect`].
     pub fn connect(&self, addr: impl ToAddr) -> Result<Stream> {
-        listener::connect(&addr.to_addr()?, self.spin.unwrap_or_else(default_spin), None)
+        listener::connect(&addr.to_addr()?, &self.settings(), None)
     }
 
     /// Connects, and waits no longer than `timeout` to be accepted.
@@ -104,7 +111,7 @@ impl Builder {
     /// # Errors
     /// As for [`Stream::connect_timeout`].
     pub fn connect_timeout(&self, addr: impl ToAddr, timeout: Duration) -> Result<Stream> {
-        listener::connect(&addr.to_addr()?, self.spin.unwrap_or_else(default_spin), Some(Deadline::after(timeout)))
+        listener::connect(&addr.to_addr()?, &self.settings(), Some(Deadline::after(timeout)))
     }
 
     /// Two ends of a new connection within this process. The first is the listener's.
@@ -112,7 +119,11 @@ impl Builder {
     /// # Errors
     /// As for [`Stream::pair`], and [`Reason::Capacity`].
     pub fn pair(&self) -> Result<(Stream, Stream)> {
-        Stream::pair_with(&self.config()?, self.spin.unwrap_or_else(default_spin))
+        Stream::pair_with(&self.config()?, &self.settings())
+    }
+
+    fn settings(&self) -> Settings {
+        Settings { spin: self.spin.unwrap_or_else(default_spin) }
     }
 
     fn config(&self) -> Result<Config> {

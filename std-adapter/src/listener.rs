@@ -1,5 +1,7 @@
 //! Listening and connecting.
 
+use std::borrow::Cow;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +10,7 @@ use smstream_core::geometry::Config;
 use smstream_core::park::ALERT_CANCEL;
 
 use crate::addr::{Addr, ToAddr};
-use crate::builder::Builder;
+use crate::builder::{Builder, Settings};
 use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
 use crate::liveness::{Half, Life};
@@ -41,7 +43,7 @@ pub struct Listener {
     inner: Mutex<file::Listener>,
     addr: Addr,
     capacities: [usize; 2],
-    spin: Duration,
+    settings: Settings,
     nonblocking: AtomicBool,
     interrupt: Arc<Life>,
 }
@@ -55,15 +57,14 @@ impl Listener {
         Builder::new().bind(addr)
     }
 
-    pub(crate) fn bind_with(addr: Addr, config: &Config, spin: Duration) -> Result<Listener> {
-        let Addr::File(path) = &addr;
-        let inner = file::Listener::bind(path, config)?;
+    pub(crate) fn bind_with(addr: Addr, config: &Config, settings: Settings) -> Result<Listener> {
+        let inner = file::Listener::bind(region(&addr)?, config)?;
         Ok(Listener {
             interrupt: inner.interrupt(),
             inner: Mutex::new(inner),
             capacities: config.capacities.map(|c| c as usize),
             addr,
-            spin,
+            settings,
             nonblocking: AtomicBool::new(false),
         })
     }
@@ -95,7 +96,7 @@ impl Listener {
                 inner.accept(deadline)?
             }
         };
-        into_stream(connected, self.spin, &self.addr)
+        into_stream(connected, &self.settings, &self.addr)
     }
 
     /// The streams that connect, one after the other, for ever.
@@ -156,18 +157,22 @@ impl Iterator for Incoming<'_> {
 }
 
 /// Connects to whoever listens at `addr`.
-pub(crate) fn connect(addr: &Addr, spin: Duration, deadline: Option<Deadline>) -> Result<Stream> {
-    let Addr::File(path) = addr;
-    into_stream(file::connect(path, deadline)?, spin, addr)
+pub(crate) fn connect(addr: &Addr, settings: &Settings, deadline: Option<Deadline>) -> Result<Stream> {
+    into_stream(file::connect(region(addr)?, deadline)?, settings, addr)
 }
 
-fn into_stream(connected: Connected, spin: Duration, addr: &Addr) -> Result<Stream> {
+/// The name of the region that an address stands for.
+fn region(addr: &Addr) -> Result<Cow<'_, Path>> {
+    addr.region().ok_or_else(|| Error::new(Reason::InvalidInput, format!("{addr} is not served yet")))
+}
+
+fn into_stream(connected: Connected, settings: &Settings, addr: &Addr) -> Result<Stream> {
     let who = if connected.party == 0 { "the connector" } else { "the listener" };
     let peer = format!("{who} at {addr}");
     let segments = Segments { mine: connected.my, peer: connected.peer };
     // SAFETY: the rendezvous gave each segment to one party, which holds the lock of its end, and this end has just been
     // made: nobody else in this process uses the segments. Parties of a `file:` region are trusted not to shorten it.
-    unsafe { Stream::attach(segments, connected.life, spin, &peer) }
+    unsafe { Stream::attach(segments, connected.life, settings, &peer) }
 }
 
 static_assertions::assert_impl_all!(Listener: Send, Sync);

@@ -10,7 +10,7 @@ use smstream_core::geometry::{self, Config};
 use smstream_core::park::ALERT_CANCEL;
 
 use crate::addr::ToAddr;
-use crate::builder::Builder;
+use crate::builder::{Builder, Settings};
 use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
 use crate::half::{Mode, ReadHalf, Shared, WriteHalf};
@@ -119,7 +119,7 @@ impl Stream {
     }
 
     /// Makes a pair as [`Builder::pair`] says.
-    pub(crate) fn pair_with(config: &Config, spin: Duration) -> Result<(Stream, Stream)> {
+    pub(crate) fn pair_with(config: &Config, settings: &Settings) -> Result<(Stream, Stream)> {
         let system = |e| Error::system(Reason::System, e);
         let ([first, second], len) = config.block();
         let len = memory::round_up_to_page(len).unwrap_or(usize::MAX);
@@ -146,9 +146,9 @@ impl Stream {
         let there = Segments { mine: other_mine, peer: other_peer };
         // SAFETY: both segments have just been set up, in memory of this process that cannot shrink (it is sealed), and
         // each party gets one end.
-        let a = unsafe { Stream::attach(here, Life::none(), spin, "the other end of the pair") }?;
+        let a = unsafe { Stream::attach(here, Life::none(), settings, "the other end of the pair") }?;
         // SAFETY: as above.
-        let b = unsafe { Stream::attach(there, Life::none(), spin, "the other end of the pair") }?;
+        let b = unsafe { Stream::attach(there, Life::none(), settings, "the other end of the pair") }?;
         Ok((a, b))
     }
 
@@ -157,7 +157,12 @@ impl Stream {
     /// # Safety
     /// The promises of [`geometry::attach`], for as long as the mappings live: nobody in this process touches the
     /// segments but the ends of the channel, this party has no other end, and nobody shortens the memory.
-    pub(crate) unsafe fn attach(segments: Segments, life: Arc<Life>, spin: Duration, peer: &str) -> Result<Stream> {
+    pub(crate) unsafe fn attach(
+        segments: Segments,
+        life: Arc<Life>,
+        settings: &Settings,
+        peer: &str,
+    ) -> Result<Stream> {
         let Segments { mine, peer: theirs } = segments;
         let start =
             mine.as_mut_ptr().ok_or_else(|| Error::new(Reason::System, "the own segment is mapped read-only"))?;
@@ -171,8 +176,8 @@ impl Stream {
         let described = unsafe { geometry::inspect(theirs.as_ptr(), theirs.len()) };
         let peer_pid = described.map_or(0, |d| d.pid);
         let end = attachment.into_end(
-            Parker::new(Arc::clone(&life), Half::Writer, spin),
-            Parker::new(Arc::clone(&life), Half::Reader, spin),
+            Parker::new(Arc::clone(&life), Half::Writer, settings.spin),
+            Parker::new(Arc::clone(&life), Half::Reader, settings.spin),
         );
         let (consumer, producer) = end.split();
         let shared = Arc::new(Shared {
