@@ -203,13 +203,15 @@ impl Builder {
     }
 
     pub(crate) fn settings(&self) -> Settings {
+        let spin = self.spin.unwrap_or_else(default_spin);
         let terms = Terms {
+            spin,
             allow: self.allow.clone(),
             most: u32::try_from(self.most).unwrap_or(u32::MAX),
             patience: self.patience,
             wants_signal: false,
         };
-        Settings { spin: self.spin.unwrap_or_else(default_spin), terms }
+        Settings { spin, terms }
     }
 
     pub(crate) fn config(&self) -> Result<Config> {

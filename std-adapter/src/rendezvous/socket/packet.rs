@@ -178,6 +178,7 @@ unsafe fn take(at: *const libc::cmsghdr, came: &mut Came) {
     let header = unsafe { at.read() };
     // SAFETY: CMSG_LEN is arithmetic.
     let before = unsafe { libc::CMSG_LEN(0) } as usize;
+    #[allow(clippy::unnecessary_cast, reason = "the type differs between libcs")]
     let len = (header.cmsg_len as usize).saturating_sub(before);
     // SAFETY: the data of a message begin behind its header.
     let data: *const u8 = unsafe { libc::CMSG_DATA(at) };
