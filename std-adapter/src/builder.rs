@@ -6,6 +6,7 @@ use smstream_core::cursor::{CURSOR, MAX_CAPACITY};
 use smstream_core::geometry::Config;
 
 use crate::addr::{Kind, ToAddr};
+use crate::connecting::Connecting;
 use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
 use crate::listener::{self, Listener};
@@ -192,6 +193,15 @@ impl Builder {
     /// As for [`Stream::connect_timeout`].
     pub fn connect_timeout(&self, addr: impl ToAddr, timeout: Duration) -> Result<Stream> {
         listener::connect(&addr.to_addr()?, &self.settings(), Some(Deadline::after(timeout)))
+    }
+
+    /// Begins to connect to the listener at `addr`, and does not wait: see [`Connecting`].
+    ///
+    /// # Errors
+    /// [`Reason::InvalidInput`] if `addr` is no address. All that can go wrong with the connection itself is told by
+    /// [`Connecting::try_finish`].
+    pub fn begin_connect(&self, addr: impl ToAddr) -> Result<Connecting> {
+        Ok(Connecting::begin(addr.to_addr()?, self.settings()))
     }
 
     /// Two ends of a new connection within this process. The first is the listener's.

@@ -130,6 +130,10 @@ impl ReadHalf {
         &self.consumer
     }
 
+    pub(crate) fn consumer_mut(&mut self) -> &mut Consumer<'static, Parker> {
+        &mut self.consumer
+    }
+
     /// The other half found the peer corrupt.
     pub(crate) fn fail(&mut self) {
         self.consumer.fail();
@@ -209,6 +213,10 @@ impl WriteHalf {
 
     pub(crate) fn producer(&self) -> &Producer<'static, Parker> {
         &self.producer
+    }
+
+    pub(crate) fn producer_mut(&mut self) -> &mut Producer<'static, Parker> {
+        &mut self.producer
     }
 
     /// The other half found the peer corrupt.

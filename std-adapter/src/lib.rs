@@ -8,6 +8,8 @@ compile_error!("smstream needs Linux: futexes, memfds and open-file-description 
 mod addr;
 mod builder;
 pub mod cleanup;
+pub mod condition;
+mod connecting;
 pub mod deadline;
 mod error;
 mod explain;
@@ -30,6 +32,8 @@ mod testing;
 
 pub use addr::{Addr, Kind, ParseAddrError, ToAddr};
 pub use builder::{Builder, DEFAULT_CAPACITY, DEFAULT_HELLO_TIMEOUT, DEFAULT_MAX_PEER_CAPACITY, LARGEST_CAPACITY};
+pub use condition::{Condition, ReadySet, try_wait, wait_all, wait_any};
+pub use connecting::{Connecting, TryFinish};
 pub use error::{Error, Reason, Result};
 pub use half::{ReadHalf, WriteHalf};
 pub use inherited::Handover;
