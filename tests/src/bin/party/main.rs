@@ -3,6 +3,7 @@
 //!
 //! Arguments: `--deny CALL=ERRNO` makes a system call fail from the beginning on.
 
+mod conditions;
 mod end;
 mod storm;
 mod system;
@@ -12,13 +13,14 @@ use std::process::exit;
 use std::time::Duration;
 
 use end::End;
-use smstream::{Builder, Listener};
+use smstream::{Builder, Connecting, Listener, Stream};
 
 /// What this process has.
 #[derive(Default)]
 struct Party {
     listener: Option<Listener>,
     end: Option<End>,
+    connecting: Option<Connecting>,
     seeds: [u64; 2],
 }
 
@@ -100,6 +102,22 @@ impl Party {
                     Some(time) => builder.connect_timeout(addr, time)?,
                 };
                 Ok(self.take(stream))
+            }
+            "begin-connect" => {
+                self.connecting = Some(Stream::begin_connect(words.text()?)?);
+                done
+            }
+            "finish" => match conditions::finish(self.connecting.take())? {
+                Ok(stream) => Ok(self.take(stream)),
+                Err(connecting) => {
+                    self.connecting = Some(connecting);
+                    Ok("pending".into())
+                }
+            },
+            "wait" => {
+                let Self { listener, end, connecting, .. } = self;
+                let (listener, stream) = (listener.as_ref(), end.as_ref().map(End::stream));
+                conditions::wait(&mut words, conditions::Sources { listener, stream, connecting: connecting.as_mut() })
             }
             "seeds" => {
                 self.seeds = [words.number()?, words.number()?];
