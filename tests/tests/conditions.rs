@@ -382,7 +382,7 @@ fn all_are_waited_for() {
 fn death_makes_ready_and_only_what_it_concerns() {
     each_kind(|addr| {
         let mut met: Vec<_> = (0..4).map(|i| meet(&format!("{addr}-{i}"), 512)).collect();
-        for &(ref stream, _) in &met {
+        for (stream, _) in &met {
             must_not_block(stream);
             while (&*stream).write(&[0; 512]).is_ok() {}
         }

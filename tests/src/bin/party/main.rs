@@ -4,6 +4,7 @@
 //! Arguments: `--deny CALL=ERRNO` makes a system call fail from the beginning on.
 
 mod conditions;
+mod crowd;
 mod end;
 mod storm;
 mod system;
@@ -21,6 +22,7 @@ struct Party {
     listener: Option<Listener>,
     end: Option<End>,
     connecting: Option<Connecting>,
+    crowd: crowd::Crowd,
     seeds: [u64; 2],
 }
 
@@ -139,6 +141,7 @@ impl Party {
                 let end = self.end.take().ok_or_else(|| wrong("there is no stream"))?;
                 end.both_by_halves(&mut words)
             }
+            "crowd" => self.crowd.run(&mut words),
             "serve" => storm::serve(self.listener()?, words.number()?),
             "storm-listen" => storm::listen(words.text()?, words.text()?, words.number()?),
             "storm-connect" => storm::connect(words.text()?, words.number()?),
