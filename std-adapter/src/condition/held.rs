@@ -97,7 +97,9 @@ impl<'c> Held<'c> {
         };
         let mut held = Held { what, announced: false };
         held.take_hold();
-        if let Some(place) = before.iter().position(|other| held.is_the_same_as(other)) {
+        if held.is_busy()
+            && let Some(place) = before.iter().position(|other| held.is_the_same_as(other))
+        {
             held.what = What::Same(place);
         }
         held
@@ -114,6 +116,10 @@ impl<'c> Held<'c> {
         if let Some(what) = what {
             self.what = what;
         }
+    }
+
+    fn is_busy(&self) -> bool {
+        matches!(self.what, What::BusyReader(_) | What::BusyWriter(_) | What::BusyListener(_))
     }
 
     /// Whether this is busy because `other` holds it, or waits for the same.
@@ -164,7 +170,9 @@ impl<'c> Held<'c> {
 
     /// Whether the call that it stands for would return at once.
     pub(super) fn is_ready(&mut self) -> bool {
-        self.take_hold();
+        if self.is_busy() {
+            self.take_hold();
+        }
         match &mut self.what {
             What::Reader(half, _) => {
                 let ready = half.consumer_mut().is_ready(1);
