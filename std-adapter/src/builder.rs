@@ -5,13 +5,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use smstream_core::cursor::{CURSOR, MAX_CAPACITY};
 use smstream_core::geometry::Config;
 
-use crate::addr::ToAddr;
+use crate::addr::{Addr, ToAddr};
+use crate::buffering::BufMode;
 use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
 use crate::listener::{self, Listener};
 use crate::memory::page_size;
 use crate::parking::default_spin;
 use crate::stream::Stream;
+use crate::trace;
+use crate::trusted::Trusted;
 
 /// The bytes each lane holds if nobody says otherwise.
 pub const DEFAULT_CAPACITY: usize = 256 * 1024;
@@ -31,6 +34,7 @@ pub const LARGEST_CAPACITY: usize = MAX_CAPACITY as usize;
 pub struct Builder {
     capacities: [usize; 2],
     spin: Option<Duration>,
+    buf_mode: BufMode,
     start: u32,
 }
 
@@ -39,6 +43,8 @@ pub struct Builder {
 pub(crate) struct Settings {
     /// How long a half looks before it sleeps.
     pub(crate) spin: Duration,
+    /// When written bytes are published.
+    pub(crate) buf_mode: BufMode,
 }
 
 impl Default for Builder {
@@ -48,10 +54,10 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The defaults: lanes of [`DEFAULT_CAPACITY`] both ways, and a spin as [`default_spin`] says.
+    /// The defaults: lanes of [`DEFAULT_CAPACITY`] both ways, a spin as [`default_spin`] says, each write published.
     #[must_use]
     pub fn new() -> Self {
-        Builder { capacities: [DEFAULT_CAPACITY; 2], spin: None, start: 0 }
+        Builder { capacities: [DEFAULT_CAPACITY; 2], spin: None, buf_mode: BufMode::None, start: 0 }
     }
 
     /// How many bytes each lane holds: from 1 to [`LARGEST_CAPACITY`], rounded up to a power of two. The listener
@@ -81,6 +87,14 @@ impl Builder {
         self
     }
 
+    /// When written bytes are published, for the ends that are made here: the peer's mode is its own. The stream can
+    /// change it: [`Stream::set_buf_mode`].
+    #[must_use]
+    pub fn buf_mode(mut self, mode: BufMode) -> Self {
+        self.buf_mode = mode;
+        self
+    }
+
     /// Where the cursors begin, so that tests see them wrap.
     #[doc(hidden)]
     #[must_use]
@@ -95,7 +109,13 @@ impl Builder {
     /// [`Reason::AddrInUse`] if somebody listens there, [`Reason::NotARegion`] if the name leads to anything that was not
     /// made by a listener (it is never replaced), [`Reason::Capacity`], and others as the text says.
     pub fn bind(&self, addr: impl ToAddr) -> Result<Listener> {
-        Listener::bind_with(addr.to_addr()?, &self.config()?, self.settings())
+        let (addr, config) = (addr.to_addr()?, self.config()?);
+        let result = Listener::bind_with(addr.clone(), &config, self.settings());
+        match &result {
+            Ok(listener) => trace::listening(&addr, listener.capacities()),
+            Err(e) => trace::refused("cannot listen", &addr, e),
+        }
+        result
     }
 
     /// Connects to the listener at `addr`, and waits until it accepts.
@@ -103,7 +123,7 @@ impl Builder {
     /// # Errors
     /// As for [`Stream::connect`].
     pub fn connect(&self, addr: impl ToAddr) -> Result<Stream> {
-        listener::connect(&addr.to_addr()?, &self.settings(), None)
+        self.connect_until(&addr.to_addr()?, None)
     }
 
     /// Connects, and waits no longer than `timeout` to be accepted.
@@ -111,7 +131,15 @@ impl Builder {
     /// # Errors
     /// As for [`Stream::connect_timeout`].
     pub fn connect_timeout(&self, addr: impl ToAddr, timeout: Duration) -> Result<Stream> {
-        listener::connect(&addr.to_addr()?, &self.settings(), Some(Deadline::after(timeout)))
+        self.connect_until(&addr.to_addr()?, Some(Deadline::after(timeout)))
+    }
+
+    fn connect_until(&self, addr: &Addr, deadline: Option<Deadline>) -> Result<Stream> {
+        let result = listener::connect(addr, &self.settings(), deadline).map_err(Error::of_connecting);
+        if let Err(e) = &result {
+            trace::refused("cannot connect", addr, e);
+        }
+        result
     }
 
     /// Two ends of a new connection within this process. The first is the listener's.
@@ -122,8 +150,16 @@ impl Builder {
         Stream::pair_with(&self.config()?, &self.settings())
     }
 
+    /// A [pair](Builder::pair) whose ends trust each other, so that they can be read without a copy: see [`Trusted`].
+    ///
+    /// # Errors
+    /// As for [`pair`](Builder::pair).
+    pub fn pair_trusted(&self) -> Result<(Trusted<Stream>, Trusted<Stream>)> {
+        self.pair().map(Trusted::pair)
+    }
+
     fn settings(&self) -> Settings {
-        Settings { spin: self.spin.unwrap_or_else(default_spin) }
+        Settings { spin: self.spin.unwrap_or_else(default_spin), buf_mode: self.buf_mode }
     }
 
     fn config(&self) -> Result<Config> {
