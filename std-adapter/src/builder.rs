@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use smstream_core::cursor::{CURSOR, MAX_CAPACITY};
+use smstream_core::error::ErrorCode;
 use smstream_core::geometry::Config;
 
 use crate::addr::{Addr, ToAddr};
@@ -170,10 +171,11 @@ impl Builder {
             ));
         }
         let mut capacities = [0; 2];
-        for (rounded, asked) in capacities.iter_mut().zip(self.capacities) {
+        let lanes = self.capacities.into_iter().zip([ErrorCode::MRing, ErrorCode::SRing]);
+        for (rounded, (asked, code)) in capacities.iter_mut().zip(lanes) {
             if asked > LARGEST_CAPACITY {
                 let text = format!("a lane cannot hold {asked} bytes: {LARGEST_CAPACITY} (512 MiB) is the most");
-                return Err(Error::new(Reason::Capacity, text));
+                return Err(Error::new(Reason::Capacity, text).with_code(code));
             }
             // At most 2^29, so neither the rounding nor the conversion can fail.
             *rounded = if asked == 0 { 0 } else { asked.next_power_of_two() as u32 };

@@ -79,6 +79,11 @@ impl Error {
         self
     }
 
+    /// The same with another code than its reason has.
+    pub(crate) fn with_code(self, code: ErrorCode) -> Self {
+        Error { code: Some(code), ..self }
+    }
+
     /// The error of an attempt to connect: whatever keeps the name from being opened means that nobody can be reached there.
     pub(crate) fn of_connecting(mut self) -> Self {
         if self.code.is_none() && matches!(self.reason, Reason::Denied | Reason::System) {
