@@ -15,10 +15,10 @@ use smstream_core::park::Park;
 /// |---|---|
 /// | `None` | by each write |
 /// | `Line` | by a write that contains the terminator, up to and including the last one |
-/// | `Full` | when half of the lane is held back |
+/// | `Full` | when an eighth of the lane is held back |
 ///
 /// What is held back is published in any case
-/// * when half of the lane is held back, or the lane is full;
+/// * when an eighth of the lane is held back, or the lane is full;
 /// * by [`flush`](std::io::Write::flush), [`split`](crate::Stream::split), `shutdown`, and when the stream or its writing half
 ///   is dropped;
 /// * before a write waits for room, or says that it would have to;
@@ -57,7 +57,7 @@ pub enum BufMode {
         /// The byte that ends a line.
         terminator: u8,
     },
-    /// As much as is good for throughput is held back: up to half a lane.
+    /// As much as is good for throughput is held back: up to an eighth of the lane.
     Full,
 }
 
@@ -108,10 +108,12 @@ impl Policy {
     }
 }
 
-/// The most that is held back. Half a lane: the peer works on one half while the other is filled, and what a reader may
-/// wait for at most is half a lane, too.
+/// The most that is held back: an eighth of the lane.
+///
+/// Less gains nothing for small writes, and with half a lane at a time two running ends wait for each other: one fills a half
+/// while the other empties the other one, and whoever is done first sleeps. In DESIGN.md there are figures.
 fn most_held(capacity: usize) -> usize {
-    (capacity / 2).max(1)
+    (capacity / 8).max(1)
 }
 
 /// Writes from several pieces in order, as much as there is room for, and publishes what `mode` says. Returns how many

@@ -60,23 +60,23 @@ fn lines_are_seen_whole() {
     assert_eq!(seen(&mut there), b"four");
     here.write_all(b"a\nb;c").unwrap();
     assert_eq!((seen(&mut there), here.held_back()), (b"a\nb;".to_vec(), 1));
-    // A line as long as half the lane is seen before it ends.
-    here.write_all(&[b'x'; 30]).unwrap();
-    assert_eq!((seen(&mut there), here.held_back()), (vec![], 31));
+    // A line as long as an eighth of the lane is seen before it ends.
+    here.write_all(&[b'x'; 6]).unwrap();
+    assert_eq!((seen(&mut there), here.held_back()), (vec![], 7));
     here.write_all(b"x").unwrap();
-    assert_eq!((seen(&mut there).len(), here.held_back()), (32, 0));
+    assert_eq!((seen(&mut there).len(), here.held_back()), (8, 0));
 }
 
 #[test]
-fn half_a_lane_is_seen_at_once() {
+fn an_eighth_of_a_lane_is_seen_at_once() {
     let (mut here, mut there) = pair(64, BufMode::Full);
     for round in 1..=10 {
-        for _ in 0..31 {
+        for _ in 0..7 {
             here.write_all(b"\n").unwrap();
         }
-        assert_eq!((seen(&mut there), here.held_back()), (vec![], 31), "round {round}");
+        assert_eq!((seen(&mut there), here.held_back()), (vec![], 7), "round {round}");
         here.write_all(b"\n").unwrap();
-        assert_eq!((seen(&mut there).len(), here.held_back()), (32, 0));
+        assert_eq!((seen(&mut there).len(), here.held_back()), (8, 0));
     }
     // Each of these is one publication.
     assert_eq!(here.stats().sent.operations, 10);
@@ -165,7 +165,7 @@ fn a_read_that_finds_bytes_publishes_nothing() {
     assert_eq!(here.held_back(), 4);
 }
 
-/// Half a lane is neither reached nor is there a terminator: only the read publishes. Both parties live by it.
+/// An eighth of a lane is not reached, nor is there a terminator: only the read publishes. Both parties live by it.
 #[test]
 fn a_question_is_on_its_way_when_the_answer_is_waited_for() {
     let _watchdog = Watchdog::new();
