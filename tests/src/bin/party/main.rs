@@ -4,6 +4,7 @@
 //! Arguments: `--deny CALL=ERRNO` makes a system call fail from the beginning on.
 
 mod end;
+mod held;
 mod storm;
 mod system;
 
