@@ -31,6 +31,7 @@ pub const LARGEST_CAPACITY: usize = MAX_CAPACITY as usize;
 pub struct Builder {
     capacities: [usize; 2],
     spin: Option<Duration>,
+    deadlock_detection: bool,
     start: u32,
 }
 
@@ -39,6 +40,8 @@ pub struct Builder {
 pub(crate) struct Settings {
     /// How long a half looks before it sleeps.
     pub(crate) spin: Duration,
+    /// Whether a call on the whole stream takes part in telling deadlocks.
+    pub(crate) deadlock_detection: bool,
 }
 
 impl Default for Builder {
@@ -51,7 +54,7 @@ impl Builder {
     /// The defaults: lanes of [`DEFAULT_CAPACITY`] both ways, and a spin as [`default_spin`] says.
     #[must_use]
     pub fn new() -> Self {
-        Builder { capacities: [DEFAULT_CAPACITY; 2], spin: None, start: 0 }
+        Builder { capacities: [DEFAULT_CAPACITY; 2], spin: None, deadlock_detection: true, start: 0 }
     }
 
     /// How many bytes each lane holds: from 1 to [`LARGEST_CAPACITY`], rounded up to a power of two. The listener
@@ -78,6 +81,33 @@ impl Builder {
     #[must_use]
     pub fn spin(mut self, time: Duration) -> Self {
         self.spin = Some(time);
+        self
+    }
+
+    /// Whether a deadlock of both parties is told; it is, if this is not called. Either party can switch it off for both.
+    ///
+    /// Both wait for each other when both read through `&mut Stream`, without a timeout, and nothing is on its way to either;
+    /// or when both write, and both lanes are full. Then the listener's call (in a pair: that of the first end) gives
+    /// [`Reason::Deadlock`], and the connector's goes on waiting, as do all calls without this.
+    ///
+    /// Switch it off if such a wait is meant to last until this process is ended from outside.
+    ///
+    /// ```
+    /// use std::io::{ErrorKind, Read, Write};
+    /// let (mut here, mut there) = smstream::Stream::pair()?;
+    /// std::thread::scope(|scope| {
+    ///     let other = scope.spawn(move || there.read(&mut [0; 8]));
+    ///     let told = here.read(&mut [0; 8]).unwrap_err();
+    ///     assert_eq!(told.kind(), ErrorKind::Deadlock);
+    ///     here.write_all(b"you first")?;
+    ///     assert_eq!(other.join().unwrap()?, 8);
+    ///     Ok::<(), std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn deadlock_detection(mut self, on: bool) -> Self {
+        self.deadlock_detection = on;
         self
     }
 
@@ -123,7 +153,7 @@ impl Builder {
     }
 
     fn settings(&self) -> Settings {
-        Settings { spin: self.spin.unwrap_or_else(default_spin) }
+        Settings { spin: self.spin.unwrap_or_else(default_spin), deadlock_detection: self.deadlock_detection }
     }
 
     fn config(&self) -> Result<Config> {

@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) life: Arc<Life>,
     pub(crate) read: Mode,
     pub(crate) write: Mode,
+    /// Whether a call on the whole stream takes part in telling deadlocks.
+    pub(crate) deadlock_detection: bool,
     /// The segments. The halves point into them, and are dropped before them, because each holds this in an `Arc`.
     #[expect(dead_code, reason = "held for its drop, which unmaps")]
     pub(crate) memory: [Mapping; 2],
@@ -91,6 +93,24 @@ impl Shared {
         Error::new(Reason::Corrupt, text)
     }
 
+    fn read_deadlock(&self) -> Error {
+        let text = format!(
+            "cannot read: {} waits to read, too, and nothing is on its way to either; let one side write first, or read \
+             with a timeout",
+            self.peer
+        );
+        Error::new(Reason::Deadlock, text)
+    }
+
+    fn write_deadlock(&self) -> Error {
+        let text = format!(
+            "cannot write: {} waits to write, too, and both lanes are full; let one side read first, or take larger lanes, \
+             or split the stream and read in another thread",
+            self.peer
+        );
+        Error::new(Reason::Deadlock, text)
+    }
+
     /// `here`: this end has said itself that no more will come.
     fn closed(&self, here: bool) -> Error {
         let text = if here {
@@ -149,16 +169,23 @@ impl ReadHalf {
         self.shared.read.set_nonblocking(on);
     }
 
-    /// Waits as the mode says, for up to `want` bytes. `false`: the stream is at its end.
+    /// Waits as the mode says, for up to `want` bytes. `false`: the stream is at its end. `other`: the caller has the whole
+    /// stream.
     #[cold]
-    fn wait(&mut self, want: usize) -> Result<bool> {
+    fn wait(&mut self, want: usize, other: Option<&mut WriteHalf>) -> Result<bool> {
         let mode = &self.shared.read;
         if mode.is_nonblocking() {
             self.shared.life.look_after();
             return Err(Error::new(Reason::WouldBlock, "there is nothing to read yet"));
         }
         let timeout = mode.timeout();
-        match self.consumer.wait(want, timeout.map(Deadline::after)) {
+        let waited = match other {
+            Some(other) if timeout.is_none() && self.shared.deadlock_detection => {
+                self.consumer.wait_whole(want, &mut other.producer)
+            }
+            _ => self.consumer.wait(want, timeout.map(Deadline::after)),
+        };
+        match waited {
             Ok(n) => Ok(n > 0),
             Err(WaitError::TimedOut) => Err(Error::new(
                 Reason::TimedOut,
@@ -169,6 +196,7 @@ impl ReadHalf {
                 Ok(false)
             }
             Err(WaitError::PeerGone) => Err(self.shared.gone("read")),
+            Err(WaitError::Deadlock) => Err(self.shared.read_deadlock()),
             Err(_) => Err(self.corrupt()),
         }
     }
@@ -180,9 +208,9 @@ impl ReadHalf {
     }
 
     #[cold]
-    fn failed(&mut self, e: ReadError, want: usize) -> Result<bool> {
+    fn failed(&mut self, e: ReadError, want: usize, other: Option<&mut WriteHalf>) -> Result<bool> {
         match e {
-            ReadError::Empty => self.wait(want),
+            ReadError::Empty => self.wait(want, other),
             ReadError::PeerGone => Err(self.shared.gone("read")),
             _ => Err(self.corrupt()),
         }
@@ -236,16 +264,22 @@ impl WriteHalf {
         self.shared.write.set_nonblocking(on);
     }
 
-    /// Waits as the mode says, for room for up to `want` bytes.
+    /// Waits as the mode says, for room for up to `want` bytes. `other`: the caller has the whole stream.
     #[cold]
-    fn wait(&mut self, want: usize) -> Result<()> {
+    fn wait(&mut self, want: usize, other: Option<&mut ReadHalf>) -> Result<()> {
         let mode = &self.shared.write;
         if mode.is_nonblocking() {
             self.shared.life.look_after();
             return Err(Error::new(Reason::WouldBlock, "there is no room to write yet"));
         }
         let timeout = mode.timeout();
-        match self.producer.wait(want, timeout.map(Deadline::after)) {
+        let waited = match other {
+            Some(other) if timeout.is_none() && self.shared.deadlock_detection => {
+                self.producer.wait_whole(want, &mut other.consumer)
+            }
+            _ => self.producer.wait(want, timeout.map(Deadline::after)),
+        };
+        match waited {
             Ok(_) => Ok(()),
             Err(WaitError::TimedOut) => Err(Error::new(
                 Reason::TimedOut,
@@ -261,6 +295,7 @@ impl WriteHalf {
             }
             Err(WaitError::Closed) => Err(self.closed()),
             Err(WaitError::PeerGone) => Err(self.shared.gone("write")),
+            Err(WaitError::Deadlock) => Err(self.shared.write_deadlock()),
             Err(_) => Err(self.corrupt()),
         }
     }
@@ -277,9 +312,9 @@ impl WriteHalf {
     }
 
     #[cold]
-    fn failed(&mut self, e: WriteError, want: usize) -> Result<()> {
+    fn failed(&mut self, e: WriteError, want: usize, other: Option<&mut ReadHalf>) -> Result<()> {
         match e {
-            WriteError::Full => self.wait(want),
+            WriteError::Full => self.wait(want, other),
             WriteError::Closed => Err(self.closed()),
             WriteError::PeerGone => Err(self.shared.gone("write")),
             _ => Err(self.corrupt()),
@@ -295,15 +330,15 @@ impl WriteHalf {
     }
 }
 
-impl Read for ReadHalf {
-    /// Waits for at least one byte, then takes what is there. `Ok(0)`: the peer has closed, and all was read.
+/// Reading, for one who has this half alone (`other` is `None`) or the whole stream.
+impl ReadHalf {
     #[inline]
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read_beside(&mut self, out: &mut [u8], mut other: Option<&mut WriteHalf>) -> io::Result<usize> {
         loop {
             match self.consumer.read(out) {
                 Ok(n) => return Ok(n),
                 Err(e) => {
-                    if self.is_shut() || !self.failed(e, 1)? {
+                    if self.is_shut() || !self.failed(e, 1, other.as_deref_mut())? {
                         return Ok(0);
                     }
                 }
@@ -311,12 +346,16 @@ impl Read for ReadHalf {
         }
     }
 
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    pub(crate) fn read_vectored_beside(
+        &mut self,
+        bufs: &mut [IoSliceMut<'_>],
+        mut other: Option<&mut WriteHalf>,
+    ) -> io::Result<usize> {
         loop {
             match self.consumer.read_vectored(bufs.iter_mut().map(|b| &mut **b)) {
                 Ok(n) => return Ok(n),
                 Err(e) => {
-                    if self.is_shut() || !self.failed(e, 1)? {
+                    if self.is_shut() || !self.failed(e, 1, other.as_deref_mut())? {
                         return Ok(0);
                     }
                 }
@@ -324,14 +363,17 @@ impl Read for ReadHalf {
         }
     }
 
-    /// Like [`read`](Read::read) in a loop, but asks to be woken only when half a lane, or all that is wanted, is there.
-    fn read_exact(&mut self, mut out: &mut [u8]) -> io::Result<()> {
+    pub(crate) fn read_exact_beside(
+        &mut self,
+        mut out: &mut [u8],
+        mut other: Option<&mut WriteHalf>,
+    ) -> io::Result<()> {
         while !out.is_empty() {
             match self.consumer.read(out) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(n) => out = &mut out[n..],
                 Err(e) => {
-                    if self.is_shut() || !self.failed(e, out.len())? {
+                    if self.is_shut() || !self.failed(e, out.len(), other.as_deref_mut())? {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
                 }
@@ -341,11 +383,10 @@ impl Read for ReadHalf {
     }
 }
 
-impl Write for WriteHalf {
-    /// Waits for room for at least one byte, then writes as much as there is room for. Writing no bytes at all tells
-    /// whether the peer still takes any: it gives the error that writing one would give, and never waits.
+/// Writing, for one who has this half alone (`other` is `None`) or the whole stream.
+impl WriteHalf {
     #[inline]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn write_beside(&mut self, bytes: &[u8], mut other: Option<&mut ReadHalf>) -> io::Result<usize> {
         loop {
             match self.producer.write(bytes) {
                 Ok(n) => return Ok(n),
@@ -353,13 +394,17 @@ impl Write for WriteHalf {
                     if self.is_shut() {
                         return Err(self.closed().into());
                     }
-                    self.failed(e, 1)?;
+                    self.failed(e, 1, other.as_deref_mut())?;
                 }
             }
         }
     }
 
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn write_vectored_beside(
+        &mut self,
+        bufs: &[IoSlice<'_>],
+        mut other: Option<&mut ReadHalf>,
+    ) -> io::Result<usize> {
         loop {
             match self.producer.write_vectored(bufs.iter().map(|b| &**b)) {
                 Ok(n) => return Ok(n),
@@ -367,15 +412,13 @@ impl Write for WriteHalf {
                     if self.is_shut() {
                         return Err(self.closed().into());
                     }
-                    self.failed(e, 1)?;
+                    self.failed(e, 1, other.as_deref_mut())?;
                 }
             }
         }
     }
 
-    /// Like [`write`](Write::write) in a loop, but asks to be woken only when there is room for half a lane, or for all
-    /// that is left.
-    fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write_all_beside(&mut self, mut bytes: &[u8], mut other: Option<&mut ReadHalf>) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.producer.write(bytes) {
                 Ok(n) => bytes = &bytes[n..],
@@ -383,11 +426,47 @@ impl Write for WriteHalf {
                     if self.is_shut() {
                         return Err(self.closed().into());
                     }
-                    self.failed(e, bytes.len())?;
+                    self.failed(e, bytes.len(), other.as_deref_mut())?;
                 }
             }
         }
         Ok(())
+    }
+}
+
+impl Read for ReadHalf {
+    /// Waits for at least one byte, then takes what is there. `Ok(0)`: the peer has closed, and all was read.
+    #[inline]
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.read_beside(out, None)
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.read_vectored_beside(bufs, None)
+    }
+
+    /// Like [`read`](Read::read) in a loop, but asks to be woken only when half a lane, or all that is wanted, is there.
+    fn read_exact(&mut self, out: &mut [u8]) -> io::Result<()> {
+        self.read_exact_beside(out, None)
+    }
+}
+
+impl Write for WriteHalf {
+    /// Waits for room for at least one byte, then writes as much as there is room for. Writing no bytes at all tells
+    /// whether the peer still takes any: it gives the error that writing one would give, and never waits.
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_beside(bytes, None)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write_vectored_beside(bufs, None)
+    }
+
+    /// Like [`write`](Write::write) in a loop, but asks to be woken only when there is room for half a lane, or for all
+    /// that is left.
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all_beside(bytes, None)
     }
 
     /// Nothing to do: what was written is visible to the peer already.

@@ -31,9 +31,15 @@ use crate::parking::Parker;
 ///   first, then there is an error of [`Reason::PeerGone`].
 /// * A stream whose two ends are running makes no system call per message. One that waits sleeps, after a short spin.
 /// * Dropping it closes it, and never blocks.
+/// * If both parties read through `&mut Stream`, without a timeout, and nothing is on its way to either, or both write into
+///   full lanes, then neither can go on: the listener's call ends with [`Reason::Deadlock`], the connector's goes on waiting.
+///   The stream is as good as before: write, or read, and the connector goes on. It is never told while the other is slow
+///   or stopped. [`Builder::deadlock_detection`] switches it off.
 ///
 /// # What it does not promise
 /// * That the peer has *read* what was written. Ask it to answer.
+/// * That all deadlocks are told: `&Stream`, the halves and calls with a timeout wait for whatever another thread or a later
+///   moment may bring.
 /// * To survive a `fork` in both processes: after a fork only one of them may go on using the stream, and the other must
 ///   not drop it ([`std::mem::forget`]). A program that is executed inherits nothing.
 #[derive(Debug)]
@@ -185,6 +191,7 @@ impl Stream {
             life,
             read: Mode::default(),
             write: Mode::default(),
+            deadlock_detection: settings.deadlock_detection,
             memory: [mine, theirs],
         });
         Ok(Stream {
@@ -322,27 +329,28 @@ impl Stream {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reader_mut(&mut self) -> &mut ReadHalf {
-        self.reader.get_mut().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn writer_mut(&mut self) -> &mut WriteHalf {
-        self.writer.get_mut().unwrap_or_else(PoisonError::into_inner)
+    /// Both, for a call that has the whole stream.
+    fn halves_mut(&mut self) -> (&mut ReadHalf, &mut WriteHalf) {
+        let reader = self.reader.get_mut().unwrap_or_else(PoisonError::into_inner);
+        (reader, self.writer.get_mut().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Read for Stream {
     #[inline]
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let result = self.reader_mut().read(out);
+        let (reader, writer) = self.halves_mut();
+        let result = reader.read_beside(out, Some(writer));
         self.both_or_neither(result)
     }
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let result = self.reader_mut().read_vectored(bufs);
+        let (reader, writer) = self.halves_mut();
+        let result = reader.read_vectored_beside(bufs, Some(writer));
         self.both_or_neither(result)
     }
     fn read_exact(&mut self, out: &mut [u8]) -> io::Result<()> {
-        let result = self.reader_mut().read_exact(out);
+        let (reader, writer) = self.halves_mut();
+        let result = reader.read_exact_beside(out, Some(writer));
         self.both_or_neither(result)
     }
 }
@@ -350,19 +358,22 @@ impl Read for Stream {
 impl Write for Stream {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let result = self.writer_mut().write(bytes);
+        let (reader, writer) = self.halves_mut();
+        let result = writer.write_beside(bytes, Some(reader));
         self.both_or_neither(result)
     }
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let result = self.writer_mut().write_vectored(bufs);
+        let (reader, writer) = self.halves_mut();
+        let result = writer.write_vectored_beside(bufs, Some(reader));
         self.both_or_neither(result)
     }
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let result = self.writer_mut().write_all(bytes);
+        let (reader, writer) = self.halves_mut();
+        let result = writer.write_all_beside(bytes, Some(reader));
         self.both_or_neither(result)
     }
     fn flush(&mut self) -> io::Result<()> {
-        self.writer_mut().flush()
+        self.halves_mut().1.flush()
     }
 }
 
