@@ -2,11 +2,14 @@
 //! nothing.
 
 use std::io::{ErrorKind, Read, Write};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
 use smstream::{Builder, Error, ErrorCode, Reason, Stream};
-use smstream_tests::flow::{NEAR_WRAP, Random};
+use smstream_tests::flow::{Flow, NEAR_WRAP, Random};
 use smstream_tests::party::{Party, Refusal, Reply, Scratch, asleep};
 use smstream_tests::watchdog::{PATIENCE, Watchdog};
 
@@ -213,37 +216,48 @@ fn a_stopped_peer_waits_only_if_it_had_come_to_that() {
     assert_eq!(b.hear(), Ok("1".into()));
 }
 
-/// This process waits by other means than a call on the whole stream; the other is in earnest. Nobody is told.
-fn is_not_told(here: usize, waits: impl FnOnce(Stream, &mut Party)) {
-    let (stream, mut party) = meet(here);
-    party.tell("read 1");
-    party.is_asleep();
-    waits(stream, &mut party);
-}
-
 fn tid() -> u32 {
     rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()
 }
 
-#[test]
-fn a_wait_with_a_timeout_is_no_deadlock() {
-    let _watchdog = Watchdog::new();
-    for here in [0, 1] {
-        is_not_told(here, |mut stream, party| {
-            stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-            for _ in 0..2 {
-                assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+/// The next byte that the party expects, which has read `n`.
+fn next_byte(n: u64) -> [u8; 1] {
+    let mut flow = Flow::new(SEEDS[0], 64);
+    flow.skip(n);
+    let mut byte = [0];
+    flow.fill(&mut byte);
+    byte
+}
+
+/// A thread waits to `read` by other means than a call on the whole stream, and the party in earnest; either of them is the
+/// first. Nobody is told anything. When both sleep, this thread does `write`, which is what the party waits for.
+fn while_one_reads(
+    party: &mut Party,
+    read: impl Fn(&mut [u8]) -> std::io::Result<()> + Send + Sync,
+    write: impl Fn(&[u8]) -> std::io::Result<()>,
+) {
+    for round in 0..6 {
+        let party_first = round % 2 == 0;
+        if party_first {
+            party.tell("read 1");
+            party.is_asleep();
+        }
+        let (say, said) = channel();
+        thread::scope(|scope| {
+            let reading = scope.spawn(|| {
+                say.send(tid()).unwrap();
+                read(&mut [0])
+            });
+            asleep(std::process::id(), said.recv().unwrap());
+            if !party_first {
+                party.tell("read 1");
             }
             party.is_asleep();
-            stream.set_read_timeout(None).unwrap();
-            stream.set_nonblocking(true).unwrap();
-            assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
             assert_eq!(party.has_replied(), None);
-            // A byte of the flow that the party expects.
-            let mut byte = [0];
-            smstream_tests::flow::Flow::new(SEEDS[0], 64).fill(&mut byte);
-            stream.write_all(&byte).unwrap();
+            write(&next_byte(round)).unwrap();
             assert_eq!(party.hear(), Ok("1".into()));
+            assert_eq!(party.does("write 1"), "1");
+            reading.join().unwrap().unwrap();
         });
     }
 }
@@ -252,10 +266,14 @@ fn a_wait_with_a_timeout_is_no_deadlock() {
 fn a_half_that_waits_is_no_deadlock() {
     let _watchdog = Watchdog::new();
     for here in [0, 1] {
-        is_not_told(here, |stream, party| {
-            let (mut reader, mut writer) = stream.split();
-            while_one_reads(|out| reader.read_exact(out), |bytes| writer.write_all(bytes), party);
-        });
+        let (stream, mut party) = meet(here);
+        let (reader, writer) = stream.split();
+        let (reader, writer) = (Mutex::new(reader), Mutex::new(writer));
+        while_one_reads(
+            &mut party,
+            |out| reader.lock().unwrap().read_exact(out),
+            |bytes| writer.lock().unwrap().write_all(bytes),
+        );
     }
 }
 
@@ -263,34 +281,44 @@ fn a_half_that_waits_is_no_deadlock() {
 fn a_shared_stream_that_waits_is_no_deadlock() {
     let _watchdog = Watchdog::new();
     for here in [0, 1] {
-        is_not_told(here, |stream, party| {
-            while_one_reads(|out| (&stream).read_exact(out), |bytes| (&stream).write_all(bytes), party);
-        });
+        let (stream, mut party) = meet(here);
+        while_one_reads(&mut party, |out| (&stream).read_exact(out), |bytes| (&stream).write_all(bytes));
     }
 }
 
-/// A thread reads; when both sleep, this one writes, which is what both wait for.
-fn while_one_reads(
-    read: impl FnOnce(&mut [u8]) -> std::io::Result<()> + Send,
-    write: impl FnOnce(&[u8]) -> std::io::Result<()>,
-    party: &mut Party,
-) {
-    let (say, said) = std::sync::mpsc::channel();
-    thread::scope(|scope| {
-        let reading = scope.spawn(move || {
-            say.send(tid()).unwrap();
-            read(&mut [0])
-        });
-        asleep(std::process::id(), said.recv().unwrap());
-        party.is_asleep();
-        assert_eq!(party.has_replied(), None);
-        let mut byte = [0];
-        smstream_tests::flow::Flow::new(SEEDS[0], 64).fill(&mut byte);
-        write(&byte).unwrap();
-        assert_eq!(party.hear(), Ok("1".into()));
-        assert_eq!(party.does("write 1"), "1");
-        reading.join().unwrap().unwrap();
-    });
+/// This process waits with a timeout, again and again. The party goes to sleep before, between, and in the middle.
+#[test]
+fn a_wait_with_a_timeout_is_no_deadlock() {
+    let _watchdog = Watchdog::new();
+    for here in [0, 1] {
+        let (mut stream, mut party) = meet(here);
+        for round in 0..6 {
+            stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+            let (say, said) = channel();
+            let enough = AtomicBool::new(false);
+            thread::scope(|scope| {
+                let reading = scope.spawn(|| {
+                    say.send(tid()).unwrap();
+                    while !enough.load(Relaxed) {
+                        assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+                    }
+                });
+                asleep(std::process::id(), said.recv().unwrap());
+                party.tell("read 1");
+                party.is_asleep();
+                assert_eq!(party.has_replied(), None);
+                enough.store(true, Relaxed);
+                reading.join().unwrap();
+            });
+            stream.set_read_timeout(None).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+            stream.set_nonblocking(false).unwrap();
+            assert_eq!(party.has_replied(), None);
+            stream.write_all(&next_byte(round)).unwrap();
+            assert_eq!(party.hear(), Ok("1".into()));
+        }
+    }
 }
 
 /// Whichever of the two wants to know nothing of it: both sleep until the other is killed.
@@ -317,7 +345,7 @@ fn either_party_can_switch_it_off() {
             party.hear().unwrap();
             party.tell("read 1");
             party.is_asleep();
-            let (say, said) = std::sync::mpsc::channel();
+            let (say, said) = channel();
             thread::scope(|scope| {
                 let reading = scope.spawn(move || {
                     say.send(tid()).unwrap();

@@ -71,10 +71,10 @@ fn an_op() -> impl Strategy<Value = Op> {
             3 => party().prop_map(|party| Op::Stop { party }),
             1 => party().prop_map(|party| Op::Close { party }),
         ],
-        2 => (party(), a_len(), patience(), any::<bool>())
-            .prop_map(|(party, want, patience, by_end)| Op::WaitRoom { party, want, patience, by_end }),
-        2 => (party(), a_len(), patience(), any::<bool>())
-            .prop_map(|(party, want, patience, by_end)| Op::WaitBytes { party, want, patience, by_end }),
+        3 => (party(), a_len(), patience(), any::<bool>(), any::<bool>())
+            .prop_map(|(party, want, patience, by_end, whole)| Op::WaitRoom { party, want, patience, by_end, whole }),
+        3 => (party(), a_len(), patience(), any::<bool>(), any::<bool>())
+            .prop_map(|(party, want, patience, by_end, whole)| Op::WaitBytes { party, want, patience, by_end, whole }),
         2 => party().prop_map(|party| Op::Reattach { party }),
         8 => (party(), half(), a_len(), any::<bool>(), any::<u8>())
             .prop_map(|(party, half, ahead, whole, bell)| Op::Asleep { party, half, ahead, whole, bell }),
