@@ -17,6 +17,7 @@ use crate::rendezvous::Link;
 use crate::trace;
 
 pub(crate) use mode::Mode;
+pub(crate) use reader::Beside;
 pub use reader::ReadHalf;
 pub use writer::WriteHalf;
 
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) link: Option<Link>,
     pub(crate) read: Mode,
     pub(crate) write: Mode,
+    /// Whether a call on the whole stream takes part in telling deadlocks.
+    pub(crate) deadlock_detection: bool,
     /// When written bytes are published.
     pub(crate) policy: Policy,
     pub(crate) history: History,
@@ -61,6 +64,24 @@ impl Shared {
             format!("cannot write: {} takes no more bytes", self.peer)
         };
         Error::new(Reason::WriteAfterClose, text)
+    }
+
+    fn read_deadlock(&self) -> Error {
+        let text = format!(
+            "cannot read: {} waits to read, too, and nothing is on its way to either; let one side write first, or read \
+             with a timeout",
+            self.peer
+        );
+        Error::new(Reason::Deadlock, text)
+    }
+
+    fn write_deadlock(&self) -> Error {
+        let text = format!(
+            "cannot write: {} waits to write, too, and both lanes are full; let one side read first, or take larger lanes, \
+             or split the stream and read in another thread",
+            self.peer
+        );
+        Error::new(Reason::Deadlock, text)
     }
 
     /// An error that the call at hand returns.

@@ -35,9 +35,15 @@ pub(crate) use make::Segments;
 ///   first, then there is an error of [`Reason::PeerGone`](crate::Reason::PeerGone).
 /// * A stream whose two ends are running makes no system call per message. One that waits sleeps, after a short spin.
 /// * Dropping it closes it, and never blocks.
+/// * If both parties read through `&mut Stream`, without a timeout, and nothing is on its way to either, or both write into
+///   full lanes, then neither can go on: the listener's call ends with [`Reason::Deadlock`](crate::Reason::Deadlock), the
+///   connector's goes on waiting. The stream is as good as before: write, or read, and the connector goes on. It is never
+///   told while the other is slow or stopped. [`Builder::deadlock_detection`] switches it off.
 ///
 /// # What it does not promise
 /// * That the peer has *read* what was written. Ask it to answer.
+/// * That all deadlocks are told: `&Stream`, the halves and calls with a timeout wait for whatever another thread or a later
+///   moment may bring.
 /// * To survive a `fork` in both processes: after a fork only one of them may go on using the stream, and the other must
 ///   not drop it ([`std::mem::forget`]). A program that is executed inherits nothing.
 #[derive(Debug)]
@@ -318,13 +324,10 @@ impl Stream {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Both, for a call that has the whole stream.
     fn halves_mut(&mut self) -> (&mut ReadHalf, &mut WriteHalf) {
         let reader = self.reader.get_mut().unwrap_or_else(PoisonError::into_inner);
         (reader, self.writer.get_mut().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn writer_mut(&mut self) -> &mut WriteHalf {
-        self.halves_mut().1
     }
 
     /// Publishes what is held back, unless another thread is writing: it sees to it itself, before it waits.

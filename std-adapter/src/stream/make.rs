@@ -99,6 +99,7 @@ impl Stream {
             link,
             read: Mode::default(),
             write: Mode::default(),
+            deadlock_detection: settings.deadlock_detection,
             policy: Policy::new(settings.buf_mode),
             history: History::default(),
             memory: [mine, theirs],
