@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use smstream_core::error::{ReadError, WaitError, WriteError};
 use smstream_core::lane::{Consumer, Producer};
-use smstream_core::park::ALERT_CORRUPT;
+use smstream_core::park::{ALERT_CANCEL, ALERT_CORRUPT};
 
 use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
-use crate::liveness::{Half, Life};
+use crate::liveness::{Half, Life, WatchMode};
 use crate::memory::Mapping;
 use crate::parking::Parker;
 
@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) life: Arc<Life>,
     pub(crate) read: Mode,
     pub(crate) write: Mode,
+    /// This end was given up: dropping it says neither FIN nor STOP.
+    aborted: AtomicBool,
     /// The segments. The halves point into them, and are dropped before them, because each holds this in an `Arc`.
     #[expect(dead_code, reason = "held for its drop, which unmaps")]
     pub(crate) memory: [Mapping; 2],
@@ -78,6 +80,33 @@ impl Mode {
 }
 
 impl Shared {
+    /// What the halves of a new end have in common.
+    pub(crate) fn new(peer: &str, life: Arc<Life>, memory: [Mapping; 2]) -> Self {
+        let (read, write) = (Mode::default(), Mode::default());
+        Shared { peer: peer.to_owned(), life, read, write, aborted: AtomicBool::new(false), memory }
+    }
+
+    /// See [`Stream::abort`](crate::Stream::abort).
+    pub(crate) fn abort(&self) {
+        // The peer of an end without a proof of life would never learn of it otherwise.
+        if self.life.watch_mode() != WatchMode::None {
+            self.aborted.store(true, Ordering::Release);
+        } else {
+            self.read.shut();
+            self.write.shut();
+        }
+        self.life.leave();
+        self.life.raise_both(ALERT_CANCEL);
+    }
+
+    fn is_aborted(&self) -> bool {
+        self.aborted.load(Ordering::Acquire)
+    }
+
+    fn aborted(&self, doing: &str) -> Error {
+        Error::new(Reason::Aborted, format!("cannot {doing}: the connection to {} was given up here", self.peer))
+    }
+
     fn gone(&self, doing: &str) -> Error {
         let text = format!("cannot {doing}: {} died without closing the stream", self.peer);
         Error::new(Reason::PeerGone, text)
@@ -131,6 +160,11 @@ impl ReadHalf {
         self.consumer.fail();
     }
 
+    /// Gives up both halves: see [`Stream::abort`](crate::Stream::abort).
+    pub fn abort(&self) {
+        self.shared.abort();
+    }
+
     /// Says that no more will be taken: the peer's writes fail from now on. Bytes not yet read are lost.
     pub fn shutdown(&mut self) {
         self.consumer.stop();
@@ -164,6 +198,7 @@ impl ReadHalf {
                 Reason::TimedOut,
                 format!("{} sent nothing for {:?}", self.shared.peer, timeout.unwrap_or_default()),
             )),
+            Err(WaitError::Cancelled) if self.shared.is_aborted() => Err(self.shared.aborted("read")),
             Err(WaitError::Cancelled | WaitError::Closed) => {
                 self.consumer.stop();
                 Ok(false)
@@ -212,6 +247,11 @@ impl WriteHalf {
         self.producer.fail();
     }
 
+    /// Gives up both halves: see [`Stream::abort`](crate::Stream::abort).
+    pub fn abort(&self) {
+        self.shared.abort();
+    }
+
     /// Says that no more will come: the peer reads what is left, then the end of the stream.
     pub fn shutdown(&mut self) {
         self.producer.finish();
@@ -255,6 +295,7 @@ impl WriteHalf {
                     timeout.unwrap_or_default()
                 ),
             )),
+            Err(WaitError::Cancelled) if self.shared.is_aborted() => Err(self.shared.aborted("write")),
             Err(WaitError::Cancelled) => {
                 self.producer.finish();
                 Err(self.closed())
@@ -398,12 +439,18 @@ impl Write for WriteHalf {
 
 impl Drop for ReadHalf {
     fn drop(&mut self) {
+        if self.shared.is_aborted() {
+            return;
+        }
         self.consumer.stop();
     }
 }
 
 impl Drop for WriteHalf {
     fn drop(&mut self) {
+        if self.shared.is_aborted() {
+            return;
+        }
         self.producer.finish();
     }
 }
