@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::demo;
+use crate::{demo, proxy};
 use crate::size::{self, Capacity};
 use crate::transport::Addr;
 #[cfg(feature = "sysv")]
 use crate::{msg, sem, shm, sysv};
 
 /// The exit codes, as every help text shows them.
-const EXIT_CODES: &str = "\
+pub const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  the peer died, the stream is corrupt, bytes were not delivered,
@@ -99,6 +99,9 @@ pub enum Command {
     /// Connect to a listener; then standard input goes in and what comes goes to standard output
     #[command(after_help = format!("{CONNECT_EXAMPLES}\n\n{EXIT_CODES}"))]
     Connect(ConnectArgs),
+    /// Pass connections on: from streams to sockets, from sockets to streams, or between two of a kind
+    #[command(after_help = proxy::more())]
+    Proxy(proxy::ProxyArgs),
     /// Check on this machine that every byte arrives, and measure against pipes, sockets and the machine's floors
     #[command(after_help = format!("{DEMO_MORE}\n\n{EXIT_CODES}"))]
     Demo(DemoArgs),
@@ -215,7 +218,7 @@ fn parse_rounds(text: &str) -> Result<usize, String> {
 }
 
 /// Reads a time in seconds.
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "write a number of seconds, such as 10 or 0.5".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(time) if seconds <= 1e9 => Ok(time),

@@ -5,12 +5,14 @@ mod demo;
 mod failure;
 #[cfg(feature = "sysv")]
 mod msg;
+mod proxy;
 mod pump;
 #[cfg(feature = "sysv")]
 mod sem;
 mod serve;
 #[cfg(feature = "sysv")]
 mod shm;
+mod signals;
 mod size;
 mod stdio;
 #[cfg(feature = "sysv")]
@@ -26,7 +28,7 @@ use failure::{Failure, say};
 
 fn main() -> ExitCode {
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(failure) => {
             say(&failure);
             ExitCode::from(failure.code())
@@ -34,15 +36,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// Does what the command line says.
-fn run() -> Result<(), Failure> {
+/// Does what the command line says; the exit code of a success.
+fn run() -> Result<u8, Failure> {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return explain(&error),
+        Err(error) => return explain(&error).map(|()| 0),
     };
-    match cli.command {
+    let done = match cli.command {
         Command::Listen(args) => serve::listen(&args),
         Command::Connect(args) => serve::connect(&args),
+        Command::Proxy(args) => return proxy::run(&args),
         Command::Demo(args) => demo::run(&args),
         #[cfg(feature = "sysv")]
         Command::Shm(args) => shm::run(&args),
@@ -51,7 +54,8 @@ fn run() -> Result<(), Failure> {
         #[cfg(feature = "sysv")]
         Command::Msg(args) => msg::run(&args),
         Command::DemoPeer { parent } => demo::run_peer(parent),
-    }
+    };
+    done.map(|()| 0)
 }
 
 /// Shows help where it was asked for, and otherwise what is wrong with the command line.

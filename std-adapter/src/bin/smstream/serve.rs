@@ -12,7 +12,7 @@ use crate::stdio::Input;
 use crate::transport::{self, Addr, Options, Stream};
 
 /// How long to wait before asking again whether somebody listens.
-const RETRY: Duration = Duration::from_millis(20);
+pub const RETRY: Duration = Duration::from_millis(20);
 
 /// Serves one connection, or one after another.
 pub fn listen(args: &ListenArgs) -> Result<(), Failure> {
@@ -63,11 +63,21 @@ fn conclude(trouble: Trouble) -> Result<(), Failure> {
 
 /// Connects, if need be again and again until the time is up.
 fn reach(addr: &Addr, wait: Option<Duration>) -> Result<Stream, Failure> {
+    keep_trying(wait, |limit| transport::connect(addr, Options::default(), limit))
+        .map_err(|(error, hint)| Failure::no_connection(format!("could not connect to {addr}: {error}{hint}")))
+}
+
+/// Tries to connect, if need be again and again until the time is up. `attempt` gets the time that is left, and should
+/// not wait longer for an answer. An error comes with what to advise.
+pub fn keep_trying<T>(
+    wait: Option<Duration>,
+    attempt: impl Fn(Option<Duration>) -> io::Result<T>,
+) -> Result<T, (io::Error, &'static str)> {
     let end = wait.map(|wait| Instant::now() + wait);
     loop {
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-        let error = match transport::connect(addr, Options::default(), left.map(|left| left.max(RETRY))) {
-            Ok(stream) => return Ok(stream),
+        let error = match attempt(left.map(|left| left.max(RETRY))) {
+            Ok(done) => return Ok(done),
             Err(error) => error,
         };
         let nobody = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
@@ -76,6 +86,6 @@ fn reach(addr: &Addr, wait: Option<Duration>) -> Result<Stream, Failure> {
             continue;
         }
         let hint = if nobody && wait.is_none() { ", or let --wait SECONDS keep trying" } else { "" };
-        return Err(Failure::no_connection(format!("could not connect to {addr}: {error}{hint}")));
+        return Err((error, hint));
     }
 }
