@@ -1,12 +1,13 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{demo, proxy};
 use crate::size::{self, Capacity};
 use crate::transport::Addr;
+use crate::{demo, exec, proxy};
 #[cfg(feature = "sysv")]
 use crate::{msg, sem, shm, sysv};
 
@@ -34,7 +35,8 @@ Examples:
   smstream listen file:/dev/shm/x > copy       receive a file
   smstream listen file:/dev/shm/x < data       offer a file to whoever connects
   smstream listen -k file:/dev/shm/x >> log    one connection after another
-  smstream listen --capacity 4MiB file:/dev/shm/x | tar -x";
+  smstream listen --capacity 4MiB file:/dev/shm/x | tar -x
+  smstream listen -k file:/dev/shm/x -- wc -c  a program for each connection";
 
 const CONNECT_EXAMPLES: &str = "\
 The command ends when both directions have ended: the end of standard input ends one,
@@ -43,7 +45,8 @@ the peer the other. When the peer has closed both, it ends at once.
 Examples:
   smstream connect file:/dev/shm/x < data      send a file
   smstream connect --wait 10 file:/dev/shm/x   talk; Ctrl-D ends what you say
-  tar -c dir | smstream connect --progress file:/dev/shm/x";
+  tar -c dir | smstream connect --progress file:/dev/shm/x
+  smstream connect file:/dev/shm/x -- sh -c 'echo hello; read answer; echo $answer >&2'";
 
 const DEMO_MORE: &str = "\
 Examples:
@@ -94,10 +97,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Wait for a connection; then standard input goes in and what comes goes to standard output
-    #[command(after_help = format!("{LISTEN_EXAMPLES}\n\n{EXIT_CODES}"))]
+    #[command(after_help = format!("{LISTEN_EXAMPLES}\n\n{}\n\n{EXIT_CODES}", exec::HELP))]
     Listen(ListenArgs),
     /// Connect to a listener; then standard input goes in and what comes goes to standard output
-    #[command(after_help = format!("{CONNECT_EXAMPLES}\n\n{EXIT_CODES}"))]
+    #[command(after_help = format!("{CONNECT_EXAMPLES}\n\n{}\n\n{EXIT_CODES}", exec::HELP))]
     Connect(ConnectArgs),
     /// Pass connections on: from streams to sockets, from sockets to streams, or between two of a kind
     #[command(after_help = proxy::more())]
@@ -144,6 +147,9 @@ pub struct ListenArgs {
     /// How to show what goes on.
     #[command(flatten)]
     pub progress: ProgressArgs,
+    /// A program to run, with the stream as its standard input and output
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
 }
 
 /// `smstream connect`.
@@ -157,6 +163,9 @@ pub struct ConnectArgs {
     /// How to show what goes on.
     #[command(flatten)]
     pub progress: ProgressArgs,
+    /// A program to run, with the stream as its standard input and output
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
 }
 
 /// Whether to show progress.

@@ -2,6 +2,7 @@
 
 mod args;
 mod demo;
+mod exec;
 mod failure;
 #[cfg(feature = "sysv")]
 mod msg;
@@ -43,8 +44,8 @@ fn run() -> Result<u8, Failure> {
         Err(error) => return explain(&error).map(|()| 0),
     };
     let done = match cli.command {
-        Command::Listen(args) => serve::listen(&args),
-        Command::Connect(args) => serve::connect(&args),
+        Command::Listen(args) => return serve::listen(&args),
+        Command::Connect(args) => return serve::connect(&args),
         Command::Proxy(args) => return proxy::run(&args),
         Command::Demo(args) => demo::run(&args),
         #[cfg(feature = "sysv")]

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::args::{ConnectArgs, ListenArgs};
+use crate::exec;
 use crate::failure::{Context, Failure, say};
 use crate::pump::{self, Feed, Trouble};
 use crate::stdio::Input;
@@ -15,7 +16,7 @@ use crate::transport::{self, Addr, Options, Stream};
 pub const RETRY: Duration = Duration::from_millis(20);
 
 /// Serves one connection, or one after another.
-pub fn listen(args: &ListenArgs) -> Result<(), Failure> {
+pub fn listen(args: &ListenArgs) -> Result<u8, Failure> {
     let addr = &args.addr;
     if let Some(note) = args.capacity.and_then(|capacity| capacity.note()) {
         say(note);
@@ -23,6 +24,9 @@ pub fn listen(args: &ListenArgs) -> Result<(), Failure> {
     let options = Options { capacity: args.capacity.map(|capacity| capacity.bytes()), spin: None };
     let listener = transport::bind(addr, options)
         .map_err(|error| Failure::no_connection(format!("could not listen at {addr}: {error}")))?;
+    if !args.command.is_empty() {
+        return exec::listen(listener, addr, &args.command, args.keep_open, args.progress.progress);
+    }
     let feed = feed(args.keep_open)?;
     let accept = || {
         let stream = listener.accept();
@@ -42,7 +46,11 @@ pub fn listen(args: &ListenArgs) -> Result<(), Failure> {
 }
 
 /// Connects and serves that connection.
-pub fn connect(args: &ConnectArgs) -> Result<(), Failure> {
+pub fn connect(args: &ConnectArgs) -> Result<u8, Failure> {
+    if !args.command.is_empty() {
+        let stream = reach(&args.addr, args.wait)?;
+        return exec::connected(stream, &args.addr, &args.command, args.progress.progress);
+    }
     let feed = feed(false)?;
     let stream = reach(&args.addr, args.wait)?;
     conclude(pump::run(stream, &args.addr, &feed, args.progress.progress)?)
@@ -57,8 +65,8 @@ fn feed(keep: bool) -> Result<Arc<Feed>, Failure> {
 }
 
 /// The result of the only connection.
-fn conclude(trouble: Trouble) -> Result<(), Failure> {
-    trouble.map_or(Ok(()), |trouble| Err(Failure::broken(trouble)))
+fn conclude(trouble: Trouble) -> Result<u8, Failure> {
+    trouble.map_or(Ok(0), |trouble| Err(Failure::broken(trouble)))
 }
 
 /// Connects, if need be again and again until the time is up.

@@ -49,7 +49,11 @@ fn tcp(text: &str) -> Result<(), String> {
     port.parse::<u16>().map_err(|_| wrong())?;
     // Colons in a host are those of IPv6, which has brackets around it then.
     let bare = host.contains(':') && !(host.starts_with('[') && host.ends_with(']') && text.to_socket_addrs().is_ok());
-    if host.is_empty() || bare || host.contains(char::is_whitespace) || port.starts_with('+') { Err(wrong()) } else { Ok(()) }
+    if host.is_empty() || bare || host.contains(char::is_whitespace) || port.starts_with('+') {
+        Err(wrong())
+    } else {
+        Ok(())
+    }
 }
 
 /// Reads what follows `uds:`.
@@ -94,7 +98,8 @@ mod tests {
     #[test]
     fn says_what_is_allowed() {
         let long = format!("uds:{}", "x".repeat(108));
-        let tcp = ["tcp:", "tcp:80", "tcp::80", "tcp:x:", "tcp:x:+1", "tcp:x:65536", "tcp:::1:80", "tcp:a b:1", "tcp:[x:1"];
+        let tcp =
+            ["tcp:", "tcp:80", "tcp::80", "tcp:x:", "tcp:x:+1", "tcp:x:65536", "tcp:::1:80", "tcp:a b:1", "tcp:[x:1"];
         let others = ["", "x", "udp:x:1", "uds:", "uds:@", "uds:a\0b", &long];
         for text in tcp.into_iter().chain(others) {
             let error = text.parse::<Place>().expect_err(text);
