@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::size::{self, Capacity};
 use crate::transport::Addr;
-use crate::{demo, exec, proxy};
+use crate::{demo, exec, manners, proxy};
 #[cfg(feature = "sysv")]
 use crate::{msg, sem, shm, sysv};
 
@@ -120,6 +120,12 @@ pub enum Command {
     #[cfg(feature = "sysv")]
     #[command(after_help = format!("{}\n\n{}", msg::MORE, sysv::EXIT_CODES))]
     Msg(msg::MsgArgs),
+    /// Write what a shell needs to complete command lines
+    #[command(after_help = format!("{}\n\n{EXIT_CODES}", manners::COMPLETIONS_EXAMPLES))]
+    Completions(manners::CompletionsArgs),
+    /// Write the manual, as pages for man
+    #[command(after_help = format!("{}\n\n{EXIT_CODES}", manners::MAN_EXAMPLES))]
+    Man(manners::ManArgs),
     /// The demo's second process
     #[command(name = demo::PEER, hide = true)]
     DemoPeer {
@@ -148,7 +154,7 @@ pub struct ListenArgs {
     #[command(flatten)]
     pub progress: ProgressArgs,
     /// A program to run, with the stream as its standard input and output
-    #[arg(last = true, value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandName)]
     pub command: Vec<OsString>,
 }
 
@@ -164,7 +170,7 @@ pub struct ConnectArgs {
     #[command(flatten)]
     pub progress: ProgressArgs,
     /// A program to run, with the stream as its standard input and output
-    #[arg(last = true, value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandName)]
     pub command: Vec<OsString>,
 }
 

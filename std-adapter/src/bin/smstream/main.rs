@@ -4,6 +4,7 @@ mod args;
 mod demo;
 mod exec;
 mod failure;
+mod manners;
 #[cfg(feature = "sysv")]
 mod msg;
 mod proxy;
@@ -26,6 +27,9 @@ use args::{Cli, Command};
 use clap::Parser;
 use clap::error::ErrorKind;
 use failure::{Failure, say};
+
+/// What clap puts in front of its messages.
+const PREFIX: &str = "error:";
 
 fn main() -> ExitCode {
     match run() {
@@ -54,6 +58,8 @@ fn run() -> Result<u8, Failure> {
         Command::Sem(args) => sem::run(&args),
         #[cfg(feature = "sysv")]
         Command::Msg(args) => msg::run(&args),
+        Command::Completions(args) => manners::completions(&args),
+        Command::Man(args) => manners::man(&args),
         Command::DemoPeer { parent } => demo::run_peer(parent),
     };
     done.map(|()| 0)
@@ -61,14 +67,18 @@ fn run() -> Result<u8, Failure> {
 
 /// Shows help where it was asked for, and otherwise what is wrong with the command line.
 fn explain(error: &clap::Error) -> Result<(), Failure> {
+    let text = error.render();
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => stdio::Output::new().print(&error.render().to_string()),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => stdio::Output::new().print(&manners::for_output(&text)),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            Err(Failure::usage(format!("say what to do\n\n{}", error.render())))
+            Err(Failure::usage(format!("say what to do\n\n{}", manners::for_errors(&text))))
         }
         _ => {
-            let text = error.render().to_string();
-            Err(Failure::usage(text.strip_prefix("error: ").unwrap_or(&text).trim_end()))
+            // Its own prefix makes way for the one that all messages have.
+            let shown = manners::for_errors(&text);
+            let rest = if text.to_string().starts_with(PREFIX) { shown.split_once(PREFIX) } else { None };
+            let said = rest.map_or(shown.as_str(), |(_, rest)| rest.strip_prefix(manners::PLAIN).unwrap_or(rest));
+            Err(Failure::usage(said.trim()))
         }
     }
 }
