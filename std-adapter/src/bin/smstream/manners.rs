@@ -108,7 +108,9 @@ fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
     for block in after.split("\n\n").filter(|block| !block.is_empty()) {
         block_of_help(block).to_writer(&mut page)?;
     }
-    man.render_version_section(&mut page)?;
+    if command.get_version().is_some() {
+        man.render_version_section(&mut page)?;
+    }
     Ok(page)
 }
 
@@ -118,7 +120,9 @@ fn block_of_help(block: &str) -> Roff {
     match block.split_once(":\n") {
         Some((heading, lines)) if !heading.contains('\n') => {
             roff.control("SH", [heading.to_uppercase().as_str()]).control("nf", []);
-            lines.lines().for_each(|line| drop(roff.text([roman(line.strip_prefix("  ").unwrap_or(line))])));
+            for line in lines.lines() {
+                roff.text([roman(line.strip_prefix("  ").unwrap_or(line))]);
+            }
             roff.control("fi", []);
         }
         _ => {
