@@ -130,6 +130,21 @@ impl Running {
         }
     }
 
+    /// Reads what it has written to standard error up to a byte, which is left out.
+    pub fn read_stderr(&mut self, end: u8) -> String {
+        let mut seen = Vec::new();
+        let stderr = self.child.stderr.as_mut().expect("standard error");
+        loop {
+            let mut byte = [0];
+            let count = stderr.read(&mut byte).expect("its messages");
+            assert_ne!(count, 0, "it only said {:?}", String::from_utf8_lossy(&seen));
+            if byte[0] == end {
+                return String::from_utf8(seen).expect("text");
+            }
+            seen.extend(byte);
+        }
+    }
+
     /// Waits for the end (a process that hangs is killed), and takes what it has written that was not read yet.
     pub fn end(mut self) -> Ended {
         let stdout = self.child.stdout.take().map(all_of);

@@ -63,7 +63,7 @@ pub fn listen(
         };
         if !keep_open {
             // Whoever comes next shall not wait for an answer that never comes.
-            drop(listener);
+            drop(signals::sole(listener));
             return runner.serve(stream);
         }
         let this = Arc::clone(&runner);
@@ -79,6 +79,7 @@ pub fn listen(
             runner.end();
         }
     }
+    drop(signals::sole(listener));
     runner.wait();
     Ok(if keep_open { 0 } else { runner.interrupted().map_or(0, signals::code) })
 }

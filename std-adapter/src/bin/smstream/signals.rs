@@ -2,6 +2,7 @@
 
 use std::io;
 use std::process;
+use std::sync::Arc;
 use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -31,6 +32,17 @@ pub fn on_end(act: impl FnOnce(i32) + Send + 'static) -> io::Result<()> {
 /// The exit code of a process that a signal has ended, as shells have it.
 pub fn code(signal: i32) -> u8 {
     KILLED.saturating_add(u8::try_from(signal).unwrap_or(0))
+}
+
+/// The thing itself, when whoever acts on a signal has let go of it, which takes a moment at most.
+pub fn sole<T>(mut shared: Arc<T>) -> T {
+    loop {
+        match Arc::try_unwrap(shared) {
+            Ok(sole) => return sole,
+            Err(held) => shared = held,
+        }
+        thread::yield_now();
+    }
 }
 
 /// Whether whoever started this process wants a signal to be ignored.

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::over::Over;
 use super::place::Place;
 use crate::transport::{self, Listener, Options};
 
-/// Waits for connections at a place.
+/// Waits for connections at a place. Dropping it removes the name.
 #[derive(Debug)]
 pub struct Door {
     kind: Kind,
@@ -126,9 +126,11 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             let is_socket = fs::symlink_metadata(path).is_ok_and(|there| there.file_type().is_socket());
-            let dead =
-                || UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-            if !(is_socket && dead()) {
+            // A socket of another type asks: a connection of the right type would be one that is served. It is refused
+            // only where no socket has the name any more.
+            let asked = UnixDatagram::unbound()?.connect(path);
+            let dead = asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+            if !(is_socket && dead) {
                 return Err(error);
             }
             fs::remove_file(path)?;

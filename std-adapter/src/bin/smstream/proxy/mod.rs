@@ -100,23 +100,26 @@ pub fn run(args: &ProxyArgs) -> Result<u8, Failure> {
     let options = Options { capacity: args.capacity.map(|capacity| capacity.bytes()), spin: None };
     let door = Door::open(&args.from, options)
         .map_err(|error| Failure::no_connection(format!("could not listen at {}: {error}", args.from)))?;
+    let door = Arc::new(door);
     let from = door.place(&args.from);
     let places = [from.clone(), args.to.clone()];
-    let proxy = Arc::new(Proxy { door, live: Live::default(), places, wait: args.wait, many: args.keep_open });
+    let proxy = Arc::new(Proxy { live: Live::default(), places, wait: args.wait, many: args.keep_open });
     signals::on_end({
-        let proxy = Arc::clone(&proxy);
+        let (proxy, door) = (Arc::clone(&proxy), Arc::downgrade(&door));
         move |signal| {
             proxy.live.interrupt(signal);
-            proxy.door.close();
+            if let Some(door) = door.upgrade() {
+                door.close();
+            }
         }
     })
     .or_broken("could not wait for signals")?;
     if !args.quiet {
         say(format_args!("listening at {from}, connecting to {}", args.to));
     }
-    let accepted = accept(&proxy);
+    let accepted = accept(&proxy, &door);
     // Whoever comes next shall not wait for an answer that never comes.
-    proxy.door.close();
+    drop(signals::sole(door));
     proxy.live.wait();
     report(args, &proxy.live.tally(), start.elapsed())?;
     accepted?;
@@ -132,7 +135,6 @@ pub fn run(args: &ProxyArgs) -> Result<u8, Failure> {
 
 /// What all connections need.
 struct Proxy {
-    door: Door,
     live: Live,
     places: [Place; 2],
     wait: Option<Duration>,
@@ -140,12 +142,12 @@ struct Proxy {
 }
 
 /// Accepts one connection, or all, and has them served.
-fn accept(proxy: &Arc<Proxy>) -> Result<(), Failure> {
+fn accept(proxy: &Arc<Proxy>, door: &Door) -> Result<(), Failure> {
     let mut failures = 0;
     loop {
-        let from = match proxy.door.accept() {
+        let from = match door.accept() {
             Ok(from) => from,
-            Err(_) if proxy.door.is_closed() => return Ok(()),
+            Err(_) if door.is_closed() => return Ok(()),
             Err(error) => {
                 // Most likely no descriptor or no memory is left, until some connection ends.
                 let what = format!("could not accept a connection at {}: {error}", proxy.places[0]);
@@ -161,9 +163,6 @@ fn accept(proxy: &Arc<Proxy>) -> Result<(), Failure> {
             }
         };
         failures = 0;
-        if !proxy.many {
-            proxy.door.close();
-        }
         let number = proxy.live.begin();
         // The thread takes it from here, so that it is here still if there can be no thread.
         let from = Arc::new(Mutex::new(Some(from)));
