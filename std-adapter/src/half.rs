@@ -456,23 +456,5 @@ impl Drop for WriteHalf {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::{Reason, Stream};
-    use std::io::Write;
-    use std::net::Shutdown;
-
-    #[test]
-    fn a_write_that_cannot_be_says_who_closed() {
-        let said = |stream: &Stream| {
-            let e = (&*stream).write(b"x").unwrap_err();
-            let e = e.get_ref().and_then(|e| e.downcast_ref::<crate::Error>()).unwrap();
-            assert_eq!(e.reason(), Reason::WriteAfterClose);
-            e.to_string()
-        };
-        let (here, there) = Stream::pair().unwrap();
-        here.shutdown(Shutdown::Write).unwrap();
-        assert!(said(&here).contains("this end was shut down"), "{}", said(&here));
-        here.shutdown(Shutdown::Read).unwrap();
-        assert!(said(&there).contains("takes no more bytes"), "{}", said(&there));
-    }
-}
+#[path = "half_tests.rs"]
+mod tests;

@@ -26,6 +26,7 @@ fn wrong_command_lines() {
         &["listen", "file:x", "cat"],
         &["proxy"],
         &["proxy", "file:x"],
+        &["proxy", "file:x", "file:x"],
         &["proxy", "file:x", "http://x"],
         &["proxy", "tcp:80", "file:x"],
         &["proxy", "file:x", "uds:"],

@@ -19,6 +19,7 @@ use crate::failure::{Context, Failure, say};
 use crate::proxy::line::Line;
 use crate::proxy::relay::{Link, Outcome, Side};
 use crate::pump::progress::{INTERVAL, Meter, Progress};
+use crate::serve::Patience;
 use crate::signals;
 use crate::transport::{Addr, Listener, Stream};
 
@@ -52,10 +53,15 @@ pub fn listen(
         }
     })
     .or_broken("could not wait for signals")?;
+    let mut patience = Patience::default();
     loop {
         let stream = match listener.accept() {
             Ok(stream) => stream,
             Err(_) if runner.interrupted().is_some() => break,
+            Err(error) if keep_open => {
+                patience.after(addr, &error.into())?;
+                continue;
+            }
             Err(error) => {
                 let what = format!("could not accept a connection at {addr}: {error}");
                 return Err(Failure::no_connection(what));
@@ -66,6 +72,7 @@ pub fn listen(
             drop(signals::sole(listener));
             return runner.serve(stream);
         }
+        patience.restore();
         let this = Arc::clone(&runner);
         runner.begin();
         let served = thread::Builder::new().name("serve".to_owned()).spawn(move || {

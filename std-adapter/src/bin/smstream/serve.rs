@@ -1,5 +1,6 @@
 //! `smstream listen` and `smstream connect`: how the connections come about.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -13,7 +14,7 @@ use crate::stdio::Input;
 use crate::transport::{self, Addr, Options, Stream};
 
 /// How long to wait before asking again whether somebody listens.
-pub const RETRY: Duration = Duration::from_millis(20);
+const RETRY: Duration = Duration::from_millis(20);
 
 /// Serves one connection, or one after another.
 pub fn listen(args: &ListenArgs) -> Result<u8, Failure> {
@@ -42,6 +43,35 @@ pub fn listen(args: &ListenArgs) -> Result<u8, Failure> {
         if let Some(trouble) = pump::run(accept()?, addr, &feed, args.progress.progress)? {
             say(trouble);
         }
+    }
+}
+
+/// How often accepting may fail in a row before that is the end.
+const TRIES: u32 = 100;
+
+/// For those who serve many connections at once: what to do when accepting fails. Most likely no descriptor or no memory
+/// is left, until some connection ends.
+#[derive(Default)]
+pub struct Patience(u32);
+
+impl Patience {
+    /// Waits a little; after many failures in a row, that is the end.
+    pub fn after(&mut self, place: &dyn fmt::Display, error: &io::Error) -> Result<(), Failure> {
+        let what = format!("could not accept a connection at {place}: {error}");
+        self.0 += 1;
+        if self.0 >= TRIES {
+            return Err(Failure::no_connection(what));
+        }
+        if self.0 == 1 {
+            say(format_args!("{what}; trying again"));
+        }
+        thread::sleep(RETRY);
+        Ok(())
+    }
+
+    /// Accepting has worked.
+    pub fn restore(&mut self) {
+        self.0 = 0;
     }
 }
 

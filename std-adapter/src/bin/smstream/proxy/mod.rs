@@ -18,7 +18,7 @@ use crate::args::{EXIT_CODES, parse_seconds};
 use crate::demo::json::Json;
 use crate::failure::{Context, Failure, say};
 use crate::pump::progress::Meter;
-use crate::serve::{self, RETRY};
+use crate::serve::{self, Patience};
 use crate::signals;
 use crate::size::{self, Bytes, Capacity};
 use crate::stdio::Output;
@@ -28,9 +28,6 @@ use line::Line;
 use live::{Count, Live, Tally};
 use place::Place;
 use relay::{Link, Outcome, Side};
-
-/// How often accepting may fail in a row before that is the end.
-const PATIENCE: u32 = 100;
 
 /// The help's last part.
 pub fn more() -> String {
@@ -47,8 +44,9 @@ What becomes of a connection:
   When one side says that no more will come, the other one is told, and the opposite
   direction goes on. A side that is slow slows the other one down. When one side breaks off,
   the other one gets what was sent before, and then an error: a stream's peer sees that its
-  partner died, a TCP peer a reset. A Unix socket has nothing of the kind: a uds: peer sees an
-  ordinary end, and one that dies looks like one that closed.
+  partner died, a TCP peer a reset (which may overtake the last bytes). A Unix socket has
+  nothing of the kind: a uds: peer sees an ordinary end, and one that dies looks like one that
+  closed.
 
 Interrupting (SIGINT, SIGTERM, SIGHUP) stops it: open connections are broken off, and the
 counts are shown. That is success with --keep-open, and otherwise 128 and the signal's number.
@@ -94,6 +92,12 @@ pub struct ProxyArgs {
 /// Does what the command line says. Success has an exit code, too.
 pub fn run(args: &ProxyArgs) -> Result<u8, Failure> {
     let start = Instant::now();
+    if args.from == args.to {
+        return Err(Failure::usage(format!(
+            "{0} would be connected to itself, again and again: give two places",
+            args.from
+        )));
+    }
     if let Some(note) = args.capacity.and_then(|capacity| capacity.note()) {
         say(note);
     }
@@ -143,26 +147,17 @@ struct Proxy {
 
 /// Accepts one connection, or all, and has them served.
 fn accept(proxy: &Arc<Proxy>, door: &Door) -> Result<(), Failure> {
-    let mut failures = 0;
+    let mut patience = Patience::default();
     loop {
         let from = match door.accept() {
             Ok(from) => from,
             Err(_) if door.is_closed() => return Ok(()),
             Err(error) => {
-                // Most likely no descriptor or no memory is left, until some connection ends.
-                let what = format!("could not accept a connection at {}: {error}", proxy.places[0]);
-                failures += 1;
-                if failures == PATIENCE {
-                    return Err(Failure::no_connection(what));
-                }
-                if failures == 1 {
-                    say(format_args!("{what}; trying again"));
-                }
-                thread::sleep(RETRY);
+                patience.after(&proxy.places[0], &error)?;
                 continue;
             }
         };
-        failures = 0;
+        patience.restore();
         let number = proxy.live.begin();
         // The thread takes it from here, so that it is here still if there can be no thread.
         let from = Arc::new(Mutex::new(Some(from)));
@@ -239,14 +234,14 @@ impl Proxy {
     /// What went wrong with a connection, if anything did.
     fn judge(&self, outcome: &Outcome) -> Option<Failure> {
         let mut parts = Vec::new();
-        if let Some((side, error)) = &outcome.broken {
-            parts.push(format!("{side} {}: {error}", self.places[*side as usize]));
-        }
         for side in [Side::From, Side::To] {
-            let bytes = outcome.dropped[side as usize];
-            if bytes > 0 {
-                let place = &self.places[side.other() as usize];
-                parts.push(format!("{} {place}: it did not take {} that were sent", side.other(), Bytes(bytes)));
+            let error =
+                outcome.broken.as_ref().filter(|(broken, _)| *broken == side).map(|(_, error)| error.to_string());
+            let bytes = outcome.dropped[side.other() as usize];
+            let lost = (bytes > 0).then(|| format!("it did not take {} that were sent", Bytes(bytes)));
+            let said: Vec<_> = error.into_iter().chain(lost).collect();
+            if !said.is_empty() {
+                parts.push(format!("{side} {}: {}", self.places[side as usize], said.join("; ")));
             }
         }
         (!parts.is_empty()).then(|| Failure::broken(parts.join("; ")))

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::net::ToSocketAddrs;
+use std::net::SocketAddrV6;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -47,13 +47,12 @@ fn tcp(text: &str) -> Result<(), String> {
     let wrong = || format!("\"tcp:{text}\" needs a host and a port, such as tcp:127.0.0.1:8080 or tcp:[::1]:8080");
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
     port.parse::<u16>().map_err(|_| wrong())?;
-    // Colons in a host are those of IPv6, which has brackets around it then.
-    let bare = host.contains(':') && !(host.starts_with('[') && host.ends_with(']') && text.to_socket_addrs().is_ok());
-    if host.is_empty() || bare || host.contains(char::is_whitespace) || port.starts_with('+') {
-        Err(wrong())
-    } else {
-        Ok(())
+    // An IPv6 address has colons of its own, and brackets around them.
+    let special = host.contains([':', '[', ']']) && text.parse::<SocketAddrV6>().is_err();
+    if host.is_empty() || special || host.contains(char::is_whitespace) || port.starts_with('+') {
+        return Err(wrong());
     }
+    Ok(())
 }
 
 /// Reads what follows `uds:`.
