@@ -24,12 +24,15 @@ pub struct Config {
     pub pid: u32,
     /// Seconds since 1970; for display only.
     pub made: u64,
+    /// A number for the channel, the same in both segments, so that an inspector finds what belongs together; 0: none.
+    /// For display only.
+    pub channel: u64,
 }
 
 impl Config {
     /// A channel with these capacities in plain memory, its cursors at 0.
     pub const fn new(capacities: [u32; 2]) -> Self {
-        Config { capacities, align: LINE as u32, start: 0, features: Features::COUNTERS, pid: 0, made: 0 }
+        Config { capacities, align: LINE as u32, start: 0, features: Features::COUNTERS, pid: 0, made: 0, channel: 0 }
     }
 
     /// Whether such a channel can be: what is wrong with it otherwise.
@@ -64,6 +67,7 @@ impl Config {
             start: self.start,
             pid: self.pid,
             made: self.made,
+            channel: self.channel,
         }
     }
 

@@ -32,6 +32,8 @@ pub struct Description {
     pub pid: u32,
     /// When it was made, in seconds since 1970; for display only.
     pub made: u64,
+    /// Which channel it belongs to: both segments say the same number, if somebody gave it one. For display only.
+    pub channel: u64,
 }
 
 impl Description {
@@ -163,6 +165,8 @@ pub fn write(identity: &Identity, d: &Description) {
     ordering::set_up(&identity.pid, d.pid);
     ordering::set_up(&identity.made_low, d.made as u32);
     ordering::set_up(&identity.made_high, (d.made >> 32) as u32);
+    ordering::set_up(&identity.channel_low, d.channel as u32);
+    ordering::set_up(&identity.channel_high, (d.channel >> 32) as u32);
     ordering::publish_version(&identity.version, VERSION);
 }
 
@@ -181,6 +185,7 @@ pub fn read(identity: &Identity, whose: Whose, findings: &mut Findings) -> Optio
         start: load(&identity.start),
         pid: load(&identity.pid),
         made: u64::from(load(&identity.made_high)) << 32 | u64::from(load(&identity.made_low)),
+        channel: u64::from(load(&identity.channel_high)) << 32 | u64::from(load(&identity.channel_low)),
     };
     let early = cfg!(smstream_mutant = "version_loaded_last").then(describe);
     let version = ordering::peer_version(&identity.version);

@@ -77,7 +77,11 @@ pub struct Identity {
     pub made_low: AtomicU32,
     /// When, high half.
     pub made_high: AtomicU32,
-    reserved: [AtomicU32; reserved(18)],
+    /// Which channel, low half: the same in both segments, or 0. For display only.
+    pub channel_low: AtomicU32,
+    /// Which channel, high half.
+    pub channel_high: AtomicU32,
+    reserved: [AtomicU32; reserved(16)],
 }
 
 /// A cursor on a line of its own.
@@ -176,6 +180,8 @@ impl Identity {
             pid: AtomicU32::new(0),
             made_low: AtomicU32::new(0),
             made_high: AtomicU32::new(0),
+            channel_low: AtomicU32::new(0),
+            channel_high: AtomicU32::new(0),
             reserved: zeros(),
         }
     }
@@ -257,6 +263,7 @@ fields! {
     "start", identity.start, 4, "setup", "where all cursors begin, < 2³¹";
     "pid", identity.pid, 4, "setup", "process of this end; display only";
     "made", identity.made_low, 8, "setup", "seconds since 1970, low word first; display only";
+    "channel", identity.channel_low, 8, "setup", "a number both segments share, low word first, or 0; display only";
     "sent", port.sent.word, 4, "writing half", "bits 0–30 bytes put into my lane mod 2³¹; bit 31 FIN";
     "received", port.received.word, 4, "reading half", "bits 0–30 bytes taken from your lane mod 2³¹; bit 31 STOP";
     "read_park", port.park.read_park, 4, "reading half", "0 awake; bit 31 ASLEEP, bit 30 WHOLE, bits 0–29 mark; 1 look at `received`";
@@ -303,6 +310,8 @@ mod pinned {
     const_assert_eq!(offset_of!(Header, identity.pid), 0x02c);
     const_assert_eq!(offset_of!(Header, identity.made_low), 0x030);
     const_assert_eq!(offset_of!(Header, identity.made_high), 0x034);
+    const_assert_eq!(offset_of!(Header, identity.channel_low), 0x038);
+    const_assert_eq!(offset_of!(Header, identity.channel_high), 0x03c);
     const_assert_eq!(offset_of!(Header, port.sent.word), 0x080);
     const_assert_eq!(offset_of!(Header, port.received.word), 0x100);
     const_assert_eq!(offset_of!(Header, port.park.read_park), 0x180);

@@ -14,6 +14,7 @@ use crate::error::{Error, Reason, Result};
 use crate::liveness::{Half, Life, WatchMode};
 use crate::memory::Mapping;
 use crate::parking::Parker;
+use crate::rendezvous::Link;
 
 /// What the halves of one end have in common.
 #[derive(Debug)]
@@ -21,6 +22,9 @@ pub(crate) struct Shared {
     /// Who is on the other side, for messages.
     pub(crate) peer: String,
     pub(crate) life: Arc<Life>,
+    /// What there is beside the memory, if the parties met over a socket.
+    #[expect(dead_code, reason = "held for its descriptors")]
+    pub(crate) link: Option<Link>,
     pub(crate) read: Mode,
     pub(crate) write: Mode,
     /// This end was given up: dropping it says neither FIN nor STOP.
@@ -81,9 +85,9 @@ impl Mode {
 
 impl Shared {
     /// What the halves of a new end have in common.
-    pub(crate) fn new(peer: &str, life: Arc<Life>, memory: [Mapping; 2]) -> Self {
-        let (read, write) = (Mode::default(), Mode::default());
-        Shared { peer: peer.to_owned(), life, read, write, aborted: AtomicBool::new(false), memory }
+    pub(crate) fn new(peer: &str, life: Arc<Life>, link: Option<Link>, memory: [Mapping; 2]) -> Self {
+        let (peer, aborted) = (peer.to_owned(), AtomicBool::new(false));
+        Shared { peer, life, link, read: Mode::default(), write: Mode::default(), aborted, memory }
     }
 
     /// See [`Stream::abort`](crate::Stream::abort).
