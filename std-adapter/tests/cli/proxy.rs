@@ -15,12 +15,12 @@ use crate::command::{Dir, Running, noise, reach, smstream, within_time};
 
 /// A proxy that listens: it has said so.
 fn proxy(args: &[&str]) -> Running {
-    start(&mut smstream(["proxy"]).args(args)).0
+    start(smstream(["proxy"]).args(args)).0
 }
 
 /// A proxy that listens at a port that the system chose, and where that is.
 fn tcp_proxy(args: &[&str]) -> (Running, String) {
-    start(&mut smstream(["proxy"]).args(args))
+    start(smstream(["proxy"]).args(args))
 }
 
 /// Starts a proxy and waits until it has said where it listens.
@@ -272,7 +272,7 @@ fn a_slow_reader_slows_the_writer_down() {
             heard.len()
         });
         client.shutdown(Shutdown::Write).expect("shut down");
-        client.read(&mut [0; 1]).expect("the end");
+        assert_eq!(client.read(&mut [0; 1]).expect("the end"), 0);
         reader.join().expect("a thread")
     });
     assert_eq!(heard, sent);
