@@ -33,7 +33,12 @@ impl Dir {
     }
 
     pub fn addr(&self) -> String {
-        format!("file:{}", self.path("stream").display())
+        self.addrs()[0].clone()
+    }
+
+    /// One address of each kind of rendezvous.
+    pub fn addrs(&self) -> [String; 2] {
+        ["file:", "unix:"].map(|kind| format!("{kind}{}", self.path("stream").display()))
     }
 }
 

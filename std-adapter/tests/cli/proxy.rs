@@ -44,70 +44,89 @@ fn accept(listener: TcpListener) -> thread::JoinHandle<TcpStream> {
     thread::spawn(move || listener.accept().expect("a connection").0)
 }
 
+/// Sends back to everybody what they say.
+fn echo(listener: TcpListener) {
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            thread::spawn(move || {
+                let mut socket = socket.expect("a connection");
+                let mut bytes = [0; 1000];
+                while let Ok(count @ 1..) = socket.read(&mut bytes) {
+                    // Whoever has gone does not want it.
+                    let _ = socket.write_all(&bytes[..count]);
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn both_ways_at_once_from_tcp_through_a_stream_to_tcp() {
     let dir = Dir::new();
-    let (listener, place) = server();
-    let far = proxy(&["--json", &dir.addr(), &place]);
-    let (near, door) = tcp_proxy(&["--wait", "60", "tcp:127.0.0.1:0", &dir.addr()]);
-    let (there, back) = (noise(1, 5_000_001), noise(2, 7_000_003));
-    let (sent, answer) = (there.clone(), back.clone());
-    within_time(move || {
-        let mut client = TcpStream::connect(door).expect("a connection");
-        let mut server = listener.accept().expect("a connection").0;
-        thread::scope(|scope| {
-            let client_end = client.try_clone().expect("a handle");
-            let server_end = server.try_clone().expect("a handle");
-            let send = |mut socket: TcpStream, bytes: Vec<u8>| {
-                move || {
-                    socket.write_all(&bytes).expect("written");
-                    socket.shutdown(Shutdown::Write).expect("shut down");
-                }
-            };
-            scope.spawn(send(client_end, there));
-            scope.spawn(send(server_end, back));
-            let heard = scope.spawn(|| {
+    for addr in dir.addrs() {
+        let (listener, place) = server();
+        let far = proxy(&["--json", &addr, &place]);
+        let (near, door) = tcp_proxy(&["--wait", "60", "tcp:127.0.0.1:0", &addr]);
+        let (there, back) = (noise(1, 5_000_001), noise(2, 7_000_003));
+        let (sent, answer) = (there.clone(), back.clone());
+        within_time(move || {
+            let mut client = TcpStream::connect(door).expect("a connection");
+            let mut server = listener.accept().expect("a connection").0;
+            thread::scope(|scope| {
+                let client_end = client.try_clone().expect("a handle");
+                let server_end = server.try_clone().expect("a handle");
+                let send = |mut socket: TcpStream, bytes: Vec<u8>| {
+                    move || {
+                        socket.write_all(&bytes).expect("written");
+                        socket.shutdown(Shutdown::Write).expect("shut down");
+                    }
+                };
+                scope.spawn(send(client_end, there));
+                scope.spawn(send(server_end, back));
+                let heard = scope.spawn(|| {
+                    let mut bytes = Vec::new();
+                    server.read_to_end(&mut bytes).expect("read");
+                    bytes
+                });
                 let mut bytes = Vec::new();
-                server.read_to_end(&mut bytes).expect("read");
-                bytes
+                client.read_to_end(&mut bytes).expect("read");
+                assert!(bytes == answer, "the answer is another one");
+                assert!(heard.join().expect("a thread") == sent, "what was asked is something else");
             });
-            let mut bytes = Vec::new();
-            client.read_to_end(&mut bytes).expect("read");
-            assert!(bytes == answer, "the answer is another one");
-            assert!(heard.join().expect("a thread") == sent, "what was asked is something else");
         });
-    });
-    near.end().expect(0).saying("1 connection; 4.77 MiB there, 6.68 MiB back, in ");
-    let ended = far.end().expect(0);
-    let json = String::from_utf8(ended.stdout).expect("text");
-    let counts =
-        r#"{"connections":1,"failed":0,"interrupted":0,"from_to":5000001,"to_from":7000003,"dropped":0,"seconds":"#;
-    assert!(json.starts_with(counts) && json.ends_with("}\n"), "{json}");
+        near.end().expect(0).saying("1 connection; 4.77 MiB there, 6.68 MiB back, in ");
+        let ended = far.end().expect(0);
+        let json = String::from_utf8(ended.stdout).expect("text");
+        let counts =
+            r#"{"connections":1,"failed":0,"interrupted":0,"from_to":5000001,"to_from":7000003,"dropped":0,"seconds":"#;
+        assert!(json.starts_with(counts) && json.ends_with("}\n"), "{json}");
+    }
 }
 
 #[test]
 fn each_direction_ends_on_its_own() {
     let dir = Dir::new();
-    let (listener, place) = server();
-    let proxy = proxy(&[&dir.addr(), &place]);
-    let addr = dir.addr();
-    within_time(move || {
-        let server = accept(listener);
-        let mut client = reach(&addr);
-        client.write_all(b"the question").expect("written");
-        client.shutdown(Shutdown::Write).expect("shut down");
-        let mut server = server.join().expect("a thread");
-        let mut question = String::new();
-        // Only the end of this direction lets it return, while the other one has not begun.
-        server.read_to_string(&mut question).expect("read");
-        server.write_all(b"the answer to ").expect("written");
-        server.write_all(question.as_bytes()).expect("written");
-        drop(server);
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).expect("read");
-        assert_eq!(answer, "the answer to the question");
-    });
-    proxy.end().expect(0);
+    for addr in dir.addrs() {
+        let (listener, place) = server();
+        let proxy = proxy(&[&addr, &place]);
+        within_time(move || {
+            let server = accept(listener);
+            let mut client = reach(&addr);
+            client.write_all(b"the question").expect("written");
+            client.shutdown(Shutdown::Write).expect("shut down");
+            let mut server = server.join().expect("a thread");
+            let mut question = String::new();
+            // Only the end of this direction lets it return, while the other one has not begun.
+            server.read_to_string(&mut question).expect("read");
+            server.write_all(b"the answer to ").expect("written");
+            server.write_all(question.as_bytes()).expect("written");
+            drop(server);
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).expect("read");
+            assert_eq!(answer, "the answer to the question");
+        });
+        proxy.end().expect(0);
+    }
 }
 
 #[test]
@@ -119,17 +138,7 @@ fn many_at_once() {
     let (mut near, door) = tcp_proxy(&["-k", "tcp:127.0.0.1:0", &dir.addr()]);
     // Nobody goes on before all have got their first byte back: so all are open at once.
     let all = Arc::new(Barrier::new(MANY));
-    thread::spawn(move || {
-        for socket in listener.incoming() {
-            thread::spawn(move || {
-                let mut socket = socket.expect("a connection");
-                let mut bytes = [0; 1000];
-                while let Ok(count @ 1..) = socket.read(&mut bytes) {
-                    socket.write_all(&bytes[..count]).expect("written");
-                }
-            });
-        }
-    });
+    echo(listener);
     let clients: Vec<_> = (0..MANY)
         .map(|number| {
             let (door, all) = (door.clone(), Arc::clone(&all));
@@ -173,40 +182,44 @@ fn within_time_of_threads(proxy: &Running) {
 #[test]
 fn a_peer_that_dies_is_a_reset_for_tcp() {
     let dir = Dir::new();
-    let (listener, place) = server();
-    let proxy = proxy(&[&dir.addr(), &place]);
-    let server = accept(listener);
-    let (mut client, mut input) = Running::start_with_input(&mut smstream(["connect", "--wait", "60", &dir.addr()]));
-    input.write_all(b"half a quest").expect("written");
-    let mut server = within_time(move || server.join().expect("a thread"));
-    let mut heard = [0; 12];
-    server.read_exact(&mut heard).expect("read");
-    client.kill();
-    let result = within_time(move || server.read(&mut [0; 1]));
-    assert_eq!(result.expect_err("no end of stream").kind(), ErrorKind::ConnectionReset);
-    proxy.end().expect(1).saying("from file:").saying("died without closing").saying("1 connection, 1 failed");
+    for addr in dir.addrs() {
+        let (listener, place) = server();
+        let proxy = proxy(&[&addr, &place]);
+        let server = accept(listener);
+        let (mut client, mut input) = Running::start_with_input(&mut smstream(["connect", "--wait", "60", &addr]));
+        input.write_all(b"half a quest").expect("written");
+        let mut server = within_time(move || server.join().expect("a thread"));
+        let mut heard = [0; 12];
+        server.read_exact(&mut heard).expect("read");
+        client.kill();
+        let result = within_time(move || server.read(&mut [0; 1]));
+        assert_eq!(result.expect_err("no end of stream").kind(), ErrorKind::ConnectionReset);
+        proxy.end().expect(1).saying("from ").saying("died without closing").saying("1 connection, 1 failed");
+    }
 }
 
 #[test]
 fn a_tcp_reset_is_a_death_for_a_stream() {
     let dir = Dir::new();
-    let (listener, place) = server();
-    let proxy = proxy(&[&dir.addr(), &place]);
-    let server = accept(listener);
-    let mut client = reach(&dir.addr());
-    // What lies there unread makes the close of a socket a reset.
-    client.write_all(b"a question").expect("written");
-    let result = within_time(move || {
-        let mut server = server.join().expect("a thread");
-        server.peek(&mut [0; 1]).expect("a byte");
-        server.write_all(b"half an ans").expect("written");
-        let mut heard = [0; 11];
-        client.read_exact(&mut heard).expect("read");
-        drop(server);
-        client.read(&mut [0; 1])
-    });
-    assert_eq!(result.expect_err("no end of stream").kind(), ErrorKind::ConnectionReset);
-    proxy.end().expect(1).saying(&format!("to {place}: ")).saying("reset");
+    for addr in dir.addrs() {
+        let (listener, place) = server();
+        let proxy = proxy(&[&addr, &place]);
+        let server = accept(listener);
+        let mut client = reach(&addr);
+        // What lies there unread makes the close of a socket a reset.
+        client.write_all(b"a question").expect("written");
+        let result = within_time(move || {
+            let mut server = server.join().expect("a thread");
+            server.peek(&mut [0; 1]).expect("a byte");
+            server.write_all(b"half an ans").expect("written");
+            let mut heard = [0; 11];
+            client.read_exact(&mut heard).expect("read");
+            drop(server);
+            client.read(&mut [0; 1])
+        });
+        assert_eq!(result.expect_err("no end of stream").kind(), ErrorKind::ConnectionReset);
+        proxy.end().expect(1).saying(&format!("to {place}: ")).saying("reset");
+    }
 }
 
 #[test]
@@ -375,7 +388,8 @@ fn an_interrupt_breaks_off_and_counts() {
 #[test]
 fn an_interrupt_while_nobody_is_there() {
     let dir = Dir::new();
-    for place in [dir.addr(), "tcp:127.0.0.1:0".to_owned(), format!("uds:{}", dir.path("socket").display())] {
+    let sockets = ["tcp:127.0.0.1:0".to_owned(), format!("uds:{}", dir.path("socket").display())];
+    for place in dir.addrs().into_iter().chain(sockets) {
         for (option, code) in [("--keep-open", 0), ("--wait=1", 128 + 2)] {
             let running = proxy(&[option, &place, "tcp:127.0.0.1:1"]);
             running.signal(Signal::INT);
@@ -428,16 +442,18 @@ fn without_a_descriptor_left_it_tries_again() {
     let (mut running, door) = start(&mut command);
     let mut clients: Vec<_> = (0..20).map(|_| TcpStream::connect(&door).expect("a connection")).collect();
     running.expect_stderr("trying again");
-    // Some go away, and another one is served.
+    // They go away, and then others are served. One that comes too early finds no descriptor for its other side.
     clients.clear();
-    let mut client = TcpStream::connect(&door).expect("a connection");
-    client.write_all(b"still there?").expect("written");
+    echo(listener);
     within_time(move || {
-        let heard = |socket: std::io::Result<TcpStream>| {
-            let mut bytes = [0; 12];
-            socket.expect("a connection").read_exact(&mut bytes).is_ok_and(|()| bytes == *b"still there?")
+        let served = || {
+            let mut client = TcpStream::connect(&door)?;
+            client.write_all(b"?")?;
+            client.read_exact(&mut [0; 1])
         };
-        assert!(listener.incoming().any(heard));
+        while served().is_err() {
+            thread::yield_now();
+        }
     });
     running.signal(Signal::TERM);
     assert_eq!(running.end().status.code(), Some(0));
