@@ -108,12 +108,14 @@ fn a_program_learns_that_the_peer_died() {
 fn a_success_is_none_if_the_peer_did_not_take_all() {
     let dir = Dir::new();
     let listener = Listener::bind(dir.addr()).expect("a listener");
-    let connector = Running::start(&mut smstream(["connect", &dir.addr(), "--", "echo", "hello"]));
+    // It ends after the peer.
+    let script = "echo hello; cat";
+    let connector = Running::start(&mut smstream(["connect", &dir.addr(), "--", "sh", "-c", script]));
     within_time(move || {
         let mut peer = listener.accept().expect("a connection");
         peer.read_exact(&mut [0; 1]).expect("read");
     });
-    connector.end().expect(1).saying("did not read the last 5 bytes that echo wrote");
+    connector.end().expect(1).saying("did not read the last 5 bytes that sh wrote");
 }
 
 #[test]

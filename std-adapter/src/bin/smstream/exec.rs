@@ -31,9 +31,10 @@ With a command:
   the end for the peer. If the peer dies, the command gets SIGHUP. It finds the address in
   SMSTREAM_ADDR, and in SMSTREAM_PEER_PID who is on the other side, as that one says itself.
   With --keep-open there is a process for each connection, any number at once.
+  When the command has ended nobody waits for the peer, which may still read.
   Exit codes then: the command's own, 126 if it cannot be run, 127 if it is not found, 128 and
-  the number of the signal that ended it; 1 if it succeeded, but the peer died or did not take
-  all.";
+  the number of the signal that ended it; 1 if it succeeded, but the peer died, or closed
+  before and had not read all.";
 
 /// Serves the connections of a listener: one, or all that come, at once, until interrupted.
 pub fn listen(
