@@ -21,6 +21,8 @@ pub enum Reason {
     Corrupt,
     /// Both parties wait for each other. It does not stay: do something else, and the other goes on.
     Deadlock,
+    /// This end was given up by [`Stream::abort`](crate::Stream::abort).
+    Aborted,
     /// A timeout passed.
     TimedOut,
     /// The call would have to wait, and the stream or listener does not block.
@@ -157,6 +159,7 @@ impl Reason {
             Reason::WriteAfterClose => io::ErrorKind::BrokenPipe,
             Reason::Corrupt | Reason::NotARegion | Reason::Version => io::ErrorKind::InvalidData,
             Reason::Deadlock => io::ErrorKind::Deadlock,
+            Reason::Aborted => io::ErrorKind::ConnectionAborted,
             Reason::TimedOut => io::ErrorKind::TimedOut,
             Reason::WouldBlock => io::ErrorKind::WouldBlock,
             Reason::NotReady => io::ErrorKind::ConnectionRefused,

@@ -154,6 +154,33 @@ impl Stream {
         Ok(())
     }
 
+    /// Gives the connection up, as the death of this process would: the peer reads what was sent, and then there is an
+    /// error of [`Reason::PeerGone`](crate::Reason::PeerGone) instead of the end of the stream. So an answer that broke off does not look whole.
+    ///
+    /// Calls that wait in this end return [`Reason::Aborted`](crate::Reason::Aborted), in any thread, and waiting for the peer to close returns
+    /// `false`. The peer is told when this end, with both halves if it was split, is dropped. A direction that was shut
+    /// down before has ended in order, and stays so. The ends of a [`pair`](Stream::pair) cannot outlive one another:
+    /// there this closes both directions.
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("smstream-doc-abort-{}", std::process::id()));
+    /// use std::io::{ErrorKind, Read, Write};
+    /// let listener = smstream::Listener::bind(&path)?;
+    /// let reader = std::thread::spawn({
+    ///     let path = path.clone();
+    ///     move || smstream::Stream::connect(&path)?.read_to_end(&mut Vec::new())
+    /// });
+    /// let mut stream = listener.accept()?;
+    /// stream.write_all(b"half an ans")?;
+    /// stream.abort();
+    /// drop(stream);
+    /// assert_eq!(reader.join().unwrap().unwrap_err().kind(), ErrorKind::ConnectionReset);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn abort(&self) {
+        self.shared.abort();
+    }
+
     /// Sets how long a read may wait for its first byte; `None`, as at the beginning: for ever. The error is
     /// [`std::io::ErrorKind::TimedOut`].
     ///
@@ -291,7 +318,8 @@ impl Stream {
         self.writer().undelivered()
     }
 
-    /// Waits until the peer has closed its end altogether, or died: `true`; or until `timeout` has passed: `false`.
+    /// Waits until the peer has closed its end altogether, or died: `true`; or until `timeout` has passed or this end
+    /// was [given up](Stream::abort): `false`.
     ///
     /// It says nothing about bytes: there may be some left to read. The ends of a [`pair`](Stream::pair) live in one
     /// process, so none outlives the other, and this only ever times out.

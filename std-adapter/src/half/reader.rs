@@ -72,6 +72,11 @@ impl ReadHalf {
         }
     }
 
+    /// Gives up both halves: see [`Stream::abort`](crate::Stream::abort).
+    pub fn abort(&self) {
+        self.shared.abort();
+    }
+
     /// Sets how long a read may wait for its first byte; `None`: for ever.
     ///
     /// # Errors
@@ -136,6 +141,7 @@ impl ReadHalf {
                 Reason::TimedOut,
                 format!("{} sent nothing for {:?}", self.shared.peer, timeout.unwrap_or_default()),
             )),
+            Err(WaitError::Cancelled) if self.shared.is_aborted() => Err(self.shared.given_up("read")),
             Err(WaitError::Cancelled | WaitError::Closed) => {
                 self.shutdown();
                 Ok(false)
@@ -259,6 +265,8 @@ impl Read for ReadHalf {
 
 impl Drop for ReadHalf {
     fn drop(&mut self) {
-        self.shutdown();
+        if !self.shared.is_aborted() {
+            self.shutdown();
+        }
     }
 }

@@ -68,6 +68,11 @@ impl WriteHalf {
         self.producer.undelivered()
     }
 
+    /// Gives up both halves: see [`Stream::abort`](crate::Stream::abort).
+    pub fn abort(&self) {
+        self.shared.abort();
+    }
+
     /// Sets how long a write may wait for room; `None`: for ever.
     ///
     /// # Errors
@@ -176,6 +181,7 @@ impl WriteHalf {
                     timeout.unwrap_or_default()
                 ),
             )),
+            Err(WaitError::Cancelled) if self.shared.is_aborted() => Err(self.shared.given_up("write")),
             Err(WaitError::Cancelled) => {
                 self.shutdown();
                 Err(self.closed())
@@ -310,6 +316,8 @@ impl Write for WriteHalf {
 
 impl Drop for WriteHalf {
     fn drop(&mut self) {
-        self.shutdown();
+        if !self.shared.is_aborted() {
+            self.shutdown();
+        }
     }
 }
