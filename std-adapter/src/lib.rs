@@ -13,6 +13,7 @@ mod error;
 mod explain;
 mod futex;
 mod half;
+pub mod inspect;
 mod listener;
 pub mod liveness;
 pub mod lock;

@@ -1,0 +1,269 @@
+//! The streams of running processes, found through the descriptors that these have open.
+
+use super::header::{Header, LEN};
+use super::look::{Holder, Stream};
+use super::process::{self, Descriptor, printable};
+use super::sample::{self, Channel};
+use super::source::Source;
+use crate::posix::identity;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirEntryExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a memfd with a segment is called, without the number of its party.
+const SEGMENT: &[u8] = b"/memfd:smstream:";
+/// What the kernel puts behind a name that is gone.
+const DELETED: &[u8] = b" (deleted)";
+
+/// What could not be seen, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unseen {
+    /// What.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
+
+impl fmt::Display for Unseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.why)
+    }
+}
+
+/// What a look at all processes has found.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Scan {
+    /// Listeners that wait, and streams.
+    pub streams: Vec<Stream>,
+    /// What could not be seen, and why.
+    pub unseen: Vec<Unseen>,
+}
+
+/// A file that somebody has open and that may be part of a stream.
+struct Candidate {
+    source: Arc<Source>,
+    segment: bool,
+    holders: Vec<Holder>,
+    /// The path that the connector opened, if it is known.
+    path: Option<PathBuf>,
+    /// The directory in which a listener made it.
+    directory: Option<PathBuf>,
+}
+
+/// Looks at the processes of this user, or of everybody, as far as the system lets one see them.
+///
+/// It opens the memory of streams through `/proc/PID/fd`, for reading, and nothing else: a descriptor is looked at only if
+/// it holds one of the locks of a region, or is called as the memory of a `unix:` stream is. Processes come and go
+/// meanwhile; what was there the whole time is found. A pair of streams within one process
+/// ([`Stream::pair`](crate::Stream::pair)) keeps no descriptor and cannot be seen, nor can what processes in another
+/// PID namespace have.
+///
+/// # Errors
+/// There is no `/proc`.
+///
+/// # References
+/// [proc_pid_fd(5)](https://man7.org/linux/man-pages/man5/proc_pid_fd.5.html)
+pub fn scan(everybody: bool) -> io::Result<Scan> {
+    let mut scan = Scan::default();
+    let pids = process::all(everybody)
+        .map_err(|e| crate::explain::explain(e, "cannot look at the processes: is /proc mounted?"))?;
+    let mut found = BTreeMap::new();
+    for pid in pids {
+        look_at(pid, &mut found, &mut scan.unseen);
+    }
+    let mut segments = Vec::new();
+    for candidate in found.into_values() {
+        if candidate.segment { segments.push(candidate) } else { scan.add_region(candidate) }
+    }
+    scan.add_pairs(segments);
+    scan.streams.sort_by_key(|stream| {
+        let first = stream.holders.first().map(|holder| (holder.pid, holder.fd));
+        (stream.addr.is_none(), stream.addr.clone(), first)
+    });
+    Ok(scan)
+}
+
+/// Adds what a process has open. One that ends meanwhile has nothing.
+fn look_at(pid: u32, found: &mut BTreeMap<(u64, u64), Candidate>, unseen: &mut Vec<Unseen>) {
+    let Some(began) = crate::cleanup::began(pid) else { return };
+    let descriptors = match process::descriptors(pid) {
+        Ok(descriptors) => descriptors,
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => {
+            let why = "its descriptors are not shown to this user".into();
+            return unseen.push(Unseen { what: format!("process {pid} ({})", process::command(pid)), why });
+        }
+        Err(_) => return,
+    };
+    let myself = pid == std::process::id();
+    for descriptor in descriptors {
+        let name = descriptor.link.as_bytes();
+        let segment = name.starts_with(SEGMENT);
+        // What this process has open to look into it is not its own.
+        if !(segment || descriptor.locks != [false; 3]) || (myself && descriptor.read_only) {
+            continue;
+        }
+        match open(pid, &descriptor, segment, found) {
+            Ok(None) => {}
+            Ok(Some(candidate)) => {
+                let party = match descriptor.locks {
+                    [true, false, _] => Some(0),
+                    [false, true, _] => Some(1),
+                    _ => None,
+                };
+                if party != Some(0) && !segment {
+                    candidate.path = candidate.path.take().or_else(|| named(name));
+                }
+                if party == Some(0) {
+                    candidate.directory = Path::new(OsStr::from_bytes(name)).parent().map(Path::to_path_buf);
+                }
+                let command = process::command(pid);
+                candidate.holders.push(Holder { pid, fd: descriptor.number, command, party, began });
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => unseen.push(Unseen {
+                what: format!("descriptor {} of process {pid} ({})", descriptor.number, process::command(pid)),
+                why: e.to_string(),
+            }),
+        }
+    }
+    // If the number went to another process meanwhile, some of this was about the one and some about the other.
+    if crate::cleanup::began(pid) != Some(began) {
+        for candidate in found.values_mut() {
+            candidate.holders.retain(|holder| holder.pid != pid);
+        }
+        unseen.push(Unseen { what: format!("process {pid}"), why: "it ended while it was looked at".into() });
+    }
+}
+
+/// The file of a descriptor, opened if it was not yet: nothing if it is not a stream's.
+fn open<'a>(
+    pid: u32,
+    descriptor: &Descriptor,
+    segment: bool,
+    found: &'a mut BTreeMap<(u64, u64), Candidate>,
+) -> io::Result<Option<&'a mut Candidate>> {
+    let stat = rustix::fs::stat(format!("/proc/{pid}/fd/{}", descriptor.number))?;
+    if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() || stat.st_size < LEN as i64 {
+        return Ok(None);
+    }
+    let id = identity(&stat);
+    let place = match found.entry(id) {
+        Entry::Occupied(known) => return Ok(Some(known.into_mut())),
+        Entry::Vacant(place) => place,
+    };
+    let source = Arc::new(Source::descriptor(pid, descriptor.number)?);
+    // Between the two looks the descriptor may have become another one.
+    if source.id() != id || !sample::header(&source, 0)?.is_ours() {
+        return Ok(None);
+    }
+    Ok(Some(place.insert(Candidate { source, segment, holders: Vec::new(), path: None, directory: None })))
+}
+
+/// The path that the kernel shows for a file that was opened by its name, whether it still has that or not.
+fn named(link: &[u8]) -> Option<PathBuf> {
+    let path = Path::new(OsStr::from_bytes(link.strip_suffix(DELETED).unwrap_or(link)));
+    // A file made without a name is shown with a number.
+    path.file_name().filter(|name| !name.as_bytes().starts_with(b"#")).map(|_| path.to_path_buf())
+}
+
+/// The name in a directory that leads to a file.
+fn name_of(directory: &Path, id: (u64, u64)) -> Option<PathBuf> {
+    let entries = fs::read_dir(directory).ok()?.flatten();
+    let mut paths = entries.filter(|entry| entry.ino() == id.1).map(|entry| entry.path());
+    paths.find(|path| rustix::fs::lstat(path).is_ok_and(|stat| identity(&stat) == id))
+}
+
+/// How a path is shown as an address.
+fn address(path: &Path) -> String {
+    format!("file:{}", printable(path.as_os_str().as_bytes()))
+}
+
+impl Scan {
+    fn add_region(&mut self, candidate: Candidate) {
+        let Candidate { source, holders, path, directory, .. } = candidate;
+        if holders.is_empty() {
+            return;
+        }
+        let id = source.id();
+        match Channel::of_region(source) {
+            Ok(channel) => {
+                let path = path.or_else(|| name_of(&directory?, id));
+                self.streams.push(Stream { channel, addr: path.as_deref().map(address), holders });
+            }
+            Err(e) => self.unseen.push(Unseen { what: "a region".into(), why: e.to_string() }),
+        }
+    }
+
+    /// Finds the segments that belong together: each party's file has one of them.
+    fn add_pairs(&mut self, segments: Vec<Candidate>) {
+        let mut listeners = Vec::new();
+        let mut connectors = Vec::new();
+        for candidate in segments.into_iter().filter(|candidate| !candidate.holders.is_empty()) {
+            match sample::header(&candidate.source, 0) {
+                Ok(header) if header.party() == 0 => listeners.push((header, candidate)),
+                Ok(header) => connectors.push((header, candidate)),
+                Err(e) => self.unseen.push(Unseen { what: candidate.source.what().into(), why: e.to_string() }),
+            }
+        }
+        for (header, listener) in listeners {
+            let fitting: Vec<usize> = (0..connectors.len())
+                .filter(|&n| fit((&header, &listener), (&connectors[n].0, &connectors[n].1)))
+                .collect();
+            let [only] = fitting[..] else {
+                let why = if fitting.is_empty() {
+                    "the segment of its connector is not there: not connected yet, or not shown to this user"
+                } else {
+                    "several segments would fit it, and nothing tells which one is its connector's"
+                };
+                self.unseen.push(Unseen { what: listener.source.what().into(), why: why.into() });
+                continue;
+            };
+            let (other, connector) = connectors.swap_remove(only);
+            self.add_pair([header, other], listener, connector);
+        }
+        for (_, connector) in connectors {
+            let why = "the segment of its listener is not there: not connected yet, or not shown to this user".into();
+            self.unseen.push(Unseen { what: connector.source.what().into(), why });
+        }
+    }
+
+    fn add_pair(&mut self, headers: [Header; 2], listener: Candidate, connector: Candidate) {
+        let what = listener.source.what().to_owned();
+        match Channel::of_segments(listener.source, connector.source) {
+            Ok(channel) => {
+                let makers = headers.map(|header| header.pid());
+                let mut holders = Vec::<Holder>::new();
+                for holder in listener.holders.into_iter().chain(connector.holders) {
+                    // A process has both segments open: shown is the one that it made, or else the first.
+                    if holders.iter().any(|known| known.pid == holder.pid && makers[0] != makers[1]) {
+                        continue;
+                    }
+                    let party =
+                        if makers[0] == makers[1] { None } else { makers.iter().position(|&it| it == holder.pid) };
+                    holders.push(Holder { party, ..holder });
+                }
+                self.streams.push(Stream { channel, addr: None, holders });
+            }
+            Err(e) => self.unseen.push(Unseen { what, why: e.to_string() }),
+        }
+    }
+}
+
+/// Whether two segments can be those of one channel.
+fn fit((first, listener): (&Header, &Candidate), (second, connector): (&Header, &Candidate)) -> bool {
+    let shared = listener.holders.iter().any(|a| connector.holders.iter().any(|b| a.pid == b.pid));
+    shared
+        && second.party() == 1
+        && first.channel() == second.channel()
+        && first.start() == second.start()
+        && first.capacity() == second.peer_capacity()
+        && second.capacity() == first.peer_capacity()
+}
