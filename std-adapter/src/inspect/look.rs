@@ -1,9 +1,10 @@
 //! A stream that somebody has: who, and how it does.
 
-use super::sample::{Channel, Phase, Rest, Sample};
+use super::sample::{Channel, Phase, Sample};
 use crate::lock::Byte;
 use crate::posix::identity;
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A process that has an end of a stream.
@@ -30,6 +31,8 @@ pub struct Stream {
     pub channel: Channel,
     /// The address at which the parties met, fit to be printed, if it can be told.
     pub addr: Option<String>,
+    /// The path of that address, if it has one. It may lead to something else by now.
+    pub path: Option<PathBuf>,
     /// The processes that have an end of it.
     pub holders: Vec<Holder>,
 }
@@ -81,6 +84,12 @@ pub struct Look {
 }
 
 impl Stream {
+    /// A stream whose users are not known.
+    #[must_use]
+    pub fn unknown(channel: Channel) -> Self {
+        Self { channel, addr: None, path: None, holders: Vec::new() }
+    }
+
     /// Looks at it.
     ///
     /// # Errors
@@ -141,29 +150,5 @@ impl Look {
     pub fn age(&self) -> Option<Duration> {
         let made = UNIX_EPOCH.checked_add(Duration::from_secs(self.sample.headers[0].made()))?;
         SystemTime::now().duration_since(made).ok().filter(|_| self.sample.headers[0].made() != 0)
-    }
-
-    /// Why nothing moves, if both parties sleep and neither can wake the other: for people.
-    #[must_use]
-    pub fn why_stuck(&self) -> Option<&'static str> {
-        if self.state() == State::PeerDead {
-            return Some("a party is dead: whoever still waits is about to be told");
-        }
-        let [first, second] = &self.sample.lanes;
-        if first.is_overdue() || second.is_overdue() {
-            return Some(
-                "a half sleeps although what it waits for is there: it is just waking, stopped, or was not woken",
-            );
-        }
-        let asleep = |rest: Rest| matches!(rest, Rest::Asleep { .. });
-        if asleep(first.reader) && asleep(second.reader) {
-            return Some("both parties wait for bytes of the other: unless another thread of theirs writes, for ever");
-        }
-        if asleep(first.writer) && asleep(second.writer) {
-            return Some(
-                "both parties wait for room, for nobody reads: unless another thread of theirs reads, for ever",
-            );
-        }
-        None
     }
 }

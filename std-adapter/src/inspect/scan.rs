@@ -58,6 +58,14 @@ struct Candidate {
     directory: Option<PathBuf>,
 }
 
+/// What a look has found so far.
+struct Found {
+    /// What is open from an earlier look.
+    known: BTreeMap<(u64, u64), Arc<Source>>,
+    /// The files that somebody has open, by device and inode.
+    files: BTreeMap<(u64, u64), Candidate>,
+}
+
 /// Looks at the processes of this user, or of everybody, as far as the system lets one see them.
 ///
 /// It opens the memory of streams through `/proc/PID/fd`, for reading, and nothing else: a descriptor is looked at only if
@@ -72,15 +80,29 @@ struct Candidate {
 /// # References
 /// [proc_pid_fd(5)](https://man7.org/linux/man-pages/man5/proc_pid_fd.5.html)
 pub fn scan(everybody: bool) -> io::Result<Scan> {
+    scan_again(everybody, &[])
+}
+
+/// Looks like [`scan`], and opens nothing that is part of the streams of an earlier look: what stays open, nobody sees
+/// being closed.
+///
+/// # Errors
+/// As for [`scan`].
+pub fn scan_again(everybody: bool, known: &[Stream]) -> io::Result<Scan> {
     let mut scan = Scan::default();
+    let known = known
+        .iter()
+        .flat_map(|stream| [0, 1].map(|party| Arc::clone(stream.channel.segment(party).0)))
+        .map(|source| (source.id(), source))
+        .collect();
     let pids = process::all(everybody)
         .map_err(|e| crate::explain::explain(e, "cannot look at the processes: is /proc mounted?"))?;
-    let mut found = BTreeMap::new();
+    let mut found = Found { known, files: BTreeMap::new() };
     for pid in pids {
         look_at(pid, &mut found, &mut scan.unseen);
     }
     let mut segments = Vec::new();
-    for candidate in found.into_values() {
+    for candidate in found.files.into_values() {
         if candidate.segment { segments.push(candidate) } else { scan.add_region(candidate) }
     }
     scan.add_pairs(segments);
@@ -92,7 +114,7 @@ pub fn scan(everybody: bool) -> io::Result<Scan> {
 }
 
 /// Adds what a process has open. One that ends meanwhile has nothing.
-fn look_at(pid: u32, found: &mut BTreeMap<(u64, u64), Candidate>, unseen: &mut Vec<Unseen>) {
+fn look_at(pid: u32, found: &mut Found, unseen: &mut Vec<Unseen>) {
     let Some(began) = crate::cleanup::began(pid) else { return };
     let descriptors = match process::descriptors(pid) {
         Ok(descriptors) => descriptors,
@@ -136,7 +158,7 @@ fn look_at(pid: u32, found: &mut BTreeMap<(u64, u64), Candidate>, unseen: &mut V
     }
     // If the number went to another process meanwhile, some of this was about the one and some about the other.
     if crate::cleanup::began(pid) != Some(began) {
-        for candidate in found.values_mut() {
+        for candidate in found.files.values_mut() {
             candidate.holders.retain(|holder| holder.pid != pid);
         }
         unseen.push(Unseen { what: format!("process {pid}"), why: "it ended while it was looked at".into() });
@@ -148,18 +170,21 @@ fn open<'a>(
     pid: u32,
     descriptor: &Descriptor,
     segment: bool,
-    found: &'a mut BTreeMap<(u64, u64), Candidate>,
+    found: &'a mut Found,
 ) -> io::Result<Option<&'a mut Candidate>> {
     let stat = rustix::fs::stat(format!("/proc/{pid}/fd/{}", descriptor.number))?;
     if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() || stat.st_size < LEN as i64 {
         return Ok(None);
     }
     let id = identity(&stat);
-    let place = match found.entry(id) {
+    let place = match found.files.entry(id) {
         Entry::Occupied(known) => return Ok(Some(known.into_mut())),
         Entry::Vacant(place) => place,
     };
-    let source = Arc::new(Source::descriptor(pid, descriptor.number)?);
+    let source = match found.known.get(&id) {
+        Some(source) => Arc::clone(source),
+        None => Arc::new(Source::descriptor(pid, descriptor.number)?),
+    };
     // Between the two looks the descriptor may have become another one.
     if source.id() != id || !sample::header(&source, 0)?.is_ours() {
         return Ok(None);
@@ -196,7 +221,7 @@ impl Scan {
         match Channel::of_region(source) {
             Ok(channel) => {
                 let path = path.or_else(|| name_of(&directory?, id));
-                self.streams.push(Stream { channel, addr: path.as_deref().map(address), holders });
+                self.streams.push(Stream { channel, addr: path.as_deref().map(address), path, holders });
             }
             Err(e) => self.unseen.push(Unseen { what: "a region".into(), why: e.to_string() }),
         }
@@ -250,7 +275,7 @@ impl Scan {
                         if makers[0] == makers[1] { None } else { makers.iter().position(|&it| it == holder.pid) };
                     holders.push(Holder { party, ..holder });
                 }
-                self.streams.push(Stream { channel, addr: None, holders });
+                self.streams.push(Stream { channel, addr: None, path: None, holders });
             }
             Err(e) => self.unseen.push(Unseen { what, why: e.to_string() }),
         }

@@ -1,10 +1,13 @@
 //! What can only be told from several looks: how fast, and since when.
 
-use super::look::{Look, Stream};
+use super::look::{Look, State, Stream};
 use super::sample::{Lane, Rest};
 use smstream_core::counter::Counts;
 use std::io;
 use std::time::{Duration, Instant};
+
+/// Who sleeps so long while somebody looks does not just wake.
+const A_WHILE: Duration = Duration::from_millis(200);
 
 /// What a half did in a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -54,6 +57,30 @@ pub struct Report {
     pub lanes: [LaneReport; 2],
 }
 
+impl Report {
+    /// Why nothing moves, if that has been so for a while and can be told: for people.
+    #[must_use]
+    pub fn why_stuck(&self) -> Option<&'static str> {
+        if self.look.state() == State::PeerDead {
+            return Some("a party is dead: whoever still waits is about to be told");
+        }
+        let long = |half: &HalfReport| matches!(half.rest, Rest::Asleep { .. }) && half.seen_for >= A_WHILE;
+        let [first, second] = &self.lanes;
+        for (report, lane) in self.lanes.iter().zip(&self.look.sample.lanes) {
+            if lane.is_overdue() && (long(&report.writer) || long(&report.reader)) {
+                return Some("a half sleeps although what it waits for is there: it is stopped, or was not woken");
+            }
+        }
+        if long(&first.reader) && long(&second.reader) {
+            return Some("both parties wait for bytes: for ever, unless another thread of theirs writes");
+        }
+        if long(&first.writer) && long(&second.writer) {
+            return Some("both parties wait for room: for ever, unless another thread of theirs reads");
+        }
+        None
+    }
+}
+
 /// Follows a stream from look to look.
 ///
 /// ```
@@ -88,6 +115,21 @@ impl Watch {
     #[must_use]
     pub fn stream(&self) -> &Stream {
         &self.stream
+    }
+
+    /// Whether it was looked at before.
+    #[must_use]
+    pub fn was_seen(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// Takes over what is newly known of the stream: who has an end of it, and its address. What was seen of it stays.
+    pub fn update(&mut self, stream: Stream) {
+        // A connector that is gone takes the name by which it came with it.
+        let addr = stream.addr.or_else(|| self.stream.addr.take());
+        let path = stream.path.or_else(|| self.stream.path.take());
+        let holders = if stream.holders.is_empty() { std::mem::take(&mut self.stream.holders) } else { stream.holders };
+        self.stream = Stream { addr, path, holders, channel: stream.channel };
     }
 
     /// Looks once more.
@@ -165,7 +207,7 @@ mod tests {
         let source = std::sync::Arc::new(super::super::Source::descriptor(std::process::id(), number).unwrap());
         // The channel is never looked at here: the looks are made up.
         let channel = super::super::sample::tests::unchecked(source);
-        Watch::new(Stream { channel, addr: None, holders: Vec::new() })
+        Watch::new(Stream::unknown(channel))
     }
 
     #[test]

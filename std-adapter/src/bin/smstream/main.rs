@@ -2,7 +2,10 @@
 
 mod args;
 mod demo;
+mod doctor;
 mod failure;
+mod gc;
+mod ls;
 #[cfg(feature = "sysv")]
 mod msg;
 mod pump;
@@ -11,10 +14,14 @@ mod sem;
 mod serve;
 #[cfg(feature = "sysv")]
 mod shm;
+mod signals;
 mod size;
+mod stat;
 mod stdio;
+mod style;
 #[cfg(feature = "sysv")]
 mod sysv;
+mod target;
 mod transport;
 
 use std::process::ExitCode;
@@ -44,6 +51,10 @@ fn run() -> Result<(), Failure> {
         Command::Listen(args) => serve::listen(&args),
         Command::Connect(args) => serve::connect(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Ls(args) => ls::run(&args),
+        Command::Stat(args) => stat::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Gc(args) => gc::run(&args),
         #[cfg(feature = "sysv")]
         Command::Shm(args) => shm::run(&args),
         #[cfg(feature = "sysv")]
