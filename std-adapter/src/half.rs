@@ -14,6 +14,7 @@ use crate::error::{Error, Reason, Result};
 use crate::liveness::{Half, Life};
 use crate::memory::Mapping;
 use crate::parking::Parker;
+use crate::rendezvous::Link;
 
 /// What the halves of one end have in common.
 #[derive(Debug)]
@@ -21,6 +22,9 @@ pub(crate) struct Shared {
     /// Who is on the other side, for messages.
     pub(crate) peer: String,
     pub(crate) life: Arc<Life>,
+    /// What there is beside the memory, if the parties met over a socket.
+    #[expect(dead_code, reason = "held for its descriptors")]
+    pub(crate) link: Option<Link>,
     pub(crate) read: Mode,
     pub(crate) write: Mode,
     /// The segments. The halves point into them, and are dropped before them, because each holds this in an `Arc`.

@@ -405,6 +405,7 @@ proptest! {
         start in 0..=CURSOR,
         pid in any::<u32>(),
         made in any::<u64>(),
+        channel in any::<u64>(),
     ) {
         let align = 1 << align;
         // The lane lies on any line from the end of the header to where the alignment puts it.
@@ -420,6 +421,7 @@ proptest! {
             start,
             pid,
             made,
+            channel,
         };
         let identity = Identity::blank();
         identity::write(&identity, &description);
