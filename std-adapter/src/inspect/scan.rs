@@ -264,17 +264,7 @@ impl Scan {
         let what = listener.source.what().to_owned();
         match Channel::of_segments(listener.source, connector.source) {
             Ok(channel) => {
-                let makers = headers.map(|header| header.pid());
-                let mut holders = Vec::<Holder>::new();
-                for holder in listener.holders.into_iter().chain(connector.holders) {
-                    // A process has both segments open: shown is the one that it made, or else the first.
-                    if holders.iter().any(|known| known.pid == holder.pid && makers[0] != makers[1]) {
-                        continue;
-                    }
-                    let party =
-                        if makers[0] == makers[1] { None } else { makers.iter().position(|&it| it == holder.pid) };
-                    holders.push(Holder { party, ..holder });
-                }
+                let holders = holders_of_pair(headers.map(|header| header.pid()), listener.holders, connector.holders);
                 self.streams.push(Stream { channel, addr: None, path: None, holders });
             }
             Err(e) => self.unseen.push(Unseen { what, why: e.to_string() }),
@@ -282,10 +272,30 @@ impl Scan {
     }
 }
 
-/// Whether two segments can be those of one channel.
+/// Who has the two segments of a channel, each process once for each party that it is.
+fn holders_of_pair(makers: [u32; 2], first: Vec<Holder>, second: Vec<Holder>) -> Vec<Holder> {
+    let mut holders = Vec::<Holder>::new();
+    for (segment, of_segment) in [(0, &first), (1, &second)] {
+        for holder in of_segment {
+            let other = if segment == 0 { &second } else { &first };
+            let has_both = other.iter().any(|it| it.pid == holder.pid);
+            // Who has one segment has made it. Of who has both, what the segments say of their makers must tell.
+            let party = if has_both && makers[segment] != holder.pid { None } else { Some(segment) };
+            if party.is_none() && makers.contains(&holder.pid) {
+                continue;
+            }
+            if !holders.iter().any(|known| known.pid == holder.pid && known.party == party) {
+                holders.push(Holder { party, ..holder.clone() });
+            }
+        }
+    }
+    holders
+}
+
+/// Whether two segments can be those of one channel: they have the same number, or else somebody has both.
 fn fit((first, listener): (&Header, &Candidate), (second, connector): (&Header, &Candidate)) -> bool {
     let shared = listener.holders.iter().any(|a| connector.holders.iter().any(|b| a.pid == b.pid));
-    shared
+    (shared || first.channel() != 0)
         && second.party() == 1
         && first.channel() == second.channel()
         && first.start() == second.start()

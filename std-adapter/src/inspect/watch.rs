@@ -117,12 +117,6 @@ impl Watch {
         &self.stream
     }
 
-    /// Whether it was looked at before.
-    #[must_use]
-    pub fn was_seen(&self) -> bool {
-        self.before.is_some()
-    }
-
     /// Takes over what is newly known of the stream: who has an end of it, and its address. What was seen of it stays.
     pub fn update(&mut self, stream: Stream) {
         // A connector that is gone takes the name by which it came with it.

@@ -5,7 +5,10 @@
 
 mod command;
 mod demo;
+mod examine;
 mod keep_open;
+mod leftovers;
+mod looking;
 mod transfer;
 mod trouble;
 mod usage;

@@ -10,7 +10,7 @@ mod view;
 
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use smstream::inspect::{Report, Stream, Watch};
@@ -94,6 +94,8 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
 
 /// The shortest time between two looks: a person sees no more, and the parties shall not notice.
 const SHORTEST: Duration = Duration::from_millis(50);
+/// How often to look for new streams, at most: it takes a look at all processes.
+const FIND: Duration = Duration::from_millis(900);
 /// The longest.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -129,47 +131,55 @@ fn nothing(target: &Target) -> Failure {
 /// The streams of a target, and what was seen of them.
 pub struct Followed {
     target: Target,
-    watches: Vec<Watch>,
+    /// Each, and whether a party of it was seen alive.
+    watches: Vec<(Watch, bool)>,
     /// All streams of the last look at all processes.
     known: Vec<Stream>,
+    /// When that was.
+    found: Instant,
 }
 
 impl Followed {
     /// Finds them.
     pub fn new(target: Target) -> Result<Self, Failure> {
         let mut known = Vec::new();
-        let watches = target.streams(&mut known)?.into_iter().map(Watch::new).collect();
-        Ok(Self { target, watches, known })
+        let watches = target.streams(&mut known)?.into_iter().map(fresh).collect();
+        Ok(Self { target, watches, known, found: Instant::now() })
     }
 
     /// Adds what has come since; what is known stays, with what was seen of it.
     pub fn find_more(&mut self) {
         // A descriptor that is followed stays what it was, even if its number is another file's by now.
-        if matches!(self.target, Target::Descriptor { .. }) {
+        if matches!(self.target, Target::Descriptor { .. }) || self.found.elapsed() < FIND {
             return;
         }
+        self.found = Instant::now();
         for stream in self.target.streams(&mut self.known).unwrap_or_default() {
             let id = |stream: &Stream| stream.channel.segment(0).0.id();
-            match self.watches.iter_mut().find(|known| id(known.stream()) == id(&stream)) {
-                Some(known) => known.update(stream),
-                None => self.watches.push(Watch::new(stream)),
+            match self.watches.iter_mut().find(|(known, _)| id(known.stream()) == id(&stream)) {
+                Some((known, _)) => known.update(stream),
+                None => self.watches.push(fresh(stream)),
             }
         }
     }
 
-    /// Looks at all of them. What both parties have left is not looked at any more.
+    /// Looks at all of them. What both parties have left is shown once more, and then no longer followed.
     pub fn look(&mut self) -> Vec<(Stream, Report)> {
         let mut reports = Vec::new();
-        self.watches.retain_mut(|watch| match watch.look() {
-            Ok(report) => {
-                let gone = watch.was_seen() && report.look.alive == [Some(false); 2];
-                reports.push((watch.stream().clone(), report));
-                !gone
-            }
-            Err(_) => false,
+        self.watches.retain_mut(|(watch, lived)| {
+            let Ok(report) = watch.look() else { return false };
+            let alive = report.look.alive != [Some(false); 2];
+            let died = *lived && !alive;
+            *lived |= alive;
+            reports.push((watch.stream().clone(), report));
+            !died
         });
         reports
     }
+}
+
+fn fresh(stream: Stream) -> (Watch, bool) {
+    (Watch::new(stream), false)
 }
 
 #[cfg(test)]
