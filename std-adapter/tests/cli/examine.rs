@@ -95,7 +95,7 @@ fn every_damaged_word_is_found() {
         ("sent", START - 1, "cursors"),
         ("received", START - 5000, "cursors"),
         ("read_park", 2, "read_park"),
-        ("read_park", 1 << 31, "read_park"),
+        ("read_park", 1 << 31 | ((START - 1) & 0x3fff_ffff), "read_park"),
         ("write_park", 1, "write_park"),
         ("state", 7, "state"),
     ];
@@ -112,6 +112,7 @@ fn every_damaged_word_is_found() {
             let mut before = [0; 4];
             file.read_exact_at(&mut before, at).expect("the word");
             file.write_all_at(&value.to_ne_bytes(), at).expect("damaged");
+            println!("{name} = {value:#x} in the segment at {segment}");
             let checked = examine(&path, 1);
             let bad = lines(&checked, "bad");
             let found = bad.iter().any(|it| it["rule"].as_str().is_some_and(|it| it.starts_with(rule)));
