@@ -31,6 +31,7 @@ mod process;
 mod rules;
 mod sample;
 mod scan;
+mod sockets;
 mod source;
 mod watch;
 
@@ -40,6 +41,6 @@ pub use header::{ByteOrder, Header};
 pub use look::{Holder, Look, State, Stream};
 pub use process::printable;
 pub use sample::{Channel, Lane, Phase, Rest, Sample};
-pub use scan::{Scan, Unseen, scan, scan_again};
+pub use scan::{Scan, SocketListener, Unseen, scan, scan_again};
 pub use source::Source;
 pub use watch::{HalfReport, LaneReport, Rates, Report, Watch};

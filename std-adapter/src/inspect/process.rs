@@ -64,13 +64,17 @@ pub fn printable(bytes: &[u8]) -> String {
     text
 }
 
-/// The descriptors of a process that may lead to memory: neither sockets nor pipes nor what else has no bytes.
-pub(super) fn descriptors(pid: u32) -> io::Result<Vec<Descriptor>> {
-    let mut found = Vec::new();
+/// The descriptors of a process: those that may lead to memory, and its sockets.
+pub(super) fn descriptors(pid: u32) -> io::Result<(Vec<Descriptor>, Vec<Descriptor>)> {
+    let (mut found, mut sockets) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
         let Ok(entry) = entry else { break };
         let Some(number) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
         let Ok(link) = fs::read_link(entry.path()) else { continue };
+        if link.as_os_str().as_bytes().starts_with(b"socket:") {
+            sockets.push(Descriptor { number, link: link.into(), locks: [false; 3], read_only: false });
+            continue;
+        }
         if !link.as_os_str().as_bytes().starts_with(b"/") {
             continue;
         }
@@ -78,7 +82,7 @@ pub(super) fn descriptors(pid: u32) -> io::Result<Vec<Descriptor>> {
         found.push(Descriptor { number, link: link.into(), locks: locks(&info), read_only: is_read_only(&info) });
     }
     found.sort_by_key(|descriptor| descriptor.number);
-    Ok(found)
+    Ok((found, sockets))
 }
 
 /// Whether a description was opened for reading only, by its `fdinfo`.
@@ -117,7 +121,7 @@ mod tests {
         let fd = crate::memory::memfd("smstream:inspect-test", 4096).unwrap();
         assert!(try_lock(&fd, Byte::Party1).unwrap() && try_lock(&fd, Byte::Name).unwrap());
         let number = fd.as_raw_fd().unsigned_abs();
-        let found = descriptors(std::process::id()).unwrap();
+        let (found, _) = descriptors(std::process::id()).unwrap();
         let found = found.iter().find(|found| found.number == number).unwrap();
         assert_eq!(found.locks, [false, true, true]);
         assert!(!found.read_only);

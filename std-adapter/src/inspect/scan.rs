@@ -4,6 +4,7 @@ use super::header::{Header, LEN};
 use super::look::{Holder, Stream};
 use super::process::{self, Descriptor, printable};
 use super::sample::{self, Channel};
+use super::sockets::Sockets;
 use super::source::Source;
 use crate::posix::identity;
 use std::collections::BTreeMap;
@@ -37,15 +38,30 @@ impl fmt::Display for Unseen {
     }
 }
 
+/// A listener at a `unix:` address. It has no memory before somebody connects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SocketListener {
+    /// Its address, fit to be printed.
+    pub addr: String,
+    /// The process that listens.
+    pub holder: Holder,
+}
+
 /// What a look at all processes has found.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Scan {
-    /// Listeners that wait, and streams.
+    /// Listeners that wait in a region, and streams.
     pub streams: Vec<Stream>,
+    /// Listeners that wait at a socket.
+    pub listeners: Vec<SocketListener>,
     /// What could not be seen, and why.
     pub unseen: Vec<Unseen>,
 }
+
+/// The addresses at which each process has accepted streams, with their paths.
+type MetAt = BTreeMap<u32, BTreeMap<String, Option<PathBuf>>>;
 
 /// A file that somebody has open and that may be part of a stream.
 struct Candidate {
@@ -64,6 +80,10 @@ struct Found {
     known: BTreeMap<(u64, u64), Arc<Source>>,
     /// The files that somebody has open, by device and inode.
     files: BTreeMap<(u64, u64), Candidate>,
+    /// All sockets of the right type.
+    sockets: Sockets,
+    /// Where streams were accepted.
+    met_at: MetAt,
 }
 
 /// Looks at the processes of this user, or of everybody, as far as the system lets one see them.
@@ -72,7 +92,7 @@ struct Found {
 /// it holds one of the locks of a region, or is called as the memory of a `unix:` stream is. Processes come and go
 /// meanwhile; what was there the whole time is found. A pair of streams within one process
 /// ([`Stream::pair`](crate::Stream::pair)) keeps no descriptor and cannot be seen, nor can what processes in another
-/// PID namespace have.
+/// PID namespace have. A listener at `unix:@NAME` holds nothing that tells it from others; its streams are found.
 ///
 /// # Errors
 /// There is no `/proc`.
@@ -97,15 +117,15 @@ pub fn scan_again(everybody: bool, known: &[Stream]) -> io::Result<Scan> {
         .collect();
     let pids = process::all(everybody)
         .map_err(|e| crate::explain::explain(e, "cannot look at the processes: is /proc mounted?"))?;
-    let mut found = Found { known, files: BTreeMap::new() };
+    let mut found = Found { known, files: BTreeMap::new(), sockets: Sockets::now(), met_at: BTreeMap::new() };
     for pid in pids {
-        look_at(pid, &mut found, &mut scan.unseen);
+        look_at(pid, &mut found, &mut scan);
     }
     let mut segments = Vec::new();
     for candidate in found.files.into_values() {
         if candidate.segment { segments.push(candidate) } else { scan.add_region(candidate) }
     }
-    scan.add_pairs(segments);
+    scan.add_pairs(segments, &found.met_at);
     scan.streams.sort_by_key(|stream| {
         let first = stream.holders.first().map(|holder| (holder.pid, holder.fd));
         (stream.addr.is_none(), stream.addr.clone(), first)
@@ -114,16 +134,30 @@ pub fn scan_again(everybody: bool, known: &[Stream]) -> io::Result<Scan> {
 }
 
 /// Adds what a process has open. One that ends meanwhile has nothing.
-fn look_at(pid: u32, found: &mut Found, unseen: &mut Vec<Unseen>) {
+fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
+    let unseen = &mut scan.unseen;
     let Some(began) = crate::cleanup::began(pid) else { return };
-    let descriptors = match process::descriptors(pid) {
-        Ok(descriptors) => descriptors,
+    let (descriptors, sockets) = match process::descriptors(pid) {
+        Ok(both) => both,
         Err(e) if e.kind() == ErrorKind::PermissionDenied => {
             let why = "its descriptors are not shown to this user".into();
             return unseen.push(Unseen { what: format!("process {pid} ({})", process::command(pid)), why });
         }
         Err(_) => return,
     };
+    for descriptor in sockets {
+        let Some(socket) = found.sockets.find(descriptor.link.as_bytes()) else { continue };
+        // Who listens for streams at a path has the right to it: a lock file behind the same name.
+        let lock = [&socket.name[..], b".lock"].concat();
+        let is_ours = descriptors.iter().any(|it| it.link.as_bytes() == lock);
+        if socket.listens && is_ours {
+            let command = process::command(pid);
+            let holder = Holder { pid, fd: descriptor.number, command, party: Some(0), began };
+            scan.listeners.push(SocketListener { addr: socket.addr(), holder });
+        } else if !socket.listens {
+            found.met_at.entry(pid).or_default().insert(socket.addr(), socket.path());
+        }
+    }
     let myself = pid == std::process::id();
     for descriptor in descriptors {
         let name = descriptor.link.as_bytes();
@@ -228,7 +262,7 @@ impl Scan {
     }
 
     /// Finds the segments that belong together: each party's file has one of them.
-    fn add_pairs(&mut self, segments: Vec<Candidate>) {
+    fn add_pairs(&mut self, segments: Vec<Candidate>, met_at: &MetAt) {
         let mut listeners = Vec::new();
         let mut connectors = Vec::new();
         for candidate in segments.into_iter().filter(|candidate| !candidate.holders.is_empty()) {
@@ -252,7 +286,7 @@ impl Scan {
                 continue;
             };
             let (other, connector) = connectors.swap_remove(only);
-            self.add_pair([header, other], listener, connector);
+            self.add_pair([header, other], listener, connector, met_at);
         }
         for (_, connector) in connectors {
             let why = "the segment of its listener is not there: not connected yet, or not shown to this user".into();
@@ -260,12 +294,19 @@ impl Scan {
         }
     }
 
-    fn add_pair(&mut self, headers: [Header; 2], listener: Candidate, connector: Candidate) {
+    fn add_pair(&mut self, headers: [Header; 2], listener: Candidate, connector: Candidate, met_at: &MetAt) {
         let what = listener.source.what().to_owned();
         match Channel::of_segments(listener.source, connector.source) {
             Ok(channel) => {
                 let holders = holders_of_pair(headers.map(|header| header.pid()), listener.holders, connector.holders);
-                self.streams.push(Stream { channel, addr: None, path: None, holders });
+                // If the listener's process has accepted streams at one address only, this one came there.
+                let mut at =
+                    holders.iter().filter(|it| it.party == Some(0)).filter_map(|it| met_at.get(&it.pid)).flatten();
+                let (addr, path) = match (at.next(), at.next()) {
+                    (Some((addr, path)), None) => (Some(addr.clone()), path.clone()),
+                    _ => (None, None),
+                };
+                self.streams.push(Stream { channel, addr, path, holders });
             }
             Err(e) => self.unseen.push(Unseen { what, why: e.to_string() }),
         }

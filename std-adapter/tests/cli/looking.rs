@@ -95,6 +95,8 @@ fn streams_over_sockets_are_listed_with_both_parties() {
     let stream = streams.iter().find(of_both).expect("the stream");
     assert_eq!(stream["state"], "connected");
     assert_eq!(stream["alive"], serde_json::json!([true, true]));
+    let listening = all["socket_listeners"].as_array().expect("a list");
+    assert!(listening.iter().any(|it| it["address"] == *addr), "{all}");
     assert!(descriptor(stream, 0).starts_with(&format!("{}:", std::process::id())));
     let seen = json(&["stat", "--json", &descriptor(stream, 1)], 0);
     assert_eq!(seen["streams"][0]["lanes"][1]["writer"]["bytes"], 5);

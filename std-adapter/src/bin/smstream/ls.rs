@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use smstream::inspect::{Holder, Look, Scan, State, Stream};
+use smstream::inspect::{Holder, Look, Scan, SocketListener, State, Stream};
 
 use crate::demo::json::Json;
 use crate::failure::Failure;
@@ -16,7 +16,8 @@ use crate::target;
 pub const MORE: &str = "\
 It looks at the processes of this user and opens the memory of their streams for reading. What
 it could not see, it says, and why. Not to be seen from outside: a pair within one process
-(Stream::pair), and what processes in another PID namespace have.
+(Stream::pair), a listener at unix:@NAME before it has a stream, and what processes in another
+PID namespace have.
 
 States:
   listening    waits for a connector           half-closed  one direction has ended
@@ -37,6 +38,7 @@ Keys of --json:
     age_seconds   or null
     alive         whether the listener and the connector live: true, false, null
     holders       a list: pid, fd, command, party (0 listener, 1 connector, null)
+  socket_listeners  listeners at unix: addresses, a list: address, holder (as above)
   unseen          a list: what, why
 
 Exit codes:
@@ -124,8 +126,8 @@ fn table(found: &[(Stream, Look)], scan: &Scan, paint: Paint) -> String {
             [look.state().name().into(), ends(stream, 0), ends(stream, 1), capacities(look), age, addr]
         })
         .collect();
-    let widths =
-        [0, 1, 2, 3, 4, 5].map(|n| rows.iter().chain([&head]).map(|row| row[n].chars().count()).max().unwrap_or(0));
+    let widths = [0, 1, 2, 3, 4, 5]
+        .map(|n| rows.iter().chain(&waiting).chain([&head]).map(|row| row[n].chars().count()).max().unwrap_or(0));
     let line = |cells: &[String; 6], state: Role| {
         let mut line = paint.text(state, format!("{:1$}", cells[0], widths[0]));
         for (cell, width) in cells.iter().zip(widths).skip(1) {
@@ -134,17 +136,22 @@ fn table(found: &[(Stream, Look)], scan: &Scan, paint: Paint) -> String {
         format!("{}\n", line.trim_end())
     };
     let mut text = String::new();
-    if rows.is_empty() {
+    if rows.is_empty() && waiting.is_empty() {
         text += "no listener and no stream was found\n";
     } else {
         text += &line(&head, Role::Strong);
     }
+    let who = |holder: &Holder| {
+        let who = format!("  {:<9} {:>7}  {}", party_name(holder), holder.pid, holder.command);
+        format!("{}\n", paint.text(Role::Faint, who))
+    };
+    for (row, listener) in waiting.iter().zip(&scan.listeners) {
+        text += &line(row, role(State::Listening));
+        text += &who(&listener.holder);
+    }
     for (row, (stream, look)) in rows.iter().zip(found) {
         text += &line(row, role(look.state()));
-        for holder in &stream.holders {
-            let who = format!("  {:<9} {:>7}  {}", party_name(holder), holder.pid, holder.command);
-            text += &format!("{}\n", paint.text(Role::Faint, who));
-        }
+        text.extend(stream.holders.iter().map(who));
     }
     if !scan.unseen.is_empty() {
         text += &format!("\n{}\n", paint.text(Role::Strong, "not seen, and why"));
@@ -186,8 +193,12 @@ fn json(found: &[(Stream, Look)], scan: &Scan) -> Json {
     let unseen = |it: &smstream::inspect::Unseen| {
         Json::Object(vec![("what", Json::text(it.what.clone())), ("why", Json::text(it.why.clone()))])
     };
+    let listener = |it: &SocketListener| {
+        Json::Object(vec![("address", Json::text(it.addr.clone())), ("holder", holder_json(&it.holder))])
+    };
     Json::Object(vec![
         ("streams", Json::List(streams)),
+        ("socket_listeners", Json::List(scan.listeners.iter().map(listener).collect())),
         ("unseen", Json::List(scan.unseen.iter().map(unseen).collect())),
     ])
 }
@@ -210,6 +221,6 @@ mod tests {
     #[test]
     fn nothing_found_is_said() {
         assert_eq!(table(&[], &Scan::default(), Paint::off()), "no listener and no stream was found\n");
-        assert_eq!(json(&[], &Scan::default()).to_string(), r#"{"streams":[],"unseen":[]}"#);
+        assert_eq!(json(&[], &Scan::default()).to_string(), r#"{"streams":[],"socket_listeners":[],"unseen":[]}"#);
     }
 }

@@ -102,7 +102,11 @@ impl Target {
                 let source = Source::path(path).map_err(|error| cannot(&error))?;
                 region(source).map(|stream| vec![stream])
             }
-            Self::Other(addr) => Err(self.no_file(addr)),
+            Self::Other(addr) => {
+                let addr_shown = Some(addr.to_string());
+                let found: Vec<Stream> = scan.streams.into_iter().filter(|it| it.addr == addr_shown).collect();
+                if found.is_empty() { Err(self.no_file(addr)) } else { Ok(found) }
+            }
         }
     }
 
@@ -137,7 +141,8 @@ impl Target {
 
     fn no_file(&self, addr: &Addr) -> Failure {
         Failure::no_connection(format!(
-            "{addr} leads to a socket, and not to memory: `smstream ls` shows the streams of its processes; give one as PID:FD"
+            "{addr} leads to a socket, and none of the streams that were found is known to have met there: `smstream ls` shows \
+             all of them; give one as PID:FD"
         ))
     }
 }
