@@ -176,9 +176,7 @@ fn it_changes_nothing() {
     let (path, _) = region(&dir);
     let state = || {
         let metadata = fs::metadata(&path).expect("its state");
-        let times =
-            [metadata.atime(), metadata.atime_nsec(), metadata.mtime(), metadata.mtime_nsec(), metadata.ctime_nsec()];
-        times
+        [metadata.atime(), metadata.atime_nsec(), metadata.mtime(), metadata.mtime_nsec(), metadata.ctime_nsec()]
     };
     let (bytes, before) = (fs::read(&path).expect("its bytes"), state());
     // Reading the bytes for the comparison may have changed the time of the last look already.

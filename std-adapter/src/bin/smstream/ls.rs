@@ -126,6 +126,11 @@ fn table(found: &[(Stream, Look)], scan: &Scan, paint: Paint) -> String {
             [look.state().name().into(), ends(stream, 0), ends(stream, 1), capacities(look), age, addr]
         })
         .collect();
+    let waiting = scan.listeners.iter().map(|it| {
+        let end = format!("{}:{}", it.holder.pid, it.holder.fd);
+        [State::Listening.name().into(), end, "-".into(), "-".into(), "-".into(), it.addr.clone()]
+    });
+    let waiting: Vec<[String; 6]> = waiting.collect();
     let widths = [0, 1, 2, 3, 4, 5]
         .map(|n| rows.iter().chain(&waiting).chain([&head]).map(|row| row[n].chars().count()).max().unwrap_or(0));
     let line = |cells: &[String; 6], state: Role| {
