@@ -25,6 +25,7 @@ pub mod parking;
 pub mod posix;
 mod rendezvous;
 mod reservation;
+mod signal;
 mod stream;
 #[cfg(feature = "sysv")]
 pub mod sysv;
