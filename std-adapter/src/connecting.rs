@@ -67,7 +67,7 @@ pub enum TryFinish {
 
 impl Connecting {
     pub(crate) fn begin(addr: Addr, settings: Settings) -> Self {
-        let state = State::begin(&addr, &settings).unwrap_or_else(|e| State::Over(Box::new(Err(e))));
+        let state = State::begin(&addr, &settings).unwrap_or_else(|e| State::Over(Box::new(Err(e.of_connecting()))));
         let mut connecting = Connecting { addr, settings, state };
         connecting.is_ready();
         connecting
@@ -118,7 +118,7 @@ impl Connecting {
             Ok(Some(connected)) => self.finish(connected),
             Err(e) => Err(e.into()),
         };
-        self.state = State::Over(Box::new(result));
+        self.state = State::Over(Box::new(result.map_err(Error::of_connecting)));
         true
     }
 
@@ -145,6 +145,7 @@ impl Connecting {
 
 impl State {
     fn begin(addr: &Addr, settings: &Settings) -> Result<State> {
+        settings.check(addr)?;
         let terms = || settings.terms.clone();
         let socket = |made: Result<socket::Connecting, rendezvous::Error>| Ok(State::Socket(Box::new(made?)));
         match addr {

@@ -6,6 +6,7 @@
 compile_error!("smstream needs Linux: futexes, memfds and open-file-description locks. smstream-core builds anywhere.");
 
 mod addr;
+mod buffering;
 mod builder;
 pub mod cleanup;
 pub mod condition;
@@ -15,7 +16,9 @@ mod error;
 mod explain;
 mod futex;
 mod half;
+mod history;
 mod inherited;
+pub mod inspect;
 mod listener;
 pub mod liveness;
 pub mod lock;
@@ -24,18 +27,23 @@ pub mod parking;
 pub mod posix;
 mod rendezvous;
 mod reservation;
+mod signal;
 mod stream;
 #[cfg(feature = "sysv")]
 pub mod sysv;
 #[cfg(test)]
 mod testing;
+mod trace;
+mod trusted;
 
 pub use addr::{Addr, Kind, ParseAddrError, ToAddr};
+pub use buffering::BufMode;
 pub use builder::{Builder, DEFAULT_CAPACITY, DEFAULT_HELLO_TIMEOUT, DEFAULT_MAX_PEER_CAPACITY, LARGEST_CAPACITY};
 pub use condition::{Condition, ReadySet, try_wait, wait_all, wait_any};
 pub use connecting::{Connecting, TryFinish};
 pub use error::{Error, Reason, Result};
 pub use half::{ReadHalf, WriteHalf};
+pub use history::{HISTORY, Incident, Operation};
 pub use inherited::Handover;
 pub use listener::{Incoming, Listener};
 pub use rendezvous::Credentials;
@@ -44,3 +52,4 @@ pub use smstream_core;
 pub use smstream_core::counter::Counts;
 pub use smstream_core::error::ErrorCode;
 pub use stream::{Peer, Stats, Stream};
+pub use trusted::Trusted;

@@ -209,10 +209,10 @@ impl<'c> Held<'c> {
             // What was written goes out before an answer is waited for. If somebody else is writing he sees to it.
             What::Reader(_, Some(stream)) => {
                 if let Some(mut writer) = grip(stream.halves().1) {
-                    writer.producer_mut().flush();
+                    writer.publish_held();
                 }
             }
-            What::Writer(half, _) => half.producer_mut().flush(),
+            What::Writer(half, _) => half.publish_held(),
             _ => {}
         }
         if let Some(life) = self.life() {

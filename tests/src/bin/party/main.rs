@@ -5,7 +5,9 @@
 
 mod conditions;
 mod crowd;
+mod deadlock;
 mod end;
+mod held;
 mod storm;
 mod system;
 
@@ -24,6 +26,8 @@ struct Party {
     connecting: Option<Connecting>,
     crowd: crowd::Crowd,
     seeds: [u64; 2],
+    /// Does not take part in telling deadlocks.
+    undetected: bool,
 }
 
 /// What a command needs was not made before, or makes no sense: the test is wrong.
@@ -83,6 +87,7 @@ impl Party {
                 let addr = words.text()?;
                 let (capacities, start) = ([words.number()?, words.number()?], words.number()?);
                 let builder = words.spin()?.capacities(capacities[0], capacities[1]).start_cursor(start);
+                let builder = builder.deadlock_detection(!self.undetected);
                 let listener = builder.bind(addr)?;
                 let [first, second] = listener.capacities();
                 self.listener = Some(listener);
@@ -98,7 +103,7 @@ impl Party {
             "connect" => {
                 let addr = words.text()?;
                 let time = words.time()?;
-                let builder = words.spin()?;
+                let builder = words.spin()?.deadlock_detection(!self.undetected);
                 let stream = match time {
                     None => builder.connect(addr)?,
                     Some(time) => builder.connect_timeout(addr, time)?,
@@ -120,6 +125,10 @@ impl Party {
                 let Self { listener, end, connecting, .. } = self;
                 let (listener, stream) = (listener.as_ref(), end.as_ref().map(End::stream));
                 conditions::wait(&mut words, conditions::Sources { listener, stream, connecting: connecting.as_mut() })
+            }
+            "deadlock-detection" => {
+                self.undetected = words.text()? == "off";
+                done
             }
             "seeds" => {
                 self.seeds = [words.number()?, words.number()?];
