@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use smstream::condition::MOST;
-use smstream::{Addr, Builder, Condition, Connecting, ReadySet, Reason, Stream, TryFinish};
+use smstream::{Addr, BufMode, Builder, Condition, Connecting, ReadySet, Reason, Stream, TryFinish};
 use smstream::{try_wait, wait_all, wait_any};
 use smstream_core::geometry::Config;
 use smstream_core::layout::FIELDS;
@@ -199,6 +199,26 @@ fn writable_means_that_write_returns_at_once() {
         // And so is a half that was shut down here.
         stream.shutdown(Shutdown::Both).unwrap();
         assert!(try_wait(&mut [stream.readable(), stream.writable()]).unwrap().is_all());
+    });
+}
+
+/// A request that is held back goes out before its answer is waited for, and bytes that are there count though nobody was
+/// asked to look.
+#[test]
+fn what_is_held_back_is_published_by_who_waits() {
+    each_kind(|addr| {
+        let (stream, mut party) = meet(addr, 4096);
+        stream.set_buf_mode(BufMode::Full);
+        Flow::new(SEEDS[0], 4096).send(&mut &stream, 5, Manner::All).unwrap();
+        assert_eq!(stream.held_back(), 5);
+        party.tell("receive 5 all");
+        party.tell("send 3 all");
+        assert!(try_wait(&mut [stream.writable()]).unwrap().is_all());
+        assert_eq!(stream.held_back(), 5, "{addr}: who does not wait publishes nothing");
+        assert!(wait_any(&mut [stream.readable()], None).unwrap().is_all(), "{addr}");
+        assert_eq!(stream.held_back(), 0);
+        party.hear().unwrap();
+        party.hear().unwrap();
     });
 }
 
