@@ -24,6 +24,8 @@ struct Party {
     seeds: [u64; 2],
     /// Does not take part in telling deadlocks.
     undetected: bool,
+    /// The signal that its ends ask for.
+    wake_signal: Option<i32>,
 }
 
 /// What a command needs was not made before, or makes no sense: the test is wrong.
@@ -69,6 +71,15 @@ impl Party {
         self.listener.as_ref().ok_or_else(|| wrong("there is no listener"))
     }
 
+    /// A builder as the party was told beforehand.
+    fn told(&self, builder: Builder) -> Builder {
+        let builder = builder.deadlock_detection(!self.undetected);
+        match self.wake_signal {
+            Some(signal) => builder.wake_signal(signal),
+            None => builder,
+        }
+    }
+
     fn take(&mut self, stream: smstream::Stream) -> String {
         let pid = stream.peer().pid;
         self.end = Some(End::new(stream, self.seeds));
@@ -83,7 +94,7 @@ impl Party {
                 let addr = words.text()?;
                 let (capacities, start) = ([words.number()?, words.number()?], words.number()?);
                 let builder = words.spin()?.capacities(capacities[0], capacities[1]).start_cursor(start);
-                let builder = builder.deadlock_detection(!self.undetected);
+                let builder = self.told(builder);
                 let listener = builder.bind(addr)?;
                 let [first, second] = listener.capacities();
                 self.listener = Some(listener);
@@ -99,7 +110,7 @@ impl Party {
             "connect" => {
                 let addr = words.text()?;
                 let time = words.time()?;
-                let builder = words.spin()?.deadlock_detection(!self.undetected);
+                let builder = self.told(words.spin()?);
                 let stream = match time {
                     None => builder.connect(addr)?,
                     Some(time) => builder.connect_timeout(addr, time)?,
@@ -110,6 +121,11 @@ impl Party {
                 self.undetected = words.text()? == "off";
                 done
             }
+            "wake-signal" => {
+                self.wake_signal = Some(words.number()?);
+                done
+            }
+            "ignore-signal" => system::ignore_signal(words.number()?).map(|()| String::new()),
             "seeds" => {
                 self.seeds = [words.number()?, words.number()?];
                 done

@@ -66,15 +66,24 @@ extern "C" fn count(_signal: libc::c_int) {
     SIGNALS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Counts SIGUSR1 and SIGALRM, with a handler that interrupts system calls.
+/// Counts SIGUSR1, SIGUSR2, SIGALRM and the last real-time signal, with a handler that interrupts system calls.
 pub(crate) fn handle_signals() -> io::Result<()> {
-    for signal in [libc::SIGUSR1, libc::SIGALRM] {
+    for signal in [libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM, libc::SIGRTMAX()] {
         // SAFETY: `sigaction` is a C struct of integers and an address, for which all zeros is a valid value.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = count as extern "C" fn(libc::c_int) as libc::sighandler_t;
         // SAFETY: `action` is initialized and outlives the call; its handler does one atomic addition, which is safe in a
         // handler. The flags are 0, so the handler is of the plain kind, and SA_RESTART is not set.
         check(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) })?;
+    }
+    Ok(())
+}
+
+/// Loses every signal of this number on purpose.
+pub(crate) fn ignore_signal(signal: i32) -> io::Result<()> {
+    // SAFETY: to ignore a signal runs no code.
+    if unsafe { libc::signal(signal, libc::SIG_IGN) } == libc::SIG_ERR {
+        return Err(io::Error::last_os_error());
     }
     Ok(())
 }
