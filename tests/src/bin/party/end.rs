@@ -11,7 +11,7 @@ use smstream_tests::party::asleep;
 
 use crate::deadlock;
 use crate::system::in_a_child;
-use crate::{Words, refusal, wrong};
+use crate::{Words, held, refusal, wrong};
 
 /// A stream, what is sent through it, and what is expected from it.
 pub(crate) struct End {
@@ -145,7 +145,7 @@ impl End {
                 Ok(format!("{:?} {} {}", s.watch, counts(s.sent), counts(s.received)))
             }
             "wait-closed" => Ok(self.stream.wait_peer_closed(words.time()?).to_string()),
-            other => Err(wrong(format!("{other} is no command"))),
+            other => held::run(&mut self.stream, other, words),
         }
     }
 
@@ -196,7 +196,11 @@ impl End {
         let Self { stream, out, into } = self;
         let stream = &*stream;
         thread::scope(|scope| {
-            let sender = scope.spawn(move || out.send(&mut &*stream, to, manner));
+            let sender = scope.spawn(move || {
+                out.send(&mut &*stream, to, manner)?;
+                // The reader may be asleep by now, and so cannot publish what is held back.
+                (&*stream).flush()
+            });
             let received = into.receive(&mut &*stream, from, manner);
             sender.join().expect("the sender").and(received)
         })?;

@@ -5,6 +5,7 @@
 
 mod deadlock;
 mod end;
+mod held;
 mod storm;
 mod system;
 
