@@ -6,19 +6,26 @@ use smstream_core::cursor::{CURSOR, MAX_CAPACITY};
 use smstream_core::error::ErrorCode;
 use smstream_core::geometry::Config;
 
-use crate::addr::{Addr, ToAddr};
+use crate::addr::{Addr, Kind, ToAddr};
 use crate::buffering::BufMode;
 use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
 use crate::listener::{self, Listener};
 use crate::memory::page_size;
 use crate::parking::default_spin;
+use crate::rendezvous::socket::{Allow, Terms};
 use crate::stream::Stream;
 use crate::trace;
 use crate::trusted::Trusted;
 
 /// The bytes each lane holds if nobody says otherwise.
 pub const DEFAULT_CAPACITY: usize = 256 * 1024;
+
+/// The most bytes that a lane may hold which the other party decides about, if nobody says otherwise: 64 MiB.
+pub const DEFAULT_MAX_PEER_CAPACITY: usize = 64 << 20;
+
+/// How long a connector may take for its part of the rendezvous, if nobody says otherwise.
+pub const DEFAULT_HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most bytes a lane can hold: 512 MiB.
 pub const LARGEST_CAPACITY: usize = MAX_CAPACITY as usize;
@@ -37,6 +44,9 @@ pub struct Builder {
     spin: Option<Duration>,
     buf_mode: BufMode,
     start: u32,
+    allow: Allow,
+    most: usize,
+    patience: Duration,
 }
 
 /// What an end is like, whichever way it comes about: what the builder was told, with the defaults filled in.
@@ -46,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) spin: Duration,
     /// When written bytes are published.
     pub(crate) buf_mode: BufMode,
+    /// On what terms it deals with parties that it need not trust.
+    pub(crate) terms: Terms,
 }
 
 impl Default for Builder {
@@ -58,7 +70,15 @@ impl Builder {
     /// The defaults: lanes of [`DEFAULT_CAPACITY`] both ways, a spin as [`default_spin`] says, each write published.
     #[must_use]
     pub fn new() -> Self {
-        Builder { capacities: [DEFAULT_CAPACITY; 2], spin: None, buf_mode: BufMode::None, start: 0 }
+        Builder {
+            capacities: [DEFAULT_CAPACITY; 2],
+            spin: None,
+            buf_mode: BufMode::None,
+            start: 0,
+            allow: Allow::default(),
+            most: DEFAULT_MAX_PEER_CAPACITY,
+            patience: DEFAULT_HELLO_TIMEOUT,
+        }
     }
 
     /// How many bytes each lane holds: from 1 to [`LARGEST_CAPACITY`], rounded up to a power of two. The listener
@@ -96,6 +116,48 @@ impl Builder {
         self
     }
 
+    /// Lets a party be the user `uid`, beside this process's own effective user; may be called again for others. For
+    /// `unix:` and `fd:`, where the kernel attests who is on the other side: a listener turns others away, and a
+    /// connector says nothing to them. A `unix:PATH` socket can then be connected to by everybody who can reach its
+    /// directory, and decides itself.
+    ///
+    /// `file:` and `shm:` are for one user alone; there this says nothing.
+    #[must_use]
+    pub fn allow_uid(mut self, uid: u32) -> Self {
+        match &mut self.allow {
+            Allow::Any => {}
+            Allow::Users(users) => users.push(uid),
+            Allow::SameUser => self.allow = Allow::Users(vec![uid]),
+        }
+        self
+    }
+
+    /// Lets a party be any user, as [`allow_uid`](Builder::allow_uid) does for one.
+    #[must_use]
+    pub fn allow_any(mut self) -> Self {
+        self.allow = Allow::Any;
+        self
+    }
+
+    /// The most bytes a lane may hold if the other party decides about it: a connector over `unix:` or `fd:` gives up
+    /// otherwise. It bounds the address space, and the memory that reading what the other party wrote can cost this one.
+    /// [`DEFAULT_MAX_PEER_CAPACITY`] if this is not called.
+    ///
+    /// A listener decides itself, by [`capacity`](Builder::capacity).
+    #[must_use]
+    pub fn max_peer_capacity(mut self, bytes: usize) -> Self {
+        self.most = bytes;
+        self
+    }
+
+    /// How long a connector over `unix:` may take for its part of the rendezvous, before the listener turns it away.
+    /// Others are accepted meanwhile. [`DEFAULT_HELLO_TIMEOUT`] if this is not called.
+    #[must_use]
+    pub fn hello_timeout(mut self, time: Duration) -> Self {
+        self.patience = time;
+        self
+    }
+
     /// Where the cursors begin, so that tests see them wrap.
     #[doc(hidden)]
     #[must_use]
@@ -111,12 +173,31 @@ impl Builder {
     /// made by a listener (it is never replaced), [`Reason::Capacity`], and others as the text says.
     pub fn bind(&self, addr: impl ToAddr) -> Result<Listener> {
         let (addr, config) = (addr.to_addr()?, self.config()?);
-        let result = Listener::bind_with(addr.clone(), &config, self.settings());
-        match &result {
-            Ok(listener) => trace::listening(&addr, listener.capacities()),
-            Err(e) => trace::refused("cannot listen", &addr, e),
-        }
-        result
+        let listener = Listener::bind_with(addr.clone(), &config, self.settings())
+            .inspect_err(|e| trace::refused("cannot listen", &addr, e))?;
+        trace::listening(&addr, listener.capacities());
+        Ok(listener)
+    }
+
+    /// Listens at an address that nobody had before, in the directory for temporary files or among the names of its
+    /// kind. [`Listener::local_addr`] tells which.
+    ///
+    /// ```
+    /// use smstream::{Builder, Kind};
+    /// let listener = Builder::new().bind_temp(Kind::Unix)?;
+    /// assert!(listener.local_addr().to_string().starts_with("unix:/"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`bind`](Builder::bind).
+    ///
+    /// # References
+    /// `CreateSomeSocket` of Ulm's `Networks`.
+    pub fn bind_temp(&self, kind: Kind) -> Result<Listener> {
+        let listener = Listener::bind_new(kind, &self.config()?, self.settings())?;
+        trace::listening(listener.local_addr(), listener.capacities());
+        Ok(listener)
     }
 
     /// Connects to the listener at `addr`, and waits until it accepts.
@@ -136,11 +217,9 @@ impl Builder {
     }
 
     fn connect_until(&self, addr: &Addr, deadline: Option<Deadline>) -> Result<Stream> {
-        let result = listener::connect(addr, &self.settings(), deadline).map_err(Error::of_connecting);
-        if let Err(e) = &result {
-            trace::refused("cannot connect", addr, e);
-        }
-        result
+        listener::connect(addr, &self.settings(), deadline)
+            .map_err(Error::of_connecting)
+            .inspect_err(|e| trace::refused("cannot connect", addr, e))
     }
 
     /// Two ends of a new connection within this process. The first is the listener's.
@@ -159,11 +238,19 @@ impl Builder {
         self.pair().map(Trusted::pair)
     }
 
-    fn settings(&self) -> Settings {
-        Settings { spin: self.spin.unwrap_or_else(default_spin), buf_mode: self.buf_mode }
+    pub(crate) fn settings(&self) -> Settings {
+        let spin = self.spin.unwrap_or_else(default_spin);
+        let terms = Terms {
+            spin,
+            allow: self.allow.clone(),
+            most: u32::try_from(self.most).unwrap_or(u32::MAX),
+            patience: self.patience,
+            wants_signal: false,
+        };
+        Settings { spin, buf_mode: self.buf_mode, terms }
     }
 
-    fn config(&self) -> Result<Config> {
+    pub(crate) fn config(&self) -> Result<Config> {
         if self.capacities == [0, 0] {
             return Err(Error::new(
                 Reason::Capacity,

@@ -13,6 +13,7 @@ use crate::error::{Error, Reason};
 use crate::history::{History, Operation};
 use crate::liveness::Life;
 use crate::memory::Mapping;
+use crate::rendezvous::Link;
 use crate::trace;
 
 pub(crate) use mode::Mode;
@@ -25,6 +26,9 @@ pub(crate) struct Shared {
     /// Who is on the other side, for messages.
     pub(crate) peer: String,
     pub(crate) life: Arc<Life>,
+    /// What there is beside the memory, if the parties met over a socket.
+    #[expect(dead_code, reason = "held for its descriptors")]
+    pub(crate) link: Option<Link>,
     pub(crate) read: Mode,
     pub(crate) write: Mode,
     /// When written bytes are published.

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::half::{ReadHalf, Shared, WriteHalf};
 use crate::history::Incident;
 use crate::liveness::{Half, WatchMode};
+use crate::rendezvous::Credentials;
 
 pub(crate) use make::Segments;
 
@@ -55,6 +56,9 @@ pub struct Peer {
     /// The process that made the other end, as it says itself. For display: in another PID namespace the number means
     /// somebody else.
     pub pid: u32,
+    /// Who the kernel says it is, if the two met over a socket (`unix:`, `fd:`). Over `file:` and `shm:` it is the same
+    /// user, for nobody else can open the region.
+    pub credentials: Option<Credentials>,
 }
 
 /// What a stream has done so far.

@@ -45,9 +45,28 @@ impl Listener {
     /// `AddrInUse` when somebody listens there, `AlreadyExists` when something else is there, `StorageFull` when the file
     /// system has no room, and what else [`Reason`] has.
     pub fn bind(path: impl AsRef<Path>, config: &Config) -> Result<Self, Error> {
-        let name = Name::of(path.as_ref())?;
+        Self::bind_as(path.as_ref(), config, true)
+    }
+
+    /// Listens at `path` as [`bind`](Self::bind) does, if nothing has the name.
+    ///
+    /// # Errors
+    /// `AddrInUse` when something has it, and as above.
+    pub fn bind_new(path: impl AsRef<Path>, config: &Config) -> Result<Self, Error> {
+        Self::bind_as(path.as_ref(), config, false)
+    }
+
+    fn bind_as(path: &Path, config: &Config, may_take_over: bool) -> Result<Self, Error> {
+        let name = Name::of(path)?;
         let current = Region::make(&name, config)?;
-        while !name.link(&**current.fd())? && !take_over(&name, &current)? {}
+        while !name.link(&**current.fd())? {
+            if !may_take_over {
+                return Err(name.error(Reason::InUse));
+            }
+            if take_over(&name, &current)? {
+                break;
+            }
+        }
         Ok(Self { name, config: *config, current, interrupt: Life::none(), pid: process::id() })
     }
 

@@ -13,6 +13,7 @@ use crate::history::History;
 use crate::liveness::{Half, Life, WatchMode};
 use crate::memory::{self, Access, Mapping};
 use crate::parking::Parker;
+use crate::rendezvous::Link;
 use crate::trace;
 
 /// The two segments of a channel, mapped: mine for reading and writing, the peer's for reading only.
@@ -50,9 +51,9 @@ impl Stream {
         let there = Segments { mine: other_mine, peer: other_peer };
         // SAFETY: both segments have just been set up, in memory of this process that cannot shrink (it is sealed), and
         // each party gets one end.
-        let a = unsafe { Stream::attach(here, Life::none(), settings, "the other end of the pair") }?;
+        let a = unsafe { Stream::attach(here, Life::none(), None, settings, "the other end of the pair") }?;
         // SAFETY: as above.
-        let b = unsafe { Stream::attach(there, Life::none(), settings, "the other end of the pair") }?;
+        let b = unsafe { Stream::attach(there, Life::none(), None, settings, "the other end of the pair") }?;
         Ok((a, b))
     }
 
@@ -64,6 +65,7 @@ impl Stream {
     pub(crate) unsafe fn attach(
         segments: Segments,
         life: Arc<Life>,
+        link: Option<Link>,
         settings: &Settings,
         peer: &str,
     ) -> Result<Stream> {
@@ -90,9 +92,11 @@ impl Stream {
             _ => "accepted",
         };
         trace::open(how, peer, peer_pid, [producer.capacity(), consumer.capacity()]);
+        let credentials = link.as_ref().map(|link| link.credentials);
         let shared = Arc::new(Shared {
             peer: peer.to_owned(),
             life,
+            link,
             read: Mode::default(),
             write: Mode::default(),
             policy: Policy::new(settings.buf_mode),
@@ -103,7 +107,7 @@ impl Stream {
             reader: Mutex::new(ReadHalf::new(consumer, Arc::clone(&shared))),
             writer: Mutex::new(WriteHalf::new(producer, Arc::clone(&shared))),
             shared,
-            peer: Peer { pid: peer_pid },
+            peer: Peer { pid: peer_pid, credentials },
         })
     }
 }
