@@ -43,6 +43,7 @@ pub struct Builder {
     capacities: [usize; 2],
     spin: Option<Duration>,
     buf_mode: BufMode,
+    deadlock_detection: bool,
     start: u32,
     allow: Allow,
     most: usize,
@@ -54,10 +55,12 @@ pub struct Builder {
 pub(crate) struct Settings {
     /// How long a half looks before it sleeps.
     pub(crate) spin: Duration,
-    /// When written bytes are published.
-    pub(crate) buf_mode: BufMode,
+    /// Whether a call on the whole stream takes part in telling deadlocks.
+    pub(crate) deadlock_detection: bool,
     /// On what terms it deals with parties that it need not trust.
     pub(crate) terms: Terms,
+    /// When written bytes are published.
+    pub(crate) buf_mode: BufMode,
 }
 
 impl Default for Builder {
@@ -74,6 +77,7 @@ impl Builder {
             capacities: [DEFAULT_CAPACITY; 2],
             spin: None,
             buf_mode: BufMode::None,
+            deadlock_detection: true,
             start: 0,
             allow: Allow::default(),
             most: DEFAULT_MAX_PEER_CAPACITY,
@@ -108,11 +112,30 @@ impl Builder {
         self
     }
 
-    /// When written bytes are published, for the ends that are made here: the peer's mode is its own. The stream can
-    /// change it: [`Stream::set_buf_mode`].
+    /// Whether a deadlock of both parties is told; it is, if this is not called. Either party can switch it off for both.
+    ///
+    /// Both wait for each other when both read through `&mut Stream`, without a timeout, and nothing is on its way to either;
+    /// or when both write, and both lanes are full. Then the listener's call (in a pair: that of the first end) gives
+    /// [`Reason::Deadlock`], and the connector's goes on waiting, as do all calls without this.
+    ///
+    /// Switch it off if such a wait is meant to last until this process is ended from outside.
+    ///
+    /// ```
+    /// use std::io::{ErrorKind, Read, Write};
+    /// let (mut here, mut there) = smstream::Stream::pair()?;
+    /// std::thread::scope(|scope| {
+    ///     let other = scope.spawn(move || there.read(&mut [0; 8]));
+    ///     let told = here.read(&mut [0; 8]).unwrap_err();
+    ///     assert_eq!(told.kind(), ErrorKind::Deadlock);
+    ///     here.write_all(b"you first")?;
+    ///     assert_eq!(other.join().unwrap()?, 8);
+    ///     Ok::<(), std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
-    pub fn buf_mode(mut self, mode: BufMode) -> Self {
-        self.buf_mode = mode;
+    pub fn deadlock_detection(mut self, on: bool) -> Self {
+        self.deadlock_detection = on;
         self
     }
 
@@ -155,6 +178,14 @@ impl Builder {
     #[must_use]
     pub fn hello_timeout(mut self, time: Duration) -> Self {
         self.patience = time;
+        self
+    }
+
+    /// When written bytes are published, for the ends that are made here: the peer's mode is its own. The stream can
+    /// change it: [`Stream::set_buf_mode`].
+    #[must_use]
+    pub fn buf_mode(mut self, mode: BufMode) -> Self {
+        self.buf_mode = mode;
         self
     }
 
@@ -217,9 +248,11 @@ impl Builder {
     }
 
     fn connect_until(&self, addr: &Addr, deadline: Option<Deadline>) -> Result<Stream> {
-        listener::connect(addr, &self.settings(), deadline)
-            .map_err(Error::of_connecting)
-            .inspect_err(|e| trace::refused("cannot connect", addr, e))
+        let result = listener::connect(addr, &self.settings(), deadline).map_err(Error::of_connecting);
+        if let Err(e) = &result {
+            trace::refused("cannot connect", addr, e);
+        }
+        result
     }
 
     /// Two ends of a new connection within this process. The first is the listener's.
@@ -228,14 +261,6 @@ impl Builder {
     /// As for [`Stream::pair`], and [`Reason::Capacity`].
     pub fn pair(&self) -> Result<(Stream, Stream)> {
         Stream::pair_with(&self.config()?, &self.settings())
-    }
-
-    /// A [pair](Builder::pair) whose ends trust each other, so that they can be read without a copy: see [`Trusted`].
-    ///
-    /// # Errors
-    /// As for [`pair`](Builder::pair).
-    pub fn pair_trusted(&self) -> Result<(Trusted<Stream>, Trusted<Stream>)> {
-        self.pair().map(Trusted::pair)
     }
 
     pub(crate) fn settings(&self) -> Settings {
@@ -247,7 +272,15 @@ impl Builder {
             patience: self.patience,
             wants_signal: false,
         };
-        Settings { spin, buf_mode: self.buf_mode, terms }
+        Settings { spin, deadlock_detection: self.deadlock_detection, buf_mode: self.buf_mode, terms }
+    }
+
+    /// A [pair](Builder::pair) whose ends trust each other, so that they can be read without a copy: see [`Trusted`].
+    ///
+    /// # Errors
+    /// As for [`pair`](Builder::pair).
+    pub fn pair_trusted(&self) -> Result<(Trusted<Stream>, Trusted<Stream>)> {
+        self.pair().map(Trusted::pair)
     }
 
     pub(crate) fn config(&self) -> Result<Config> {

@@ -16,6 +16,7 @@ mod futex;
 mod half;
 mod history;
 mod inherited;
+pub mod inspect;
 mod listener;
 pub mod liveness;
 pub mod lock;

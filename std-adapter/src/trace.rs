@@ -9,6 +9,8 @@ pub(crate) use told::*;
 
 #[cfg(feature = "tracing")]
 mod told {
+    use std::fmt::Display;
+
     use tracing::{debug, error, trace, warn};
 
     use crate::addr::Addr;
@@ -24,6 +26,11 @@ mod told {
     /// A listener or a connector got nowhere.
     pub(crate) fn refused(what: &'static str, addr: &Addr, error: &Error) {
         debug!(target: "smstream", %addr, reason = ?error.reason(), %error, "{what}");
+    }
+
+    /// A listener has turned a connector away, or it has gone.
+    pub(crate) fn turned_away(addr: &dyn Display, why: &dyn Display) {
+        warn!(target: "smstream", %addr, %why, "turned away");
     }
 
     /// A stream has been made.
@@ -58,6 +65,8 @@ mod told {
 
 #[cfg(not(feature = "tracing"))]
 mod silent {
+    use std::fmt::Display;
+
     use crate::addr::Addr;
     use crate::error::Error;
     use crate::history::Operation;
@@ -67,6 +76,8 @@ mod silent {
     pub(crate) fn listening(_: &Addr, _: [usize; 2]) {}
     #[inline(always)]
     pub(crate) fn refused(_: &'static str, _: &Addr, _: &Error) {}
+    #[inline(always)]
+    pub(crate) fn turned_away(_: &dyn Display, _: &dyn Display) {}
     #[inline(always)]
     pub(crate) fn open(_: &'static str, _: &str, _: u32, _: [usize; 2]) {}
     #[inline(always)]

@@ -1,5 +1,6 @@
 //! How a stream comes about: from two mapped segments.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use smstream_core::geometry::{self, Config};
@@ -99,6 +100,8 @@ impl Stream {
             link,
             read: Mode::default(),
             write: Mode::default(),
+            aborted: AtomicBool::new(false),
+            deadlock_detection: settings.deadlock_detection,
             policy: Policy::new(settings.buf_mode),
             history: History::default(),
             memory: [mine, theirs],
