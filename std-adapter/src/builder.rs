@@ -249,12 +249,10 @@ impl Builder {
     /// made by a listener (it is never replaced), [`Reason::Capacity`], and others as the text says.
     pub fn bind(&self, addr: impl ToAddr) -> Result<Listener> {
         let (addr, config) = (addr.to_addr()?, self.config()?);
-        let result = Listener::bind_with(addr.clone(), &config, self.settings());
-        match &result {
-            Ok(listener) => trace::listening(&addr, listener.capacities()),
-            Err(e) => trace::refused("cannot listen", &addr, e),
-        }
-        result
+        let listener = Listener::bind_with(addr.clone(), &config, self.settings())
+            .inspect_err(|e| trace::refused("cannot listen", &addr, e))?;
+        trace::listening(&addr, listener.capacities());
+        Ok(listener)
     }
 
     /// Listens at an address that nobody had before, in the directory for temporary files or among the names of its
@@ -273,7 +271,9 @@ impl Builder {
     /// # References
     /// `CreateSomeSocket` of Ulm's `Networks`.
     pub fn bind_temp(&self, kind: Kind) -> Result<Listener> {
-        Listener::bind_new(kind, &self.config()?, self.settings())
+        let listener = Listener::bind_new(kind, &self.config()?, self.settings())?;
+        trace::listening(listener.local_addr(), listener.capacities());
+        Ok(listener)
     }
 
     /// Connects to the listener at `addr`, and waits until it accepts.
