@@ -9,7 +9,7 @@ use crate::addr::ToAddr;
 use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
 use crate::listener::{self, Listener};
-use crate::memory::page_size;
+use crate::memory::{guard, page_size};
 use crate::parking::default_spin;
 use crate::stream::Stream;
 
@@ -31,6 +31,7 @@ pub const LARGEST_CAPACITY: usize = MAX_CAPACITY as usize;
 pub struct Builder {
     capacities: [usize; 2],
     spin: Option<Duration>,
+    guard: bool,
     start: u32,
 }
 
@@ -39,6 +40,8 @@ pub struct Builder {
 pub(crate) struct Settings {
     /// How long a half looks before it sleeps.
     pub(crate) spin: Duration,
+    /// Whether memory that somebody cuts short is an error and no SIGBUS.
+    pub(crate) guard: Option<guard::Installed>,
 }
 
 impl Default for Builder {
@@ -51,7 +54,7 @@ impl Builder {
     /// The defaults: lanes of [`DEFAULT_CAPACITY`] both ways, and a spin as [`default_spin`] says.
     #[must_use]
     pub fn new() -> Self {
-        Builder { capacities: [DEFAULT_CAPACITY; 2], spin: None, start: 0 }
+        Builder { capacities: [DEFAULT_CAPACITY; 2], spin: None, guard: false, start: 0 }
     }
 
     /// How many bytes each lane holds: from 1 to [`LARGEST_CAPACITY`], rounded up to a power of two. The listener
@@ -81,6 +84,31 @@ impl Builder {
         self
     }
 
+    /// Whether to survive a peer that shortens the file of a `file:` or `shm:` address. Without this, touching memory that
+    /// is gone is a SIGBUS, which kills the process. With it, what is being done then and all later fails with
+    /// [`Reason::Corrupt`], and a sleeper is woken, also one in [`Listener::accept`]. Other kinds of memory cannot be
+    /// shortened and need no guard.
+    ///
+    /// The first end that asks for it installs a handler of SIGBUS for the whole process, which stays. Faults elsewhere go
+    /// on to the handler that was there, with the mask and the flags that it had.
+    ///
+    /// # What it does not promise
+    /// * To tell bytes of 0 from what the peer has sent, where the file is cut within a page or made longer again: that is
+    ///   as if the peer had written them. Only what lies beyond the last page is gone.
+    /// * Anything in a thread that blocks SIGBUS: there the kernel kills at once.
+    /// * To work after somebody else has installed a handler of SIGBUS that does not call the one it found, or has set the
+    ///   default action. (Rust's own handler, which tells of a stack overflow, does so when it is called, just before the
+    ///   process dies.)
+    ///
+    /// # References
+    /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html), SIGBUS;
+    /// [sigaction(2)](https://man7.org/linux/man-pages/man2/sigaction.2.html)
+    #[must_use]
+    pub fn guard_truncation(mut self, on: bool) -> Self {
+        self.guard = on;
+        self
+    }
+
     /// Where the cursors begin, so that tests see them wrap.
     #[doc(hidden)]
     #[must_use]
@@ -95,7 +123,7 @@ impl Builder {
     /// [`Reason::AddrInUse`] if somebody listens there, [`Reason::NotARegion`] if the name leads to anything that was not
     /// made by a listener (it is never replaced), [`Reason::Capacity`], and others as the text says.
     pub fn bind(&self, addr: impl ToAddr) -> Result<Listener> {
-        Listener::bind_with(addr.to_addr()?, &self.config()?, self.settings())
+        Listener::bind_with(addr.to_addr()?, &self.config()?, self.settings()?)
     }
 
     /// Connects to the listener at `addr`, and waits until it accepts.
@@ -103,7 +131,7 @@ impl Builder {
     /// # Errors
     /// As for [`Stream::connect`].
     pub fn connect(&self, addr: impl ToAddr) -> Result<Stream> {
-        listener::connect(&addr.to_addr()?, &self.settings(), None)
+        listener::connect(&addr.to_addr()?, &self.settings()?, None)
     }
 
     /// Connects, and waits no longer than `timeout` to be accepted.
@@ -111,7 +139,7 @@ impl Builder {
     /// # Errors
     /// As for [`Stream::connect_timeout`].
     pub fn connect_timeout(&self, addr: impl ToAddr, timeout: Duration) -> Result<Stream> {
-        listener::connect(&addr.to_addr()?, &self.settings(), Some(Deadline::after(timeout)))
+        listener::connect(&addr.to_addr()?, &self.settings()?, Some(Deadline::after(timeout)))
     }
 
     /// Two ends of a new connection within this process. The first is the listener's.
@@ -119,11 +147,12 @@ impl Builder {
     /// # Errors
     /// As for [`Stream::pair`], and [`Reason::Capacity`].
     pub fn pair(&self) -> Result<(Stream, Stream)> {
-        Stream::pair_with(&self.config()?, &self.settings())
+        Stream::pair_with(&self.config()?, &self.settings()?)
     }
 
-    fn settings(&self) -> Settings {
-        Settings { spin: self.spin.unwrap_or_else(default_spin) }
+    fn settings(&self) -> Result<Settings> {
+        let guard = self.guard.then(guard::install).transpose().map_err(|e| Error::system(Reason::System, e))?;
+        Ok(Settings { spin: self.spin.unwrap_or_else(default_spin), guard })
     }
 
     fn config(&self) -> Result<Config> {

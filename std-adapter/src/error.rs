@@ -16,7 +16,8 @@ pub enum Reason {
     PeerGone,
     /// The peer takes no more bytes, or this half was shut down.
     WriteAfterClose,
-    /// The peer's words broke the rules of the stream. It cannot be used any more.
+    /// The peer's words broke the rules of the stream, or its memory was cut short (see
+    /// [`Builder::guard_truncation`](crate::Builder::guard_truncation)). It cannot be used any more.
     Corrupt,
     /// A timeout passed.
     TimedOut,
@@ -147,7 +148,9 @@ impl From<rendezvous::Error> for Error {
             rendezvous::Reason::InUse => Reason::AddrInUse,
             rendezvous::Reason::NotARegion(_) | rendezvous::Reason::Occupied(_) => Reason::NotARegion,
             rendezvous::Reason::BadRegion(findings) if findings.is_foreign() => Reason::Version,
-            rendezvous::Reason::BadRegion(_) | rendezvous::Reason::Unfit(_) => Reason::Corrupt,
+            rendezvous::Reason::BadRegion(_) | rendezvous::Reason::Unfit(_) | rendezvous::Reason::CutShort => {
+                Reason::Corrupt
+            }
             rendezvous::Reason::BadConfig(_) => Reason::Capacity,
             rendezvous::Reason::ForeignOwner(_) | rendezvous::Reason::OpenToOthers(_) => Reason::Denied,
             rendezvous::Reason::NotAlone => Reason::NotAlone,

@@ -13,6 +13,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
 use crate::liveness::{Half, Life};
 use crate::memory::Mapping;
+use crate::memory::guard::Cut;
 use crate::parking::Parker;
 
 /// What the halves of one end have in common.
@@ -20,6 +21,8 @@ use crate::parking::Parker;
 pub(crate) struct Shared {
     /// Who is on the other side, for messages.
     pub(crate) peer: String,
+    /// Whether the segments were cut short, if they are guarded.
+    pub(crate) cut: Option<Arc<Cut>>,
     pub(crate) life: Arc<Life>,
     pub(crate) read: Mode,
     pub(crate) write: Mode,
@@ -83,7 +86,18 @@ impl Shared {
         Error::new(Reason::PeerGone, text)
     }
 
+    fn is_cut(&self) -> bool {
+        self.cut.as_ref().is_some_and(|cut| cut.is_set())
+    }
+
     fn corrupt(&self, doing: &str) -> Error {
+        if self.is_cut() {
+            let text = format!(
+                "cannot {doing}: somebody has shortened the memory shared with {}; the stream is closed",
+                self.peer
+            );
+            return Error::new(Reason::Corrupt, text);
+        }
         let text = format!(
             "cannot {doing}: the words that {} writes in shared memory break the rules; the stream is closed",
             self.peer
@@ -106,6 +120,8 @@ impl Shared {
 #[derive(Debug)]
 pub struct ReadHalf {
     consumer: Consumer<'static, Parker>,
+    /// Looked at after each access to the segments, so kept near.
+    cut: Option<Arc<Cut>>,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -113,13 +129,15 @@ pub struct ReadHalf {
 #[derive(Debug)]
 pub struct WriteHalf {
     producer: Producer<'static, Parker>,
+    /// Looked at after each access to the segments, so kept near.
+    cut: Option<Arc<Cut>>,
     pub(crate) shared: Arc<Shared>,
 }
 
 impl ReadHalf {
     /// `consumer` points into the memory of `shared`.
     pub(crate) fn new(consumer: Consumer<'static, Parker>, shared: Arc<Shared>) -> Self {
-        ReadHalf { consumer, shared }
+        ReadHalf { consumer, cut: shared.cut.clone(), shared }
     }
 
     pub(crate) fn consumer(&self) -> &Consumer<'static, Parker> {
@@ -173,6 +191,18 @@ impl ReadHalf {
         }
     }
 
+    /// What was touched until now was there. If not, it may have been zeros of this process's own.
+    #[inline]
+    fn whole(&mut self) -> Result<()> {
+        match &self.cut {
+            Some(cut) if cut.is_set() => {
+                self.consumer.fail();
+                Err(self.corrupt())
+            }
+            _ => Ok(()),
+        }
+    }
+
     #[cold]
     fn corrupt(&mut self) -> Error {
         self.shared.life.raise(Half::Writer, ALERT_CORRUPT);
@@ -181,6 +211,7 @@ impl ReadHalf {
 
     #[cold]
     fn failed(&mut self, e: ReadError, want: usize) -> Result<bool> {
+        self.whole()?;
         match e {
             ReadError::Empty => self.wait(want),
             ReadError::PeerGone => Err(self.shared.gone("read")),
@@ -200,7 +231,7 @@ impl ReadHalf {
 impl WriteHalf {
     /// `producer` points into the memory of `shared`.
     pub(crate) fn new(producer: Producer<'static, Parker>, shared: Arc<Shared>) -> Self {
-        WriteHalf { producer, shared }
+        WriteHalf { producer, cut: shared.cut.clone(), shared }
     }
 
     pub(crate) fn producer(&self) -> &Producer<'static, Parker> {
@@ -270,6 +301,18 @@ impl WriteHalf {
         self.shared.closed(self.producer.is_finished())
     }
 
+    /// What was touched until now was there. If not, it may have been zeros of this process's own.
+    #[inline]
+    fn whole(&mut self) -> Result<()> {
+        match &self.cut {
+            Some(cut) if cut.is_set() => {
+                self.producer.fail();
+                Err(self.corrupt())
+            }
+            _ => Ok(()),
+        }
+    }
+
     #[cold]
     fn corrupt(&mut self) -> Error {
         self.shared.life.raise(Half::Reader, ALERT_CORRUPT);
@@ -278,6 +321,7 @@ impl WriteHalf {
 
     #[cold]
     fn failed(&mut self, e: WriteError, want: usize) -> Result<()> {
+        self.whole()?;
         match e {
             WriteError::Full => self.wait(want),
             WriteError::Closed => Err(self.closed()),
@@ -301,7 +345,10 @@ impl Read for ReadHalf {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.consumer.read(out) {
-                Ok(n) => return Ok(n),
+                Ok(n) => {
+                    self.whole()?;
+                    return Ok(n);
+                }
                 Err(e) => {
                     if self.is_shut() || !self.failed(e, 1)? {
                         return Ok(0);
@@ -314,7 +361,10 @@ impl Read for ReadHalf {
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         loop {
             match self.consumer.read_vectored(bufs.iter_mut().map(|b| &mut **b)) {
-                Ok(n) => return Ok(n),
+                Ok(n) => {
+                    self.whole()?;
+                    return Ok(n);
+                }
                 Err(e) => {
                     if self.is_shut() || !self.failed(e, 1)? {
                         return Ok(0);
@@ -328,8 +378,13 @@ impl Read for ReadHalf {
     fn read_exact(&mut self, mut out: &mut [u8]) -> io::Result<()> {
         while !out.is_empty() {
             match self.consumer.read(out) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(n) => out = &mut out[n..],
+                Ok(n) => {
+                    self.whole()?;
+                    if n == 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                    out = &mut out[n..];
+                }
                 Err(e) => {
                     if self.is_shut() || !self.failed(e, out.len())? {
                         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -348,7 +403,10 @@ impl Write for WriteHalf {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match self.producer.write(bytes) {
-                Ok(n) => return Ok(n),
+                Ok(n) => {
+                    self.whole()?;
+                    return Ok(n);
+                }
                 Err(e) => {
                     if self.is_shut() {
                         return Err(self.closed().into());
@@ -362,7 +420,10 @@ impl Write for WriteHalf {
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
             match self.producer.write_vectored(bufs.iter().map(|b| &**b)) {
-                Ok(n) => return Ok(n),
+                Ok(n) => {
+                    self.whole()?;
+                    return Ok(n);
+                }
                 Err(e) => {
                     if self.is_shut() {
                         return Err(self.closed().into());
@@ -378,7 +439,10 @@ impl Write for WriteHalf {
     fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.producer.write(bytes) {
-                Ok(n) => bytes = &bytes[n..],
+                Ok(n) => {
+                    self.whole()?;
+                    bytes = &bytes[n..];
+                }
                 Err(e) => {
                     if self.is_shut() {
                         return Err(self.closed().into());
@@ -399,12 +463,20 @@ impl Write for WriteHalf {
 impl Drop for ReadHalf {
     fn drop(&mut self) {
         self.consumer.stop();
+        if self.shared.is_cut() {
+            // What was just said, nobody can hear. The other half, if it sleeps, must hear of it here.
+            self.shared.life.raise(Half::Writer, ALERT_CORRUPT);
+        }
     }
 }
 
 impl Drop for WriteHalf {
     fn drop(&mut self) {
         self.producer.finish();
+        if self.shared.is_cut() {
+            // As for the half that reads.
+            self.shared.life.raise(Half::Reader, ALERT_CORRUPT);
+        }
     }
 }
 

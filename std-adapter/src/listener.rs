@@ -58,7 +58,7 @@ impl Listener {
     }
 
     pub(crate) fn bind_with(addr: Addr, config: &Config, settings: Settings) -> Result<Listener> {
-        let inner = file::Listener::bind(region(&addr)?, config)?;
+        let inner = file::Listener::bind(region(&addr)?, config, settings.guard)?;
         Ok(Listener {
             interrupt: inner.interrupt(),
             inner: Mutex::new(inner),
@@ -158,7 +158,7 @@ impl Iterator for Incoming<'_> {
 
 /// Connects to whoever listens at `addr`.
 pub(crate) fn connect(addr: &Addr, settings: &Settings, deadline: Option<Deadline>) -> Result<Stream> {
-    into_stream(file::connect(region(addr)?, deadline)?, settings, addr)
+    into_stream(file::connect(region(addr)?, deadline, settings.guard)?, settings, addr)
 }
 
 /// The name of the region that an address stands for.

@@ -9,10 +9,11 @@ mod watcher;
 
 use crate::deadline::Deadline;
 use crate::lock::{self, Byte};
+use crate::memory::guard::Cut;
 use crate::{futex, parking};
 use alerts::Alerts;
 use rustix::fd::OwnedFd;
-use smstream_core::park::{Place, Wake, Watch};
+use smstream_core::park::{ALERT_CORRUPT, Place, Wake, Watch};
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
@@ -87,30 +88,35 @@ impl Life {
     /// For an end whose peer is in this process: nothing is watched, but waits can still be interrupted.
     #[must_use]
     pub fn none() -> Arc<Self> {
-        Arc::new(Self::build(None, true, futex::has_waitv()))
+        Arc::new(Self::build(None, true, futex::has_waitv(), None))
     }
 
     /// For an end whose peer holds the lock on `peer` of the file that `fd` is open on. If nobody holds it any more the
     /// peer is found gone at once.
     #[must_use]
     pub fn of_lock(fd: Arc<OwnedFd>, peer: Byte) -> Arc<Self> {
-        Self::of_lock_with(fd, peer, true, futex::has_waitv())
+        Self::of_region(fd, peer, None)
+    }
+
+    /// The same, for memory that may be guarded: if `fd` is found to be cut short, the halves are told, too.
+    pub(crate) fn of_region(fd: Arc<OwnedFd>, peer: Byte, cut: Option<Arc<Cut>>) -> Arc<Self> {
+        Self::of_lock_with(fd, peer, true, futex::has_waitv(), cut)
     }
 
     /// [`none`](Self::none), with `futex_waitv` or without.
     #[cfg(test)]
     pub(crate) fn none_with(waitv: bool) -> Arc<Self> {
-        Arc::new(Self::build(None, true, waitv))
+        Arc::new(Self::build(None, true, waitv, None))
     }
 
-    fn of_lock_with(fd: Arc<OwnedFd>, byte: Byte, watch: bool, waitv: bool) -> Arc<Self> {
-        let life = Arc::new(Self::build(Some(Proof { fd, byte }), watch, waitv));
+    fn of_lock_with(fd: Arc<OwnedFd>, byte: Byte, watch: bool, waitv: bool, cut: Option<Arc<Cut>>) -> Arc<Self> {
+        let life = Arc::new(Self::build(Some(Proof { fd, byte }), watch, waitv, cut));
         life.be_registered();
         life
     }
 
-    fn build(proof: Option<Proof>, watch: bool, waitv: bool) -> Self {
-        let alerts = Arc::new(Alerts::new(waitv));
+    fn build(proof: Option<Proof>, watch: bool, waitv: bool, cut: Option<Arc<Cut>>) -> Self {
+        let alerts = Arc::new(Alerts::new(waitv, cut));
         let looked = AtomicU32::new(Deadline::now().milliseconds());
         Self { alerts, proof, watch, pid: AtomicU32::new(0), wd: AtomicI32::new(NO_WATCH), looked }
     }
@@ -141,6 +147,28 @@ impl Life {
         self.alerts.is_gone()
     }
 
+    /// Whether the memory of this end was cut short, if that is guarded. This looks at a flag only.
+    #[inline]
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut().is_some_and(|cut| cut.is_set())
+    }
+
+    /// What tells whether the memory of this end was cut short, if that is guarded.
+    pub(crate) fn cut(&self) -> Option<&Arc<Cut>> {
+        self.alerts.cut.as_ref()
+    }
+
+    /// For a listener, which has no peer: as long as the result lives, this raises an alert for both halves when the file
+    /// that `fd` is open on is found to be cut short. `None` if the kernel has no watches left; then nobody says so.
+    pub(crate) fn watch_size(&self, fd: &Arc<OwnedFd>, cut: &Arc<Cut>) -> Option<SizeWatch> {
+        let wd = watcher::register(fd, None, &self.alerts, Some(cut)).ok()?;
+        // It may have been cut before the watch was there.
+        if cut.look(&**fd) {
+            self.raise_both(ALERT_CORRUPT);
+        }
+        Some(SizeWatch { wd, alerts: Arc::clone(&self.alerts), _fd: Arc::clone(fd), pid: process::id() })
+    }
+
     /// Asks the authority now. Says whether the peer is gone, and if so tells both halves. A peer about whom nothing
     /// can be found out counts as alive.
     pub fn ask(&self) -> bool {
@@ -150,6 +178,9 @@ impl Life {
         let Some(proof) = &self.proof else {
             return false;
         };
+        if self.cut().is_some_and(|cut| cut.look(&*proof.fd)) {
+            self.raise_both(ALERT_CORRUPT);
+        }
         if lock::is_held(&*proof.fd, proof.byte).unwrap_or(true) {
             return false;
         }
@@ -206,7 +237,8 @@ impl Life {
             return;
         }
         // Two halves may get here at once; registering the same alerts again finds the first registration.
-        let registered = if self.watch { watcher::register(&proof.fd, proof.byte, &self.alerts).ok() } else { None };
+        let register = || watcher::register(&proof.fd, Some(proof.byte), &self.alerts, self.cut()).ok();
+        let registered = if self.watch { register() } else { None };
         if registered.is_none() {
             self.alerts.set_mode(WatchMode::Timed);
         }
@@ -240,6 +272,25 @@ impl Life {
     fn see_answered(&self) {
         while !self.alerts.all_answered() {
             std::thread::sleep(NUDGE);
+        }
+    }
+}
+
+/// Watches the size of a file: see [`Life::watch_size`].
+#[derive(Debug)]
+pub(crate) struct SizeWatch {
+    wd: i32,
+    alerts: Arc<Alerts>,
+    /// The watcher asks about it.
+    _fd: Arc<OwnedFd>,
+    /// The process in which the watch was registered.
+    pid: u32,
+}
+
+impl Drop for SizeWatch {
+    fn drop(&mut self) {
+        if self.pid == process::id() {
+            watcher::deregister(self.wd, &self.alerts);
         }
     }
 }

@@ -182,6 +182,7 @@ impl Stream {
         let (consumer, producer) = end.split();
         let shared = Arc::new(Shared {
             peer: peer.to_owned(),
+            cut: life.cut().cloned(),
             life,
             read: Mode::default(),
             write: Mode::default(),

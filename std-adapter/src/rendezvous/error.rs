@@ -36,6 +36,8 @@ pub enum Reason {
     NotAlone,
     /// The listener's name was taken away: removed, or replaced by somebody else.
     NameLost,
+    /// The region's file was shortened, which a guard has noticed.
+    CutShort,
     /// The deadline passed.
     TimedOut,
     /// The wait was cancelled.
@@ -89,7 +91,9 @@ impl Error {
             Reason::ListenerDied => ErrorKind::ConnectionRefused,
             Reason::InUse => ErrorKind::AddrInUse,
             Reason::Occupied(_) => ErrorKind::AlreadyExists,
-            Reason::NotARegion(_) | Reason::BadRegion(_) | Reason::Unfit(_) => ErrorKind::InvalidData,
+            Reason::NotARegion(_) | Reason::BadRegion(_) | Reason::Unfit(_) | Reason::CutShort => {
+                ErrorKind::InvalidData
+            }
             Reason::ForeignOwner(_) | Reason::OpenToOthers(_) => ErrorKind::PermissionDenied,
             Reason::NotAlone => ErrorKind::ResourceBusy,
             Reason::NameLost => ErrorKind::AddrNotAvailable,
@@ -180,6 +184,7 @@ impl fmt::Display for Error {
             Reason::NameLost => {
                 write!(f, "{path} has been removed or replaced, so nobody can connect any more; listen again")
             }
+            Reason::CutShort => write!(f, "{path} cannot be used: somebody has shortened its file; listen again"),
             Reason::TimedOut => write!(f, "nobody answered at {path} in time"),
             Reason::Cancelled => write!(f, "waiting at {path} was cancelled"),
             Reason::System(what, e) => write!(f, "cannot {what} at {path}: {e}{}", advice(e)),
