@@ -211,12 +211,13 @@ impl ReadHalf {
 
     #[cold]
     fn failed(&mut self, e: ReadError, want: usize) -> Result<bool> {
-        self.whole()?;
-        match e {
+        let result = match e {
             ReadError::Empty => self.wait(want),
             ReadError::PeerGone => Err(self.shared.gone("read")),
             _ => Err(self.corrupt()),
-        }
+        };
+        self.whole()?;
+        result
     }
 
     fn is_shut(&mut self) -> bool {
@@ -321,13 +322,14 @@ impl WriteHalf {
 
     #[cold]
     fn failed(&mut self, e: WriteError, want: usize) -> Result<()> {
-        self.whole()?;
-        match e {
+        let result = match e {
             WriteError::Full => self.wait(want),
             WriteError::Closed => Err(self.closed()),
             WriteError::PeerGone => Err(self.shared.gone("write")),
             _ => Err(self.corrupt()),
-        }
+        };
+        self.whole()?;
+        result
     }
 
     fn is_shut(&mut self) -> bool {
