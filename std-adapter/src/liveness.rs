@@ -109,6 +109,12 @@ impl Life {
         Arc::new(Self::build(None, true, waitv, None))
     }
 
+    /// [`none`](Self::none), for memory that is guarded.
+    #[cfg(test)]
+    pub(crate) fn none_guarded(cut: Arc<Cut>) -> Arc<Self> {
+        Arc::new(Self::build(None, true, futex::has_waitv(), Some(cut)))
+    }
+
     fn of_lock_with(fd: Arc<OwnedFd>, byte: Byte, watch: bool, waitv: bool, cut: Option<Arc<Cut>>) -> Arc<Self> {
         let life = Arc::new(Self::build(Some(Proof { fd, byte }), watch, waitv, cut));
         life.be_registered();

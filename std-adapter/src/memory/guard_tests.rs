@@ -112,3 +112,23 @@ fn installing_it_again_changes_nothing() {
     assert_eq!(action(), first);
     assert_ne!(PREVIOUS.handler.load(Ordering::Relaxed), first.0, "it does not call itself");
 }
+
+/// The watcher finds a file whole that was cut and made long again; but who has touched the hole has a page of his own.
+#[test]
+fn nobody_sleeps_on_an_empty_page() {
+    use crate::liveness::{Half, Life};
+    use crate::parking::Parker;
+    use smstream_core::park::{ALERT_CORRUPT, Park, Place, Wake, Watch};
+    let (fd, [_, see], cut) = file();
+    ftruncate(&fd, 0).unwrap();
+    assert_eq!(read(&see, 0), 0);
+    ftruncate(&fd, (PAGES * page_size()) as u64).unwrap();
+    let life = Life::none_guarded(cut);
+    let parker = Parker::new(Arc::clone(&life), Half::Reader, std::time::Duration::ZERO);
+    // SAFETY: the mapping is aligned and longer than a word, and outlives this. Only relaxed loads are made of it.
+    let word = unsafe { std::sync::atomic::AtomicU32::from_ptr(see.start().cast()) };
+    assert_eq!(parker.wait(&[Watch { word, seen: 0, place: Place::Shared }], None), Wake::Maybe);
+    for half in [Half::Reader, Half::Writer] {
+        assert_eq!(life.alert(half).load(Ordering::Relaxed), ALERT_CORRUPT);
+    }
+}
