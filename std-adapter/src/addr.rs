@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -50,6 +51,20 @@ pub enum Addr {
     Fd(RawFd),
 }
 
+/// A kind of address that one can listen at, for [`Builder::bind_temp`](crate::Builder::bind_temp).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// `file:PATH`, in the directory for temporary files.
+    File,
+    /// `shm:/NAME`.
+    Shm,
+    /// `unix:PATH`, in the directory for temporary files.
+    Unix,
+    /// `unix:@NAME`.
+    Abstract,
+}
+
 /// Why a text is no address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseAddrError {
@@ -89,6 +104,18 @@ impl Addr {
             Addr::File(path) => Some(Cow::Borrowed(path)),
             Addr::Shm(name) => Some(Cow::Owned(Path::new(SHM).join(name))),
             _ => None,
+        }
+    }
+
+    /// A new address of this kind that nobody is likely to have.
+    pub(crate) fn unheard_of(kind: Kind) -> Self {
+        let number = RandomState::new().hash_one(std::process::id());
+        let name = format!("smstream-{}-{number:016x}", std::process::id());
+        match kind {
+            Kind::File => Addr::File(std::env::temp_dir().join(name)),
+            Kind::Shm => Addr::Shm(name.into()),
+            Kind::Unix => Addr::Unix(std::env::temp_dir().join(name)),
+            Kind::Abstract => Addr::Abstract(name.into()),
         }
     }
 

@@ -5,16 +5,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use smstream_core::cursor::{CURSOR, MAX_CAPACITY};
 use smstream_core::geometry::Config;
 
-use crate::addr::ToAddr;
+use crate::addr::{Kind, ToAddr};
 use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
 use crate::listener::{self, Listener};
 use crate::memory::{guard, page_size};
 use crate::parking::default_spin;
+use crate::rendezvous::socket::{Allow, Terms};
 use crate::stream::Stream;
 
 /// The bytes each lane holds if nobody says otherwise.
 pub const DEFAULT_CAPACITY: usize = 256 * 1024;
+
+/// The most bytes that a lane may hold which the other party decides about, if nobody says otherwise: 64 MiB.
+pub const DEFAULT_MAX_PEER_CAPACITY: usize = 64 << 20;
+
+/// How long a connector may take for its part of the rendezvous, if nobody says otherwise.
+pub const DEFAULT_HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most bytes a lane can hold: 512 MiB.
 pub const LARGEST_CAPACITY: usize = MAX_CAPACITY as usize;
@@ -33,6 +40,9 @@ pub struct Builder {
     spin: Option<Duration>,
     guard: bool,
     start: u32,
+    allow: Allow,
+    most: usize,
+    patience: Duration,
 }
 
 /// What an end is like, whichever way it comes about: what the builder was told, with the defaults filled in.
@@ -42,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) spin: Duration,
     /// Whether memory that somebody cuts short is an error and no SIGBUS.
     pub(crate) guard: Option<guard::Installed>,
+    /// On what terms it deals with parties that it need not trust.
+    pub(crate) terms: Terms,
 }
 
 impl Default for Builder {
@@ -54,7 +66,15 @@ impl Builder {
     /// The defaults: lanes of [`DEFAULT_CAPACITY`] both ways, and a spin as [`default_spin`] says.
     #[must_use]
     pub fn new() -> Self {
-        Builder { capacities: [DEFAULT_CAPACITY; 2], spin: None, guard: false, start: 0 }
+        Builder {
+            capacities: [DEFAULT_CAPACITY; 2],
+            spin: None,
+            guard: false,
+            start: 0,
+            allow: Allow::default(),
+            most: DEFAULT_MAX_PEER_CAPACITY,
+            patience: DEFAULT_HELLO_TIMEOUT,
+        }
     }
 
     /// How many bytes each lane holds: from 1 to [`LARGEST_CAPACITY`], rounded up to a power of two. The listener
@@ -109,6 +129,48 @@ impl Builder {
         self
     }
 
+    /// Lets a party be the user `uid`, beside this process's own effective user; may be called again for others. For
+    /// `unix:` and `fd:`, where the kernel attests who is on the other side: a listener turns others away, and a
+    /// connector says nothing to them. A `unix:PATH` socket can then be connected to by everybody who can reach its
+    /// directory, and decides itself.
+    ///
+    /// `file:` and `shm:` are for one user alone; there this says nothing.
+    #[must_use]
+    pub fn allow_uid(mut self, uid: u32) -> Self {
+        match &mut self.allow {
+            Allow::Any => {}
+            Allow::Users(users) => users.push(uid),
+            Allow::SameUser => self.allow = Allow::Users(vec![uid]),
+        }
+        self
+    }
+
+    /// Lets a party be any user, as [`allow_uid`](Builder::allow_uid) does for one.
+    #[must_use]
+    pub fn allow_any(mut self) -> Self {
+        self.allow = Allow::Any;
+        self
+    }
+
+    /// The most bytes a lane may hold if the other party decides about it: a connector over `unix:` or `fd:` gives up
+    /// otherwise. It bounds the address space, and the memory that reading what the other party wrote can cost this one.
+    /// [`DEFAULT_MAX_PEER_CAPACITY`] if this is not called.
+    ///
+    /// A listener decides itself, by [`capacity`](Builder::capacity).
+    #[must_use]
+    pub fn max_peer_capacity(mut self, bytes: usize) -> Self {
+        self.most = bytes;
+        self
+    }
+
+    /// How long a connector over `unix:` may take for its part of the rendezvous, before the listener turns it away.
+    /// Others are accepted meanwhile. [`DEFAULT_HELLO_TIMEOUT`] if this is not called.
+    #[must_use]
+    pub fn hello_timeout(mut self, time: Duration) -> Self {
+        self.patience = time;
+        self
+    }
+
     /// Where the cursors begin, so that tests see them wrap.
     #[doc(hidden)]
     #[must_use]
@@ -124,6 +186,25 @@ impl Builder {
     /// made by a listener (it is never replaced), [`Reason::Capacity`], and others as the text says.
     pub fn bind(&self, addr: impl ToAddr) -> Result<Listener> {
         Listener::bind_with(addr.to_addr()?, &self.config()?, self.settings()?)
+    }
+
+    /// Listens at an address that nobody had before, in the directory for temporary files or among the names of its
+    /// kind. [`Listener::local_addr`] tells which.
+    ///
+    /// ```
+    /// use smstream::{Builder, Kind};
+    /// let listener = Builder::new().bind_temp(Kind::Unix)?;
+    /// assert!(listener.local_addr().to_string().starts_with("unix:/"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`bind`](Builder::bind).
+    ///
+    /// # References
+    /// `CreateSomeSocket` of Ulm's `Networks`.
+    pub fn bind_temp(&self, kind: Kind) -> Result<Listener> {
+        Listener::bind_new(kind, &self.config()?, self.settings()?)
     }
 
     /// Connects to the listener at `addr`, and waits until it accepts.
@@ -150,12 +231,18 @@ impl Builder {
         Stream::pair_with(&self.config()?, &self.settings()?)
     }
 
-    fn settings(&self) -> Result<Settings> {
+    pub(crate) fn settings(&self) -> Result<Settings> {
         let guard = self.guard.then(guard::install).transpose().map_err(|e| Error::system(Reason::System, e))?;
-        Ok(Settings { spin: self.spin.unwrap_or_else(default_spin), guard })
+        let terms = Terms {
+            allow: self.allow.clone(),
+            most: u32::try_from(self.most).unwrap_or(u32::MAX),
+            patience: self.patience,
+            wants_signal: false,
+        };
+        Ok(Settings { spin: self.spin.unwrap_or_else(default_spin), guard, terms })
     }
 
-    fn config(&self) -> Result<Config> {
+    pub(crate) fn config(&self) -> Result<Config> {
         if self.capacities == [0, 0] {
             return Err(Error::new(
                 Reason::Capacity,

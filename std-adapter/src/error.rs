@@ -6,7 +6,7 @@ use std::io;
 use smstream_core::error::ErrorCode;
 
 use crate::addr::ParseAddrError;
-use crate::rendezvous;
+use crate::rendezvous::{self, Refusal};
 
 /// What kind of thing went wrong. Each has an [`io::ErrorKind`]; some have one of the seeds' [`ErrorCode`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -143,16 +143,31 @@ impl From<Error> for io::Error {
 impl From<rendezvous::Error> for Error {
     fn from(e: rendezvous::Error) -> Self {
         let reason = match e.reason() {
-            rendezvous::Reason::BadName => Reason::InvalidInput,
-            rendezvous::Reason::NobodyListens | rendezvous::Reason::ListenerDied => Reason::NotReady,
+            rendezvous::Reason::BadName
+            | rendezvous::Reason::BadSocketName
+            | rendezvous::Reason::BadDescriptor(_)
+            | rendezvous::Reason::CannotListen => Reason::InvalidInput,
+            rendezvous::Reason::NobodyListens
+            | rendezvous::Reason::NoSuchName
+            | rendezvous::Reason::ListenerDied
+            | rendezvous::Reason::ChildEnded
+            | rendezvous::Reason::Refused(Refusal::Resources) => Reason::NotReady,
             rendezvous::Reason::InUse => Reason::AddrInUse,
             rendezvous::Reason::NotARegion(_) | rendezvous::Reason::Occupied(_) => Reason::NotARegion,
             rendezvous::Reason::BadRegion(findings) if findings.is_foreign() => Reason::Version,
-            rendezvous::Reason::BadRegion(_) | rendezvous::Reason::Unfit(_) | rendezvous::Reason::CutShort => {
-                Reason::Corrupt
-            }
-            rendezvous::Reason::BadConfig(_) => Reason::Capacity,
-            rendezvous::Reason::ForeignOwner(_) | rendezvous::Reason::OpenToOthers(_) => Reason::Denied,
+            rendezvous::Reason::Refused(Refusal::Version) => Reason::Version,
+            rendezvous::Reason::BadRegion(_)
+            | rendezvous::Reason::Unfit(_)
+            | rendezvous::Reason::CutShort
+            | rendezvous::Reason::Protocol(_)
+            | rendezvous::Reason::Refused(Refusal::Memory | Refusal::Protocol) => Reason::Corrupt,
+            rendezvous::Reason::BadConfig(_)
+            | rendezvous::Reason::TooLarge { .. }
+            | rendezvous::Reason::Refused(Refusal::TooLarge) => Reason::Capacity,
+            rendezvous::Reason::ForeignOwner(_)
+            | rendezvous::Reason::OpenToOthers(_)
+            | rendezvous::Reason::NotAllowed(_)
+            | rendezvous::Reason::Refused(Refusal::User) => Reason::Denied,
             rendezvous::Reason::NotAlone => Reason::NotAlone,
             rendezvous::Reason::TimedOut => Reason::TimedOut,
             rendezvous::Reason::System(_, e) if e.kind() == io::ErrorKind::PermissionDenied => Reason::Denied,

@@ -15,6 +15,7 @@ use crate::liveness::{Half, Life};
 use crate::memory::Mapping;
 use crate::memory::guard::Cut;
 use crate::parking::Parker;
+use crate::rendezvous::Link;
 
 /// What the halves of one end have in common.
 #[derive(Debug)]
@@ -24,6 +25,9 @@ pub(crate) struct Shared {
     /// Whether the segments were cut short, if they are guarded.
     pub(crate) cut: Option<Arc<Cut>>,
     pub(crate) life: Arc<Life>,
+    /// What there is beside the memory, if the parties met over a socket.
+    #[expect(dead_code, reason = "held for its descriptors")]
+    pub(crate) link: Option<Link>,
     pub(crate) read: Mode,
     pub(crate) write: Mode,
     /// The segments. The halves point into them, and are dropped before them, because each holds this in an `Arc`.

@@ -13,6 +13,7 @@ mod error;
 mod explain;
 mod futex;
 mod half;
+mod inherited;
 mod listener;
 pub mod liveness;
 pub mod lock;
@@ -27,11 +28,13 @@ pub mod sysv;
 #[cfg(test)]
 mod testing;
 
-pub use addr::{Addr, ParseAddrError, ToAddr};
-pub use builder::{Builder, DEFAULT_CAPACITY, LARGEST_CAPACITY};
+pub use addr::{Addr, Kind, ParseAddrError, ToAddr};
+pub use builder::{Builder, DEFAULT_CAPACITY, DEFAULT_HELLO_TIMEOUT, DEFAULT_MAX_PEER_CAPACITY, LARGEST_CAPACITY};
 pub use error::{Error, Reason, Result};
 pub use half::{ReadHalf, WriteHalf};
+pub use inherited::Handover;
 pub use listener::{Incoming, Listener};
+pub use rendezvous::Credentials;
 pub use reservation::{Placed, Reservation};
 pub use smstream_core;
 pub use smstream_core::counter::Counts;

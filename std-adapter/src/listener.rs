@@ -9,12 +9,14 @@ use std::time::Duration;
 use smstream_core::geometry::Config;
 use smstream_core::park::ALERT_CANCEL;
 
-use crate::addr::{Addr, ToAddr};
+use crate::addr::{Addr, Kind, ToAddr};
 use crate::builder::{Builder, Settings};
 use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
+use crate::inherited;
 use crate::liveness::{Half, Life};
-use crate::rendezvous::{Connected, file};
+use crate::rendezvous::socket::{self, Connecting, Interrupt, SocketName};
+use crate::rendezvous::{self, Connected, file};
 use crate::stream::{Segments, Stream};
 
 /// Waits at an address for connectors.
@@ -36,16 +38,55 @@ use crate::stream::{Segments, Stream};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// One connector waits at a time, in the region that the name leads to; the others wait for their turn. A listener that
-/// waits makes no system call. When it is dropped the name is removed; streams that were accepted live on.
+/// A listener that waits makes no system call. When it is dropped the name is removed; streams that were accepted live
+/// on.
+///
+/// At `file:` and `shm:` one connector waits at a time, in the region that the name leads to; the others wait for their
+/// turn. At `unix:` many can be in the middle of their rendezvous, and none that is slow, silent or wrong holds up
+/// another; it gets on only while somebody is in [`accept`](Listener::accept), or calls it again and again.
 #[derive(Debug)]
 pub struct Listener {
-    inner: Mutex<file::Listener>,
+    inner: Mutex<Inner>,
     addr: Addr,
     capacities: [usize; 2],
     settings: Settings,
     nonblocking: AtomicBool,
-    interrupt: Arc<Life>,
+    stop: Stop,
+}
+
+/// What listens.
+#[derive(Debug)]
+enum Inner {
+    Region(Box<file::Listener>),
+    Socket(Box<socket::Listener>),
+}
+
+/// What ends the waits.
+#[derive(Debug)]
+enum Stop {
+    Region(Arc<Life>),
+    Socket(Arc<Interrupt>),
+}
+
+impl Inner {
+    fn socket(name: SocketName, config: &Config, settings: &Settings, take_over: bool) -> Result<Inner> {
+        let listener = socket::Listener::bind(name, config, settings.terms.clone(), take_over)?;
+        Ok(Inner::Socket(Box::new(listener)))
+    }
+
+    fn accept(&mut self, deadline: Option<Deadline>) -> Result<Connected, rendezvous::Error> {
+        match self {
+            Inner::Region(listener) => listener.accept(deadline),
+            Inner::Socket(listener) => listener.accept(deadline),
+        }
+    }
+
+    fn try_accept(&mut self) -> Result<Option<Connected>, rendezvous::Error> {
+        match self {
+            Inner::Region(listener) => listener.try_accept(),
+            Inner::Socket(listener) => listener.try_accept(),
+        }
+    }
 }
 
 impl Listener {
@@ -57,10 +98,46 @@ impl Listener {
         Builder::new().bind(addr)
     }
 
+    /// Listens at a new address of its own, with the default settings: a `file:` in the directory for temporary files.
+    /// See [`Builder::bind_temp`] for other kinds.
+    ///
+    /// # Errors
+    /// As for [`Builder::bind`].
+    pub fn bind_temp() -> Result<Listener> {
+        Builder::new().bind_temp(Kind::File)
+    }
+
     pub(crate) fn bind_with(addr: Addr, config: &Config, settings: Settings) -> Result<Listener> {
-        let inner = file::Listener::bind(region(&addr)?, config, settings.guard)?;
+        Self::listen(addr, config, settings, true)
+    }
+
+    /// Listens at an address of this kind that nobody has, and nobody had.
+    pub(crate) fn bind_new(kind: Kind, config: &Config, settings: Settings) -> Result<Listener> {
+        loop {
+            let addr = Addr::unheard_of(kind);
+            match Self::listen(addr, config, settings.clone(), false) {
+                Err(e) if e.reason() == Reason::AddrInUse || e.reason() == Reason::NotARegion => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn listen(addr: Addr, config: &Config, settings: Settings, take_over: bool) -> Result<Listener> {
+        let inner = match &addr {
+            Addr::Unix(path) => Inner::socket(SocketName::of_path(path)?, config, &settings, take_over)?,
+            Addr::Abstract(name) => Inner::socket(SocketName::of_abstract(name)?, config, &settings, take_over)?,
+            Addr::File(_) | Addr::Shm(_) => {
+                let bind = if take_over { file::Listener::bind } else { file::Listener::bind_new };
+                Inner::Region(Box::new(bind(&region(&addr)?, config, settings.guard)?))
+            }
+            Addr::Fd(_) => return Err(socket::cannot_listen(&addr.to_string()).into()),
+        };
+        let stop = match &inner {
+            Inner::Region(listener) => Stop::Region(listener.interrupt()),
+            Inner::Socket(listener) => Stop::Socket(listener.interrupt()),
+        };
         Ok(Listener {
-            interrupt: inner.interrupt(),
+            stop,
             inner: Mutex::new(inner),
             capacities: config.capacities.map(|c| c as usize),
             addr,
@@ -88,15 +165,22 @@ impl Listener {
     }
 
     fn accept_until(&self, deadline: Option<Deadline>) -> Result<Stream> {
-        let connected = {
-            let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-            if self.nonblocking.load(Ordering::Relaxed) {
-                inner.try_accept()?.ok_or_else(|| Error::new(Reason::WouldBlock, "nobody waits to be accepted"))?
-            } else {
-                inner.accept(deadline)?
+        loop {
+            let connected = {
+                let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+                if self.nonblocking.load(Ordering::Relaxed) {
+                    inner.try_accept()?.ok_or_else(|| Error::new(Reason::WouldBlock, "nobody waits to be accepted"))?
+                } else {
+                    inner.accept(deadline)?
+                }
+            };
+            let trusted = connected.link.is_none();
+            match into_stream(connected, &self.settings, &self.addr) {
+                // A connector that nobody trusts has spoilt its own segment: that ends its connection and nothing else.
+                Err(e) if !trusted && e.reason() == Reason::Corrupt => {}
+                other => return other,
             }
-        };
-        into_stream(connected, &self.settings, &self.addr)
+        }
     }
 
     /// The streams that connect, one after the other, for ever.
@@ -117,7 +201,10 @@ impl Listener {
     /// Ends all waits in [`accept`](Listener::accept), now and later, from any thread: they give
     /// [`std::io::ErrorKind::ConnectionAborted`]. The name stays until the listener is dropped.
     pub fn shutdown(&self) {
-        self.interrupt.raise(Half::Reader, ALERT_CANCEL);
+        match &self.stop {
+            Stop::Region(life) => life.raise(Half::Reader, ALERT_CANCEL),
+            Stop::Socket(interrupt) => interrupt.raise(),
+        }
     }
 
     /// Stops listening and removes the name, like a drop, and says if that failed.
@@ -125,7 +212,11 @@ impl Listener {
     /// # Errors
     /// What the system says. A name that is left is taken over by the next listener.
     pub fn close(self) -> Result<()> {
-        Ok(self.inner.into_inner().unwrap_or_else(PoisonError::into_inner).close()?)
+        match self.inner.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Inner::Region(listener) => listener.close()?,
+            Inner::Socket(listener) => listener.close()?,
+        }
+        Ok(())
     }
 
     /// Where it listens.
@@ -158,21 +249,32 @@ impl Iterator for Incoming<'_> {
 
 /// Connects to whoever listens at `addr`.
 pub(crate) fn connect(addr: &Addr, settings: &Settings, deadline: Option<Deadline>) -> Result<Stream> {
-    into_stream(file::connect(region(addr)?, deadline, settings.guard)?, settings, addr)
+    let terms = || settings.terms.clone();
+    let connected = match addr {
+        Addr::File(_) | Addr::Shm(_) => file::connect(&region(addr)?, deadline, settings.guard)?,
+        Addr::Unix(path) => Connecting::to(SocketName::of_path(path)?, terms())?.wait(deadline)?,
+        Addr::Abstract(name) => Connecting::to(SocketName::of_abstract(name)?, terms())?.wait(deadline)?,
+        Addr::Fd(number) => {
+            let socket = inherited::take(*number)?;
+            Connecting::on(socket, addr.to_string(), terms())?.wait(deadline)?
+        }
+    };
+    into_stream(connected, settings, addr)
 }
 
 /// The name of the region that an address stands for.
 fn region(addr: &Addr) -> Result<Cow<'_, Path>> {
-    addr.region().ok_or_else(|| Error::new(Reason::InvalidInput, format!("{addr} is not served yet")))
+    addr.region().ok_or_else(|| Error::new(Reason::InvalidInput, format!("{addr} is no region")))
 }
 
-fn into_stream(connected: Connected, settings: &Settings, addr: &Addr) -> Result<Stream> {
+pub(crate) fn into_stream(connected: Connected, settings: &Settings, addr: &Addr) -> Result<Stream> {
     let who = if connected.party == 0 { "the connector" } else { "the listener" };
     let peer = format!("{who} at {addr}");
     let segments = Segments { mine: connected.my, peer: connected.peer };
-    // SAFETY: the rendezvous gave each segment to one party, which holds the lock of its end, and this end has just been
-    // made: nobody else in this process uses the segments. Parties of a `file:` region are trusted not to shorten it.
-    unsafe { Stream::attach(segments, connected.life, settings, &peer) }
+    // SAFETY: the rendezvous gave each segment to one party, which holds the lock of its end or has made the segment
+    // itself, and this end has just been made: nobody else in this process uses the segments. Parties of a `file:` region
+    // are trusted not to shorten it; memory that came over a socket is sealed and cannot be shortened.
+    unsafe { Stream::attach(segments, connected.life, connected.link, settings, &peer) }
 }
 
 static_assertions::assert_impl_all!(Listener: Send, Sync);

@@ -1,8 +1,9 @@
 //! Does the peer live? And how its death interrupts whoever waits for it.
 //!
-//! The authority is the lock byte of the peer (see [`lock`]). Nobody polls it: one thread per process, the watcher,
-//! sleeps until the kernel says that somebody closed the region's file, and then asks. While nothing happens it makes
-//! no system call. Where the kernel has no watches left, sleepers ask for themselves every 20 ms.
+//! The authority is the lock byte of the peer (see [`lock`]), or the socket over which the two met: it hangs up when
+//! the last process with the other end is gone. Nobody polls them: one thread per process, the watcher, sleeps until
+//! the kernel says that somebody closed the region's file, and then asks, or that a socket hung up. While nothing
+//! happens it makes no system call. Where the kernel has no watches left, sleepers ask for themselves every 20 ms.
 
 mod alerts;
 mod watcher;
@@ -16,7 +17,7 @@ use rustix::fd::OwnedFd;
 use smstream_core::park::{ALERT_CORRUPT, Place, Wake, Watch};
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A half of an end.
@@ -53,7 +54,7 @@ impl WatchMode {
 /// The pause between two nudges of a half that has not answered yet.
 const NUDGE: Duration = Duration::from_millis(1);
 /// No watch is registered.
-const NO_WATCH: i32 = -1;
+const NO_WATCH: u64 = u64::MAX;
 
 /// Gives the descriptor of an end a number at which the kernel releases it early when this process dies.
 pub(crate) fn release_first(fd: OwnedFd) -> OwnedFd {
@@ -62,11 +63,26 @@ pub(crate) fn release_first(fd: OwnedFd) -> OwnedFd {
 
 /// What proves that the peer lives.
 #[derive(Debug)]
-struct Proof {
-    /// The description of this end. It may be asked about, so it must stay open as long as the watch.
-    fd: Arc<OwnedFd>,
-    /// The byte that the peer holds.
-    byte: Byte,
+enum Proof {
+    /// It holds a lock.
+    Lock {
+        /// The description of this end. It may be asked about, so it must stay open as long as the watch.
+        fd: Arc<OwnedFd>,
+        /// The byte that the peer holds.
+        byte: Byte,
+    },
+    /// It holds the other end of a connected socket. This one must stay open as long as the watch.
+    Socket(Arc<OwnedFd>),
+}
+
+impl Proof {
+    /// Whether the peer is gone. A peer about whom nothing can be found out counts as alive.
+    fn is_gone(&self) -> bool {
+        match self {
+            Proof::Lock { fd, byte } => !lock::is_held(&**fd, *byte).unwrap_or(true),
+            Proof::Socket(fd) => watcher::has_hung_up(fd),
+        }
+    }
 }
 
 /// What one end knows about the life of its peer: shared by the halves of the end.
@@ -78,8 +94,8 @@ pub struct Life {
     watch: bool,
     /// The process in which the watch was registered.
     pid: AtomicU32,
-    /// The watch, in the watcher of that process.
-    wd: AtomicI32,
+    /// The watch, in the watcher of that process: the file's number; 0 for a socket.
+    watch_id: AtomicU64,
     /// When it was last looked after, in milliseconds modulo 2³².
     looked: AtomicU32,
 }
@@ -116,7 +132,16 @@ impl Life {
     }
 
     fn of_lock_with(fd: Arc<OwnedFd>, byte: Byte, watch: bool, waitv: bool, cut: Option<Arc<Cut>>) -> Arc<Self> {
-        let life = Arc::new(Self::build(Some(Proof { fd, byte }), watch, waitv, cut));
+        let life = Arc::new(Self::build(Some(Proof::Lock { fd, byte }), watch, waitv, cut));
+        life.be_registered();
+        life
+    }
+
+    /// For an end whose peer has the other end of a connected socket. If that has hung up the peer is found gone at
+    /// once. Nothing is read from the socket or written to it.
+    #[must_use]
+    pub fn of_socket(socket: Arc<OwnedFd>) -> Arc<Self> {
+        let life = Arc::new(Self::build(Some(Proof::Socket(socket)), true, futex::has_waitv(), None));
         life.be_registered();
         life
     }
@@ -124,7 +149,7 @@ impl Life {
     fn build(proof: Option<Proof>, watch: bool, waitv: bool, cut: Option<Arc<Cut>>) -> Self {
         let alerts = Arc::new(Alerts::new(waitv, cut));
         let looked = AtomicU32::new(Deadline::now().milliseconds());
-        Self { alerts, proof, watch, pid: AtomicU32::new(0), wd: AtomicI32::new(NO_WATCH), looked }
+        Self { alerts, proof, watch, pid: AtomicU32::new(0), watch_id: AtomicU64::new(NO_WATCH), looked }
     }
 
     /// The alert word of one half, for [`Park::alert`](smstream_core::park::Park::alert).
@@ -184,10 +209,12 @@ impl Life {
         let Some(proof) = &self.proof else {
             return false;
         };
-        if self.cut().is_some_and(|cut| cut.look(&*proof.fd)) {
+        if let (Proof::Lock { fd, .. }, Some(cut)) = (proof, self.cut())
+            && cut.look(&**fd)
+        {
             self.raise_both(ALERT_CORRUPT);
         }
-        if lock::is_held(&*proof.fd, proof.byte).unwrap_or(true) {
+        if !proof.is_gone() {
             return false;
         }
         self.alerts.raise_gone();
@@ -243,12 +270,15 @@ impl Life {
             return;
         }
         // Two halves may get here at once; registering the same alerts again finds the first registration.
-        let register = || watcher::register(&proof.fd, Some(proof.byte), &self.alerts, self.cut()).ok();
-        let registered = if self.watch { register() } else { None };
+        let register = || match proof {
+            Proof::Lock { fd, byte } => watcher::register(fd, Some(*byte), &self.alerts, self.cut()),
+            Proof::Socket(fd) => watcher::register_socket(fd, &self.alerts).map(|()| 0),
+        };
+        let registered = if self.watch { register().ok() } else { None };
         if registered.is_none() {
             self.alerts.set_mode(WatchMode::Timed);
         }
-        self.wd.store(registered.unwrap_or(NO_WATCH), Ordering::Relaxed);
+        self.watch_id.store(registered.unwrap_or(NO_WATCH), Ordering::Relaxed);
         self.pid.store(pid, Ordering::Release);
         // After the watch is there: the peer may have died before.
         self.ask();
@@ -285,7 +315,7 @@ impl Life {
 /// Watches the size of a file: see [`Life::watch_size`].
 #[derive(Debug)]
 pub(crate) struct SizeWatch {
-    wd: i32,
+    wd: u64,
     alerts: Arc<Alerts>,
     /// The watcher asks about it.
     _fd: Arc<OwnedFd>,
@@ -303,10 +333,15 @@ impl Drop for SizeWatch {
 
 impl Drop for Life {
     fn drop(&mut self) {
-        let wd = *self.wd.get_mut();
+        let id = *self.watch_id.get_mut();
         // In a forked child that never waited the watch belongs to the parent.
-        if wd != NO_WATCH && *self.pid.get_mut() == process::id() {
-            watcher::deregister(wd, &self.alerts);
+        if id == NO_WATCH || *self.pid.get_mut() != process::id() {
+            return;
+        }
+        match &self.proof {
+            Some(Proof::Lock { .. }) => watcher::deregister(id, &self.alerts),
+            Some(Proof::Socket(socket)) => watcher::deregister_socket(socket),
+            None => {}
         }
     }
 }

@@ -132,7 +132,7 @@ fn two_ends_of_one_region_share_a_watch() {
     let theirs = Arc::new(theirs);
     let a = Life::of_lock(Arc::clone(&mine), Byte::Party1);
     let b = Life::of_lock(Arc::clone(&theirs), Byte::Party0);
-    assert_eq!(a.wd.load(Ordering::Relaxed), b.wd.load(Ordering::Relaxed));
+    assert_eq!(a.watch_id.load(Ordering::Relaxed), b.watch_id.load(Ordering::Relaxed));
     drop(a);
     drop(mine);
     assert!(b.wait_gone(patience()));

@@ -17,6 +17,7 @@ use crate::half::{Mode, ReadHalf, Shared, WriteHalf};
 use crate::liveness::{Half, Life, WatchMode};
 use crate::memory::{self, Access, Mapping};
 use crate::parking::Parker;
+use crate::rendezvous::{Credentials, Link};
 
 /// One end of a connection: bytes in both directions between two processes, through shared memory.
 ///
@@ -52,6 +53,9 @@ pub struct Peer {
     /// The process that made the other end, as it says itself. For display: in another PID namespace the number means
     /// somebody else.
     pub pid: u32,
+    /// Who the kernel says it is, if the two met over a socket (`unix:`, `fd:`). Over `file:` and `shm:` it is the same
+    /// user, for nobody else can open the region.
+    pub credentials: Option<Credentials>,
 }
 
 /// What a stream has done so far.
@@ -146,9 +150,9 @@ impl Stream {
         let there = Segments { mine: other_mine, peer: other_peer };
         // SAFETY: both segments have just been set up, in memory of this process that cannot shrink (it is sealed), and
         // each party gets one end.
-        let a = unsafe { Stream::attach(here, Life::none(), settings, "the other end of the pair") }?;
+        let a = unsafe { Stream::attach(here, Life::none(), None, settings, "the other end of the pair") }?;
         // SAFETY: as above.
-        let b = unsafe { Stream::attach(there, Life::none(), settings, "the other end of the pair") }?;
+        let b = unsafe { Stream::attach(there, Life::none(), None, settings, "the other end of the pair") }?;
         Ok((a, b))
     }
 
@@ -160,6 +164,7 @@ impl Stream {
     pub(crate) unsafe fn attach(
         segments: Segments,
         life: Arc<Life>,
+        link: Option<Link>,
         settings: &Settings,
         peer: &str,
     ) -> Result<Stream> {
@@ -180,10 +185,12 @@ impl Stream {
             Parker::new(Arc::clone(&life), Half::Reader, settings.spin),
         );
         let (consumer, producer) = end.split();
+        let credentials = link.as_ref().map(|link| link.credentials);
         let shared = Arc::new(Shared {
             peer: peer.to_owned(),
             cut: life.cut().cloned(),
             life,
+            link,
             read: Mode::default(),
             write: Mode::default(),
             memory: [mine, theirs],
@@ -192,7 +199,7 @@ impl Stream {
             reader: Mutex::new(ReadHalf::new(consumer, Arc::clone(&shared))),
             writer: Mutex::new(WriteHalf::new(producer, Arc::clone(&shared))),
             shared,
-            peer: Peer { pid: peer_pid },
+            peer: Peer { pid: peer_pid, credentials },
         })
     }
 

@@ -1,8 +1,9 @@
-//! The watcher: one thread per process that waits for the kernel to say that a region's file was closed, or cut short.
+//! The watcher: one thread per process that waits for the kernel to say that a region's file was closed or cut short, or
+//! that a socket hung up.
 //!
 //! It sleeps in `epoll_wait`, without a timeout unless it has something to do later. A close says little: it may have
 //! been an inspector's, and it can come before the lock is gone. So the watcher asks the lock, now and a few times
-//! more.
+//! more. A hang-up is final.
 //!
 //! A forked child has no watcher thread, and the parent's mutex may be locked for ever in its copy. It makes everything
 //! anew, and never touches the copy.
@@ -12,10 +13,11 @@ use crate::deadline::Deadline;
 use crate::lock::{self, Byte};
 use crate::memory::guard::Cut;
 use crate::memory::retry;
-use rustix::event::epoll;
-use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use rustix::event::{PollFd, PollFlags, epoll, poll};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
 use rustix::io::Errno;
+use rustix::time::Timespec;
 use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
@@ -51,6 +53,8 @@ struct Registry {
     ends: HashMap<i32, Vec<End>>,
     /// Questions to ask later.
     later: Vec<Later>,
+    /// Whom to tell when a socket hangs up. The sockets are numbers and not handles, for the reason that [`End`] has.
+    sockets: HashMap<RawFd, Arc<Alerts>>,
     /// Alerts that some half has not noticed yet, on kernels without `futex_waitv`.
     unanswered: Vec<Arc<Alerts>>,
 }
@@ -83,13 +87,9 @@ pub(super) fn register(
     byte: Option<Byte>,
     alerts: &Arc<Alerts>,
     cut: Option<&Arc<Cut>>,
-) -> io::Result<i32> {
+) -> io::Result<u64> {
     let watcher = current()?;
-    let mut registry = watcher.lock();
-    if !registry.running {
-        spawn(watcher)?;
-        registry.running = true;
-    }
+    let mut registry = watcher.running()?;
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     // For a file that is watched already this is the same watch.
     // To the kernel, making a file shorter modifies it; writing to mapped memory does not.
@@ -99,11 +99,52 @@ pub(super) fn register(
         ends.push(End { fd: fd.as_raw_fd(), byte, cut: cut.cloned(), alerts: Arc::clone(alerts) });
     }
     alerts.set_mode(WatchMode::Watched);
-    Ok(wd)
+    // The kernel gives out positive numbers.
+    Ok(u64::from(wd.unsigned_abs()))
+}
+
+/// Watches a socket and tells `alerts` when it hangs up. The caller asks once itself, afterwards, and keeps the socket
+/// open until it deregisters it. Doing so again changes nothing.
+pub(super) fn register_socket(socket: &OwnedFd, alerts: &Arc<Alerts>) -> io::Result<()> {
+    let watcher = current()?;
+    let mut registry = watcher.running()?;
+    let fd = socket.as_raw_fd();
+    if registry.sockets.insert(fd, Arc::clone(alerts)).is_none() {
+        // No events are asked for: hang-up and error are always told. Once is enough.
+        let data = epoll::EventData::new_u64(token(fd));
+        if let Err(e) = epoll::add(&watcher.epoll, socket, data, epoll::EventFlags::ONESHOT) {
+            registry.sockets.remove(&fd);
+            return Err(e.into());
+        }
+    }
+    alerts.set_mode(WatchMode::Watched);
+    Ok(())
+}
+
+/// Forgets a socket of this process. After this its descriptor is not used any more.
+pub(super) fn deregister_socket(socket: &OwnedFd) {
+    let Some(watcher) = existing() else { return };
+    let mut registry = watcher.lock();
+    if registry.sockets.remove(&socket.as_raw_fd()).is_some() {
+        // Closing would not do it: the registration lasts as long as the description, which a child may have, too.
+        let _ = epoll::delete(&watcher.epoll, socket);
+    }
+}
+
+/// The epoll token of a socket: its number, but not that of the inotify instance.
+fn token(fd: RawFd) -> u64 {
+    INOTIFY + 1 + u64::from(fd.unsigned_abs())
+}
+
+/// Whether the other end of a socket has been closed by all who had it.
+pub(super) fn has_hung_up(socket: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(&socket, PollFlags::empty())];
+    matches!(retry(|| poll(&mut fds, Some(&Timespec::default()))), Ok(n) if n > 0)
 }
 
 /// Forgets an end of this process. After this its descriptor is not used any more.
-pub(super) fn deregister(wd: i32, alerts: &Arc<Alerts>) {
+pub(super) fn deregister(watch: u64, alerts: &Arc<Alerts>) {
+    let Ok(wd) = i32::try_from(watch) else { return };
     let Some(watcher) = existing() else { return };
     let mut registry = watcher.lock();
     let Some(ends) = registry.ends.get_mut(&wd) else {
@@ -172,11 +213,27 @@ impl Watcher {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The registry, with the thread running.
+    fn running(&'static self) -> io::Result<MutexGuard<'static, Registry>> {
+        let mut registry = self.lock();
+        if !registry.running {
+            spawn(self)?;
+            registry.running = true;
+        }
+        Ok(registry)
+    }
+
     /// The thread.
     fn run(&self) {
         loop {
             let timeout = self.lock().next().map(Deadline::remaining);
-            self.wait(timeout);
+            let hung_up = self.wait(timeout);
+            if !hung_up.is_empty() {
+                let mut registry = self.lock();
+                for token in hung_up {
+                    registry.hung_up(token);
+                }
+            }
             let events = self.events();
             let mut registry = self.lock();
             let now = Deadline::now();
@@ -187,16 +244,18 @@ impl Watcher {
         }
     }
 
-    /// Sleeps until there are events, or the time has come.
-    fn wait(&self, timeout: Option<Duration>) {
-        let timeout = timeout.and_then(|t| rustix::time::Timespec::try_from(t).ok());
-        let mut events = [MaybeUninit::<epoll::Event>::uninit(); 8];
+    /// Sleeps until there are events, or the time has come. Returns the tokens of the sockets that hung up.
+    fn wait(&self, timeout: Option<Duration>) -> Vec<u64> {
+        let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
+        let mut events = [MaybeUninit::<epoll::Event>::uninit(); 32];
         match epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
+            Ok((events, _)) => events.iter().map(|e| e.data.u64()).filter(|&t| t != INOTIFY).collect(),
+            Err(Errno::INTR) => Vec::new(),
             // The descriptor was closed behind our back, most likely. All ends are asked about, below.
             Err(_) => {
                 thread::sleep(POLL);
                 self.lock().lose_all();
+                Vec::new()
             }
         }
     }
@@ -247,6 +306,22 @@ impl Registry {
         }
     }
 
+    /// Something was told about a socket. It is asked itself: the event may be about one that had the number before.
+    fn hung_up(&mut self, token_told: u64) {
+        let Some(fd) = token_told.checked_sub(token(0)).and_then(|fd| RawFd::try_from(fd).ok()) else { return };
+        let Some(alerts) = self.sockets.get(&fd) else { return };
+        // SAFETY: the descriptor is open and stays so during this borrow: whoever registered it deregisters it first,
+        // which needs the registry's lock, and that is held here.
+        let socket = unsafe { BorrowedFd::borrow_raw(fd) };
+        if !has_hung_up(socket) {
+            return;
+        }
+        alerts.raise_gone();
+        if !alerts.all_answered() {
+            self.unanswered.push(Arc::clone(alerts));
+        }
+    }
+
     fn watches(&self) -> Vec<i32> {
         self.ends.keys().copied().collect()
     }
@@ -256,6 +331,10 @@ impl Registry {
         let now = Deadline::now();
         for wd in self.watches() {
             self.lose(wd, now);
+        }
+        // Whoever sleeps on these asks for himself from the next time on.
+        for alerts in self.sockets.values() {
+            alerts.set_mode(WatchMode::Timed);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Why two parties did not meet.
 
+use super::socket::Refusal;
 use smstream_core::error::ErrorCode;
 use smstream_core::identity::{Findings, Problem, Whose};
 use std::fmt;
@@ -38,6 +39,29 @@ pub enum Reason {
     NameLost,
     /// The region's file was shortened, which a guard has noticed.
     CutShort,
+    /// The path or name of a socket that cannot be one: too long, or empty.
+    BadSocketName,
+    /// There is no such name in the abstract namespace.
+    NoSuchName,
+    /// The other party runs as this user, whom we do not allow.
+    NotAllowed(u32),
+    /// The other party refuses: why.
+    Refused(Refusal),
+    /// A lane is larger than we accept.
+    TooLarge {
+        /// What the listener says.
+        found: u32,
+        /// What we accept.
+        most: u32,
+    },
+    /// The other party does not keep to the rules of the rendezvous: how.
+    Protocol(String),
+    /// The descriptor is no socket to meet over: why.
+    BadDescriptor(String),
+    /// The child that was to connect has ended, or has closed its end.
+    ChildEnded,
+    /// Nobody can listen at such an address.
+    CannotListen,
     /// The deadline passed.
     TimedOut,
     /// The wait was cancelled.
@@ -86,15 +110,28 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match &self.reason {
-            Reason::BadName | Reason::BadConfig(_) => ErrorKind::InvalidInput,
-            Reason::NobodyListens => ErrorKind::NotFound,
-            Reason::ListenerDied => ErrorKind::ConnectionRefused,
+            Reason::BadName
+            | Reason::BadSocketName
+            | Reason::BadConfig(_)
+            | Reason::BadDescriptor(_)
+            | Reason::CannotListen
+            | Reason::TooLarge { .. }
+            | Reason::Refused(Refusal::TooLarge) => ErrorKind::InvalidInput,
+            Reason::NobodyListens | Reason::NoSuchName => ErrorKind::NotFound,
+            Reason::ListenerDied | Reason::ChildEnded => ErrorKind::ConnectionRefused,
             Reason::InUse => ErrorKind::AddrInUse,
             Reason::Occupied(_) => ErrorKind::AlreadyExists,
-            Reason::NotARegion(_) | Reason::BadRegion(_) | Reason::Unfit(_) | Reason::CutShort => {
-                ErrorKind::InvalidData
-            }
-            Reason::ForeignOwner(_) | Reason::OpenToOthers(_) => ErrorKind::PermissionDenied,
+            Reason::NotARegion(_)
+            | Reason::BadRegion(_)
+            | Reason::Unfit(_)
+            | Reason::CutShort
+            | Reason::Protocol(_)
+            | Reason::Refused(Refusal::Version | Refusal::Memory | Refusal::Protocol) => ErrorKind::InvalidData,
+            Reason::ForeignOwner(_)
+            | Reason::OpenToOthers(_)
+            | Reason::NotAllowed(_)
+            | Reason::Refused(Refusal::User) => ErrorKind::PermissionDenied,
+            Reason::Refused(Refusal::Resources) => ErrorKind::ConnectionRefused,
             Reason::NotAlone => ErrorKind::ResourceBusy,
             Reason::NameLost => ErrorKind::AddrNotAvailable,
             Reason::TimedOut => ErrorKind::TimedOut,
@@ -107,7 +144,9 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match &self.reason {
-            Reason::NobodyListens | Reason::ListenerDied => Some(ErrorCode::ConnectionNotReady),
+            Reason::NobodyListens | Reason::NoSuchName | Reason::ListenerDied | Reason::Refused(_) => {
+                Some(ErrorCode::ConnectionNotReady)
+            }
             Reason::InUse | Reason::NotAlone => Some(ErrorCode::NotAlone),
             Reason::BadRegion(findings) => findings.as_slice().iter().find_map(|f| match (f.problem, f.whose) {
                 (Problem::Capacity(_), Whose::Peer) | (Problem::PeerCapacity(_), Whose::Mine) => Some(ErrorCode::MRing),
@@ -185,10 +224,47 @@ impl fmt::Display for Error {
                 write!(f, "{path} has been removed or replaced, so nobody can connect any more; listen again")
             }
             Reason::CutShort => write!(f, "{path} cannot be used: somebody has shortened its file; listen again"),
+            Reason::BadSocketName => {
+                write!(f, "{path} is no name of a socket: it must not be empty, nor longer than 107 bytes")
+            }
+            Reason::NoSuchName => {
+                write!(f, "nobody listens at {path}: there is no such name; start the listener first")
+            }
+            Reason::NotAllowed(uid) => write!(
+                f,
+                "the other party at {path} runs as user {uid}, which is not allowed; \
+                 `Builder::allow_uid({uid})` would allow it"
+            ),
+            Reason::Refused(refusal) => write!(f, "the listener at {path} refused: {}", explain(*refusal)),
+            Reason::TooLarge { found, most } => write!(
+                f,
+                "the listener at {path} has a lane of {found} bytes, and at most {most} are accepted; \
+                 raise `Builder::max_peer_capacity` if it may have them"
+            ),
+            Reason::Protocol(what) => {
+                write!(f, "the other party at {path} does not keep to the rules of the rendezvous: {what}")
+            }
+            Reason::BadDescriptor(why) => write!(f, "{path} cannot be used: {why}"),
+            Reason::ChildEnded => write!(f, "the child that was to connect to {path} has ended, or closed it"),
+            Reason::CannotListen => write!(f, "nobody can listen at {path}: connect to it instead"),
             Reason::TimedOut => write!(f, "nobody answered at {path} in time"),
             Reason::Cancelled => write!(f, "waiting at {path} was cancelled"),
             Reason::System(what, e) => write!(f, "cannot {what} at {path}: {e}{}", advice(e)),
         }
+    }
+}
+
+/// Why a listener refuses, and what to do.
+fn explain(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Version => "it knows no layout version that this program knows; use the same version of smstream",
+        Refusal::User => "this user is not allowed; let it call `Builder::allow_uid`, or run as its user",
+        Refusal::TooLarge => {
+            "its lanes are larger than this program accepts; raise `Builder::max_peer_capacity` if it may have them"
+        }
+        Refusal::Memory => "it does not accept this program's memory",
+        Refusal::Protocol => "it took this program's messages for wrong or late",
+        Refusal::Resources => "it has too much to do, or no memory or descriptors left; try again later",
     }
 }
 

@@ -49,9 +49,28 @@ impl Listener {
     /// `AddrInUse` when somebody listens there, `AlreadyExists` when something else is there, `StorageFull` when the file
     /// system has no room, and what else [`Reason`] has.
     pub(crate) fn bind(path: impl AsRef<Path>, config: &Config, guard: Option<Installed>) -> Result<Self, Error> {
-        let name = Name::of(path.as_ref())?;
+        Self::bind_as(path.as_ref(), config, true, guard)
+    }
+
+    /// Listens at `path` as [`bind`](Self::bind) does, if nothing has the name.
+    ///
+    /// # Errors
+    /// `AddrInUse` when something has it, and as above.
+    pub(crate) fn bind_new(path: impl AsRef<Path>, config: &Config, guard: Option<Installed>) -> Result<Self, Error> {
+        Self::bind_as(path.as_ref(), config, false, guard)
+    }
+
+    fn bind_as(path: &Path, config: &Config, may_take_over: bool, guard: Option<Installed>) -> Result<Self, Error> {
+        let name = Name::of(path)?;
         let current = Region::make(&name, config, guard)?;
-        while !name.link(&**current.fd())? && !take_over(&name, &current)? {}
+        while !name.link(&**current.fd())? {
+            if !may_take_over {
+                return Err(name.error(Reason::InUse));
+            }
+            if take_over(&name, &current)? {
+                break;
+            }
+        }
         let interrupt = Life::none();
         let size = watch_size(&interrupt, &current);
         Ok(Self { name, config: *config, size, current, interrupt, pid: process::id(), guard })

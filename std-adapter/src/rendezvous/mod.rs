@@ -4,12 +4,15 @@ mod error;
 pub mod file;
 mod name;
 mod region;
+pub(crate) mod socket;
 
 use crate::liveness::Life;
 use crate::memory::Mapping;
+use rustix::fd::OwnedFd;
 use std::sync::Arc;
 
 pub use error::{Error, Reason};
+pub use socket::{Credentials, Refusal};
 
 /// Two parties that have found each other, seen from one of them.
 ///
@@ -24,4 +27,22 @@ pub struct Connected {
     pub party: u32,
     /// Whether the peer lives.
     pub life: Arc<Life>,
+    /// What the two have beside the memory, if they met over a socket.
+    pub(crate) link: Option<Link>,
+}
+
+/// What an end whose rendezvous went over a socket keeps of it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// It is silent. Its hang-up is the death of the peer.
+    #[allow(dead_code, reason = "`life` has it as well; this is for those who want to poll it")]
+    pub(crate) socket: Arc<OwnedFd>,
+    /// The memory of my own segment, so that an inspector finds it.
+    #[expect(dead_code, reason = "held to be found under /proc")]
+    pub(crate) memory: OwnedFd,
+    /// Who the other party is.
+    pub(crate) credentials: Credentials,
+    /// To signal it, if it asked for that.
+    #[allow(dead_code, reason = "for signals")]
+    pub(crate) pidfd: Option<OwnedFd>,
 }

@@ -181,7 +181,7 @@ impl Region {
     pub(super) fn connected(self, life: Arc<Life>) -> Connected {
         // The description, and with it this end's lock, lives on in `life`.
         let Self { my, peer, party, .. } = self;
-        Connected { my, peer, party, life }
+        Connected { my, peer, party, life, link: None }
     }
 }
 

@@ -1,0 +1,255 @@
+//! The connector's side of a rendezvous over a socket. A step never waits; whoever wants to wait polls the socket.
+
+use super::attested::Attested;
+use super::handshake::{Failed, receive, sending};
+use super::message::{Kind, Message, WANTS_SIGNAL, segment_features};
+use super::name::SocketName;
+use super::packet;
+use super::segment::{self, Own};
+use super::terms::Terms;
+use crate::deadline::Deadline;
+use crate::liveness::release_first;
+use crate::memory::{Mapping, retry};
+use crate::rendezvous::{Connected, Error, Reason};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
+use smstream_core::geometry::Config;
+use smstream_core::layout::Features;
+use std::io;
+use std::process;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A connection that is being made.
+#[derive(Debug)]
+pub(crate) struct Connecting {
+    place: Place,
+    terms: Terms,
+    socket: Arc<OwnedFd>,
+    stage: Stage,
+}
+
+/// Whom it goes to.
+#[derive(Debug)]
+enum Place {
+    Name(SocketName),
+    /// A socket that was connected before: how to call it.
+    Given(String),
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The socket is to be connected.
+    Queue,
+    /// HELLO was said.
+    Greeted,
+    /// WELCOME was heard, and SEGMENT sent.
+    Offered(Box<Offer>),
+    Over,
+}
+
+#[derive(Debug)]
+struct Offer {
+    own: Own,
+    peer: Mapping,
+    attested: Attested,
+}
+
+impl Connecting {
+    /// Begins to connect to a name. Nothing is sent yet.
+    pub(crate) fn to(name: SocketName, terms: Terms) -> Result<Self, Error> {
+        let place = Place::Name(name);
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+            .map_err(|e| place.error(Reason::System("make a socket", e.into())))?;
+        Self::over(place, socket, terms, Stage::Queue)
+    }
+
+    /// Begins on a socket that is connected already; `called` is what messages call it.
+    pub(crate) fn on(socket: OwnedFd, called: String, terms: Terms) -> Result<Self, Error> {
+        Self::over(Place::Given(called), socket, terms, Stage::Queue)
+    }
+
+    fn over(place: Place, socket: OwnedFd, terms: Terms, stage: Stage) -> Result<Self, Error> {
+        let socket = release_first(socket);
+        // Before anything can have been sent.
+        packet::ask_for_credentials(&socket)
+            .map_err(|e| place.error(Reason::System("ask who is on the other side", e)))?;
+        Ok(Connecting { place, terms, socket: Arc::new(socket), stage })
+    }
+
+    /// Waits until it is made, or the deadline passes.
+    pub(crate) fn wait(mut self, deadline: Option<Deadline>) -> Result<Connected, Error> {
+        if matches!(self.stage, Stage::Queue) && !self.connect()? {
+            self.queue(deadline)?;
+        }
+        loop {
+            if let Some(connected) = self.step()? {
+                return Ok(connected);
+            }
+            let timeout = deadline.and_then(|d| rustix::time::Timespec::try_from(d.remaining()).ok());
+            match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], timeout.as_ref()) {
+                Ok(0) if deadline.is_some_and(Deadline::has_passed) => return Err(self.place.error(Reason::TimedOut)),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(e) => return Err(self.place.error(Reason::System("wait for the listener", e.into()))),
+            }
+        }
+    }
+
+    /// Waits until the listener's queue has room, and connects. Only a socket that blocks can wait for that.
+    fn queue(&self, deadline: Option<Deadline>) -> Result<(), Error> {
+        let system = |e: Errno| self.place.error(Reason::System("wait for the listener", e.into()));
+        let flags = rustix::fs::fcntl_getfl(&self.socket).map_err(system)?;
+        rustix::fs::fcntl_setfl(&self.socket, flags - OFlags::NONBLOCK).map_err(system)?;
+        loop {
+            if let Some(deadline) = deadline {
+                let left = deadline.remaining();
+                if left.is_zero() {
+                    return Err(self.place.error(Reason::TimedOut));
+                }
+                // The kernel counts in microseconds, and takes 0 for ever.
+                let left = left.max(Duration::from_millis(1));
+                sockopt::set_socket_timeout(&self.socket, sockopt::Timeout::Send, Some(left)).map_err(system)?;
+            }
+            if self.connect()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Goes on as far as it can without waiting. `None`: call again when the socket is readable, or, while the
+    /// listener's queue is full, a little later.
+    pub(crate) fn step(&mut self) -> Result<Option<Connected>, Error> {
+        loop {
+            match std::mem::replace(&mut self.stage, Stage::Over) {
+                Stage::Queue => {
+                    if !self.connect()? {
+                        self.stage = Stage::Queue;
+                        return Ok(None);
+                    }
+                    self.greet()?;
+                }
+                stage @ (Stage::Greeted | Stage::Offered(_)) => {
+                    let came = match receive(&self.socket) {
+                        Err(Failed::System(e)) if e.kind() == io::ErrorKind::WouldBlock => {
+                            self.stage = stage;
+                            return Ok(None);
+                        }
+                        other => other.map_err(|e| self.failed(e))?,
+                    };
+                    if let Some(connected) = self.hear(stage, came)? {
+                        return Ok(Some(connected));
+                    }
+                }
+                Stage::Over => return Err(self.place.error(Reason::Protocol("the rendezvous is over".into()))),
+            }
+        }
+    }
+
+    /// Connects the socket: `false` if the listener's queue is full.
+    fn connect(&self) -> Result<bool, Error> {
+        if let Place::Name(name) = &self.place {
+            match retry(|| name.connect(&self.socket)) {
+                Ok(()) | Err(Errno::ISCONN) => {}
+                Err(Errno::AGAIN) => return Ok(false),
+                Err(e) => return Err(name.not_connected(e)),
+            }
+        }
+        // Who called listen: before anything is said to them.
+        let listener =
+            packet::peer_of(&self.socket).map_err(|e| self.place.error(Reason::System("ask who listens", e)))?;
+        if !self.terms.allow.allows(listener.uid) {
+            return Err(self.place.error(Reason::NotAllowed(listener.uid)));
+        }
+        Ok(true)
+    }
+
+    fn greet(&mut self) -> Result<(), Error> {
+        let features = if self.terms.wants_signal { WANTS_SIGNAL } else { 0 };
+        let hello = Message { capacities: [self.terms.most; 2], ..Message::new(Kind::Hello, features) };
+        packet::send(&self.socket, &hello.to_bytes(), None).map_err(|e| self.failed(sending(e)))?;
+        self.stage = Stage::Greeted;
+        Ok(())
+    }
+
+    /// What a message means.
+    fn hear(&mut self, stage: Stage, (message, came): (Message, packet::Came)) -> Result<Option<Connected>, Error> {
+        let sender = came.sender.ok_or_else(|| self.failed(Failed::Anonymous))?;
+        if !self.terms.allow.allows(sender.uid) {
+            return Err(self.place.error(Reason::NotAllowed(sender.uid)));
+        }
+        match (stage, message.kind) {
+            (_, Kind::Refused) => Err(self.place.error(Reason::Refused(message.refusal()))),
+            (Stage::Greeted, Kind::Welcome) => {
+                let config = self.geometry(&message)?;
+                let attested = Attested::begin(&self.socket, sender, message.features & WANTS_SIGNAL != 0);
+                let peer = segment::map_peers(came.fds, &config, 0).map_err(|e| self.failed(Failed::Unfit(e)))?;
+                let own = segment::make(&config, 1)
+                    .map_err(|e| self.place.error(Reason::System("make this end's memory", e)))?;
+                let features = segment_features(config.features, self.terms.wants_signal);
+                let segment = Message::new(Kind::Segment, features).to_bytes();
+                packet::send(&self.socket, &segment, Some(own.fd.as_fd())).map_err(|e| self.failed(sending(e)))?;
+                self.stage = Stage::Offered(Box::new(Offer { own, peer, attested }));
+                Ok(None)
+            }
+            (Stage::Offered(offer), Kind::Accepted) => {
+                let Offer { own, peer, attested } = *offer;
+                let pidfd = attested.finish(sender, came.pidfd).ok_or_else(|| self.failed(Failed::Changed))?;
+                Ok(Some(super::connected(1, Arc::clone(&self.socket), own, peer, sender, pidfd)))
+            }
+            (_, kind) => Err(self.failed(Failed::NotDue(kind))),
+        }
+    }
+
+    /// The channel that a WELCOME describes, if it can be.
+    fn geometry(&self, message: &Message) -> Result<Config, Error> {
+        if message.version != smstream_core::layout::VERSION {
+            return Err(self.failed(Failed::Version([message.version; 2])));
+        }
+        let made = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let config = Config { pid: process::id(), made, features: Features::COUNTERS, ..message.config() };
+        if let Some(&large) = config.capacities.iter().find(|&&c| c > self.terms.most) {
+            return Err(self.place.error(Reason::TooLarge { found: large, most: self.terms.most }));
+        }
+        if !segment::fits(&config) {
+            return Err(self.place.error(Reason::Protocol("the channel that it describes cannot be".into())));
+        }
+        Ok(config)
+    }
+
+    fn failed(&self, failed: Failed) -> Error {
+        self.place.error(match failed {
+            Failed::HungUp => Reason::ListenerDied,
+            Failed::System(e) => Reason::System("talk to the listener", e),
+            other => Reason::Protocol(other.to_string()),
+        })
+    }
+
+    /// To wait for, while [`step`](Self::step) says `None`.
+    #[allow(dead_code, reason = "for those who wait for several things")]
+    pub(crate) fn socket(&self) -> &OwnedFd {
+        &self.socket
+    }
+}
+
+impl Place {
+    fn error(&self, reason: Reason) -> Error {
+        match self {
+            Place::Name(name) => name.error(reason),
+            Place::Given(called) => Error::new(called.as_ref(), reason),
+        }
+    }
+}
+
+/// Whether a descriptor is a socket that a rendezvous can go over: what is wrong with it otherwise.
+pub(crate) fn suits(socket: &OwnedFd) -> Result<(), &'static str> {
+    match (sockopt::socket_domain(socket), sockopt::socket_type(socket)) {
+        (Err(Errno::NOTSOCK), _) | (_, Err(Errno::NOTSOCK)) => Err("it is no socket"),
+        (Ok(AddressFamily::UNIX), Ok(SocketType::SEQPACKET)) => Ok(()),
+        (Ok(AddressFamily::UNIX), _) => Err("it is a Unix socket of another type than SOCK_SEQPACKET"),
+        _ => Err("it is no Unix socket"),
+    }
+}

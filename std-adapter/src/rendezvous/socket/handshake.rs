@@ -1,0 +1,230 @@
+//! The listener's side of one rendezvous, as far as messages have come. It never waits.
+//!
+//! Nothing that the connector does can do more than end its own handshake.
+
+use super::attested::Attested;
+use super::message::{Garbled, Kind, LEN, Message, Refusal, WANTS_SIGNAL, segment_features};
+use super::packet::{self, Came, Sender};
+use super::segment::{self, Own, Unfit};
+use super::terms::Terms;
+use crate::deadline::Deadline;
+use crate::liveness::release_first;
+use crate::memory::Mapping;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use smstream_core::geometry::Config;
+use std::fmt;
+use std::io;
+
+/// One connector that has not finished its part.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    socket: OwnedFd,
+    stage: Stage,
+    /// When its time is up.
+    pub(super) due: Deadline,
+    /// The user that connected: whoever crowds the listener is turned away first.
+    pub(super) uid: u32,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// It has connected.
+    Connected,
+    /// It has said HELLO and was made WELCOME.
+    Welcomed { own: Own, config: Config, attested: Attested },
+    /// It is to be closed, or has become something else.
+    Over,
+}
+
+/// A rendezvous that has come about.
+#[derive(Debug)]
+pub(super) struct Met {
+    pub(super) own: Own,
+    pub(super) peer: Mapping,
+    pub(super) sender: Sender,
+    pub(super) pidfd: Option<OwnedFd>,
+}
+
+/// How far a handshake is.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// There is nothing to read now.
+    Waiting,
+    Met(Box<Met>),
+    /// It came to nothing: why. The connector was told if it can be.
+    Failed(Failed),
+}
+
+/// Why a handshake came to nothing.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// The connector has gone.
+    HungUp,
+    /// It took too long.
+    Slow,
+    /// Others needed the place.
+    Crowded,
+    /// No common version.
+    Version([u32; 2]),
+    /// It runs as this user.
+    NotAllowed(u32),
+    /// It accepts lanes of so many bytes only.
+    Limit(u32),
+    Garbled(Garbled),
+    /// A message that was not due.
+    NotDue(Kind),
+    /// It does not say who sent it.
+    Anonymous,
+    /// Another process or user goes on than has begun.
+    Changed,
+    Unfit(Unfit),
+    System(io::Error),
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failed::HungUp => f.write_str("it hung up"),
+            Failed::Slow => f.write_str("it took too long"),
+            Failed::Crowded => f.write_str("too many others of its user were waiting"),
+            Failed::Version([low, high]) => write!(f, "it knows the layout versions {low} to {high}"),
+            Failed::NotAllowed(uid) => write!(f, "it runs as user {uid}, who is not allowed"),
+            Failed::Limit(most) => write!(f, "it accepts lanes of at most {most} bytes"),
+            Failed::Garbled(garbled) => garbled.fmt(f),
+            Failed::NotDue(kind) => write!(f, "it sent {kind:?} when that was not due"),
+            Failed::Anonymous => f.write_str("a message came without a sender"),
+            Failed::Changed => f.write_str("another process went on with it"),
+            Failed::Unfit(unfit) => unfit.fmt(f),
+            Failed::System(e) => e.fmt(f),
+        }
+    }
+}
+
+impl Failed {
+    /// What the connector is told: nothing if it is not there any more.
+    fn refusal(&self) -> Option<Refusal> {
+        Some(match self {
+            Failed::HungUp => return None,
+            Failed::Version(_) => Refusal::Version,
+            Failed::NotAllowed(_) => Refusal::User,
+            Failed::Limit(_) => Refusal::TooLarge,
+            Failed::Unfit(Unfit::System(_)) | Failed::System(_) | Failed::Crowded => Refusal::Resources,
+            Failed::Unfit(_) => Refusal::Memory,
+            Failed::Slow | Failed::Garbled(_) | Failed::NotDue(_) | Failed::Anonymous | Failed::Changed => {
+                Refusal::Protocol
+            }
+        })
+    }
+}
+
+impl Handshake {
+    /// Begins with a socket that has just been accepted: the kernel attests who connected.
+    pub(super) fn new(socket: OwnedFd, terms: &Terms) -> Result<Self, Failed> {
+        let socket = release_first(socket);
+        packet::ask_for_credentials(&socket).map_err(Failed::System)?;
+        let uid = packet::peer_of(&socket).map_err(Failed::System)?.uid;
+        let handshake = Handshake { socket, stage: Stage::Connected, due: terms.due(), uid };
+        if terms.allow.allows(uid) { Ok(handshake) } else { Err(handshake.end(Failed::NotAllowed(uid))) }
+    }
+
+    /// Begins with a socket whose other end a child inherits. Who that is shows when it speaks.
+    pub(super) fn of_child(socket: OwnedFd, terms: &Terms) -> Result<Self, Failed> {
+        let socket = release_first(socket);
+        packet::ask_for_credentials(&socket).map_err(Failed::System)?;
+        Ok(Handshake { socket, stage: Stage::Connected, due: terms.due(), uid: 0 })
+    }
+
+    /// To wait for its next message.
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// The socket, when the two have met.
+    pub(super) fn into_socket(self) -> OwnedFd {
+        self.socket
+    }
+
+    /// Reads what has come and answers.
+    pub(super) fn advance(&mut self, config: &Config, terms: &Terms) -> Progress {
+        loop {
+            match self.step(config, terms) {
+                Ok(None) => {}
+                Ok(Some(met)) => return Progress::Met(Box::new(met)),
+                Err(Failed::System(e)) if e.kind() == io::ErrorKind::WouldBlock => return Progress::Waiting,
+                Err(failed) => return Progress::Failed(self.say(failed)),
+            }
+        }
+    }
+
+    /// Ends it, and tells the connector why.
+    pub(super) fn end(mut self, why: Failed) -> Failed {
+        self.say(why)
+    }
+
+    fn say(&mut self, why: Failed) -> Failed {
+        self.stage = Stage::Over;
+        if let Some(refusal) = why.refusal() {
+            // It may be gone, or its socket full: then it is not told.
+            let _ = packet::send(&self.socket, &Message::refused(refusal).to_bytes(), None);
+        }
+        why
+    }
+
+    fn step(&mut self, config: &Config, terms: &Terms) -> Result<Option<Met>, Failed> {
+        let (message, came) = receive(&self.socket)?;
+        let sender = came.sender.ok_or(Failed::Anonymous)?;
+        if !terms.allow.allows(sender.uid) {
+            return Err(Failed::NotAllowed(sender.uid));
+        }
+        match (std::mem::replace(&mut self.stage, Stage::Over), message.kind) {
+            (Stage::Connected, Kind::Hello) => {
+                let Some(_) = Message::common_version(message.versions) else {
+                    return Err(Failed::Version(message.versions));
+                };
+                let most = message.capacities[0];
+                if config.capacities.iter().any(|&c| c > most) {
+                    return Err(Failed::Limit(most));
+                }
+                let attested = Attested::begin(&self.socket, sender, message.features & WANTS_SIGNAL != 0);
+                let own = segment::make(config, 0).map_err(Failed::System)?;
+                let features = segment_features(config.features, terms.wants_signal);
+                let welcome = Message::welcome(config, features).to_bytes();
+                packet::send(&self.socket, &welcome, Some(own.fd.as_fd())).map_err(sending)?;
+                self.stage = Stage::Welcomed { own, config: *config, attested };
+                Ok(None)
+            }
+            (Stage::Welcomed { own, config, attested }, Kind::Segment) => {
+                let pidfd = attested.finish(sender, came.pidfd).ok_or(Failed::Changed)?;
+                let peer = segment::map_peers(came.fds, &config, 1).map_err(Failed::Unfit)?;
+                packet::send(&self.socket, &Message::new(Kind::Accepted, 0).to_bytes(), None).map_err(sending)?;
+                Ok(Some(Met { own, peer, sender, pidfd }))
+            }
+            (_, kind) => Err(Failed::NotDue(kind)),
+        }
+    }
+}
+
+/// Receives one message: `WouldBlock` if there is none yet.
+pub(super) fn receive(socket: &OwnedFd) -> Result<(Message, Came), Failed> {
+    let mut buffer = [0; LEN + 1];
+    let came = packet::receive(socket, &mut buffer).map_err(|e| match e.kind() {
+        io::ErrorKind::ConnectionReset => Failed::HungUp,
+        _ => Failed::System(e),
+    })?;
+    // The end of the connection, and not an empty packet: that has a sender.
+    if came.len == 0 && came.sender.is_none() {
+        return Err(Failed::HungUp);
+    }
+    let message = Message::parse(&buffer[..came.len]).map_err(Failed::Garbled)?;
+    Ok((message, came))
+}
+
+/// What a failed send means.
+pub(super) fn sending(e: io::Error) -> Failed {
+    match e.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Failed::HungUp,
+        // Nothing but the other side's unread messages can fill the socket, and there are none in an honest rendezvous.
+        io::ErrorKind::WouldBlock => Failed::Slow,
+        _ => Failed::System(e),
+    }
+}

@@ -1,0 +1,67 @@
+//! The listener's side over one socket that is connected already: for a child that inherits the other end.
+
+use super::handshake::{Failed, Handshake, Progress};
+use super::terms::Terms;
+use crate::deadline::Deadline;
+use crate::memory::page_size;
+use crate::rendezvous::{Connected, Error, Reason};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::time::Timespec;
+use smstream_core::geometry::Config;
+use smstream_core::layout::Features;
+use std::sync::Arc;
+
+/// A rendezvous with one connector and no other.
+#[derive(Debug)]
+pub(crate) struct Host {
+    handshake: Handshake,
+    config: Config,
+    terms: Terms,
+    called: String,
+}
+
+impl Host {
+    /// Waits on `socket` for HELLO. Messages call it `called`.
+    pub(crate) fn new(socket: OwnedFd, called: String, config: &Config, terms: Terms) -> Result<Self, Error> {
+        let align = u32::try_from(page_size()).unwrap_or(u32::MAX);
+        let channel = super::listener::channel_number();
+        let config = Config { align, features: Features::COUNTERS, channel, ..*config };
+        config.check().map_err(|problem| Error::new(called.as_ref(), Reason::BadConfig(problem)))?;
+        let handshake = Handshake::of_child(socket, &terms)
+            .map_err(|e| Error::new(called.as_ref(), Reason::Protocol(e.to_string())))?;
+        Ok(Host { handshake, config, terms, called })
+    }
+
+    /// Waits until the two have met, or the deadline passes.
+    pub(crate) fn wait(mut self, deadline: Option<Deadline>) -> Result<Connected, Error> {
+        let error = |called: &str, reason| Error::new(called.as_ref(), reason);
+        loop {
+            match self.handshake.advance(&self.config, &self.terms) {
+                Progress::Met(met) => {
+                    let socket = Arc::new(self.handshake.into_socket());
+                    return Ok(super::connected(0, socket, met.own, met.peer, met.sender, met.pidfd));
+                }
+                Progress::Failed(failed) => {
+                    let reason = match failed {
+                        Failed::HungUp => Reason::ChildEnded,
+                        Failed::NotAllowed(uid) => Reason::NotAllowed(uid),
+                        Failed::System(e) => Reason::System("talk to the child", e),
+                        other => Reason::Protocol(other.to_string()),
+                    };
+                    return Err(error(&self.called, reason));
+                }
+                Progress::Waiting => {}
+            }
+            let timeout = deadline.and_then(|d| Timespec::try_from(d.remaining()).ok());
+            match poll(&mut [PollFd::from_borrowed_fd(self.handshake.socket(), PollFlags::IN)], timeout.as_ref()) {
+                Ok(0) if deadline.is_some_and(Deadline::has_passed) => {
+                    return Err(error(&self.called, Reason::TimedOut));
+                }
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(e) => return Err(error(&self.called, Reason::System("wait for the child", e.into()))),
+            }
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Listening on a socket: many rendezvous at once, none of which holds up another.
+//!
+//! Everything that can happen wakes one epoll instance: a connector, a message of one that is in the middle of its
+//! rendezvous, the end of the time that one has for it, an interruption. So a listener can wait, or be waited for.
+
+use super::handshake::{Failed, Handshake, Progress};
+use super::name::{Right, SocketName};
+use super::terms::Terms;
+use crate::deadline::Deadline;
+use crate::memory::{page_size, retry};
+use crate::rendezvous::{Connected, Error, Reason};
+use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, socket_with};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
+use smstream_core::geometry::Config;
+use smstream_core::layout::Features;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::mem::MaybeUninit;
+use std::process;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How many connectors may be in the middle of their rendezvous. One more, and the one that has been there longest, of
+/// the user who has most of them, has to go.
+const MOST_AT_ONCE: usize = 64;
+/// How many connectors the kernel keeps waiting. It has a limit of its own (net.core.somaxconn).
+const BACKLOG: i32 = 4096;
+
+/// What woke the epoll instance. Connectors have numbers from [`FIRST`] on.
+const SOCKET: u64 = 0;
+const INTERRUPT: u64 = 1;
+const TIMER: u64 = 2;
+const FIRST: u64 = 3;
+
+/// Listens at the name of a socket.
+///
+/// When it is dropped, by the process that made it, the name is removed.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    name: SocketName,
+    right: Option<Right>,
+    config: Config,
+    terms: Terms,
+    socket: OwnedFd,
+    epoll: Arc<OwnedFd>,
+    timer: OwnedFd,
+    interrupt: Arc<Interrupt>,
+    /// Those in the middle of it, by number: the oldest first.
+    guests: BTreeMap<u64, Handshake>,
+    next: u64,
+    ready: VecDeque<Connected>,
+    pid: u32,
+}
+
+/// Ends the waits of a listener, from any thread.
+#[derive(Debug)]
+pub(crate) struct Interrupt(OwnedFd);
+
+impl Interrupt {
+    /// Ends all waits, now and later.
+    pub(crate) fn raise(&self) {
+        // Nobody reads it, so it stays readable. It can only fail when it is.
+        let _ = retry(|| rustix::io::write(&self.0, &1u64.to_ne_bytes()));
+    }
+}
+
+impl Listener {
+    /// Listens at `name`, for channels with the capacities and the start of `config`.
+    pub(crate) fn bind(name: SocketName, config: &Config, terms: Terms, take_over: bool) -> Result<Self, Error> {
+        let align = u32::try_from(page_size()).unwrap_or(u32::MAX);
+        let config = Config { align, features: Features::COUNTERS, pid: process::id(), ..*config };
+        config.check().map_err(|problem| name.error(Reason::BadConfig(problem)))?;
+        let made = |what: &'static str| {
+            let name = name.clone();
+            move |e: Errno| name.error(Reason::System(what, e.into()))
+        };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).map_err(made("make a socket"))?;
+        // What connectors send before they are accepted is to have a sender, too.
+        super::packet::ask_for_credentials(&socket)
+            .map_err(|e| name.error(Reason::System("ask who is on the other side", e)))?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(made("make an epoll instance"))?;
+        let interrupt = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(made("make an eventfd"))?;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)
+            .map_err(made("make a timer"))?;
+        for (fd, token) in [(socket.as_fd(), SOCKET), (interrupt.as_fd(), INTERRUPT), (timer.as_fd(), TIMER)] {
+            epoll::add(&epoll, fd, epoll::EventData::new_u64(token), epoll::EventFlags::IN)
+                .map_err(made("watch the socket"))?;
+        }
+        let right = name.listen(&socket, BACKLOG, terms.allow.others(), take_over)?;
+        Ok(Listener {
+            name,
+            right,
+            config,
+            terms,
+            socket,
+            epoll: Arc::new(epoll),
+            timer,
+            interrupt: Arc::new(Interrupt(interrupt)),
+            guests: BTreeMap::new(),
+            next: FIRST,
+            ready: VecDeque::new(),
+            pid: process::id(),
+        })
+    }
+
+    /// Waits for a rendezvous to come about. `None`: for ever.
+    ///
+    /// # Errors
+    /// `TimedOut`, `ConnectionAborted` after an interruption, and what the system says when it cannot accept. What is
+    /// wrong with a connector ends its own rendezvous and nothing else.
+    pub(crate) fn accept(&mut self, deadline: Option<Deadline>) -> Result<Connected, Error> {
+        loop {
+            if let Some(connected) = self.ready.pop_front() {
+                return Ok(connected);
+            }
+            if !self.attend(deadline)? && deadline.is_some_and(Deadline::has_passed) {
+                return Err(self.name.error(Reason::TimedOut));
+            }
+        }
+    }
+
+    /// Accepts if that needs no waiting.
+    ///
+    /// # Errors
+    /// As for [`accept`](Self::accept).
+    pub(crate) fn try_accept(&mut self) -> Result<Option<Connected>, Error> {
+        while self.ready.is_empty() && self.attend(Some(Deadline::now()))? {}
+        Ok(self.ready.pop_front())
+    }
+
+    /// Becomes readable when there is something to do for [`try_accept`](Self::try_accept).
+    #[allow(dead_code, reason = "for those who wait for several things")]
+    pub(crate) fn epoll(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.epoll)
+    }
+
+    /// To end its waits.
+    pub(crate) fn interrupt(&self) -> Arc<Interrupt> {
+        Arc::clone(&self.interrupt)
+    }
+
+    /// Sleeps until something happens, and sees to it. `false`: nothing did.
+    fn attend(&mut self, deadline: Option<Deadline>) -> Result<bool, Error> {
+        let timeout = deadline.and_then(|d| Timespec::try_from(d.remaining()).ok());
+        let mut events = [MaybeUninit::<epoll::Event>::uninit(); 16];
+        let events = match epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()) {
+            Ok((events, _)) => &*events,
+            Err(Errno::INTR) => return Ok(true),
+            Err(e) => return Err(self.name.error(Reason::System("wait for connectors", e.into()))),
+        };
+        let tokens: Vec<u64> = events.iter().map(|e| e.data.u64()).collect();
+        if tokens.contains(&INTERRUPT) {
+            return Err(self.name.error(Reason::Cancelled));
+        }
+        // First those who have come farthest.
+        for &token in tokens.iter().filter(|&&t| t >= FIRST) {
+            self.hear(token);
+        }
+        if tokens.contains(&TIMER) {
+            self.turn_out_the_slow();
+        }
+        if tokens.contains(&SOCKET) {
+            self.let_in()?;
+        }
+        Ok(!tokens.is_empty())
+    }
+
+    /// Accepts those who have connected, a few at a time, so that those who came before get on.
+    fn let_in(&mut self) -> Result<(), Error> {
+        for _ in 0..MOST_AT_ONCE / 4 {
+            let socket = match accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                Ok(socket) => socket,
+                Err(Errno::AGAIN) => return Ok(()),
+                // It had hung up already, or a signal came.
+                Err(Errno::CONNABORTED | Errno::INTR) => continue,
+                Err(e) => return Err(self.name.error(Reason::System("accept", e.into()))),
+            };
+            match Handshake::new(socket, &self.terms) {
+                Ok(handshake) => self.receive(handshake),
+                Err(failed) => self.note(&failed),
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, handshake: Handshake) {
+        if self.guests.len() >= MOST_AT_ONCE {
+            self.make_room();
+        }
+        let token = self.next;
+        self.next += 1;
+        let data = epoll::EventData::new_u64(token);
+        if let Err(e) = epoll::add(&self.epoll, handshake.socket(), data, epoll::EventFlags::IN) {
+            self.note(&handshake.end(Failed::System(e.into())));
+            return;
+        }
+        let first = self.guests.is_empty();
+        self.guests.insert(token, handshake);
+        if first {
+            self.set_timer();
+        }
+        // HELLO was probably said before it was accepted.
+        self.hear(token);
+    }
+
+    /// Goes on with one rendezvous.
+    fn hear(&mut self, token: u64) {
+        let channel = channel_number();
+        let made = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let config = Config { channel, made, ..self.config };
+        let Some(guest) = self.guests.get_mut(&token) else { return };
+        match guest.advance(&config, &self.terms) {
+            Progress::Waiting => {}
+            Progress::Met(met) => {
+                if let Some(guest) = self.leave(token) {
+                    let socket = Arc::new(guest.into_socket());
+                    self.ready.push_back(super::connected(0, socket, met.own, met.peer, met.sender, met.pidfd));
+                }
+            }
+            Progress::Failed(failed) => {
+                self.leave(token);
+                self.note(&failed);
+            }
+        }
+    }
+
+    /// Takes one out of those who wait.
+    fn leave(&mut self, token: u64) -> Option<Handshake> {
+        let guest = self.guests.remove(&token)?;
+        // It must not stay watched: its socket lives on if the two have met.
+        let _ = epoll::delete(&self.epoll, guest.socket());
+        if self.guests.is_empty() {
+            self.set_timer();
+        }
+        Some(guest)
+    }
+
+    /// Turns out the one that has been here longest, of the user who has most.
+    fn make_room(&mut self) {
+        let mut count = HashMap::new();
+        for guest in self.guests.values() {
+            *count.entry(guest.uid).or_insert(0) += 1;
+        }
+        let Some(most) = count.values().max().copied() else { return };
+        let oldest = self.guests.iter().find(|(_, guest)| count.get(&guest.uid) == Some(&most));
+        if let Some(&token) = oldest.map(|(token, _)| token) {
+            self.turn_out(token, Failed::Crowded);
+        }
+    }
+
+    /// Turns out those whose time is up.
+    fn turn_out_the_slow(&mut self) {
+        let now = Deadline::now();
+        // They are in the order in which they came, and all have the same time.
+        while let Some((&token, guest)) = self.guests.first_key_value()
+            && guest.due <= now
+        {
+            self.turn_out(token, Failed::Slow);
+        }
+        self.set_timer();
+    }
+
+    fn turn_out(&mut self, token: u64, why: Failed) {
+        if let Some(guest) = self.leave(token) {
+            self.note(&guest.end(why));
+        }
+    }
+
+    /// Sets the timer to when the time of the first one is up, or off.
+    fn set_timer(&self) {
+        let off = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let at = self.guests.first_key_value().map_or(off, |(_, guest)| *guest.due.timespec());
+        let time = Itimerspec { it_interval: off, it_value: at };
+        // It can only fail for a time that is none, or a descriptor that is none.
+        let _ = timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &time);
+    }
+
+    /// What became of a connector that was not accepted. It is its own affair.
+    #[allow(clippy::unused_self, reason = "the name, for who wants to know")]
+    fn note(&self, _failed: &Failed) {}
+
+    /// Stops listening and removes the name.
+    ///
+    /// # Errors
+    /// What the system says; the name may be left then, and the next listener takes it over.
+    pub(crate) fn close(mut self) -> Result<(), Error> {
+        self.pid = 0;
+        self.right.take().map_or(Ok(()), |right| self.name.remove(&right))
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // A forked child has a copy; the name is the parent's.
+        if self.pid == process::id()
+            && let Some(right) = &self.right
+        {
+            let _ = self.name.remove(right);
+        }
+    }
+}
+
+/// A number for a channel. It is for people who look at several processes; chance must not repeat it often.
+pub(super) fn channel_number() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    RandomState::new().hash_one((process::id(), COUNT.fetch_add(1, Ordering::Relaxed))).max(1)
+}

@@ -1,0 +1,268 @@
+//! What the parties say on the socket before the first byte: five kinds of message of 64 bytes each.
+//!
+//! ```text
+//! connector                                      listener
+//! HELLO     versions, features, limit      ────►
+//!                                          ◄──── WELCOME   version, features, geometry; the listener's segment
+//! SEGMENT   features; its segment          ────►
+//!                                          ◄──── ACCEPTED  (or REFUSED: why)
+//! ```
+//!
+//! Every message is sixteen words of 32 bits in the byte order of the machine, and one packet of a `SOCK_SEQPACKET`
+//! socket. `LAYOUT.md` has the table.
+
+use smstream_core::geometry::Config;
+use smstream_core::layout::{BYTE_ORDER, Features, MAGIC, VERSION};
+
+/// The words of a message.
+const WORDS: usize = 16;
+/// The bytes of a message.
+pub(super) const LEN: usize = WORDS * 4;
+/// Bit of a message's features: its sender wants a signal beside each wake, see
+/// [`Builder::wake_signal`](crate::Builder).
+pub(super) const WANTS_SIGNAL: u32 = 1 << 31;
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Hello = 1,
+    Welcome = 2,
+    Segment = 3,
+    Accepted = 4,
+    Refused = 5,
+}
+
+/// Why a party refuses the other: a number on the socket, a sentence for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No layout version that both know.
+    Version = 1,
+    /// The user is not allowed.
+    User = 2,
+    /// A lane is larger than the receiver accepts.
+    TooLarge = 3,
+    /// The memory is not sealed, has another size, or is of another kind than it must be.
+    Memory = 4,
+    /// A message that cannot be understood, or that is not due.
+    Protocol = 5,
+    /// The other side has no memory or no descriptors left.
+    Resources = 6,
+}
+
+impl Refusal {
+    fn from_word(word: u32) -> Self {
+        match word {
+            1 => Refusal::Version,
+            2 => Refusal::User,
+            3 => Refusal::TooLarge,
+            4 => Refusal::Memory,
+            6 => Refusal::Resources,
+            _ => Refusal::Protocol,
+        }
+    }
+}
+
+/// One message, read or to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Message {
+    pub(super) kind: Kind,
+    /// The lowest and the highest layout version that the sender knows.
+    pub(super) versions: [u32; 2],
+    /// The sender's features, and [`WANTS_SIGNAL`].
+    pub(super) features: u32,
+    /// WELCOME: the version to use.
+    pub(super) version: u32,
+    /// WELCOME: the bytes of both lanes. HELLO: the most that the connector accepts, twice.
+    pub(super) capacities: [u32; 2],
+    /// WELCOME: the alignment, and where the cursors begin.
+    pub(super) align: u32,
+    pub(super) start: u32,
+    /// WELCOME: the number of the channel.
+    pub(super) channel: u64,
+    /// REFUSED: why.
+    pub(super) refusal: u32,
+}
+
+/// Why bytes are no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Garbled {
+    Length(usize),
+    Magic,
+    ByteOrder,
+    Kind(u32),
+}
+
+impl std::fmt::Display for Garbled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Garbled::Length(n) => write!(f, "a message has {n} bytes and not {LEN}"),
+            Garbled::Magic => f.write_str("a message does not begin with \"smstream\""),
+            Garbled::ByteOrder => f.write_str("a message has the other byte order"),
+            Garbled::Kind(kind) => write!(f, "a message is of the unknown kind {kind}"),
+        }
+    }
+}
+
+impl Message {
+    /// A message that says nothing but what it is, and which versions this program knows.
+    pub(super) fn new(kind: Kind, features: u32) -> Self {
+        Message {
+            kind,
+            versions: [VERSION, VERSION],
+            features,
+            version: 0,
+            capacities: [0; 2],
+            align: 0,
+            start: 0,
+            channel: 0,
+            refusal: 0,
+        }
+    }
+
+    /// REFUSED, and why.
+    pub(super) fn refused(why: Refusal) -> Self {
+        Message { refusal: why as u32, ..Message::new(Kind::Refused, 0) }
+    }
+
+    /// WELCOME to a channel.
+    pub(super) fn welcome(config: &Config, features: u32) -> Self {
+        Message {
+            version: VERSION,
+            capacities: config.capacities,
+            align: config.align,
+            start: config.start,
+            channel: config.channel,
+            ..Message::new(Kind::Welcome, features)
+        }
+    }
+
+    /// The channel that a WELCOME describes.
+    pub(super) fn config(&self) -> Config {
+        Config { align: self.align, start: self.start, channel: self.channel, ..Config::new(self.capacities) }
+    }
+
+    /// The layout version to use with a party that knows `versions`: the highest that both know.
+    pub(super) fn common_version(versions: [u32; 2]) -> Option<u32> {
+        (versions[0]..=versions[1]).contains(&VERSION).then_some(VERSION)
+    }
+
+    /// Why the other side refused.
+    pub(super) fn refusal(&self) -> Refusal {
+        Refusal::from_word(self.refusal)
+    }
+
+    /// The bytes to send.
+    pub(super) fn to_bytes(self) -> [u8; LEN] {
+        let [m0, m1, m2, m3, m4, m5, m6, m7] = MAGIC;
+        let words: [u32; WORDS] = [
+            u32::from_ne_bytes([m0, m1, m2, m3]),
+            u32::from_ne_bytes([m4, m5, m6, m7]),
+            BYTE_ORDER,
+            self.kind as u32,
+            self.versions[0],
+            self.versions[1],
+            self.features,
+            self.version,
+            self.capacities[0],
+            self.capacities[1],
+            self.align,
+            self.start,
+            self.channel as u32,
+            (self.channel >> 32) as u32,
+            self.refusal,
+            0,
+        ];
+        let mut bytes = [0; LEN];
+        for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
+            place.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
+    }
+
+    /// Reads what has come. What the numbers mean is not checked here.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Garbled> {
+        if bytes.len() != LEN {
+            return Err(Garbled::Length(bytes.len()));
+        }
+        if bytes[..8] != MAGIC {
+            return Err(Garbled::Magic);
+        }
+        let word = |n: usize| {
+            let mut four = [0; 4];
+            four.copy_from_slice(&bytes[n * 4..n * 4 + 4]);
+            u32::from_ne_bytes(four)
+        };
+        if word(2) != BYTE_ORDER {
+            return Err(Garbled::ByteOrder);
+        }
+        let kind = match word(3) {
+            1 => Kind::Hello,
+            2 => Kind::Welcome,
+            3 => Kind::Segment,
+            4 => Kind::Accepted,
+            5 => Kind::Refused,
+            other => return Err(Garbled::Kind(other)),
+        };
+        Ok(Message {
+            kind,
+            versions: [word(4), word(5)],
+            features: word(6),
+            version: word(7),
+            capacities: [word(8), word(9)],
+            align: word(10),
+            start: word(11),
+            channel: u64::from(word(13)) << 32 | u64::from(word(12)),
+            refusal: word(14),
+        })
+    }
+}
+
+/// The features of a segment, without what is said on the socket only.
+pub(super) fn segment_features(features: Features, wants_signal: bool) -> u32 {
+    features.bits() | if wants_signal { WANTS_SIGNAL } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_is_what_is_read() {
+        let config = Config { align: 4096, start: 0x7fff_fff0, channel: 0x1234_5678_9abc_def0, ..Config::new([16, 0]) };
+        let messages = [
+            Message { capacities: [1 << 20; 2], ..Message::new(Kind::Hello, WANTS_SIGNAL) },
+            Message::welcome(&config, Features::COUNTERS.bits()),
+            Message::new(Kind::Segment, 0),
+            Message::new(Kind::Accepted, 0),
+            Message::refused(Refusal::TooLarge),
+        ];
+        for message in messages {
+            assert_eq!(Message::parse(&message.to_bytes()), Ok(message));
+        }
+        assert_eq!(messages[1].config().channel, config.channel);
+        assert_eq!(messages[4].refusal(), Refusal::TooLarge);
+    }
+
+    #[test]
+    fn garbage_is_told_apart() {
+        let good = Message::new(Kind::Hello, 0).to_bytes();
+        assert_eq!(Message::parse(&good[1..]), Err(Garbled::Length(LEN - 1)));
+        assert_eq!(Message::parse(b""), Err(Garbled::Length(0)));
+        let changed = |at: usize| {
+            let mut bytes = good;
+            bytes[at] ^= 0xff;
+            Message::parse(&bytes)
+        };
+        assert_eq!(changed(0), Err(Garbled::Magic));
+        assert_eq!(changed(8), Err(Garbled::ByteOrder));
+        assert!(matches!(changed(12), Err(Garbled::Kind(_))));
+    }
+
+    #[test]
+    fn a_version_must_be_common() {
+        assert_eq!(Message::common_version([0, VERSION]), Some(VERSION));
+        assert_eq!(Message::common_version([VERSION, u32::MAX]), Some(VERSION));
+        assert_eq!(Message::common_version([VERSION + 1, VERSION + 2]), None);
+        assert_eq!(Message::common_version([VERSION, VERSION - 1]), None);
+    }
+}

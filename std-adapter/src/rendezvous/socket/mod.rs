@@ -1,0 +1,56 @@
+//! Rendezvous by a Unix socket: for parties that need not trust each other, and for containers.
+//!
+//! The socket carries four messages and no payload. Each party makes its own segment in sealed memory and hands its
+//! descriptor to the other one; the kernel attests who that is. Then the socket stays open and silent: its hang-up is the
+//! death of the peer.
+
+mod attested;
+mod connecting;
+mod handshake;
+mod host;
+mod listener;
+mod message;
+mod name;
+mod packet;
+mod segment;
+mod terms;
+
+use super::{Connected, Error, Link, Reason};
+use crate::liveness::Life;
+use crate::memory::Mapping;
+use packet::Sender;
+use rustix::fd::OwnedFd;
+use segment::Own;
+use std::sync::Arc;
+
+pub(crate) use connecting::{Connecting, suits};
+pub(crate) use host::Host;
+pub(crate) use listener::{Interrupt, Listener};
+pub use message::Refusal;
+pub(crate) use name::SocketName;
+pub use terms::Credentials;
+pub(crate) use terms::{Allow, Terms};
+
+/// Why nobody can listen at an address like `fd:N`.
+pub(crate) fn cannot_listen(addr: &str) -> Error {
+    Error::new(addr.as_ref(), Reason::CannotListen)
+}
+
+/// Why a descriptor cannot be used.
+pub(crate) fn bad_descriptor(addr: &str, why: impl Into<String>) -> Error {
+    Error::new(addr.as_ref(), Reason::BadDescriptor(why.into()))
+}
+
+/// Two parties that have met over a socket, seen from `party`.
+fn connected(
+    party: u32,
+    socket: Arc<OwnedFd>,
+    own: Own,
+    peer: Mapping,
+    sender: Sender,
+    pidfd: Option<OwnedFd>,
+) -> Connected {
+    let life = Life::of_socket(Arc::clone(&socket));
+    let link = Link { socket, memory: own.fd, credentials: sender.into(), pidfd };
+    Connected { my: own.mapping, peer, party, life, link: Some(link) }
+}

@@ -1,0 +1,284 @@
+//! Sending and receiving one packet on a Unix socket, with descriptors and with what the kernel says of the sender.
+//!
+//! The libc calls are used here and not rustix's, because its credentials cannot hold the process id 0, and that is what
+//! the kernel gives for a sender in a PID namespace that this process does not see.
+
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::io;
+use std::mem::{self, MaybeUninit};
+use std::ptr;
+
+/// The descriptors that a packet brings at most; the kernel discards what is beyond the room for them.
+const MOST_FDS: usize = 4;
+/// The type of a control message with a pidfd of the sender (`SCM_PIDFD`, Linux 6.5; libc has no name for it yet).
+const SCM_PIDFD: i32 = 0x04;
+/// The socket option that asks for it.
+const SO_PASSPIDFD: i32 = 76;
+
+/// Bytes of control messages: descriptors, credentials, a pidfd. Aligned as `cmsghdr` must be.
+#[repr(C, align(8))]
+struct Control([MaybeUninit<u8>; 256]);
+
+/// What came, beside the bytes.
+#[derive(Debug, Default)]
+pub(super) struct Came {
+    /// The bytes of the packet that are in the buffer; 0 also when the peer has closed.
+    pub(super) len: usize,
+    /// Descriptors, at most a few.
+    pub(super) fds: Vec<OwnedFd>,
+    /// Who sent it.
+    pub(super) sender: Option<Sender>,
+    /// A pidfd of the sender, if [`ask_for_pidfd`] was called and the kernel knows them.
+    pub(super) pidfd: Option<OwnedFd>,
+}
+
+/// Who sent a packet, as the kernel attests: the sender may choose among its own ids, and nobody else's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sender {
+    /// 0 for a process that this one's PID namespace does not see.
+    pub(super) pid: i32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+/// Asks the kernel to attest who sends, on this socket and on those that it accepts.
+pub(super) fn ask_for_credentials(socket: impl AsFd) -> io::Result<()> {
+    Ok(rustix::net::sockopt::set_socket_passcred(socket, true)?)
+}
+
+/// Asks the kernel for a pidfd of who sends. `false`: it has none to give (before Linux 6.5).
+pub(super) fn ask_for_pidfd(socket: impl AsFd) -> bool {
+    let on: libc::c_int = 1;
+    let len = size_of_val(&on) as libc::socklen_t;
+    // SAFETY: `socket` is borrowed, so it is open; the option's value is an int that lives during the call.
+    let result = unsafe {
+        libc::setsockopt(socket.as_fd().as_raw_fd(), libc::SOL_SOCKET, SO_PASSPIDFD, (&raw const on).cast(), len)
+    };
+    result == 0
+}
+
+/// The room that one control message of `len` bytes takes.
+const fn space(len: usize) -> usize {
+    // SAFETY: CMSG_SPACE is arithmetic on its argument.
+    (unsafe { libc::CMSG_SPACE(len as u32) }) as usize
+}
+
+const _: () = assert!(
+    space(MOST_FDS * size_of::<RawFd>()) + space(size_of::<libc::ucred>()) + space(size_of::<RawFd>())
+        <= size_of::<Control>()
+);
+
+/// Sends one packet with this process's credentials (its effective user) and perhaps a descriptor. Never waits.
+pub(super) fn send(socket: impl AsFd, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let mut control = Control([MaybeUninit::zeroed(); 256]);
+    let mut iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let fds = if fd.is_some() { space(size_of::<RawFd>()) } else { 0 };
+    let len = space(size_of::<libc::ucred>()) + fds;
+    // SAFETY: `msghdr` is a C struct of integers and pointers, for which all zeros is a valid value.
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_iov = &raw mut iov;
+    header.msg_iovlen = 1;
+    header.msg_control = control.0.as_mut_ptr().cast();
+    header.msg_controllen = len as _;
+    let me = libc::ucred {
+        pid: rustix::process::getpid().as_raw_nonzero().get(),
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+    };
+    // SAFETY: the header names `len` bytes of control, which is room for at least one message, so the result is not null.
+    let first = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
+    // SAFETY: `first` has room for this value: `len` counts it.
+    unsafe { fill(first, libc::SCM_CREDENTIALS, me) };
+    if let Some(fd) = fd {
+        // SAFETY: `first` is a message of `header` that has just been filled in.
+        let second = unsafe { libc::CMSG_NXTHDR(&raw const header, first) };
+        // SAFETY: `len` counts a descriptor behind the credentials, so `second` is not null and has room for it.
+        unsafe { fill(second, libc::SCM_RIGHTS, fd.as_raw_fd()) };
+    }
+    loop {
+        // SAFETY: the socket is open, as it is borrowed. The header points at one iovec and at control messages, all of
+        // which live during the call; sendmsg(2) reads them only.
+        let sent = unsafe {
+            libc::sendmsg(socket.as_fd().as_raw_fd(), &raw const header, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
+        };
+        if sent >= 0 {
+            return Ok(());
+        }
+        let e = io::Error::last_os_error();
+        if e.kind() != io::ErrorKind::Interrupted {
+            return Err(e);
+        }
+    }
+}
+
+/// Fills in one control message.
+///
+/// # Safety
+/// `at` points at a control message with room for a `T`.
+unsafe fn fill<T>(at: *mut libc::cmsghdr, kind: i32, value: T) {
+    // SAFETY: CMSG_LEN is arithmetic.
+    let len = unsafe { libc::CMSG_LEN(size_of::<T>() as u32) };
+    let header = libc::cmsghdr { cmsg_len: len as _, cmsg_level: libc::SOL_SOCKET, cmsg_type: kind };
+    // SAFETY: the caller's promise; the place is aligned, being one of CMSG_FIRSTHDR's or CMSG_NXTHDR's.
+    unsafe { at.write(header) };
+    // SAFETY: the message at `at` is valid (just written).
+    let data = unsafe { libc::CMSG_DATA(at) };
+    // SAFETY: the caller's promise: there is room for a `T` behind the header; it may be unaligned.
+    unsafe { data.cast::<T>().write_unaligned(value) };
+}
+
+/// Receives one packet, or what there is of it. Never waits: `WouldBlock` if there is none.
+pub(super) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Came> {
+    let mut control = Control([MaybeUninit::zeroed(); 256]);
+    let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: `msghdr` is a C struct of integers and pointers, for which all zeros is a valid value.
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_iov = &raw mut iov;
+    header.msg_iovlen = 1;
+    header.msg_control = control.0.as_mut_ptr().cast();
+    header.msg_controllen = size_of::<Control>() as _;
+    let len = loop {
+        // SAFETY: the socket is open. The header points at one iovec over `buffer`, which is exclusively borrowed, and
+        // at `control`: memory that recvmsg(2) may write, and that lives during the call.
+        let n = unsafe {
+            libc::recvmsg(
+                socket.as_fd().as_raw_fd(),
+                &raw mut header,
+                libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC | libc::MSG_NOSIGNAL,
+            )
+        };
+        match usize::try_from(n) {
+            Ok(n) => break n,
+            Err(_) => {
+                let e = io::Error::last_os_error();
+                if e.kind() != io::ErrorKind::Interrupted {
+                    return Err(e);
+                }
+            }
+        }
+    };
+    let mut came = Came { len, ..Came::default() };
+    // SAFETY: recvmsg has succeeded, so the header names the control messages that it wrote.
+    let mut at = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
+    while !at.is_null() {
+        // SAFETY: `at` is not null, so it is a whole message within what recvmsg wrote.
+        unsafe { take(at, &mut came) };
+        // SAFETY: `at` is a message of `header`.
+        at = unsafe { libc::CMSG_NXTHDR(&raw const header, at) };
+    }
+    Ok(came)
+}
+
+/// Takes what one control message says, and owns the descriptors in it.
+///
+/// # Safety
+/// `at` is a control message that recvmsg has just written, and nobody has taken it before.
+unsafe fn take(at: *const libc::cmsghdr, came: &mut Came) {
+    // SAFETY: the caller's promise.
+    let header = unsafe { at.read() };
+    // SAFETY: CMSG_LEN is arithmetic.
+    let before = unsafe { libc::CMSG_LEN(0) } as usize;
+    let len = (header.cmsg_len as usize).saturating_sub(before);
+    // SAFETY: the data of a message begin behind its header.
+    let data: *const u8 = unsafe { libc::CMSG_DATA(at) };
+    match (header.cmsg_level, header.cmsg_type) {
+        (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
+            for n in 0..len / size_of::<RawFd>() {
+                // SAFETY: there are `len` bytes of data.
+                let place = unsafe { data.add(n * size_of::<RawFd>()) };
+                // SAFETY: the place holds a whole descriptor, perhaps unaligned.
+                let fd = unsafe { ptr::read_unaligned(place.cast::<RawFd>()) };
+                // SAFETY: the kernel has just made this descriptor for us (unix(7)), and nobody else knows of it.
+                came.fds.push(unsafe { OwnedFd::from_raw_fd(fd) });
+            }
+        }
+        (libc::SOL_SOCKET, SCM_PIDFD) if len >= size_of::<RawFd>() => {
+            // SAFETY: the data hold a whole descriptor, perhaps unaligned.
+            let fd = unsafe { ptr::read_unaligned(data.cast::<RawFd>()) };
+            if fd >= 0 {
+                // SAFETY: as above. The kernel makes it close-on-exec.
+                came.pidfd = Some(unsafe { OwnedFd::from_raw_fd(fd) });
+            }
+        }
+        (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if len >= size_of::<libc::ucred>() => {
+            // SAFETY: the data hold whole credentials, perhaps unaligned; any bits are a value of three integers.
+            let ucred = unsafe { ptr::read_unaligned(data.cast::<libc::ucred>()) };
+            came.sender = Some(Sender { pid: ucred.pid, uid: ucred.uid, gid: ucred.gid });
+        }
+        _ => {}
+    }
+}
+
+/// Who made the other end of a connected socket (or called listen, for whoever connected), as the kernel attests.
+pub(super) fn peer_of(socket: impl AsFd) -> io::Result<Sender> {
+    let mut ucred = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the socket is open; the value is a `ucred`, and its length says so; both may be written.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut ucred).cast(),
+            &raw mut len,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Sender { pid: ucred.pid, uid: ucred.uid, gid: ucred.gid })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
+    }
+
+    #[test]
+    fn bytes_descriptors_and_the_sender_arrive() {
+        let (a, b) = pair();
+        ask_for_credentials(&b).unwrap();
+        let file = crate::memory::memfd("packet-test", 4096).unwrap();
+        send(&a, b"hello", Some(file.as_fd())).unwrap();
+        let mut buffer = [0; 64];
+        let came = receive(&b, &mut buffer).unwrap();
+        assert_eq!(came.len, 5);
+        assert_eq!(&buffer[..5], b"hello");
+        let sender = came.sender.unwrap();
+        assert_eq!(sender.pid, i32::try_from(std::process::id()).unwrap());
+        assert_eq!(sender.uid, rustix::process::geteuid().as_raw());
+        assert_eq!(sender, peer_of(&a).unwrap());
+        let [fd] = &came.fds[..] else { panic!("{came:?}") };
+        let same = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).unwrap().st_ino;
+        assert_eq!(same(fd.as_fd()), same(file.as_fd()));
+        let flags = rustix::io::fcntl_getfd(fd).unwrap();
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+    }
+
+    #[test]
+    fn a_long_packet_is_cut() {
+        let (a, b) = pair();
+        send(&a, &[7; 100], None).unwrap();
+        let came = receive(&b, &mut [0; 64]).unwrap();
+        assert_eq!(came.len, 64);
+        assert_eq!(receive(&b, &mut [0; 64]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(a);
+        assert_eq!(receive(&b, &mut [0; 64]).unwrap().len, 0);
+    }
+
+    #[test]
+    fn the_pidfd_is_the_senders() {
+        let (a, b) = pair();
+        ask_for_credentials(&b).unwrap();
+        assert!(ask_for_pidfd(&b), "this kernel gives no pidfd with a packet: Linux 6.5 does");
+        send(&a, b"x", None).unwrap();
+        let pidfd = receive(&b, &mut [0; 8]).unwrap().pidfd.unwrap();
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
+        let pid = info.lines().find_map(|l| l.strip_prefix("Pid:")).unwrap().trim().parse::<u32>();
+        assert_eq!(pid, Ok(std::process::id()));
+    }
+}
