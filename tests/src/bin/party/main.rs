@@ -2,7 +2,8 @@
 //! `err KIND REASON CODE TEXT`. It ends when its standard input does.
 //!
 //! Arguments: `--deny CALL=ERRNO` makes a system call fail from the beginning on; `--guard on` guards memory against
-//! being cut short; `--bus HOW` handles SIGBUS first: see `bus::handle`.
+//! being cut short; `--bus HOW` handles SIGBUS first: see `bus::handle`; `--namespace pid` runs all in a PID namespace of
+//! its own.
 
 mod bus;
 mod end;
@@ -132,6 +133,7 @@ impl Party {
             "storm-listen" => storm::listen(words.text()?, words.text()?, words.number()?),
             "storm-connect" => storm::connect(words.text()?, words.number()?),
             "exit" => exit(words.number()?),
+            "pid" => Ok(std::process::id().to_string()),
             "fork" => system::fork_and_hold().map(|pid| pid.to_string()),
             "handle-signals" => system::handle_signals().map(|()| String::new()),
             "signals" => Ok(system::signals().to_string()),
@@ -163,6 +165,9 @@ fn main() {
         match (argument.as_str(), arguments.next()) {
             ("--deny", Some(what)) => system::deny(&what).unwrap_or_else(|e| panic!("cannot deny {what}: {e}")),
             ("--guard", Some(how)) => GUARD.store(how == "on", Ordering::Relaxed),
+            ("--namespace", Some(_)) => {
+                system::enter_pid_namespace().unwrap_or_else(|e| panic!("cannot have a PID namespace: {e}"));
+            }
             ("--bus", Some(how)) => bus::handle(&how).unwrap_or_else(|e| panic!("cannot handle SIGBUS: {e}")),
             _ => panic!("{argument} is no argument"),
         }
