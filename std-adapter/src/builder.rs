@@ -233,13 +233,15 @@ impl Builder {
 
     pub(crate) fn settings(&self) -> Result<Settings> {
         let guard = self.guard.then(guard::install).transpose().map_err(|e| Error::system(Reason::System, e))?;
+        let spin = self.spin.unwrap_or_else(default_spin);
         let terms = Terms {
+            spin,
             allow: self.allow.clone(),
             most: u32::try_from(self.most).unwrap_or(u32::MAX),
             patience: self.patience,
             wants_signal: false,
         };
-        Ok(Settings { spin: self.spin.unwrap_or_else(default_spin), guard, terms })
+        Ok(Settings { spin, guard, terms })
     }
 
     pub(crate) fn config(&self) -> Result<Config> {

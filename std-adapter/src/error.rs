@@ -150,6 +150,7 @@ impl From<rendezvous::Error> for Error {
             rendezvous::Reason::NobodyListens
             | rendezvous::Reason::NoSuchName
             | rendezvous::Reason::ListenerDied
+            | rendezvous::Reason::HungUp
             | rendezvous::Reason::ChildEnded
             | rendezvous::Reason::Refused(Refusal::Resources) => Reason::NotReady,
             rendezvous::Reason::InUse => Reason::AddrInUse,

@@ -106,7 +106,7 @@ fn settled(place: &Place, before: Option<&Having>) -> Having {
 
 /// Connects `rounds` times. Every third time somebody is killed.
 fn run(kind: Kind, place: &Place, rounds: u32) -> Tally {
-    let mut random = Random::new(0x1ea_c5 + u64::from(rounds));
+    let mut random = Random::new(0x1eac5 + u64::from(rounds));
     let mut tally = Tally::default();
     if kind == Kind::Fd {
         for round in 0..rounds {

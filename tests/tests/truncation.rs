@@ -174,7 +174,7 @@ fn while_one_is_parked_on_a_poorer_system() {
 #[test]
 fn while_both_read_and_write() {
     let _watchdog = Watchdog::new();
-    let mut random = Random::new(0xc0_7ed);
+    let mut random = Random::new(0xc07ed);
     let mut corrupt = 0;
     for round in 0..60 {
         let (mut parties, victim) = couple();

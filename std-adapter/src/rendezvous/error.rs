@@ -58,6 +58,8 @@ pub enum Reason {
     Protocol(String),
     /// The descriptor is no socket to meet over: why.
     BadDescriptor(String),
+    /// The listener closed the connection in the middle of the rendezvous, without a reason.
+    HungUp,
     /// The child that was to connect has ended, or has closed its end.
     ChildEnded,
     /// Nobody can listen at such an address.
@@ -118,7 +120,7 @@ impl Error {
             | Reason::TooLarge { .. }
             | Reason::Refused(Refusal::TooLarge) => ErrorKind::InvalidInput,
             Reason::NobodyListens | Reason::NoSuchName => ErrorKind::NotFound,
-            Reason::ListenerDied | Reason::ChildEnded => ErrorKind::ConnectionRefused,
+            Reason::ListenerDied | Reason::HungUp | Reason::ChildEnded => ErrorKind::ConnectionRefused,
             Reason::InUse => ErrorKind::AddrInUse,
             Reason::Occupied(_) => ErrorKind::AlreadyExists,
             Reason::NotARegion(_)
@@ -245,6 +247,10 @@ impl fmt::Display for Error {
                 write!(f, "the other party at {path} does not keep to the rules of the rendezvous: {what}")
             }
             Reason::BadDescriptor(why) => write!(f, "{path} cannot be used: {why}"),
+            Reason::HungUp => write!(
+                f,
+                "the listener at {path} hung up before it had accepted: it has ended, or stopped listening; try again"
+            ),
             Reason::ChildEnded => write!(f, "the child that was to connect to {path} has ended, or closed it"),
             Reason::CannotListen => write!(f, "nobody can listen at {path}: connect to it instead"),
             Reason::TimedOut => write!(f, "nobody answered at {path} in time"),
