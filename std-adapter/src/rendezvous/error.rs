@@ -37,7 +37,7 @@ pub enum Reason {
     NotAlone,
     /// The listener's name was taken away: removed, or replaced by somebody else.
     NameLost,
-    /// The region's file was shortened, which a guard has noticed.
+    /// The region's file was shortened.
     CutShort,
     /// The path or name of a socket that cannot be one: too long, or empty.
     BadSocketName,

@@ -74,7 +74,7 @@ impl Region {
     /// segment is not looked at: whoever holds the claim sets it up anew.
     fn read_config(name: &Name, fd: &OwnedFd, stat: &Stat, cut: Option<&Arc<Cut>>) -> Result<Config, Error> {
         let len = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
-        let all = Mapping::guarded(fd, 0, len, Access::ReadOnly, cut).map_err(name.system("map the region"))?;
+        let all = Mapping::guarded(fd, 0, len, Access::ReadOnly, cut).map_err(unmapped(name))?;
         // SAFETY: the mapping is valid for reads of `len` bytes as long as it lives, which is longer than the call. All
         // who use a region access its headers through atomics only, and nobody shortens it (the trust of `file:`
         // regions).
@@ -195,6 +195,14 @@ fn whole(name: &Name, cut: Option<&Arc<Cut>>) -> Result<(), Error> {
     if cut.is_some_and(|cut| cut.is_set()) { Err(name.error(Reason::CutShort)) } else { Ok(()) }
 }
 
+/// Why a region could not be mapped whose size has been looked at before.
+fn unmapped(name: &Name) -> impl Fn(std::io::Error) -> Error {
+    |e| match e.kind() {
+        ErrorKind::UnexpectedEof => name.error(Reason::CutShort),
+        _ => name.system("map the region")(e),
+    }
+}
+
 /// Maps the segment of `party` for writing and the other one for reading.
 fn map(
     name: &Name,
@@ -206,7 +214,7 @@ fn map(
     let (starts, _) = config.block();
     let segment = |party: usize, access| {
         Mapping::guarded(fd, starts[party] as u64, config.describe(party).segment_len(), access, cut)
-            .map_err(name.system("map the region"))
+            .map_err(unmapped(name))
     };
     Ok((segment(party, Access::ReadWrite)?, segment(1 - party, Access::ReadOnly)?))
 }
