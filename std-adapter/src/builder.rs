@@ -3,9 +3,11 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use smstream_core::cursor::{CURSOR, MAX_CAPACITY};
+use smstream_core::error::ErrorCode;
 use smstream_core::geometry::Config;
 
-use crate::addr::{Kind, ToAddr};
+use crate::addr::{Addr, Kind, ToAddr};
+use crate::buffering::BufMode;
 use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
 use crate::listener::{self, Listener};
@@ -13,6 +15,8 @@ use crate::memory::{guard, page_size};
 use crate::parking::default_spin;
 use crate::rendezvous::socket::{Allow, Terms};
 use crate::stream::Stream;
+use crate::trace;
+use crate::trusted::Trusted;
 
 /// The bytes each lane holds if nobody says otherwise.
 pub const DEFAULT_CAPACITY: usize = 256 * 1024;
@@ -39,6 +43,8 @@ pub struct Builder {
     capacities: [usize; 2],
     spin: Option<Duration>,
     guard: bool,
+    buf_mode: BufMode,
+    deadlock_detection: bool,
     start: u32,
     allow: Allow,
     most: usize,
@@ -52,8 +58,12 @@ pub(crate) struct Settings {
     pub(crate) spin: Duration,
     /// Whether memory that somebody cuts short is an error and no SIGBUS.
     pub(crate) guard: Option<guard::Installed>,
+    /// Whether a call on the whole stream takes part in telling deadlocks.
+    pub(crate) deadlock_detection: bool,
     /// On what terms it deals with parties that it need not trust.
     pub(crate) terms: Terms,
+    /// When written bytes are published.
+    pub(crate) buf_mode: BufMode,
 }
 
 impl Default for Builder {
@@ -63,13 +73,15 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The defaults: lanes of [`DEFAULT_CAPACITY`] both ways, and a spin as [`default_spin`] says.
+    /// The defaults: lanes of [`DEFAULT_CAPACITY`] both ways, a spin as [`default_spin`] says, each write published.
     #[must_use]
     pub fn new() -> Self {
         Builder {
             capacities: [DEFAULT_CAPACITY; 2],
             spin: None,
             guard: false,
+            buf_mode: BufMode::None,
+            deadlock_detection: true,
             start: 0,
             allow: Allow::default(),
             most: DEFAULT_MAX_PEER_CAPACITY,
@@ -129,6 +141,33 @@ impl Builder {
         self
     }
 
+    /// Whether a deadlock of both parties is told; it is, if this is not called. Either party can switch it off for both.
+    ///
+    /// Both wait for each other when both read through `&mut Stream`, without a timeout, and nothing is on its way to either;
+    /// or when both write, and both lanes are full. Then the listener's call (in a pair: that of the first end) gives
+    /// [`Reason::Deadlock`], and the connector's goes on waiting, as do all calls without this.
+    ///
+    /// Switch it off if such a wait is meant to last until this process is ended from outside.
+    ///
+    /// ```
+    /// use std::io::{ErrorKind, Read, Write};
+    /// let (mut here, mut there) = smstream::Stream::pair()?;
+    /// std::thread::scope(|scope| {
+    ///     let other = scope.spawn(move || there.read(&mut [0; 8]));
+    ///     let told = here.read(&mut [0; 8]).unwrap_err();
+    ///     assert_eq!(told.kind(), ErrorKind::Deadlock);
+    ///     here.write_all(b"you first")?;
+    ///     assert_eq!(other.join().unwrap()?, 8);
+    ///     Ok::<(), std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn deadlock_detection(mut self, on: bool) -> Self {
+        self.deadlock_detection = on;
+        self
+    }
+
     /// Lets a party be the user `uid`, beside this process's own effective user; may be called again for others. For
     /// `unix:` and `fd:`, where the kernel attests who is on the other side: a listener turns others away, and a
     /// connector says nothing to them. A `unix:PATH` socket can then be connected to by everybody who can reach its
@@ -171,6 +210,14 @@ impl Builder {
         self
     }
 
+    /// When written bytes are published, for the ends that are made here: the peer's mode is its own. The stream can
+    /// change it: [`Stream::set_buf_mode`].
+    #[must_use]
+    pub fn buf_mode(mut self, mode: BufMode) -> Self {
+        self.buf_mode = mode;
+        self
+    }
+
     /// Where the cursors begin, so that tests see them wrap.
     #[doc(hidden)]
     #[must_use]
@@ -185,7 +232,13 @@ impl Builder {
     /// [`Reason::AddrInUse`] if somebody listens there, [`Reason::NotARegion`] if the name leads to anything that was not
     /// made by a listener (it is never replaced), [`Reason::Capacity`], and others as the text says.
     pub fn bind(&self, addr: impl ToAddr) -> Result<Listener> {
-        Listener::bind_with(addr.to_addr()?, &self.config()?, self.settings()?)
+        let (addr, config) = (addr.to_addr()?, self.config()?);
+        let result = Listener::bind_with(addr.clone(), &config, self.settings()?);
+        match &result {
+            Ok(listener) => trace::listening(&addr, listener.capacities()),
+            Err(e) => trace::refused("cannot listen", &addr, e),
+        }
+        result
     }
 
     /// Listens at an address that nobody had before, in the directory for temporary files or among the names of its
@@ -212,7 +265,7 @@ impl Builder {
     /// # Errors
     /// As for [`Stream::connect`].
     pub fn connect(&self, addr: impl ToAddr) -> Result<Stream> {
-        listener::connect(&addr.to_addr()?, &self.settings()?, None)
+        self.connect_until(&addr.to_addr()?, None)
     }
 
     /// Connects, and waits no longer than `timeout` to be accepted.
@@ -220,7 +273,15 @@ impl Builder {
     /// # Errors
     /// As for [`Stream::connect_timeout`].
     pub fn connect_timeout(&self, addr: impl ToAddr, timeout: Duration) -> Result<Stream> {
-        listener::connect(&addr.to_addr()?, &self.settings()?, Some(Deadline::after(timeout)))
+        self.connect_until(&addr.to_addr()?, Some(Deadline::after(timeout)))
+    }
+
+    fn connect_until(&self, addr: &Addr, deadline: Option<Deadline>) -> Result<Stream> {
+        let result = listener::connect(addr, &self.settings()?, deadline).map_err(Error::of_connecting);
+        if let Err(e) = &result {
+            trace::refused("cannot connect", addr, e);
+        }
+        result
     }
 
     /// Two ends of a new connection within this process. The first is the listener's.
@@ -241,7 +302,15 @@ impl Builder {
             patience: self.patience,
             wants_signal: false,
         };
-        Ok(Settings { spin, guard, terms })
+        Ok(Settings { spin, guard, deadlock_detection: self.deadlock_detection, buf_mode: self.buf_mode, terms })
+    }
+
+    /// A [pair](Builder::pair) whose ends trust each other, so that they can be read without a copy: see [`Trusted`].
+    ///
+    /// # Errors
+    /// As for [`pair`](Builder::pair).
+    pub fn pair_trusted(&self) -> Result<(Trusted<Stream>, Trusted<Stream>)> {
+        self.pair().map(Trusted::pair)
     }
 
     pub(crate) fn config(&self) -> Result<Config> {
@@ -252,10 +321,11 @@ impl Builder {
             ));
         }
         let mut capacities = [0; 2];
-        for (rounded, asked) in capacities.iter_mut().zip(self.capacities) {
+        let lanes = self.capacities.into_iter().zip([ErrorCode::MRing, ErrorCode::SRing]);
+        for (rounded, (asked, code)) in capacities.iter_mut().zip(lanes) {
             if asked > LARGEST_CAPACITY {
                 let text = format!("a lane cannot hold {asked} bytes: {LARGEST_CAPACITY} (512 MiB) is the most");
-                return Err(Error::new(Reason::Capacity, text));
+                return Err(Error::new(Reason::Capacity, text).with_code(code));
             }
             // At most 2^29, so neither the rounding nor the conversion can fail.
             *rounded = if asked == 0 { 0 } else { asked.next_power_of_two() as u32 };

@@ -18,7 +18,7 @@ use smstream_core::park::{ALERT_CORRUPT, Place, Wake, Watch};
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// A half of an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -200,6 +200,11 @@ impl Life {
         Some(SizeWatch { wd, alerts: Arc::clone(&self.alerts), _fd: Arc::clone(fd), pid: process::id() })
     }
 
+    /// When the peer was found gone, if it was: by the system's clock.
+    pub(crate) fn gone_since(&self) -> Option<SystemTime> {
+        self.alerts.gone_since()
+    }
+
     /// Asks the authority now. Says whether the peer is gone, and if so tells both halves. A peer about whom nothing
     /// can be found out counts as alive.
     pub fn ask(&self) -> bool {
@@ -247,18 +252,26 @@ impl Life {
         self.alerts.mode()
     }
 
-    /// Waits until the peer is gone (`true`) or the deadline passes (`false`; `None`: never). An end whose peer is in
-    /// this process has nothing to wait for but the deadline.
+    /// Waits until the peer is gone (`true`), or the deadline passes (`None`: never) or [`leave`](Self::leave) is called
+    /// (`false`). An end whose peer is in this process has nothing to wait for but these.
     pub fn wait_gone(&self, deadline: Option<Deadline>) -> bool {
         loop {
             if self.is_gone() {
                 return true;
+            }
+            if self.alerts.is_left() {
+                return false;
             }
             let watch = Watch { word: self.alerts.gone_word(), seen: 0, place: Place::Local };
             if parking::sleep(self, None, &[watch], deadline) == Wake::TimedOut {
                 return self.is_gone();
             }
         }
+    }
+
+    /// Ends all [`wait_gone`](Self::wait_gone), now and later.
+    pub fn leave(&self) {
+        self.alerts.leave();
     }
 
     /// Makes sure that this process watches the peer: after a fork the child begins without a watcher. Cheap when there

@@ -146,15 +146,19 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match &self.reason {
-            Reason::NobodyListens | Reason::NoSuchName | Reason::ListenerDied | Reason::Refused(_) => {
-                Some(ErrorCode::ConnectionNotReady)
-            }
+            Reason::NobodyListens | Reason::NoSuchName | Reason::Refused(_) => Some(ErrorCode::ConnectionNotReady),
+            Reason::ListenerDied | Reason::HungUp | Reason::ChildEnded => Some(ErrorCode::PartnerNotAlive),
             Reason::InUse | Reason::NotAlone => Some(ErrorCode::NotAlone),
+            // A connector's findings: the peer is the listener.
             Reason::BadRegion(findings) => findings.as_slice().iter().find_map(|f| match (f.problem, f.whose) {
-                (Problem::Capacity(_), Whose::Peer) | (Problem::PeerCapacity(_), Whose::Mine) => Some(ErrorCode::MRing),
+                (Problem::Capacity(_) | Problem::LaneOffset(_) | Problem::TooShort { .. }, Whose::Peer)
+                | (Problem::PeerCapacity(_), Whose::Mine) => Some(ErrorCode::MRing),
                 (Problem::Capacity(_), Whose::Mine) | (Problem::PeerCapacity(_), Whose::Peer) => Some(ErrorCode::SRing),
                 _ => None,
             }),
+            // The listener's segment lies in the file; behind it there is no room for the connector's.
+            Reason::Unfit(Problem::TooShort { .. }) => Some(ErrorCode::SRing),
+            Reason::Unfit(Problem::LaneOffset(_)) => Some(ErrorCode::MRing),
             Reason::BadConfig(Problem::Capacity(_)) => Some(ErrorCode::MRing),
             _ => None,
         }

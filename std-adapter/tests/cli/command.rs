@@ -33,7 +33,12 @@ impl Dir {
     }
 
     pub fn addr(&self) -> String {
-        format!("file:{}", self.path("stream").display())
+        self.addrs()[0].clone()
+    }
+
+    /// One address of each kind of rendezvous.
+    pub fn addrs(&self) -> [String; 2] {
+        ["file:", "unix:"].map(|kind| format!("{kind}{}", self.path("stream").display()))
     }
 }
 
@@ -126,6 +131,21 @@ impl Running {
             let mut byte = [0];
             let count = stderr.read(&mut byte).expect("its messages");
             assert_ne!(count, 0, "it only said {:?}", String::from_utf8_lossy(&seen));
+            seen.extend(byte);
+        }
+    }
+
+    /// Reads what it has written to standard error up to a byte, which is left out.
+    pub fn read_stderr(&mut self, end: u8) -> String {
+        let mut seen = Vec::new();
+        let stderr = self.child.stderr.as_mut().expect("standard error");
+        loop {
+            let mut byte = [0];
+            let count = stderr.read(&mut byte).expect("its messages");
+            assert_ne!(count, 0, "it only said {:?}", String::from_utf8_lossy(&seen));
+            if byte[0] == end {
+                return String::from_utf8(seen).expect("text");
+            }
             seen.extend(byte);
         }
     }

@@ -5,7 +5,10 @@
 
 mod command;
 mod demo;
+mod exec;
 mod keep_open;
+mod manners;
+mod proxy;
 mod transfer;
 mod trouble;
 mod usage;

@@ -9,6 +9,7 @@ use super::terms::Terms;
 use crate::deadline::Deadline;
 use crate::memory::{page_size, retry};
 use crate::rendezvous::{Connected, Error, Reason};
+use crate::trace;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -297,8 +298,9 @@ impl Listener {
     }
 
     /// What became of a connector that was not accepted. It is its own affair.
-    #[allow(clippy::unused_self, reason = "the name, for who wants to know")]
-    fn note(&self, _failed: &Failed) {}
+    fn note(&self, failed: &Failed) {
+        trace::turned_away(&self.name, failed);
+    }
 
     /// Stops listening and removes the name.
     ///
