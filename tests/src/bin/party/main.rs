@@ -1,8 +1,11 @@
 //! A process on one side of a stream, for tests: reads a command from each line, and answers each with a line, `ok …` or
 //! `err KIND REASON CODE TEXT`. It ends when its standard input does.
 //!
-//! Arguments: `--deny CALL=ERRNO` makes a system call fail from the beginning on.
+//! Arguments: `--deny CALL=ERRNO` makes a system call fail from the beginning on; `--guard on` guards memory against
+//! being cut short; `--bus HOW` handles SIGBUS first: see `bus::handle`; `--namespace pid` runs all in a PID namespace of
+//! its own.
 
+mod bus;
 mod deadlock;
 mod end;
 mod held;
@@ -11,10 +14,14 @@ mod system;
 
 use std::io::{self, BufRead, Write};
 use std::process::exit;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use end::End;
 use smstream::{Builder, Listener};
+
+/// Whether the ends that are made are guarded against memory that is cut short.
+static GUARD: AtomicBool = AtomicBool::new(false);
 
 /// What this process has.
 #[derive(Default)]
@@ -56,11 +63,12 @@ impl<'a> Words<'a> {
     }
     /// A builder with a spin of this many microseconds, if there is another word.
     fn spin(&mut self) -> io::Result<Builder> {
+        let builder = Builder::new().guard_truncation(GUARD.load(Ordering::Relaxed));
         match self.0.next() {
-            None => Ok(Builder::new()),
+            None => Ok(builder),
             Some(text) => {
                 let micros = text.parse().map_err(|_| wrong(format!("{text} is no time")))?;
-                Ok(Builder::new().spin(Duration::from_micros(micros)))
+                Ok(builder.spin(Duration::from_micros(micros)))
             }
         }
     }
@@ -150,6 +158,7 @@ impl Party {
             "storm-listen" => storm::listen(words.text()?, words.text()?, words.number()?),
             "storm-connect" => storm::connect(words.text()?, words.number()?),
             "exit" => exit(words.number()?),
+            "pid" => Ok(std::process::id().to_string()),
             "fork" => system::fork_and_hold().map(|pid| pid.to_string()),
             "handle-signals" => system::handle_signals().map(|()| String::new()),
             "signals" => Ok(system::signals().to_string()),
@@ -158,6 +167,7 @@ impl Party {
             "use-up-descriptors" => system::use_up_descriptors(words.number()?).map(|()| String::new()),
             "become" => system::become_user(words.number()?).map(|()| String::new()),
             "mount-small" => system::mount_small(words.text()?, words.number()?).map(|()| String::new()),
+            "bus-elsewhere" => bus::elsewhere(),
             command => match &mut self.end {
                 Some(end) => end.run(command, &mut words),
                 None => Err(wrong(format!("{command} is no command without a stream"))),
@@ -179,6 +189,11 @@ fn main() {
     while let Some(argument) = arguments.next() {
         match (argument.as_str(), arguments.next()) {
             ("--deny", Some(what)) => system::deny(&what).unwrap_or_else(|e| panic!("cannot deny {what}: {e}")),
+            ("--guard", Some(how)) => GUARD.store(how == "on", Ordering::Relaxed),
+            ("--namespace", Some(_)) => {
+                system::enter_pid_namespace().unwrap_or_else(|e| panic!("cannot have a PID namespace: {e}"));
+            }
+            ("--bus", Some(how)) => bus::handle(&how).unwrap_or_else(|e| panic!("cannot handle SIGBUS: {e}")),
             _ => panic!("{argument} is no argument"),
         }
     }

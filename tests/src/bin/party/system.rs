@@ -138,14 +138,13 @@ pub(crate) fn become_user(uid: u32) -> io::Result<()> {
     check(unsafe { libc::setresuid(uid, uid, uid) })
 }
 
-/// Mounts an empty tmpfs of this many bytes at `path`, which only this process and its children see. Whoever is not root
-/// becomes root of a user namespace of its own for that.
-pub(crate) fn mount_small(path: &str, bytes: u64) -> io::Result<()> {
+/// Makes new namespaces, and for whoever is not root a user namespace in which it is.
+fn unshare(flags: libc::c_int) -> io::Result<()> {
     // SAFETY: it takes nothing and cannot fail.
     let uid = unsafe { libc::geteuid() };
     // SAFETY: as above.
     let gid = unsafe { libc::getegid() };
-    let flags = if uid == 0 { libc::CLONE_NEWNS } else { libc::CLONE_NEWNS | libc::CLONE_NEWUSER };
+    let flags = if uid == 0 { flags } else { flags | libc::CLONE_NEWUSER };
     // SAFETY: it takes no pointers. New namespaces change nothing in the memory of this process.
     check(unsafe { libc::unshare(flags) })?;
     if uid != 0 {
@@ -153,6 +152,37 @@ pub(crate) fn mount_small(path: &str, bytes: u64) -> io::Result<()> {
         std::fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
         std::fs::write("/proc/self/gid_map", format!("0 {gid} 1"))?;
     }
+    Ok(())
+}
+
+/// Goes on as the first process of a new PID namespace. The process that was waits for it, and ends as it does; they die
+/// together. Whoever is not root becomes root of a user namespace of its own for that.
+pub(crate) fn enter_pid_namespace() -> io::Result<()> {
+    unshare(libc::CLONE_NEWPID)?;
+    // SAFETY: this process has one thread so far, so the child finds everything as it was.
+    let child = unsafe { libc::fork() };
+    check(child)?;
+    if child == 0 {
+        // SAFETY: this call takes no pointers.
+        return check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) });
+    }
+    for descriptor in [0, 1] {
+        // The child has them. Its end is to be the end of them.
+        // SAFETY: nothing in this process uses them from now on.
+        check(unsafe { libc::close(descriptor) })?;
+    }
+    let mut status = 0;
+    // SAFETY: the status is written to a variable that outlives the call.
+    check(unsafe { libc::waitpid(child, &raw mut status, 0) })?;
+    let code = if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) };
+    // SAFETY: it runs no destructors and no handlers; everything is the child's.
+    unsafe { libc::_exit(code) }
+}
+
+/// Mounts an empty tmpfs of this many bytes at `path`, which only this process and its children see. Whoever is not root
+/// becomes root of a user namespace of its own for that.
+pub(crate) fn mount_small(path: &str, bytes: u64) -> io::Result<()> {
+    unshare(libc::CLONE_NEWNS)?;
     let (none, root, target) = (CString::from(c"none"), CString::from(c"/"), CString::new(path)?);
     let private = libc::MS_REC | libc::MS_PRIVATE;
     // SAFETY: the strings are NUL-terminated and outlive the call; a change of propagation uses no other argument.
