@@ -25,6 +25,50 @@ pub enum ErrorCode {
     ConnectionNotReady = 6,
 }
 
+impl ErrorCode {
+    /// All seven, in the order of their numbers.
+    pub const ALL: [ErrorCode; 7] = [
+        ErrorCode::MRing,
+        ErrorCode::SRing,
+        ErrorCode::PartnerNotAlive,
+        ErrorCode::WriteAfterClose,
+        ErrorCode::Deadlock,
+        ErrorCode::NotAlone,
+        ErrorCode::ConnectionNotReady,
+    ];
+
+    /// Its number, from 0 to 6.
+    ///
+    /// ```
+    /// use smstream_core::error::ErrorCode;
+    ///
+    /// assert_eq!(ErrorCode::NotAlone.number(), 5);
+    /// assert_eq!(ErrorCode::from_number(5), Some(ErrorCode::NotAlone));
+    /// assert_eq!(ErrorCode::from_number(7), None);
+    /// ```
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The code with this number, if there is one.
+    pub const fn from_number(number: u8) -> Option<ErrorCode> {
+        if (number as usize) < Self::ALL.len() { Some(Self::ALL[number as usize]) } else { None }
+    }
+
+    /// The name that SMStreams has for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ErrorCode::MRing => "MRingError",
+            ErrorCode::SRing => "SRingError",
+            ErrorCode::PartnerNotAlive => "PartnerNotAliveError",
+            ErrorCode::WriteAfterClose => "WriteAfterCloseError",
+            ErrorCode::Deadlock => "DeadlockError",
+            ErrorCode::NotAlone => "NotAloneError",
+            ErrorCode::ConnectionNotReady => "ConnectionNotReadyError",
+        }
+    }
+}
+
 /// Why nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -75,6 +119,9 @@ pub enum WaitError {
     PeerGone,
     /// The peer's words broke the rules. This stays.
     Corrupt,
+    /// Both parties wait for each other. Only a wait for the whole party tells this, and only to party 0; the wait of
+    /// party 1 goes on. It does not stay: write, read or close, and the peer wakes.
+    Deadlock,
 }
 
 impl WriteError {
@@ -104,6 +151,7 @@ impl WaitError {
         match self {
             WaitError::Closed => Some(ErrorCode::WriteAfterClose),
             WaitError::PeerGone => Some(ErrorCode::PartnerNotAlive),
+            WaitError::Deadlock => Some(ErrorCode::Deadlock),
             _ => None,
         }
     }
@@ -161,6 +209,7 @@ impl fmt::Display for WaitError {
             WaitError::Closed => "the peer takes no more bytes",
             WaitError::PeerGone => "the peer died",
             WaitError::Corrupt => "the peer's cursor words are corrupt",
+            WaitError::Deadlock => "both parties wait for each other",
         })
     }
 }

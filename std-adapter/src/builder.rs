@@ -3,9 +3,11 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use smstream_core::cursor::{CURSOR, MAX_CAPACITY};
+use smstream_core::error::ErrorCode;
 use smstream_core::geometry::Config;
 
-use crate::addr::{Kind, ToAddr};
+use crate::addr::{Addr, Kind, ToAddr};
+use crate::buffering::BufMode;
 use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
 use crate::listener::{self, Listener};
@@ -13,6 +15,8 @@ use crate::memory::page_size;
 use crate::parking::default_spin;
 use crate::rendezvous::socket::{Allow, Terms};
 use crate::stream::Stream;
+use crate::trace;
+use crate::trusted::Trusted;
 
 /// The bytes each lane holds if nobody says otherwise.
 pub const DEFAULT_CAPACITY: usize = 256 * 1024;
@@ -38,6 +42,8 @@ pub const LARGEST_CAPACITY: usize = MAX_CAPACITY as usize;
 pub struct Builder {
     capacities: [usize; 2],
     spin: Option<Duration>,
+    buf_mode: BufMode,
+    deadlock_detection: bool,
     start: u32,
     allow: Allow,
     most: usize,
@@ -49,8 +55,12 @@ pub struct Builder {
 pub(crate) struct Settings {
     /// How long a half looks before it sleeps.
     pub(crate) spin: Duration,
+    /// Whether a call on the whole stream takes part in telling deadlocks.
+    pub(crate) deadlock_detection: bool,
     /// On what terms it deals with parties that it need not trust.
     pub(crate) terms: Terms,
+    /// When written bytes are published.
+    pub(crate) buf_mode: BufMode,
 }
 
 impl Default for Builder {
@@ -60,12 +70,14 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The defaults: lanes of [`DEFAULT_CAPACITY`] both ways, and a spin as [`default_spin`] says.
+    /// The defaults: lanes of [`DEFAULT_CAPACITY`] both ways, a spin as [`default_spin`] says, each write published.
     #[must_use]
     pub fn new() -> Self {
         Builder {
             capacities: [DEFAULT_CAPACITY; 2],
             spin: None,
+            buf_mode: BufMode::None,
+            deadlock_detection: true,
             start: 0,
             allow: Allow::default(),
             most: DEFAULT_MAX_PEER_CAPACITY,
@@ -97,6 +109,33 @@ impl Builder {
     #[must_use]
     pub fn spin(mut self, time: Duration) -> Self {
         self.spin = Some(time);
+        self
+    }
+
+    /// Whether a deadlock of both parties is told; it is, if this is not called. Either party can switch it off for both.
+    ///
+    /// Both wait for each other when both read through `&mut Stream`, without a timeout, and nothing is on its way to either;
+    /// or when both write, and both lanes are full. Then the listener's call (in a pair: that of the first end) gives
+    /// [`Reason::Deadlock`], and the connector's goes on waiting, as do all calls without this.
+    ///
+    /// Switch it off if such a wait is meant to last until this process is ended from outside.
+    ///
+    /// ```
+    /// use std::io::{ErrorKind, Read, Write};
+    /// let (mut here, mut there) = smstream::Stream::pair()?;
+    /// std::thread::scope(|scope| {
+    ///     let other = scope.spawn(move || there.read(&mut [0; 8]));
+    ///     let told = here.read(&mut [0; 8]).unwrap_err();
+    ///     assert_eq!(told.kind(), ErrorKind::Deadlock);
+    ///     here.write_all(b"you first")?;
+    ///     assert_eq!(other.join().unwrap()?, 8);
+    ///     Ok::<(), std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn deadlock_detection(mut self, on: bool) -> Self {
+        self.deadlock_detection = on;
         self
     }
 
@@ -142,6 +181,14 @@ impl Builder {
         self
     }
 
+    /// When written bytes are published, for the ends that are made here: the peer's mode is its own. The stream can
+    /// change it: [`Stream::set_buf_mode`].
+    #[must_use]
+    pub fn buf_mode(mut self, mode: BufMode) -> Self {
+        self.buf_mode = mode;
+        self
+    }
+
     /// Where the cursors begin, so that tests see them wrap.
     #[doc(hidden)]
     #[must_use]
@@ -156,7 +203,13 @@ impl Builder {
     /// [`Reason::AddrInUse`] if somebody listens there, [`Reason::NotARegion`] if the name leads to anything that was not
     /// made by a listener (it is never replaced), [`Reason::Capacity`], and others as the text says.
     pub fn bind(&self, addr: impl ToAddr) -> Result<Listener> {
-        Listener::bind_with(addr.to_addr()?, &self.config()?, self.settings())
+        let (addr, config) = (addr.to_addr()?, self.config()?);
+        let result = Listener::bind_with(addr.clone(), &config, self.settings());
+        match &result {
+            Ok(listener) => trace::listening(&addr, listener.capacities()),
+            Err(e) => trace::refused("cannot listen", &addr, e),
+        }
+        result
     }
 
     /// Listens at an address that nobody had before, in the directory for temporary files or among the names of its
@@ -183,7 +236,7 @@ impl Builder {
     /// # Errors
     /// As for [`Stream::connect`].
     pub fn connect(&self, addr: impl ToAddr) -> Result<Stream> {
-        listener::connect(&addr.to_addr()?, &self.settings(), None)
+        self.connect_until(&addr.to_addr()?, None)
     }
 
     /// Connects, and waits no longer than `timeout` to be accepted.
@@ -191,7 +244,15 @@ impl Builder {
     /// # Errors
     /// As for [`Stream::connect_timeout`].
     pub fn connect_timeout(&self, addr: impl ToAddr, timeout: Duration) -> Result<Stream> {
-        listener::connect(&addr.to_addr()?, &self.settings(), Some(Deadline::after(timeout)))
+        self.connect_until(&addr.to_addr()?, Some(Deadline::after(timeout)))
+    }
+
+    fn connect_until(&self, addr: &Addr, deadline: Option<Deadline>) -> Result<Stream> {
+        let result = listener::connect(addr, &self.settings(), deadline).map_err(Error::of_connecting);
+        if let Err(e) = &result {
+            trace::refused("cannot connect", addr, e);
+        }
+        result
     }
 
     /// Two ends of a new connection within this process. The first is the listener's.
@@ -203,13 +264,23 @@ impl Builder {
     }
 
     pub(crate) fn settings(&self) -> Settings {
+        let spin = self.spin.unwrap_or_else(default_spin);
         let terms = Terms {
+            spin,
             allow: self.allow.clone(),
             most: u32::try_from(self.most).unwrap_or(u32::MAX),
             patience: self.patience,
             wants_signal: false,
         };
-        Settings { spin: self.spin.unwrap_or_else(default_spin), terms }
+        Settings { spin, deadlock_detection: self.deadlock_detection, buf_mode: self.buf_mode, terms }
+    }
+
+    /// A [pair](Builder::pair) whose ends trust each other, so that they can be read without a copy: see [`Trusted`].
+    ///
+    /// # Errors
+    /// As for [`pair`](Builder::pair).
+    pub fn pair_trusted(&self) -> Result<(Trusted<Stream>, Trusted<Stream>)> {
+        self.pair().map(Trusted::pair)
     }
 
     pub(crate) fn config(&self) -> Result<Config> {
@@ -220,10 +291,11 @@ impl Builder {
             ));
         }
         let mut capacities = [0; 2];
-        for (rounded, asked) in capacities.iter_mut().zip(self.capacities) {
+        let lanes = self.capacities.into_iter().zip([ErrorCode::MRing, ErrorCode::SRing]);
+        for (rounded, (asked, code)) in capacities.iter_mut().zip(lanes) {
             if asked > LARGEST_CAPACITY {
                 let text = format!("a lane cannot hold {asked} bytes: {LARGEST_CAPACITY} (512 MiB) is the most");
-                return Err(Error::new(Reason::Capacity, text));
+                return Err(Error::new(Reason::Capacity, text).with_code(code));
             }
             // At most 2^29, so neither the rounding nor the conversion can fail.
             *rounded = if asked == 0 { 0 } else { asked.next_power_of_two() as u32 };

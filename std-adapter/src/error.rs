@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use smstream_core::error::ErrorCode;
 
@@ -20,6 +21,8 @@ pub enum Reason {
     Corrupt,
     /// This end was given up by [`Stream::abort`](crate::Stream::abort).
     Aborted,
+    /// Both parties wait for each other. It does not stay: do something else, and the other goes on.
+    Deadlock,
     /// A timeout passed.
     TimedOut,
     /// The call would have to wait, and the stream or listener does not block.
@@ -46,14 +49,15 @@ pub enum Reason {
 
 /// What was tried, on what, what came of it, and what to do next.
 ///
-/// It turns into an [`io::Error`] of the fitting kind, with itself inside (see [`io::Error::get_ref`]).
-#[derive(Debug)]
+/// It turns into an [`io::Error`] of the fitting kind, with itself inside: [`Error::inside`] finds it there.
+#[derive(Clone, Debug)]
 pub struct Error {
     reason: Reason,
     kind: io::ErrorKind,
     code: Option<ErrorCode>,
     text: String,
-    source: Option<io::Error>,
+    written: Option<usize>,
+    source: Option<Arc<io::Error>>,
 }
 
 /// The result of this crate's operations.
@@ -62,13 +66,52 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error without a system call behind it.
     pub(crate) fn new(reason: Reason, text: impl Into<String>) -> Self {
-        Error { reason, kind: reason.kind(), code: reason.code(), text: text.into(), source: None }
+        Error { reason, kind: reason.kind(), code: reason.code(), text: text.into(), written: None, source: None }
     }
 
     /// An error that the system gave. Its text says everything.
     pub(crate) fn system(reason: Reason, source: io::Error) -> Self {
         let kind = if reason == Reason::System { source.kind() } else { reason.kind() };
-        Error { reason, kind, code: reason.code(), text: source.to_string(), source: Some(source) }
+        let text = source.to_string();
+        Error { reason, kind, code: reason.code(), text, written: None, source: Some(Arc::new(source)) }
+    }
+
+    /// The error of a `write_all` of `all` bytes that failed when `written` of them had gone.
+    pub(crate) fn after(mut self, written: usize, all: usize) -> Self {
+        self.text = format!("{}; {written} of {all} bytes were written before", self.text);
+        self.written = Some(written);
+        self
+    }
+
+    /// The same with another code than its reason has.
+    pub(crate) fn with_code(self, code: ErrorCode) -> Self {
+        Error { code: Some(code), ..self }
+    }
+
+    /// The error of an attempt to connect: whatever keeps the name from being opened means that nobody can be reached there.
+    pub(crate) fn of_connecting(mut self) -> Self {
+        if self.code.is_none() && matches!(self.reason, Reason::Denied | Reason::System) {
+            self.code = Some(ErrorCode::ConnectionNotReady);
+        }
+        self
+    }
+
+    /// The error of this crate in an [`io::Error`], if there is one.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use std::net::Shutdown;
+    /// let (mut here, there) = smstream::Stream::pair()?;
+    /// there.shutdown(Shutdown::Read)?;
+    /// let e = here.write_all(b"hello").unwrap_err();
+    /// let e = smstream::Error::inside(&e).unwrap();
+    /// assert_eq!(e.code(), Some(smstream::ErrorCode::WriteAfterClose));
+    /// assert_eq!(e.written(), Some(0));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn inside(error: &io::Error) -> Option<&Error> {
+        error.get_ref().and_then(|inner| inner.downcast_ref())
     }
 
     /// What kind of thing went wrong.
@@ -88,6 +131,13 @@ impl Error {
     pub fn code(&self) -> Option<ErrorCode> {
         self.code
     }
+
+    /// How many bytes a `write_all` had put into the lane when it failed. How many of them the peer will never read, says
+    /// [`Stream::undelivered`](crate::Stream::undelivered). `None` for every other call: one that fails has written nothing.
+    #[must_use]
+    pub fn written(&self) -> Option<usize> {
+        self.written
+    }
 }
 
 impl Reason {
@@ -97,6 +147,7 @@ impl Reason {
             Reason::WriteAfterClose => ErrorCode::WriteAfterClose,
             Reason::NotAlone | Reason::AddrInUse => ErrorCode::NotAlone,
             Reason::NotReady | Reason::NotARegion | Reason::Version => ErrorCode::ConnectionNotReady,
+            Reason::Deadlock => ErrorCode::Deadlock,
             Reason::Capacity => ErrorCode::MRing,
             _ => return None,
         })
@@ -108,6 +159,7 @@ impl Reason {
             Reason::WriteAfterClose => io::ErrorKind::BrokenPipe,
             Reason::Corrupt | Reason::NotARegion | Reason::Version => io::ErrorKind::InvalidData,
             Reason::Aborted => io::ErrorKind::ConnectionAborted,
+            Reason::Deadlock => io::ErrorKind::Deadlock,
             Reason::TimedOut => io::ErrorKind::TimedOut,
             Reason::WouldBlock => io::ErrorKind::WouldBlock,
             Reason::NotReady => io::ErrorKind::ConnectionRefused,
@@ -128,15 +180,15 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().and_then(|e| std::error::Error::source(e))
+        self.source.as_ref().and_then(|e| std::error::Error::source(&**e))
     }
 }
 
 impl From<Error> for io::Error {
     fn from(e: Error) -> Self {
         match e.reason {
-            // The ordinary course of a stream that does not block: no allocation.
-            Reason::WouldBlock => e.kind.into(),
+            // The ordinary course of a stream that does not block: no allocation, unless there is something to tell.
+            Reason::WouldBlock if e.written.unwrap_or(0) == 0 => e.kind.into(),
             _ => io::Error::new(e.kind, e),
         }
     }
@@ -152,6 +204,7 @@ impl From<rendezvous::Error> for Error {
             rendezvous::Reason::NobodyListens
             | rendezvous::Reason::NoSuchName
             | rendezvous::Reason::ListenerDied
+            | rendezvous::Reason::HungUp
             | rendezvous::Reason::ChildEnded
             | rendezvous::Reason::Refused(Refusal::Resources) => Reason::NotReady,
             rendezvous::Reason::InUse => Reason::AddrInUse,
@@ -175,7 +228,7 @@ impl From<rendezvous::Error> for Error {
             _ => Reason::System,
         };
         let (kind, code, text) = (e.kind(), e.code(), e.to_string());
-        Error { reason, kind, code: code.or(reason.code()), text, source: Some(e.into()) }
+        Error { reason, kind, code: code.or(reason.code()), text, written: None, source: Some(Arc::new(e.into())) }
     }
 }
 
@@ -193,7 +246,16 @@ mod tests {
     fn an_io_error_carries_it() {
         let e: io::Error = Error::new(Reason::PeerGone, "gone").into();
         assert_eq!(e.kind(), io::ErrorKind::ConnectionReset);
-        let inner = e.get_ref().and_then(|e| e.downcast_ref::<Error>()).unwrap();
-        assert_eq!(inner.code(), Some(ErrorCode::PartnerNotAlive));
+        assert_eq!(Error::inside(&e).unwrap().code(), Some(ErrorCode::PartnerNotAlive));
+        assert!(Error::inside(&io::ErrorKind::ConnectionReset.into()).is_none());
+    }
+
+    #[test]
+    fn one_that_would_have_to_wait_tells_what_went_before() {
+        let e: io::Error = Error::new(Reason::WouldBlock, "no room").after(0, 9).into();
+        assert!(Error::inside(&e).is_none(), "nothing to tell, so nothing is allocated");
+        let e: io::Error = Error::new(Reason::WouldBlock, "no room").after(4, 9).into();
+        assert_eq!((e.kind(), Error::inside(&e).unwrap().written()), (io::ErrorKind::WouldBlock, Some(4)));
+        assert_eq!(e.to_string(), "no room; 4 of 9 bytes were written before");
     }
 }

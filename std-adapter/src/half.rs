@@ -1,20 +1,28 @@
 //! The two halves of a stream: what reads and what writes.
 
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+mod mode;
+mod reader;
+mod writer;
+
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
-use smstream_core::error::{ReadError, WaitError, WriteError};
-use smstream_core::lane::{Consumer, Producer};
-use smstream_core::park::{ALERT_CANCEL, ALERT_CORRUPT};
+use smstream_core::park::ALERT_CANCEL;
 
-use crate::deadline::Deadline;
-use crate::error::{Error, Reason, Result};
-use crate::liveness::{Half, Life, WatchMode};
+use crate::buffering::Policy;
+use crate::error::{Error, Reason};
+use crate::history::{History, Operation};
+use crate::liveness::{Life, WatchMode};
 use crate::memory::Mapping;
-use crate::parking::Parker;
 use crate::rendezvous::Link;
+use crate::trace;
+
+pub(crate) use mode::Mode;
+pub(crate) use reader::Beside;
+pub use reader::ReadHalf;
+pub use writer::WriteHalf;
 
 /// What the halves of one end have in common.
 #[derive(Debug)]
@@ -28,68 +36,18 @@ pub(crate) struct Shared {
     pub(crate) read: Mode,
     pub(crate) write: Mode,
     /// This end was given up: dropping it says neither FIN nor STOP.
-    aborted: AtomicBool,
+    pub(crate) aborted: AtomicBool,
+    /// Whether a call on the whole stream takes part in telling deadlocks.
+    pub(crate) deadlock_detection: bool,
+    /// When written bytes are published.
+    pub(crate) policy: Policy,
+    pub(crate) history: History,
     /// The segments. The halves point into them, and are dropped before them, because each holds this in an `Arc`.
     #[expect(dead_code, reason = "held for its drop, which unmaps")]
     pub(crate) memory: [Mapping; 2],
 }
 
-/// How one direction waits. Set from any thread, looked at before each wait.
-#[derive(Debug, Default)]
-pub(crate) struct Mode {
-    nonblocking: AtomicBool,
-    /// Nanoseconds; 0 means no timeout.
-    timeout: AtomicU64,
-    /// The direction was shut down by `&self`, perhaps while somebody waits in it.
-    shut: AtomicBool,
-}
-
-impl Mode {
-    pub(crate) fn set_nonblocking(&self, on: bool) {
-        self.nonblocking.store(on, Ordering::Relaxed);
-    }
-
-    fn is_nonblocking(&self) -> bool {
-        self.nonblocking.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_timeout(&self, timeout: Option<Duration>) -> Result<()> {
-        let nanos = match timeout {
-            None => 0,
-            Some(Duration::ZERO) => {
-                let text =
-                    "a timeout of zero makes no sense; use set_nonblocking to never wait, or None to wait for ever";
-                return Err(Error::new(Reason::InvalidInput, text));
-            }
-            Some(t) => u64::try_from(t.as_nanos()).unwrap_or(u64::MAX),
-        };
-        self.timeout.store(nanos, Ordering::Relaxed);
-        Ok(())
-    }
-
-    pub(crate) fn timeout(&self) -> Option<Duration> {
-        match self.timeout.load(Ordering::Relaxed) {
-            0 => None,
-            nanos => Some(Duration::from_nanos(nanos)),
-        }
-    }
-
-    pub(crate) fn shut(&self) {
-        self.shut.store(true, Ordering::Release);
-    }
-
-    fn is_shut(&self) -> bool {
-        self.shut.load(Ordering::Acquire)
-    }
-}
-
 impl Shared {
-    /// What the halves of a new end have in common.
-    pub(crate) fn new(peer: &str, life: Arc<Life>, link: Option<Link>, memory: [Mapping; 2]) -> Self {
-        let (peer, aborted) = (peer.to_owned(), AtomicBool::new(false));
-        Shared { peer, life, link, read: Mode::default(), write: Mode::default(), aborted, memory }
-    }
-
     /// See [`Stream::abort`](crate::Stream::abort).
     pub(crate) fn abort(&self) {
         // The peer of an end without a proof of life would never learn of it otherwise.
@@ -107,7 +65,7 @@ impl Shared {
         self.aborted.load(Ordering::Acquire)
     }
 
-    fn aborted(&self, doing: &str) -> Error {
+    fn given_up(&self, doing: &str) -> Error {
         Error::new(Reason::Aborted, format!("cannot {doing}: the connection to {} was given up here", self.peer))
     }
 
@@ -133,329 +91,57 @@ impl Shared {
         };
         Error::new(Reason::WriteAfterClose, text)
     }
-}
 
-/// The half of a [`Stream`](crate::Stream) that reads. Dropping it tells the peer that no more is taken.
-#[derive(Debug)]
-pub struct ReadHalf {
-    consumer: Consumer<'static, Parker>,
-    pub(crate) shared: Arc<Shared>,
-}
-
-/// The half of a [`Stream`](crate::Stream) that writes. Dropping it tells the peer that no more will come.
-#[derive(Debug)]
-pub struct WriteHalf {
-    producer: Producer<'static, Parker>,
-    pub(crate) shared: Arc<Shared>,
-}
-
-impl ReadHalf {
-    /// `consumer` points into the memory of `shared`.
-    pub(crate) fn new(consumer: Consumer<'static, Parker>, shared: Arc<Shared>) -> Self {
-        ReadHalf { consumer, shared }
+    fn read_deadlock(&self) -> Error {
+        let text = format!(
+            "cannot read: {} waits to read, too, and nothing is on its way to either; let one side write first, or read \
+             with a timeout",
+            self.peer
+        );
+        Error::new(Reason::Deadlock, text)
     }
 
-    pub(crate) fn consumer(&self) -> &Consumer<'static, Parker> {
-        &self.consumer
+    fn write_deadlock(&self) -> Error {
+        let text = format!(
+            "cannot write: {} waits to write, too, and both lanes are full; let one side read first, or take larger lanes, \
+             or split the stream and read in another thread",
+            self.peer
+        );
+        Error::new(Reason::Deadlock, text)
     }
 
-    /// The other half found the peer corrupt.
-    pub(crate) fn fail(&mut self) {
-        self.consumer.fail();
-    }
-
-    /// Gives up both halves: see [`Stream::abort`](crate::Stream::abort).
-    pub fn abort(&self) {
-        self.shared.abort();
-    }
-
-    /// Says that no more will be taken: the peer's writes fail from now on. Bytes not yet read are lost.
-    pub fn shutdown(&mut self) {
-        self.consumer.stop();
-    }
-
-    /// Sets how long a read may wait for its first byte; `None`: for ever.
-    ///
-    /// # Errors
-    /// [`Reason::InvalidInput`] for a timeout of zero.
-    pub fn set_timeout(&self, timeout: Option<Duration>) -> Result<()> {
-        self.shared.read.set_timeout(timeout)
-    }
-
-    /// Sets whether reading gives [`io::ErrorKind::WouldBlock`] instead of waiting.
-    pub fn set_nonblocking(&self, on: bool) {
-        self.shared.read.set_nonblocking(on);
-    }
-
-    /// Waits as the mode says, for up to `want` bytes. `false`: the stream is at its end.
+    /// An error that the call at hand returns.
     #[cold]
-    fn wait(&mut self, want: usize) -> Result<bool> {
-        let mode = &self.shared.read;
-        if mode.is_nonblocking() {
-            self.shared.life.look_after();
-            return Err(Error::new(Reason::WouldBlock, "there is nothing to read yet"));
+    fn told(&self, during: Operation, error: Error) -> io::Error {
+        // The ordinary course of a stream that does not wait for ever is no incident.
+        if !matches!(error.reason(), Reason::WouldBlock | Reason::TimedOut) {
+            self.note(during, &error, true, SystemTime::now());
         }
-        let timeout = mode.timeout();
-        match self.consumer.wait(want, timeout.map(Deadline::after)) {
-            Ok(n) => Ok(n > 0),
-            Err(WaitError::TimedOut) => Err(Error::new(
-                Reason::TimedOut,
-                format!("{} sent nothing for {:?}", self.shared.peer, timeout.unwrap_or_default()),
-            )),
-            Err(WaitError::Cancelled) if self.shared.is_aborted() => Err(self.shared.aborted("read")),
-            Err(WaitError::Cancelled | WaitError::Closed) => {
-                self.consumer.stop();
-                Ok(false)
-            }
-            Err(WaitError::PeerGone) => Err(self.shared.gone("read")),
-            Err(_) => Err(self.corrupt()),
-        }
+        error.into()
     }
 
+    /// An error that no call returns.
     #[cold]
-    fn corrupt(&mut self) -> Error {
-        self.shared.life.raise(Half::Writer, ALERT_CORRUPT);
-        self.shared.corrupt("read")
+    fn untold(&self, during: Operation, error: &Error) {
+        self.note(during, error, false, SystemTime::now());
     }
 
-    #[cold]
-    fn failed(&mut self, e: ReadError, want: usize) -> Result<bool> {
-        match e {
-            ReadError::Empty => self.wait(want),
-            ReadError::PeerGone => Err(self.shared.gone("read")),
-            _ => Err(self.corrupt()),
+    fn note(&self, during: Operation, error: &Error, told: bool, at: SystemTime) {
+        if self.history.note(during, error, told, at) {
+            trace::incident(&self.peer, during, error, told);
         }
     }
 
-    fn is_shut(&mut self) -> bool {
-        let shut = self.shared.read.is_shut();
-        if shut {
-            self.consumer.stop();
-        }
-        shut
-    }
-}
-
-impl WriteHalf {
-    /// `producer` points into the memory of `shared`.
-    pub(crate) fn new(producer: Producer<'static, Parker>, shared: Arc<Shared>) -> Self {
-        WriteHalf { producer, shared }
+    /// Whether the peer's death was noticed, and is not in the history yet.
+    pub(crate) fn has_news(&self) -> bool {
+        self.life.is_gone() && !self.history.knows(Reason::PeerGone)
     }
 
-    pub(crate) fn producer(&self) -> &Producer<'static, Parker> {
-        &self.producer
-    }
-
-    /// The other half found the peer corrupt.
-    pub(crate) fn fail(&mut self) {
-        self.producer.fail();
-    }
-
-    /// Gives up both halves: see [`Stream::abort`](crate::Stream::abort).
-    pub fn abort(&self) {
-        self.shared.abort();
-    }
-
-    /// Says that no more will come: the peer reads what is left, then the end of the stream.
-    pub fn shutdown(&mut self) {
-        self.producer.finish();
-    }
-
-    /// Bytes that were written and that the peer will never read, because it has closed or died. `None` while it may
-    /// still read them.
-    pub fn undelivered(&mut self) -> Option<usize> {
-        self.producer.undelivered()
-    }
-
-    /// Sets how long a write may wait for room; `None`: for ever.
-    ///
-    /// # Errors
-    /// [`Reason::InvalidInput`] for a timeout of zero.
-    pub fn set_timeout(&self, timeout: Option<Duration>) -> Result<()> {
-        self.shared.write.set_timeout(timeout)
-    }
-
-    /// Sets whether writing gives [`io::ErrorKind::WouldBlock`] instead of waiting.
-    pub fn set_nonblocking(&self, on: bool) {
-        self.shared.write.set_nonblocking(on);
-    }
-
-    /// Waits as the mode says, for room for up to `want` bytes.
-    #[cold]
-    fn wait(&mut self, want: usize) -> Result<()> {
-        let mode = &self.shared.write;
-        if mode.is_nonblocking() {
-            self.shared.life.look_after();
-            return Err(Error::new(Reason::WouldBlock, "there is no room to write yet"));
-        }
-        let timeout = mode.timeout();
-        match self.producer.wait(want, timeout.map(Deadline::after)) {
-            Ok(_) => Ok(()),
-            Err(WaitError::TimedOut) => Err(Error::new(
-                Reason::TimedOut,
-                format!(
-                    "{} read nothing for {:?}, and there is no room",
-                    self.shared.peer,
-                    timeout.unwrap_or_default()
-                ),
-            )),
-            Err(WaitError::Cancelled) if self.shared.is_aborted() => Err(self.shared.aborted("write")),
-            Err(WaitError::Cancelled) => {
-                self.producer.finish();
-                Err(self.closed())
-            }
-            Err(WaitError::Closed) => Err(self.closed()),
-            Err(WaitError::PeerGone) => Err(self.shared.gone("write")),
-            Err(_) => Err(self.corrupt()),
-        }
-    }
-
-    #[cold]
-    fn closed(&self) -> Error {
-        self.shared.closed(self.producer.is_finished())
-    }
-
-    #[cold]
-    fn corrupt(&mut self) -> Error {
-        self.shared.life.raise(Half::Reader, ALERT_CORRUPT);
-        self.shared.corrupt("write")
-    }
-
-    #[cold]
-    fn failed(&mut self, e: WriteError, want: usize) -> Result<()> {
-        match e {
-            WriteError::Full => self.wait(want),
-            WriteError::Closed => Err(self.closed()),
-            WriteError::PeerGone => Err(self.shared.gone("write")),
-            _ => Err(self.corrupt()),
-        }
-    }
-
-    fn is_shut(&mut self) -> bool {
-        let shut = self.shared.write.is_shut();
-        if shut {
-            self.producer.finish();
-        }
-        shut
-    }
-}
-
-impl Read for ReadHalf {
-    /// Waits for at least one byte, then takes what is there. `Ok(0)`: the peer has closed, and all was read.
-    #[inline]
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.consumer.read(out) {
-                Ok(n) => return Ok(n),
-                Err(e) => {
-                    if self.is_shut() || !self.failed(e, 1)? {
-                        return Ok(0);
-                    }
-                }
-            }
-        }
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        loop {
-            match self.consumer.read_vectored(bufs.iter_mut().map(|b| &mut **b)) {
-                Ok(n) => return Ok(n),
-                Err(e) => {
-                    if self.is_shut() || !self.failed(e, 1)? {
-                        return Ok(0);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Like [`read`](Read::read) in a loop, but asks to be woken only when half a lane, or all that is wanted, is there.
-    fn read_exact(&mut self, mut out: &mut [u8]) -> io::Result<()> {
-        while !out.is_empty() {
-            match self.consumer.read(out) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(n) => out = &mut out[n..],
-                Err(e) => {
-                    if self.is_shut() || !self.failed(e, out.len())? {
-                        return Err(io::ErrorKind::UnexpectedEof.into());
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Write for WriteHalf {
-    /// Waits for room for at least one byte, then writes as much as there is room for. Writing no bytes at all tells
-    /// whether the peer still takes any: it gives the error that writing one would give, and never waits.
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            match self.producer.write(bytes) {
-                Ok(n) => return Ok(n),
-                Err(e) => {
-                    if self.is_shut() {
-                        return Err(self.closed().into());
-                    }
-                    self.failed(e, 1)?;
-                }
-            }
-        }
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        loop {
-            match self.producer.write_vectored(bufs.iter().map(|b| &**b)) {
-                Ok(n) => return Ok(n),
-                Err(e) => {
-                    if self.is_shut() {
-                        return Err(self.closed().into());
-                    }
-                    self.failed(e, 1)?;
-                }
-            }
-        }
-    }
-
-    /// Like [`write`](Write::write) in a loop, but asks to be woken only when there is room for half a lane, or for all
-    /// that is left.
-    fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match self.producer.write(bytes) {
-                Ok(n) => bytes = &bytes[n..],
-                Err(e) => {
-                    if self.is_shut() {
-                        return Err(self.closed().into());
-                    }
-                    self.failed(e, bytes.len())?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Nothing to do: what was written is visible to the peer already.
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for ReadHalf {
-    fn drop(&mut self) {
-        if self.shared.is_aborted() {
-            return;
-        }
-        self.consumer.stop();
-    }
-}
-
-impl Drop for WriteHalf {
-    fn drop(&mut self) {
-        if self.shared.is_aborted() {
-            return;
-        }
-        self.producer.finish();
+    /// The peer died, and some direction had not come to its end.
+    pub(crate) fn note_death(&self) {
+        let at = self.life.gone_since().unwrap_or_else(SystemTime::now);
+        let text = format!("{} died without closing the stream", self.peer);
+        self.note(Operation::Watch, &Error::new(Reason::PeerGone, text), false, at);
     }
 }
 

@@ -6,6 +6,7 @@
 compile_error!("smstream needs Linux: futexes, memfds and open-file-description locks. smstream-core builds anywhere.");
 
 mod addr;
+mod buffering;
 mod builder;
 pub mod cleanup;
 pub mod deadline;
@@ -13,6 +14,7 @@ mod error;
 mod explain;
 mod futex;
 mod half;
+mod history;
 mod inherited;
 mod listener;
 pub mod liveness;
@@ -27,11 +29,15 @@ mod stream;
 pub mod sysv;
 #[cfg(test)]
 mod testing;
+mod trace;
+mod trusted;
 
 pub use addr::{Addr, Kind, ParseAddrError, ToAddr};
+pub use buffering::BufMode;
 pub use builder::{Builder, DEFAULT_CAPACITY, DEFAULT_HELLO_TIMEOUT, DEFAULT_MAX_PEER_CAPACITY, LARGEST_CAPACITY};
 pub use error::{Error, Reason, Result};
 pub use half::{ReadHalf, WriteHalf};
+pub use history::{HISTORY, Incident, Operation};
 pub use inherited::Handover;
 pub use listener::{Incoming, Listener};
 pub use rendezvous::Credentials;
@@ -40,3 +46,4 @@ pub use smstream_core;
 pub use smstream_core::counter::Counts;
 pub use smstream_core::error::ErrorCode;
 pub use stream::{Peer, Stats, Stream};
+pub use trusted::Trusted;

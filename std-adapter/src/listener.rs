@@ -57,7 +57,7 @@ pub struct Listener {
 /// What listens.
 #[derive(Debug)]
 enum Inner {
-    Region(file::Listener),
+    Region(Box<file::Listener>),
     Socket(Box<socket::Listener>),
 }
 
@@ -126,8 +126,10 @@ impl Listener {
         let inner = match &addr {
             Addr::Unix(path) => Inner::socket(SocketName::of_path(path)?, config, &settings, take_over)?,
             Addr::Abstract(name) => Inner::socket(SocketName::of_abstract(name)?, config, &settings, take_over)?,
-            Addr::File(_) | Addr::Shm(_) if take_over => Inner::Region(file::Listener::bind(region(&addr)?, config)?),
-            Addr::File(_) | Addr::Shm(_) => Inner::Region(file::Listener::bind_new(region(&addr)?, config)?),
+            Addr::File(_) | Addr::Shm(_) if take_over => {
+                Inner::Region(Box::new(file::Listener::bind(region(&addr)?, config)?))
+            }
+            Addr::File(_) | Addr::Shm(_) => Inner::Region(Box::new(file::Listener::bind_new(region(&addr)?, config)?)),
             Addr::Fd(_) => return Err(socket::cannot_listen(&addr.to_string()).into()),
         };
         let stop = match &inner {

@@ -17,7 +17,7 @@ use smstream_core::park::{Place, Wake, Watch};
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// A half of an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -164,6 +164,11 @@ impl Life {
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.alerts.is_gone()
+    }
+
+    /// When the peer was found gone, if it was: by the system's clock.
+    pub(crate) fn gone_since(&self) -> Option<SystemTime> {
+        self.alerts.gone_since()
     }
 
     /// Asks the authority now. Says whether the peer is gone, and if so tells both halves. A peer about whom nothing

@@ -89,6 +89,10 @@ impl Park for Parker {
         futex::wake_all(word, Place::Shared);
     }
 
+    fn ask(&self) {
+        self.life.ask();
+    }
+
     fn alert(&self) -> Option<&AtomicU32> {
         Some(self.life.alert(self.half))
     }

@@ -1,23 +1,26 @@
 //! One end of a connection.
 
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+mod io;
+mod make;
+
 use std::net::Shutdown;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use smstream_core::counter::Counts;
-use smstream_core::geometry::{self, Config};
 use smstream_core::park::ALERT_CANCEL;
 
 use crate::addr::ToAddr;
-use crate::builder::{Builder, Settings};
+use crate::buffering::BufMode;
+use crate::builder::Builder;
 use crate::deadline::Deadline;
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, Result};
 use crate::half::{ReadHalf, Shared, WriteHalf};
-use crate::liveness::{Half, Life, WatchMode};
-use crate::memory::{self, Access, Mapping};
-use crate::parking::Parker;
-use crate::rendezvous::{Credentials, Link};
+use crate::history::Incident;
+use crate::liveness::{Half, WatchMode};
+use crate::rendezvous::Credentials;
+
+pub(crate) use make::Segments;
 
 /// One end of a connection: bytes in both directions between two processes, through shared memory.
 ///
@@ -27,14 +30,20 @@ use crate::rendezvous::{Credentials, Link};
 ///
 /// # What it promises
 /// * Bytes arrive in order, once, or not at all. A write returns when the bytes are in shared memory, where the peer can
-///   read them even if this process dies.
+///   read them even if this process dies, unless a [`BufMode`] was chosen that holds some back.
 /// * When the peer closes, what it sent is read first, then `Ok(0)`. When it dies without closing, what it sent is read
-///   first, then there is an error of [`Reason::PeerGone`].
+///   first, then there is an error of [`Reason::PeerGone`](crate::Reason::PeerGone).
 /// * A stream whose two ends are running makes no system call per message. One that waits sleeps, after a short spin.
 /// * Dropping it closes it, and never blocks.
+/// * If both parties read through `&mut Stream`, without a timeout, and nothing is on its way to either, or both write into
+///   full lanes, then neither can go on: the listener's call ends with [`Reason::Deadlock`](crate::Reason::Deadlock), the
+///   connector's goes on waiting. The stream is as good as before: write, or read, and the connector goes on. It is never
+///   told while the other is slow or stopped. [`Builder::deadlock_detection`] switches it off.
 ///
 /// # What it does not promise
 /// * That the peer has *read* what was written. Ask it to answer.
+/// * That all deadlocks are told: `&Stream`, the halves and calls with a timeout wait for whatever another thread or a later
+///   moment may bring.
 /// * To survive a `fork` in both processes: after a fork only one of them may go on using the stream, and the other must
 ///   not drop it ([`std::mem::forget`]). A program that is executed inherits nothing.
 #[derive(Debug)]
@@ -72,12 +81,6 @@ pub struct Stats {
     pub capacities: [usize; 2],
 }
 
-/// The two segments of a channel, mapped: mine for reading and writing, the peer's for reading only.
-pub(crate) struct Segments {
-    pub(crate) mine: Mapping,
-    pub(crate) peer: Mapping,
-}
-
 impl Stream {
     /// Connects to the listener at `addr`, and waits until it accepts.
     ///
@@ -89,7 +92,7 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Reason::NotReady`] if nobody listens there, and others as the text says.
+    /// [`Reason::NotReady`](crate::Reason::NotReady) if nobody listens there, and others as the text says.
     pub fn connect(addr: impl ToAddr) -> Result<Stream> {
         Builder::new().connect(addr)
     }
@@ -97,7 +100,7 @@ impl Stream {
     /// Connects like [`connect`](Stream::connect), but waits no longer than `timeout` to be accepted.
     ///
     /// # Errors
-    /// [`Reason::TimedOut`], and as above.
+    /// [`Reason::TimedOut`](crate::Reason::TimedOut), and as above.
     pub fn connect_timeout(addr: impl ToAddr, timeout: Duration) -> Result<Stream> {
         Builder::new().connect_timeout(addr, timeout)
     }
@@ -122,84 +125,13 @@ impl Stream {
         Builder::new().pair()
     }
 
-    /// Makes a pair as [`Builder::pair`] says.
-    pub(crate) fn pair_with(config: &Config, settings: &Settings) -> Result<(Stream, Stream)> {
-        let system = |e| Error::system(Reason::System, e);
-        let ([first, second], len) = config.block();
-        let len = memory::round_up_to_page(len).unwrap_or(usize::MAX);
-        let fd = memory::memfd("smstream-pair", len as u64).map_err(system)?;
-        let map = |access| -> Result<[Mapping; 2]> {
-            let [a, b] = match access {
-                0 => [Access::ReadWrite, Access::ReadOnly],
-                _ => [Access::ReadOnly, Access::ReadWrite],
-            };
-            let listener = Mapping::new(&fd, first as u64, second - first, a).map_err(system)?;
-            let connector = Mapping::new(&fd, second as u64, len - second, b).map_err(system)?;
-            Ok([listener, connector])
-        };
-        let ends = [map(0)?, map(1)?];
-        for (party, end) in ends.iter().enumerate() {
-            let segment = &end[party];
-            let start = segment.as_mut_ptr().ok_or_else(|| Error::new(Reason::System, "the mapping is read-only"))?;
-            // SAFETY: the mapping is valid for reads and writes of its length, and nobody but this function knows of it.
-            unsafe { geometry::init(start, segment.len(), config, party) }
-                .map_err(|findings| Error::new(Reason::Corrupt, findings.to_string()))?;
-        }
-        let [[mine, peer], [other_peer, other_mine]] = ends;
-        let here = Segments { mine, peer };
-        let there = Segments { mine: other_mine, peer: other_peer };
-        // SAFETY: both segments have just been set up, in memory of this process that cannot shrink (it is sealed), and
-        // each party gets one end.
-        let a = unsafe { Stream::attach(here, Life::none(), None, settings, "the other end of the pair") }?;
-        // SAFETY: as above.
-        let b = unsafe { Stream::attach(there, Life::none(), None, settings, "the other end of the pair") }?;
-        Ok((a, b))
-    }
-
-    /// Makes an end of two mapped segments.
-    ///
-    /// # Safety
-    /// The promises of [`geometry::attach`], for as long as the mappings live: nobody in this process touches the
-    /// segments but the ends of the channel, this party has no other end, and nobody shortens the memory.
-    pub(crate) unsafe fn attach(
-        segments: Segments,
-        life: Arc<Life>,
-        link: Option<Link>,
-        settings: &Settings,
-        peer: &str,
-    ) -> Result<Stream> {
-        let Segments { mine, peer: theirs } = segments;
-        let start =
-            mine.as_mut_ptr().ok_or_else(|| Error::new(Reason::System, "the own segment is mapped read-only"))?;
-        // SAFETY: the mappings are valid for their lengths until they are dropped. `'static` is more than that, but the
-        // ends made of it live in halves that own, through `shared`, the mappings, and drop them last.
-        let attachment = unsafe { geometry::attach::<'static>(start, mine.len(), theirs.as_ptr(), theirs.len()) }
-            .map_err(|findings| {
-                Error::new(Reason::Corrupt, format!("the memory shared with {peer} cannot be used: {findings}"))
-            })?;
-        // SAFETY: as above, for the duration of the call.
-        let described = unsafe { geometry::inspect(theirs.as_ptr(), theirs.len()) };
-        let peer_pid = described.map_or(0, |d| d.pid);
-        let end = attachment.into_end(
-            Parker::new(Arc::clone(&life), Half::Writer, settings.spin),
-            Parker::new(Arc::clone(&life), Half::Reader, settings.spin),
-        );
-        let (consumer, producer) = end.split();
-        let credentials = link.as_ref().map(|link| link.credentials);
-        let shared = Arc::new(Shared::new(peer, life, link, [mine, theirs]));
-        Ok(Stream {
-            reader: Mutex::new(ReadHalf::new(consumer, Arc::clone(&shared))),
-            writer: Mutex::new(WriteHalf::new(producer, Arc::clone(&shared))),
-            shared,
-            peer: Peer { pid: peer_pid, credentials },
-        })
-    }
-
-    /// The two halves, to be used by two threads without locks. Each closes its direction when it is dropped.
+    /// The two halves, to be used by two threads without locks. Each closes its direction when it is dropped. What is held
+    /// back is published.
     #[must_use]
     pub fn split(self) -> (ReadHalf, WriteHalf) {
         let reader = self.reader.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let writer = self.writer.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self.writer.into_inner().unwrap_or_else(PoisonError::into_inner);
+        writer.publish_held();
         (reader, writer)
     }
 
@@ -223,9 +155,9 @@ impl Stream {
     }
 
     /// Gives the connection up, as the death of this process would: the peer reads what was sent, and then there is an
-    /// error of [`Reason::PeerGone`] instead of the end of the stream. So an answer that broke off does not look whole.
+    /// error of [`Reason::PeerGone`](crate::Reason::PeerGone) instead of the end of the stream. So an answer that broke off does not look whole.
     ///
-    /// Calls that wait in this end return [`Reason::Aborted`], in any thread, and waiting for the peer to close returns
+    /// Calls that wait in this end return [`Reason::Aborted`](crate::Reason::Aborted), in any thread, and waiting for the peer to close returns
     /// `false`. The peer is told when this end, with both halves if it was split, is dropped. A direction that was shut
     /// down before has ended in order, and stays so. The ends of a [`pair`](Stream::pair) cannot outlive one another:
     /// there this closes both directions.
@@ -250,10 +182,10 @@ impl Stream {
     }
 
     /// Sets how long a read may wait for its first byte; `None`, as at the beginning: for ever. The error is
-    /// [`io::ErrorKind::TimedOut`].
+    /// [`std::io::ErrorKind::TimedOut`].
     ///
     /// # Errors
-    /// [`Reason::InvalidInput`] for a timeout of zero.
+    /// [`Reason::InvalidInput`](crate::Reason::InvalidInput) for a timeout of zero.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> Result<()> {
         self.shared.read.set_timeout(timeout)
     }
@@ -261,7 +193,7 @@ impl Stream {
     /// Sets how long a write may wait for room; `None`, as at the beginning: for ever.
     ///
     /// # Errors
-    /// [`Reason::InvalidInput`] for a timeout of zero.
+    /// [`Reason::InvalidInput`](crate::Reason::InvalidInput) for a timeout of zero.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) -> Result<()> {
         self.shared.write.set_timeout(timeout)
     }
@@ -278,7 +210,7 @@ impl Stream {
         self.shared.write.timeout()
     }
 
-    /// Sets whether reading and writing give [`io::ErrorKind::WouldBlock`] instead of waiting.
+    /// Sets whether reading and writing give [`std::io::ErrorKind::WouldBlock`] instead of waiting.
     ///
     /// # Errors
     /// None at present; a socket has some.
@@ -286,6 +218,68 @@ impl Stream {
         self.shared.read.set_nonblocking(on);
         self.shared.write.set_nonblocking(on);
         Ok(())
+    }
+
+    /// Sets when written bytes are published, from the next write on. What is held back is published now, unless another
+    /// thread is writing: then by the next write or flush that has to.
+    pub fn set_buf_mode(&self, mode: BufMode) {
+        self.shared.policy.set(mode);
+        self.publish_if_free();
+    }
+
+    /// When written bytes are published.
+    #[must_use]
+    pub fn buf_mode(&self) -> BufMode {
+        self.shared.policy.get()
+    }
+
+    /// An error that no call has returned: the peer's death, noticed while nobody read or wrote, or bytes that were
+    /// published when the peer took no more. Each is given out once, the oldest first. What a call has returned already is
+    /// not given out again, nor is what follows from it: an error of the same [`Reason`](crate::Reason).
+    ///
+    /// It waits for nothing. That another thread is blocked in a read or a write, and is about to be told of the peer's
+    /// death, is not waited for either.
+    ///
+    /// # Errors
+    /// None at present; a socket has some.
+    ///
+    /// References: `SO_ERROR` in socket(7), [`TcpStream::take_error`](std::net::TcpStream::take_error).
+    pub fn take_error(&self) -> Result<Option<Error>> {
+        self.look_for_news();
+        Ok(self.shared.history.take())
+    }
+
+    /// What has gone wrong on this stream, the oldest first: at most the last [`HISTORY`](crate::HISTORY) incidents, whether
+    /// a call has returned them or not. That a call would have had to wait, or that its time was over, is not counted among
+    /// them.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use std::net::Shutdown;
+    /// let (mut here, there) = smstream::Stream::pair()?;
+    /// there.shutdown(Shutdown::Read)?;
+    /// assert!(here.write_all(b"hello").is_err());
+    /// let history = here.history();
+    /// assert_eq!(history.len(), 1);
+    /// assert_eq!(history[0].during, smstream::Operation::Write);
+    /// assert!(history[0].told && here.take_error()?.is_none());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn history(&self) -> Vec<Incident> {
+        self.look_for_news();
+        self.shared.history.all()
+    }
+
+    /// Has the peer died? A thread that is blocked in one direction is told there, so that its lock is not waited for.
+    fn look_for_news(&self) {
+        if self.shared.has_news()
+            && let (Ok(mut reader), Ok(mut writer)) = (self.reader.try_lock(), self.writer.try_lock())
+            // Both are asked, so no short-circuit.
+            && (reader.has_lost_its_peer() | writer.has_lost_its_peer())
+        {
+            self.shared.note_death();
+        }
     }
 
     /// Who is on the other side.
@@ -311,8 +305,14 @@ impl Stream {
         }
     }
 
+    /// Bytes that were written and are held back: the peer is not shown them yet. See [`BufMode`].
+    #[must_use]
+    pub fn held_back(&self) -> usize {
+        self.writer().held_back()
+    }
+
     /// Bytes that were written and that the peer will never read, because it has closed or died. `None` while it may
-    /// still read them.
+    /// still read them. Bytes that are held back count as written.
     #[must_use]
     pub fn undelivered(&self) -> Option<usize> {
         self.writer().undelivered()
@@ -325,13 +325,15 @@ impl Stream {
     /// process, so none outlives the other, and this only ever times out.
     #[must_use]
     pub fn wait_peer_closed(&self, timeout: Option<Duration>) -> bool {
+        // The peer may close when it has read what is held back.
+        self.publish_if_free();
         self.shared.life.wait_gone(timeout.map(Deadline::after))
     }
 
     /// If one half has found the peer corrupt, so has the other: the peer is told FIN and STOP. A half that another
     /// thread is using has been alerted, and sees to it itself.
     #[inline]
-    fn both_or_neither<T>(&self, result: io::Result<T>) -> io::Result<T> {
+    fn both_or_neither<T>(&self, result: std::io::Result<T>) -> std::io::Result<T> {
         if result.is_err()
             && let (Ok(mut reader), Ok(mut writer)) = (self.reader.try_lock(), self.writer.try_lock())
             && reader.consumer().is_corrupt() != writer.producer().is_corrupt()
@@ -350,80 +352,19 @@ impl Stream {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reader_mut(&mut self) -> &mut ReadHalf {
-        self.reader.get_mut().unwrap_or_else(PoisonError::into_inner)
+    /// Both, for a call that has the whole stream.
+    fn halves_mut(&mut self) -> (&mut ReadHalf, &mut WriteHalf) {
+        let reader = self.reader.get_mut().unwrap_or_else(PoisonError::into_inner);
+        (reader, self.writer.get_mut().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn writer_mut(&mut self) -> &mut WriteHalf {
-        self.writer.get_mut().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Read for Stream {
-    #[inline]
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let result = self.reader_mut().read(out);
-        self.both_or_neither(result)
-    }
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let result = self.reader_mut().read_vectored(bufs);
-        self.both_or_neither(result)
-    }
-    fn read_exact(&mut self, out: &mut [u8]) -> io::Result<()> {
-        let result = self.reader_mut().read_exact(out);
-        self.both_or_neither(result)
-    }
-}
-
-impl Write for Stream {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let result = self.writer_mut().write(bytes);
-        self.both_or_neither(result)
-    }
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let result = self.writer_mut().write_vectored(bufs);
-        self.both_or_neither(result)
-    }
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let result = self.writer_mut().write_all(bytes);
-        self.both_or_neither(result)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        self.writer_mut().flush()
-    }
-}
-
-impl Read for &Stream {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let result = self.reader().read(out);
-        self.both_or_neither(result)
-    }
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let result = self.reader().read_vectored(bufs);
-        self.both_or_neither(result)
-    }
-    fn read_exact(&mut self, out: &mut [u8]) -> io::Result<()> {
-        let result = self.reader().read_exact(out);
-        self.both_or_neither(result)
-    }
-}
-
-impl Write for &Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let result = self.writer().write(bytes);
-        self.both_or_neither(result)
-    }
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let result = self.writer().write_vectored(bufs);
-        self.both_or_neither(result)
-    }
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let result = self.writer().write_all(bytes);
-        self.both_or_neither(result)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        self.writer().flush()
+    /// Publishes what is held back, unless another thread is writing: it sees to it itself, before it waits.
+    fn publish_if_free(&self) {
+        match self.writer.try_lock() {
+            Ok(mut writer) => writer.publish_held(),
+            Err(TryLockError::Poisoned(e)) => e.into_inner().publish_held(),
+            Err(TryLockError::WouldBlock) => {}
+        }
     }
 }
 

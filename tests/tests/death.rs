@@ -148,7 +148,7 @@ fn the_listener_is_killed_before_it_accepts() {
     a.kill_and_reap();
     let e = b.hear().unwrap_err();
     let words = [e.kind.as_str(), e.reason.as_str(), e.code.as_str()];
-    assert_eq!(words, ["ConnectionRefused", "NotReady", "ConnectionNotReady"], "{e:?}");
+    assert_eq!(words, ["ConnectionRefused", "NotReady", "PartnerNotAlive"], "{e:?}");
     assert!(e.text.contains("the listener died"), "{e:?}");
 }
 

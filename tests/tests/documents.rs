@@ -66,3 +66,44 @@ fn documents_name_what_exists() {
         }
     }
 }
+
+/// All Rust files under a folder.
+fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+    for entry in fs::read_dir(folder).unwrap_or_else(|e| panic!("cannot read {}: {e}", folder.display())) {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()));
+            found.push((path, text));
+        }
+    }
+}
+
+/// `SEEDS.md` names tests as `file::test`, and functions as `module::function`: each is there.
+#[test]
+fn seeds_name_what_exists() {
+    let text = fs::read_to_string(root().join("SEEDS.md")).expect("SEEDS.md can be read");
+    let (mut tests, mut library) = (Vec::new(), Vec::new());
+    for folder in ["tests/tests", "std-adapter/tests"] {
+        sources(&root().join(folder), &mut tests);
+    }
+    sources(&root().join("std-adapter/src"), &mut library);
+    let mut found = 0;
+    // Every other piece stands between backticks.
+    for name in text.lines().filter(|l| l.starts_with('|')).flat_map(|l| l.split('`').skip(1).step_by(2)) {
+        let Some((file, function)) = name.trim_end_matches("()").split_once("::") else { continue };
+        // Types and their methods begin with a capital.
+        if name.contains(|c: char| c.is_ascii_uppercase()) {
+            continue;
+        }
+        let begin = [format!("fn {function}("), format!("fn {function}<")];
+        let has = |text: &String| begin.iter().any(|b| text.contains(b.as_str()));
+        if tests.iter().any(|(path, text)| path.file_stem().is_some_and(|stem| stem == file) && has(text)) {
+            found += 1;
+            continue;
+        }
+        assert!(library.iter().any(|(_, text)| has(text)), "SEEDS.md names {name}: there is no such test or function");
+    }
+    assert!(found > 50, "only {found} tests are named");
+}

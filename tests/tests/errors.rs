@@ -1,7 +1,7 @@
 //! Bad input: what stands where a listener should be, and what was asked for. Each message says where, and what to do.
 
 use std::fs::{self, File, Permissions};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -42,7 +42,8 @@ fn connect(path: &Path) -> Result<Stream, smstream::Error> {
 fn there_is_no_such_name() {
     let scratch = Scratch::new();
     is(connect(&scratch.name()), Reason::NotReady, &scratch.name(), &["no such file", "start the listener"]);
-    assert_eq!(connect(&scratch.name()).unwrap_err().code(), Some(ErrorCode::ConnectionNotReady));
+    let e = connect(&scratch.name()).unwrap_err();
+    assert_eq!((e.code(), e.kind()), (Some(ErrorCode::ConnectionNotReady), ErrorKind::NotFound));
     let nowhere = scratch.path().join("no/name");
     is(connect(&nowhere), Reason::System, &nowhere, &["make the directory first"]);
     is(Listener::bind(&nowhere), Reason::System, &nowhere, &["make the directory first"]);
@@ -62,7 +63,8 @@ fn the_name_is_in_use() {
     let scratch = Scratch::new();
     let mut party = listener(&scratch);
     is(Listener::bind(scratch.addr()), Reason::AddrInUse, &scratch.name(), &["already", "choose another name"]);
-    assert_eq!(Listener::bind(scratch.addr()).unwrap_err().code(), Some(ErrorCode::NotAlone));
+    let e = Listener::bind(scratch.addr()).unwrap_err();
+    assert_eq!((e.code(), e.kind()), (Some(ErrorCode::NotAlone), ErrorKind::AddrInUse));
     // It listens on.
     party.tell("accept");
     connect(&scratch.name()).unwrap();
@@ -76,6 +78,8 @@ fn the_name_is_left_over() {
     listener(&scratch).kill_and_reap();
     assert_eq!(scratch.names(), ["name"]);
     is(connect(&scratch.name()), Reason::NotReady, &scratch.name(), &["the listener died", "start it again"]);
+    let e = connect(&scratch.name()).unwrap_err();
+    assert_eq!((e.code(), e.kind()), (Some(ErrorCode::PartnerNotAlive), ErrorKind::ConnectionRefused));
     assert_eq!(scratch.names(), ["name"], "a connector removes nothing");
     let mut party = listener(&scratch);
     party.tell("accept");
@@ -111,6 +115,8 @@ fn what_is_no_region_is_left_alone() {
         };
         let before = look();
         is(connect(&path), Reason::NotARegion, &path, &[says, "nobody listens there", "check the name"]);
+        let e = connect(&path).unwrap_err();
+        assert_eq!((e.code(), e.kind()), (Some(ErrorCode::ConnectionNotReady), ErrorKind::InvalidData));
         is(Listener::bind(&path), Reason::NotARegion, &path, &[says, "left alone", "choose another name"]);
         assert_eq!(look(), before, "{what}");
         assert_eq!(scratch.names(), ["name"]);
@@ -130,20 +136,26 @@ fn a_header_that_somebody_scribbled_on() {
     let path = scratch.name();
     let mut party = listener(&scratch);
     let file = File::options().read(true).write(true).open(&path).unwrap();
-    let table: [(&str, u32, Reason, &str); 11] = [
-        ("magic", 7, Reason::NotARegion, "some other file"),
-        ("byte_order", 0x0403_0201, Reason::Version, "byte order"),
-        ("version", 2, Reason::Version, "version 2"),
-        ("version", 0, Reason::Corrupt, "not set up yet"),
-        ("features", 1, Reason::Version, "feature"),
-        ("party", 1, Reason::Corrupt, "party"),
-        ("align", 100, Reason::Corrupt, "alignment"),
-        ("lane_offset", 5, Reason::Corrupt, "lane"),
-        ("capacity", 3, Reason::Corrupt, "capacity"),
-        ("capacity", 8192, Reason::Corrupt, "bytes"),
-        ("peer_capacity", 1 << 30, Reason::Corrupt, "capacity"),
+    let none = None;
+    let [mring, sring] = [Some(ErrorCode::MRing), Some(ErrorCode::SRing)];
+    let not_ready = Some(ErrorCode::ConnectionNotReady);
+    let table: [(&str, u32, Reason, Option<ErrorCode>, &str); 14] = [
+        ("magic", 7, Reason::NotARegion, not_ready, "some other file"),
+        ("byte_order", 0x0403_0201, Reason::Version, not_ready, "byte order"),
+        ("version", 2, Reason::Version, not_ready, "version 2"),
+        ("version", 0, Reason::Corrupt, none, "not set up yet"),
+        ("features", 1, Reason::Version, not_ready, "feature"),
+        ("party", 1, Reason::Corrupt, none, "party"),
+        ("align", 100, Reason::Corrupt, none, "alignment"),
+        ("lane_offset", 5, Reason::Corrupt, mring, "lane"),
+        ("capacity", 3, Reason::Corrupt, mring, "capacity"),
+        ("capacity", 8192, Reason::Corrupt, sring, "bytes"),
+        ("capacity", 1 << 29, Reason::Corrupt, mring, "bytes"),
+        ("lane_offset", 128, Reason::Corrupt, mring, "lane"),
+        ("peer_capacity", 3, Reason::Corrupt, sring, "capacity"),
+        ("peer_capacity", 1 << 30, Reason::Corrupt, sring, "capacity"),
     ];
-    for (field, value, reason, word) in table {
+    for (field, value, reason, code, word) in table {
         let at = offset(field);
         let mut old = [0; 4];
         file.read_exact_at(&mut old, at).unwrap();
@@ -155,6 +167,8 @@ fn a_header_that_somebody_scribbled_on() {
             _ => "end its listener and start it again",
         };
         is(connect(&path), reason, &path, &[word, advice]);
+        let e = connect(&path).unwrap_err();
+        assert_eq!((e.code(), e.kind()), (code, ErrorKind::InvalidData), "{field} = {value:#x}: {e}");
         assert!(fs::read(&path).unwrap() == before, "{field} = {value:#x}: the connector wrote into it");
         file.write_all_at(&old, at).unwrap();
     }
@@ -193,6 +207,10 @@ fn a_region_that_is_too_short() {
         file.write_all(&whole[..len]).unwrap();
         file.set_permissions(Permissions::from_mode(0o600)).unwrap();
         is(connect(&path), Reason::Corrupt, &path, &["bytes", "start it again"]);
+        // The listener's segment is a page of header and a page of lane; the connector's comes behind it.
+        let code = if len < 8192 { ErrorCode::MRing } else { ErrorCode::SRing };
+        let e = connect(&path).unwrap_err();
+        assert_eq!((e.code(), e.kind()), (Some(code), ErrorKind::InvalidData), "{len} bytes: {e}");
         assert_eq!(fs::read(&path).unwrap(), whole[..len]);
         fs::remove_file(&path).unwrap();
     }
@@ -235,13 +253,14 @@ fn capacities() {
         assert_eq!(stream.stats().capacities, got);
         party.hear().unwrap();
     }
-    for (asked, words) in [
-        ([0, 0], ["0 both ways", "take 1 or more"]),
-        ([LARGEST_CAPACITY + 1, 1], ["536870913", "512 MiB"]),
-        ([1, usize::MAX], ["18446744073709551615", "512 MiB"]),
+    for (asked, code, words) in [
+        ([0, 0], ErrorCode::MRing, ["0 both ways", "take 1 or more"]),
+        ([LARGEST_CAPACITY + 1, 1], ErrorCode::MRing, ["536870913", "512 MiB"]),
+        ([1, usize::MAX], ErrorCode::SRing, ["18446744073709551615", "512 MiB"]),
     ] {
         is(bind(asked), Reason::Capacity, Path::new(""), &words);
-        assert_eq!(bind(asked).unwrap_err().code(), Some(ErrorCode::MRing));
+        let e = bind(asked).unwrap_err();
+        assert_eq!((e.code(), e.kind()), (Some(code), ErrorKind::InvalidInput));
     }
     assert!(scratch.names().is_empty());
 }
@@ -257,6 +276,8 @@ fn a_second_name_of_a_region_in_use() {
     let stream = connect(&scratch.name()).unwrap();
     party.hear().unwrap();
     is(connect(&second), Reason::NotAlone, &second, &["second name", "by the listener's name"]);
+    let e = connect(&second).unwrap_err();
+    assert_eq!((e.code(), e.kind()), (Some(ErrorCode::NotAlone), ErrorKind::ResourceBusy));
     // The connector is gone, so that its end is free; the region is not fresh, though its listener's end lives.
     drop(stream);
     assert_eq!(party.does("drain"), "0 eof");

@@ -51,8 +51,10 @@ fn a_directory_without_permission() {
     let bind = format!("bind {} 64 64 0", scratch.addr());
     let e = party.ask(&bind).unwrap_err();
     says(&e, "PermissionDenied", "Denied", &[path, "search and write"]);
+    assert_eq!(e.code, "-");
     let e = party.ask(format!("connect {}", scratch.addr())).unwrap_err();
     says(&e, "PermissionDenied", "Denied", &[path, "search and write"]);
+    assert_eq!(e.code, "ConnectionNotReady");
     mode(scratch.path(), 0o555);
     let e = party.ask(&bind).unwrap_err();
     says(&e, "PermissionDenied", "Denied", &[path, "search and write"]);

@@ -25,6 +25,7 @@ fn an_identity_is_whole_or_not_ready() {
         start: 3,
         pid: 77,
         made: 5 << 32 | 6,
+        channel: 7 << 32 | 8,
     };
     check(None, move || {
         let segment = Arc::new(Identity::blank());

@@ -5,7 +5,8 @@ use crate::futex;
 use smstream_core::ordering;
 use smstream_core::park::{ALERT_GONE, Place, Watch};
 use std::process;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The peer is gone.
 const GONE: u32 = 1 << 0;
@@ -19,6 +20,8 @@ pub(super) struct Alerts {
     /// [`GONE`] when the peer is gone, [`LEFT`] when this end does not care any more: a word of its own, for those who
     /// wait for just that.
     gone: AtomicU32,
+    /// When the peer was found gone first, in nanoseconds since 1970; 0: it was not.
+    gone_at: AtomicU64,
     /// A [`WatchMode`].
     mode: AtomicU8,
     /// Whether the halves sleep on their alert words too. If not, they have to be found on the words they sleep on.
@@ -40,7 +43,13 @@ struct Side {
 impl Alerts {
     pub(super) fn new(waitv: bool) -> Self {
         let mode = AtomicU8::new(WatchMode::None as u8);
-        Self { sides: [Side::default(), Side::default()], gone: AtomicU32::new(0), mode, waitv }
+        Self {
+            sides: [Side::default(), Side::default()],
+            gone: AtomicU32::new(0),
+            gone_at: AtomicU64::new(0),
+            mode,
+            waitv,
+        }
     }
 
     pub(super) fn word(&self, half: Half) -> &AtomicU32 {
@@ -66,6 +75,14 @@ impl Alerts {
         futex::wake_all(&self.gone, Place::Local);
     }
 
+    /// When the peer was found gone, if it was.
+    pub(super) fn gone_since(&self) -> Option<SystemTime> {
+        match self.gone_at.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => UNIX_EPOCH.checked_add(Duration::from_nanos(nanos)),
+        }
+    }
+
     pub(super) fn mode(&self) -> WatchMode {
         WatchMode::from_u8(self.mode.load(Ordering::Relaxed))
     }
@@ -86,6 +103,9 @@ impl Alerts {
     /// Tells everyone that the peer is gone: the writing half first. A program that has read that its peer is gone must not
     /// write something afterwards and be told that it was sent; reading later waits until it is told.
     pub(super) fn raise_gone(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |d| d.as_nanos() as u64);
+        // Two may find out at once; the first one's time stays. Before the alerts: whoever sees one finds the time.
+        let _ = self.gone_at.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
         self.raise(Half::Writer, ALERT_GONE);
         self.raise(Half::Reader, ALERT_GONE);
         self.gone.fetch_or(GONE, Ordering::Release);

@@ -56,6 +56,8 @@ pub enum Reason {
     Protocol(String),
     /// The descriptor is no socket to meet over: why.
     BadDescriptor(String),
+    /// The listener closed the connection in the middle of the rendezvous, without a reason.
+    HungUp,
     /// The child that was to connect has ended, or has closed its end.
     ChildEnded,
     /// Nobody can listen at such an address.
@@ -116,7 +118,7 @@ impl Error {
             | Reason::TooLarge { .. }
             | Reason::Refused(Refusal::TooLarge) => ErrorKind::InvalidInput,
             Reason::NobodyListens | Reason::NoSuchName => ErrorKind::NotFound,
-            Reason::ListenerDied | Reason::ChildEnded => ErrorKind::ConnectionRefused,
+            Reason::ListenerDied | Reason::HungUp | Reason::ChildEnded => ErrorKind::ConnectionRefused,
             Reason::InUse => ErrorKind::AddrInUse,
             Reason::Occupied(_) => ErrorKind::AlreadyExists,
             Reason::NotARegion(_)
@@ -141,15 +143,19 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match &self.reason {
-            Reason::NobodyListens | Reason::NoSuchName | Reason::ListenerDied | Reason::Refused(_) => {
-                Some(ErrorCode::ConnectionNotReady)
-            }
+            Reason::NobodyListens | Reason::NoSuchName | Reason::Refused(_) => Some(ErrorCode::ConnectionNotReady),
+            Reason::ListenerDied | Reason::HungUp | Reason::ChildEnded => Some(ErrorCode::PartnerNotAlive),
             Reason::InUse | Reason::NotAlone => Some(ErrorCode::NotAlone),
+            // A connector's findings: the peer is the listener.
             Reason::BadRegion(findings) => findings.as_slice().iter().find_map(|f| match (f.problem, f.whose) {
-                (Problem::Capacity(_), Whose::Peer) | (Problem::PeerCapacity(_), Whose::Mine) => Some(ErrorCode::MRing),
+                (Problem::Capacity(_) | Problem::LaneOffset(_) | Problem::TooShort { .. }, Whose::Peer)
+                | (Problem::PeerCapacity(_), Whose::Mine) => Some(ErrorCode::MRing),
                 (Problem::Capacity(_), Whose::Mine) | (Problem::PeerCapacity(_), Whose::Peer) => Some(ErrorCode::SRing),
                 _ => None,
             }),
+            // The listener's segment lies in the file; behind it there is no room for the connector's.
+            Reason::Unfit(Problem::TooShort { .. }) => Some(ErrorCode::SRing),
+            Reason::Unfit(Problem::LaneOffset(_)) => Some(ErrorCode::MRing),
             Reason::BadConfig(Problem::Capacity(_)) => Some(ErrorCode::MRing),
             _ => None,
         }
@@ -241,6 +247,10 @@ impl fmt::Display for Error {
                 write!(f, "the other party at {path} does not keep to the rules of the rendezvous: {what}")
             }
             Reason::BadDescriptor(why) => write!(f, "{path} cannot be used: {why}"),
+            Reason::HungUp => write!(
+                f,
+                "the listener at {path} hung up before it had accepted: it has ended, or stopped listening; try again"
+            ),
             Reason::ChildEnded => write!(f, "the child that was to connect to {path} has ended, or closed it"),
             Reason::CannotListen => write!(f, "nobody can listen at {path}: connect to it instead"),
             Reason::TimedOut => write!(f, "nobody answered at {path} in time"),

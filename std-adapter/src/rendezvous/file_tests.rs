@@ -424,7 +424,7 @@ fn a_killed_listener_leaves_a_name_that_is_taken_over() {
     assert!(connected.life.wait_gone(patience()));
     assert_eq!(scratch.names(), ["name"]);
     let e = connect(&path, None).unwrap_err();
-    assert_eq!((e.kind(), e.code()), (ErrorKind::ConnectionRefused, Some(ErrorCode::ConnectionNotReady)), "{e}");
+    assert_eq!((e.kind(), e.code()), (ErrorKind::ConnectionRefused, Some(ErrorCode::PartnerNotAlive)), "{e}");
     let mut listener = Listener::bind(&path, &Config::new(CAPACITIES)).unwrap();
     let (a, b) = meet(&mut listener, &path);
     talk(&a, &b);

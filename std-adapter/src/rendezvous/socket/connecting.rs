@@ -83,12 +83,23 @@ impl Connecting {
 
     /// Waits until it is made, or the deadline passes.
     pub(crate) fn wait(mut self, deadline: Option<Deadline>) -> Result<Connected, Error> {
-        if matches!(self.stage, Stage::Queue) && !self.connect()? {
-            self.queue(deadline)?;
+        if matches!(self.stage, Stage::Queue) {
+            if !self.connect()? {
+                self.queue(deadline)?;
+            }
+            self.greet()?;
         }
         loop {
-            if let Some(connected) = self.step()? {
-                return Ok(connected);
+            // The answer often comes before sleeping would be worth it.
+            let spin = Deadline::after(self.terms.spin);
+            loop {
+                if let Some(connected) = self.step()? {
+                    return Ok(connected);
+                }
+                if spin.has_passed() {
+                    break;
+                }
+                std::hint::spin_loop();
             }
             let timeout = deadline.and_then(|d| rustix::time::Timespec::try_from(d.remaining()).ok());
             match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], timeout.as_ref()) {
@@ -222,7 +233,7 @@ impl Connecting {
 
     fn failed(&self, failed: Failed) -> Error {
         self.place.error(match failed {
-            Failed::HungUp => Reason::ListenerDied,
+            Failed::HungUp => Reason::HungUp,
             Failed::System(e) => Reason::System("talk to the listener", e),
             other => Reason::Protocol(other.to_string()),
         })

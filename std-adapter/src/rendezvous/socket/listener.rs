@@ -9,6 +9,7 @@ use super::terms::Terms;
 use crate::deadline::Deadline;
 use crate::memory::{page_size, retry};
 use crate::rendezvous::{Connected, Error, Reason};
+use crate::trace;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -48,6 +49,9 @@ pub(crate) struct Listener {
     socket: OwnedFd,
     epoll: Arc<OwnedFd>,
     timer: OwnedFd,
+    /// Whether the timer runs. It is left running when the last guest leaves: the next one will come soon, or it goes off
+    /// once for nothing.
+    timed: bool,
     interrupt: Arc<Interrupt>,
     /// Those in the middle of it, by number: the oldest first.
     guests: BTreeMap<u64, Handshake>,
@@ -101,6 +105,7 @@ impl Listener {
             socket,
             epoll: Arc::new(epoll),
             timer,
+            timed: false,
             interrupt: Arc::new(Interrupt(interrupt)),
             guests: BTreeMap::new(),
             next: FIRST,
@@ -118,6 +123,14 @@ impl Listener {
         loop {
             if let Some(connected) = self.ready.pop_front() {
                 return Ok(connected);
+            }
+            // Somebody is in the middle of it: the answer often comes before sleeping would be worth it.
+            if !self.guests.is_empty() {
+                let until = Deadline::after(self.terms.spin);
+                while !self.attend(Some(until.min(Deadline::now())))? && Deadline::now() < until {}
+                if !self.ready.is_empty() {
+                    continue;
+                }
             }
             if !self.attend(deadline)? && deadline.is_some_and(Deadline::has_passed) {
                 return Err(self.name.error(Reason::TimedOut));
@@ -200,11 +213,8 @@ impl Listener {
             self.note(&handshake.end(Failed::System(e.into())));
             return;
         }
-        let first = self.guests.is_empty();
         self.guests.insert(token, handshake);
-        if first {
-            self.set_timer();
-        }
+        self.set_timer();
         // HELLO was probably said before it was accepted.
         self.hear(token);
     }
@@ -235,9 +245,6 @@ impl Listener {
         let guest = self.guests.remove(&token)?;
         // It must not stay watched: its socket lives on if the two have met.
         let _ = epoll::delete(&self.epoll, guest.socket());
-        if self.guests.is_empty() {
-            self.set_timer();
-        }
         Some(guest)
     }
 
@@ -256,6 +263,7 @@ impl Listener {
 
     /// Turns out those whose time is up.
     fn turn_out_the_slow(&mut self) {
+        self.clear_timer();
         let now = Deadline::now();
         // They are in the order in which they came, and all have the same time.
         while let Some((&token, guest)) = self.guests.first_key_value()
@@ -272,18 +280,27 @@ impl Listener {
         }
     }
 
-    /// Sets the timer to when the time of the first one is up, or off.
-    fn set_timer(&self) {
-        let off = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let at = self.guests.first_key_value().map_or(off, |(_, guest)| *guest.due.timespec());
-        let time = Itimerspec { it_interval: off, it_value: at };
+    /// Sees that the timer goes off when the time of the first guest is up, or before.
+    fn set_timer(&mut self) {
+        if self.timed {
+            return;
+        }
+        let Some((_, guest)) = self.guests.first_key_value() else { return };
+        let time = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: *guest.due.timespec() };
         // It can only fail for a time that is none, or a descriptor that is none.
-        let _ = timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &time);
+        self.timed = timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &time).is_ok();
+    }
+
+    /// The timer went off: it is read, so that it is silent until it is set again.
+    fn clear_timer(&mut self) {
+        let _ = rustix::io::read(&self.timer, &mut [0; 8]);
+        self.timed = false;
     }
 
     /// What became of a connector that was not accepted. It is its own affair.
-    #[allow(clippy::unused_self, reason = "the name, for who wants to know")]
-    fn note(&self, _failed: &Failed) {}
+    fn note(&self, failed: &Failed) {
+        trace::turned_away(&self.name, failed);
+    }
 
     /// Stops listening and removes the name.
     ///

@@ -127,8 +127,20 @@ unsafe fn fill<T>(at: *mut libc::cmsghdr, kind: i32, value: T) {
     unsafe { data.cast::<T>().write_unaligned(value) };
 }
 
-/// Receives one packet, or what there is of it. Never waits: `WouldBlock` if there is none.
+/// Receives one packet, or what there is of it. Never waits: `WouldBlock` if there is none. At the end of the connection
+/// there are no bytes and no sender; an empty packet has a sender, if [`ask_for_credentials`] was called.
 pub(super) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Came> {
+    let socket = socket.as_fd();
+    let came = receive_once(socket, buffer)?;
+    if came.len == 0 && came.sender.is_none() {
+        // Of a socket that does not block the kernel looks at the queue first and at the hang-up second. A last packet
+        // that came in between is still there, and no other one can follow.
+        return receive_once(socket, buffer);
+    }
+    Ok(came)
+}
+
+fn receive_once(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Came> {
     let mut control = Control([MaybeUninit::zeroed(); 256]);
     let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: `msghdr` is a C struct of integers and pointers, for which all zeros is a valid value.
@@ -142,7 +154,7 @@ pub(super) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Came> 
         // at `control`: memory that recvmsg(2) may write, and that lives during the call.
         let n = unsafe {
             libc::recvmsg(
-                socket.as_fd().as_raw_fd(),
+                socket.as_raw_fd(),
                 &raw mut header,
                 libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC | libc::MSG_NOSIGNAL,
             )
@@ -178,6 +190,7 @@ unsafe fn take(at: *const libc::cmsghdr, came: &mut Came) {
     let header = unsafe { at.read() };
     // SAFETY: CMSG_LEN is arithmetic.
     let before = unsafe { libc::CMSG_LEN(0) } as usize;
+    #[allow(clippy::unnecessary_cast, reason = "the type differs between libcs")]
     let len = (header.cmsg_len as usize).saturating_sub(before);
     // SAFETY: the data of a message begin behind its header.
     let data: *const u8 = unsafe { libc::CMSG_DATA(at) };
@@ -268,6 +281,31 @@ mod tests {
         assert_eq!(receive(&b, &mut [0; 64]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(a);
         assert_eq!(receive(&b, &mut [0; 64]).unwrap().len, 0);
+    }
+
+    /// A packet that is sent and followed by a hang-up at once is received, and then comes the end.
+    #[test]
+    fn a_hang_up_hides_no_packet() {
+        let (to_sender, sockets) = std::sync::mpsc::sync_channel::<OwnedFd>(0);
+        let sender = std::thread::spawn(move || {
+            for socket in sockets {
+                send(&socket, b"last words", None).unwrap();
+            }
+        });
+        for round in 0..20_000 {
+            let (a, b) = pair();
+            ask_for_credentials(&b).unwrap();
+            to_sender.send(a).unwrap();
+            let len = loop {
+                match receive(&b, &mut [0; 64]) {
+                    Ok(came) => break came.len,
+                    Err(e) => assert_eq!(e.kind(), io::ErrorKind::WouldBlock),
+                }
+            };
+            assert_eq!(len, 10, "round {round}");
+        }
+        drop(to_sender);
+        sender.join().unwrap();
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(crate) struct Terms {
     pub(crate) most: u32,
     /// How long a connector may take for its part of the rendezvous.
     pub(crate) patience: Duration,
+    /// How long to look for an answer before sleeping.
+    pub(crate) spin: Duration,
     /// This party wants a signal beside each wake.
     pub(crate) wants_signal: bool,
 }

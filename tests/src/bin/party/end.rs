@@ -9,8 +9,9 @@ use smstream::Stream;
 use smstream_tests::flow::{Flow, Manner};
 use smstream_tests::party::asleep;
 
+use crate::deadlock;
 use crate::system::in_a_child;
-use crate::{Words, refusal, wrong};
+use crate::{Words, held, refusal, wrong};
 
 /// A stream, what is sent through it, and what is expected from it.
 pub(crate) struct End {
@@ -79,6 +80,7 @@ impl End {
                 }
                 done
             }
+            "deadlocks" => deadlock::rounds(&mut self.stream, (&mut self.out, &mut self.into), words),
             "fork-and-poll" => self.fork_and_poll(),
             "shut-under" => self.shut_under(words.text()?),
             "both" => self.both_by_reference(words),
@@ -143,7 +145,7 @@ impl End {
                 Ok(format!("{:?} {} {}", s.watch, counts(s.sent), counts(s.received)))
             }
             "wait-closed" => Ok(self.stream.wait_peer_closed(words.time()?).to_string()),
-            other => Err(wrong(format!("{other} is no command"))),
+            other => held::run(&mut self.stream, other, words),
         }
     }
 
@@ -194,7 +196,11 @@ impl End {
         let Self { stream, out, into } = self;
         let stream = &*stream;
         thread::scope(|scope| {
-            let sender = scope.spawn(move || out.send(&mut &*stream, to, manner));
+            let sender = scope.spawn(move || {
+                out.send(&mut &*stream, to, manner)?;
+                // The reader may be asleep by now, and so cannot publish what is held back.
+                (&*stream).flush()
+            });
             let received = into.receive(&mut &*stream, from, manner);
             sender.join().expect("the sender").and(received)
         })?;

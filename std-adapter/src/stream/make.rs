@@ -1,0 +1,116 @@
+//! How a stream comes about: from two mapped segments.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use smstream_core::geometry::{self, Config};
+
+use super::{Peer, Stream};
+use crate::buffering::Policy;
+use crate::builder::Settings;
+use crate::error::{Error, Reason, Result};
+use crate::half::{Mode, ReadHalf, Shared, WriteHalf};
+use crate::history::History;
+use crate::liveness::{Half, Life, WatchMode};
+use crate::memory::{self, Access, Mapping};
+use crate::parking::Parker;
+use crate::rendezvous::Link;
+use crate::trace;
+
+/// The two segments of a channel, mapped: mine for reading and writing, the peer's for reading only.
+pub(crate) struct Segments {
+    pub(crate) mine: Mapping,
+    pub(crate) peer: Mapping,
+}
+
+impl Stream {
+    /// Makes a pair as [`Builder::pair`] says.
+    pub(crate) fn pair_with(config: &Config, settings: &Settings) -> Result<(Stream, Stream)> {
+        let system = |e| Error::system(Reason::System, e);
+        let ([first, second], len) = config.block();
+        let len = memory::round_up_to_page(len).unwrap_or(usize::MAX);
+        let fd = memory::memfd("smstream-pair", len as u64).map_err(system)?;
+        let map = |access| -> Result<[Mapping; 2]> {
+            let [a, b] = match access {
+                0 => [Access::ReadWrite, Access::ReadOnly],
+                _ => [Access::ReadOnly, Access::ReadWrite],
+            };
+            let listener = Mapping::new(&fd, first as u64, second - first, a).map_err(system)?;
+            let connector = Mapping::new(&fd, second as u64, len - second, b).map_err(system)?;
+            Ok([listener, connector])
+        };
+        let ends = [map(0)?, map(1)?];
+        for (party, end) in ends.iter().enumerate() {
+            let segment = &end[party];
+            let start = segment.as_mut_ptr().ok_or_else(|| Error::new(Reason::System, "the mapping is read-only"))?;
+            // SAFETY: the mapping is valid for reads and writes of its length, and nobody but this function knows of it.
+            unsafe { geometry::init(start, segment.len(), config, party) }
+                .map_err(|findings| Error::new(Reason::Corrupt, findings.to_string()))?;
+        }
+        let [[mine, peer], [other_peer, other_mine]] = ends;
+        let here = Segments { mine, peer };
+        let there = Segments { mine: other_mine, peer: other_peer };
+        // SAFETY: both segments have just been set up, in memory of this process that cannot shrink (it is sealed), and
+        // each party gets one end.
+        let a = unsafe { Stream::attach(here, Life::none(), None, settings, "the other end of the pair") }?;
+        // SAFETY: as above.
+        let b = unsafe { Stream::attach(there, Life::none(), None, settings, "the other end of the pair") }?;
+        Ok((a, b))
+    }
+
+    /// Makes an end of two mapped segments.
+    ///
+    /// # Safety
+    /// The promises of [`geometry::attach`], for as long as the mappings live: nobody in this process touches the
+    /// segments but the ends of the channel, this party has no other end, and nobody shortens the memory.
+    pub(crate) unsafe fn attach(
+        segments: Segments,
+        life: Arc<Life>,
+        link: Option<Link>,
+        settings: &Settings,
+        peer: &str,
+    ) -> Result<Stream> {
+        let Segments { mine, peer: theirs } = segments;
+        let start =
+            mine.as_mut_ptr().ok_or_else(|| Error::new(Reason::System, "the own segment is mapped read-only"))?;
+        // SAFETY: the mappings are valid for their lengths until they are dropped. `'static` is more than that, but the
+        // ends made of it live in halves that own, through `shared`, the mappings, and drop them last.
+        let attachment = unsafe { geometry::attach::<'static>(start, mine.len(), theirs.as_ptr(), theirs.len()) }
+            .map_err(|findings| {
+                Error::new(Reason::Corrupt, format!("the memory shared with {peer} cannot be used: {findings}"))
+            })?;
+        // SAFETY: as above, for the duration of the call.
+        let described = unsafe { geometry::inspect(theirs.as_ptr(), theirs.len()) };
+        let (peer_pid, peer_party) = described.map_or((0, 0), |d| (d.pid, d.party));
+        let end = attachment.into_end(
+            Parker::new(Arc::clone(&life), Half::Writer, settings.spin),
+            Parker::new(Arc::clone(&life), Half::Reader, settings.spin),
+        );
+        let (consumer, producer) = end.split();
+        let how = match (life.watch_mode(), peer_party) {
+            (WatchMode::None, _) => "paired",
+            (_, 0) => "connected",
+            _ => "accepted",
+        };
+        trace::open(how, peer, peer_pid, [producer.capacity(), consumer.capacity()]);
+        let credentials = link.as_ref().map(|link| link.credentials);
+        let shared = Arc::new(Shared {
+            aborted: AtomicBool::new(false),
+            peer: peer.to_owned(),
+            life,
+            link,
+            read: Mode::default(),
+            write: Mode::default(),
+            deadlock_detection: settings.deadlock_detection,
+            policy: Policy::new(settings.buf_mode),
+            history: History::default(),
+            memory: [mine, theirs],
+        });
+        Ok(Stream {
+            reader: Mutex::new(ReadHalf::new(consumer, Arc::clone(&shared))),
+            writer: Mutex::new(WriteHalf::new(producer, Arc::clone(&shared))),
+            shared,
+            peer: Peer { pid: peer_pid, credentials },
+        })
+    }
+}
