@@ -29,6 +29,9 @@ pub const ALERT_CORRUPT: u32 = 1 << 2;
 /// The bell of a half that sleeps on the word itself, by futex or by looking at it.
 pub const BELL_WORD: u32 = 0;
 
+/// The bells of halves that sleep as for [`BELL_WORD`] and want a signal beside it: this and the signal's number.
+pub const BELL_SIGNAL: u32 = 0x100;
+
 /// Where a watched word lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {

@@ -14,6 +14,7 @@ use crate::listener::{self, Listener};
 use crate::memory::page_size;
 use crate::parking::default_spin;
 use crate::rendezvous::socket::{Allow, Terms};
+use crate::signal;
 use crate::stream::Stream;
 use crate::trace;
 use crate::trusted::Trusted;
@@ -48,6 +49,7 @@ pub struct Builder {
     allow: Allow,
     most: usize,
     patience: Duration,
+    wake_signal: Option<i32>,
 }
 
 /// What an end is like, whichever way it comes about: what the builder was told, with the defaults filled in.
@@ -61,6 +63,20 @@ pub(crate) struct Settings {
     pub(crate) terms: Terms,
     /// When written bytes are published.
     pub(crate) buf_mode: BufMode,
+}
+
+impl Settings {
+    /// Whether an end at `addr` can be like this.
+    pub(crate) fn check(&self, addr: &Addr) -> Result<()> {
+        let Some(number) = self.terms.wake_signal else { return Ok(()) };
+        if !matches!(addr, Addr::Unix(_) | Addr::Abstract(_) | Addr::Fd(_)) {
+            let text = format!(
+                "cannot be woken by a signal at {addr}: nobody attests there which process the peer is; use unix: or fd:"
+            );
+            return Err(Error::new(Reason::InvalidInput, text));
+        }
+        signal::check(number)
+    }
 }
 
 impl Default for Builder {
@@ -82,6 +98,7 @@ impl Builder {
             allow: Allow::default(),
             most: DEFAULT_MAX_PEER_CAPACITY,
             patience: DEFAULT_HELLO_TIMEOUT,
+            wake_signal: None,
         }
     }
 
@@ -189,6 +206,34 @@ impl Builder {
         self
     }
 
+    /// Asks the peer to send this process a signal whenever it wakes one of its halves: `SIGUSR1`, `SIGUSR2` or one from
+    /// `SIGRTMIN` to `SIGRTMAX`. For `unix:` and `fd:`, where the kernel attests which process that is.
+    ///
+    /// It is a hint, beside the wake itself: for a program whose other threads or whose main loop live by signals. One
+    /// that is lost loses nothing, and a half that is not asleep gets none. Nothing is installed here: have a handler, or
+    /// block the signal and take it with `sigwait` or a `signalfd`, before the connection is made. The signal goes to the
+    /// process that took part in the rendezvous, to whichever of its threads takes it, and to no child that it hands the
+    /// stream on to.
+    ///
+    /// ```
+    /// // Nobody is waiting for this one, and it would end the process:
+    /// let e = smstream::Builder::new().wake_signal(10).connect("unix:@nobody").unwrap_err();
+    /// assert!(e.to_string().contains("install a handler"));
+    /// ```
+    ///
+    /// # Errors
+    /// When listening or connecting: [`Reason::InvalidInput`] for another signal, for one that would end this process,
+    /// and for an address of another kind.
+    ///
+    /// # References
+    /// [pidfd_send_signal(2)](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html); the signals `USR1` and
+    /// `USR2` of Ulm's `SMStreams`.
+    #[must_use]
+    pub fn wake_signal(mut self, signal: i32) -> Self {
+        self.wake_signal = Some(signal);
+        self
+    }
+
     /// Where the cursors begin, so that tests see them wrap.
     #[doc(hidden)]
     #[must_use]
@@ -270,7 +315,7 @@ impl Builder {
             allow: self.allow.clone(),
             most: u32::try_from(self.most).unwrap_or(u32::MAX),
             patience: self.patience,
-            wants_signal: false,
+            wake_signal: self.wake_signal,
         };
         Settings { spin, deadlock_detection: self.deadlock_detection, buf_mode: self.buf_mode, terms }
     }

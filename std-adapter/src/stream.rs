@@ -318,8 +318,8 @@ impl Stream {
         self.writer().undelivered()
     }
 
-    /// Waits until the peer has closed its end altogether, or died: `true`; or until `timeout` has passed or this end was
-    /// [given up](Stream::abort): `false`.
+    /// Waits until the peer has closed its end altogether, or died: `true`; or until `timeout` has passed or this end
+    /// was [given up](Stream::abort): `false`.
     ///
     /// It says nothing about bytes: there may be some left to read. The ends of a [`pair`](Stream::pair) live in one
     /// process, so none outlives the other, and this only ever times out.

@@ -64,17 +64,17 @@ impl ReadHalf {
         self.consumer.fail();
     }
 
-    /// Gives up both halves: see [`Stream::abort`](crate::Stream::abort).
-    pub fn abort(&self) {
-        self.shared.abort();
-    }
-
     /// Says that no more will be taken: the peer's writes fail from now on. Bytes not yet read are lost.
     pub fn shutdown(&mut self) {
         if !self.consumer.is_stopped() {
             self.consumer.stop();
             trace::closed(&self.shared.peer, Half::Reader);
         }
+    }
+
+    /// Gives up both halves: see [`Stream::abort`](crate::Stream::abort).
+    pub fn abort(&self) {
+        self.shared.abort();
     }
 
     /// Sets how long a read may wait for its first byte; `None`: for ever.
@@ -265,9 +265,8 @@ impl Read for ReadHalf {
 
 impl Drop for ReadHalf {
     fn drop(&mut self) {
-        if self.shared.is_aborted() {
-            return;
+        if !self.shared.is_aborted() {
+            self.shutdown();
         }
-        self.shutdown();
     }
 }

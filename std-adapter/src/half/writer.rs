@@ -44,11 +44,6 @@ impl WriteHalf {
         self.producer.fail();
     }
 
-    /// Gives up both halves: see [`Stream::abort`](crate::Stream::abort).
-    pub fn abort(&self) {
-        self.shared.abort();
-    }
-
     /// Says that no more will come: what is held back is published, and the peer reads what is left, then the end of the
     /// stream.
     pub fn shutdown(&mut self) {
@@ -71,6 +66,11 @@ impl WriteHalf {
     /// still read them. Bytes that are held back count as written.
     pub fn undelivered(&mut self) -> Option<usize> {
         self.producer.undelivered()
+    }
+
+    /// Gives up both halves: see [`Stream::abort`](crate::Stream::abort).
+    pub fn abort(&self) {
+        self.shared.abort();
     }
 
     /// Sets how long a write may wait for room; `None`: for ever.

@@ -214,6 +214,18 @@ pub fn reach(addr: &str) -> Stream {
     }
 }
 
+/// Looks again and again until there is something.
+#[track_caller]
+pub fn in_the_end<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < HANGS, "it never came about");
+    }
+}
+
 /// Does something that may hang, in a thread.
 pub fn within_time<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
     let (tell, told) = mpsc::channel();

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::size::{self, Capacity};
 use crate::transport::Addr;
-use crate::{demo, exec, manners, proxy};
+use crate::{demo, doctor, exec, gc, ls, manners, proxy, stat};
 #[cfg(feature = "sysv")]
 use crate::{msg, sem, shm, sysv};
 
@@ -25,7 +25,8 @@ const EXAMPLES: &str = "\
 Examples:
   smstream demo                                see it work on this machine, and how fast
   smstream listen file:/dev/shm/x > copy       in one terminal
-  smstream connect file:/dev/shm/x < data      in another";
+  smstream connect file:/dev/shm/x < data      in another
+  smstream ls                                  see who talks with whom";
 
 const LISTEN_EXAMPLES: &str = "\
 The command ends when both directions have ended: the end of standard input ends one,
@@ -108,6 +109,18 @@ pub enum Command {
     /// Check on this machine that every byte arrives, and measure against pipes, sockets and the machine's floors
     #[command(after_help = format!("{DEMO_MORE}\n\n{EXIT_CODES}"))]
     Demo(DemoArgs),
+    /// Show who listens and who is connected with whom
+    #[command(after_help = ls::MORE)]
+    Ls(ls::LsArgs),
+    /// Show both lanes of a stream: how full, how fast, who sleeps for what
+    #[command(after_help = stat::MORE)]
+    Stat(stat::StatArgs),
+    /// Check every rule of a region, whatever its state, and say what is wrong
+    #[command(after_help = doctor::MORE)]
+    Doctor(doctor::DoctorArgs),
+    /// Remove what a crash has left, if it is provably ours and dead
+    #[command(after_help = gc::MORE)]
+    Gc(gc::GcArgs),
     /// A text in System V shared memory, as Free Pascal's shmtool has it
     #[cfg(feature = "sysv")]
     #[command(after_help = format!("{}\n\n{}", shm::MORE, sysv::EXIT_CODES))]

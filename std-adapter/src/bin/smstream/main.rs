@@ -2,8 +2,11 @@
 
 mod args;
 mod demo;
+mod doctor;
 mod exec;
 mod failure;
+mod gc;
+mod ls;
 mod manners;
 #[cfg(feature = "sysv")]
 mod msg;
@@ -16,9 +19,12 @@ mod serve;
 mod shm;
 mod signals;
 mod size;
+mod stat;
 mod stdio;
+mod style;
 #[cfg(feature = "sysv")]
 mod sysv;
+mod target;
 mod transport;
 
 use std::process::ExitCode;
@@ -52,6 +58,10 @@ fn run() -> Result<u8, Failure> {
         Command::Connect(args) => return serve::connect(&args),
         Command::Proxy(args) => return proxy::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Ls(args) => ls::run(&args),
+        Command::Stat(args) => stat::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Gc(args) => gc::run(&args),
         #[cfg(feature = "sysv")]
         Command::Shm(args) => shm::run(&args),
         #[cfg(feature = "sysv")]
