@@ -350,9 +350,10 @@ impl Write for WriteHalf {
 
 impl Drop for WriteHalf {
     fn drop(&mut self) {
-        if !self.shared.is_aborted() {
-            self.shutdown();
+        if self.shared.is_aborted() {
+            return self.publish_held();
         }
+        self.shutdown();
         if self.shared.is_cut() {
             // As for the half that reads.
             self.shared.life.raise(Half::Reader, ALERT_CORRUPT);
