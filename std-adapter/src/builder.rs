@@ -8,6 +8,7 @@ use smstream_core::geometry::Config;
 
 use crate::addr::{Addr, Kind, ToAddr};
 use crate::buffering::BufMode;
+use crate::connecting::Connecting;
 use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
 use crate::listener::{self, Listener};
@@ -327,6 +328,15 @@ impl Builder {
             trace::refused("cannot connect", addr, e);
         }
         result
+    }
+
+    /// Begins to connect to the listener at `addr`, and does not wait: see [`Connecting`].
+    ///
+    /// # Errors
+    /// [`Reason::InvalidInput`] if `addr` is no address. All that can go wrong with the connection itself is told by
+    /// [`Connecting::try_finish`].
+    pub fn begin_connect(&self, addr: impl ToAddr) -> Result<Connecting> {
+        Ok(Connecting::begin(addr.to_addr()?, self.settings()?))
     }
 
     /// Two ends of a new connection within this process. The first is the listener's.

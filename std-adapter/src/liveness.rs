@@ -6,6 +6,7 @@
 //! happens it makes no system call. Where the kernel has no watches left, sleepers ask for themselves every 20 ms.
 
 mod alerts;
+pub(crate) mod news;
 mod watcher;
 
 use crate::deadline::Deadline;
@@ -13,8 +14,9 @@ use crate::lock::{self, Byte};
 use crate::memory::guard::Cut;
 use crate::{futex, parking};
 use alerts::Alerts;
-use rustix::fd::OwnedFd;
+use rustix::fd::{BorrowedFd, OwnedFd};
 use smstream_core::park::{ALERT_CORRUPT, Place, Wake, Watch};
+use std::io;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -59,6 +61,17 @@ const NO_WATCH: u64 = u64::MAX;
 /// Gives the descriptor of an end a number at which the kernel releases it early when this process dies.
 pub(crate) fn release_first(fd: OwnedFd) -> OwnedFd {
     watcher::release_first(fd)
+}
+
+/// Tells the news, once, when `fd` becomes readable, or is so already. Until [`tell_no_more`] the descriptor stays open,
+/// and nothing else is done about it here.
+pub(crate) fn tell_when_readable(fd: BorrowedFd<'_>) -> io::Result<()> {
+    watcher::tell_when_readable(fd)
+}
+
+/// Ends what [`tell_when_readable`] began.
+pub(crate) fn tell_no_more(fd: BorrowedFd<'_>) {
+    watcher::tell_no_more(fd);
 }
 
 /// What proves that the peer lives.
@@ -277,8 +290,14 @@ impl Life {
     /// Makes sure that this process watches the peer: after a fork the child begins without a watcher. Cheap when there
     /// is nothing to do.
     pub(crate) fn be_registered(&self) {
+        if self.proof.is_some() {
+            self.be_registered_in(process::id());
+        }
+    }
+
+    /// The same, in this process. For many ends at once: to ask for its number takes a system call.
+    pub(crate) fn be_registered_in(&self, pid: u32) {
         let Some(proof) = &self.proof else { return };
-        let pid = process::id();
         if self.pid.load(Ordering::Acquire) == pid {
             return;
         }

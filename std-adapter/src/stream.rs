@@ -13,6 +13,7 @@ use smstream_core::park::ALERT_CANCEL;
 use crate::addr::ToAddr;
 use crate::buffering::BufMode;
 use crate::builder::Builder;
+use crate::connecting::Connecting;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::half::{ReadHalf, Shared, WriteHalf};
@@ -103,6 +104,14 @@ impl Stream {
     /// [`Reason::TimedOut`](crate::Reason::TimedOut), and as above.
     pub fn connect_timeout(addr: impl ToAddr, timeout: Duration) -> Result<Stream> {
         Builder::new().connect_timeout(addr, timeout)
+    }
+
+    /// Begins to connect to the listener at `addr`, and does not wait: see [`Connecting`].
+    ///
+    /// # Errors
+    /// As for [`Builder::begin_connect`].
+    pub fn begin_connect(addr: impl ToAddr) -> Result<Connecting> {
+        Builder::new().begin_connect(addr)
     }
 
     /// Two ends of a new connection within this process.
@@ -343,6 +352,11 @@ impl Stream {
             writer.fail();
         }
         result
+    }
+
+    /// The halves, each behind the lock of its direction.
+    pub(crate) fn halves(&self) -> (&Mutex<ReadHalf>, &Mutex<WriteHalf>) {
+        (&self.reader, &self.writer)
     }
 
     fn reader(&self) -> MutexGuard<'_, ReadHalf> {

@@ -8,4 +8,5 @@ mod deadlock;
 mod duplex;
 mod park;
 mod setup;
+mod several;
 mod transfer;

@@ -57,8 +57,8 @@ impl ReadHalf {
         &self.consumer
     }
 
-    /// For the writing half of the same stream, which waits for the whole party.
-    pub(super) fn consumer_mut(&mut self) -> &mut Consumer<'static, Parker> {
+    /// For the writing half of the same stream, which waits for the whole party, and for conditions.
+    pub(crate) fn consumer_mut(&mut self) -> &mut Consumer<'static, Parker> {
         &mut self.consumer
     }
 

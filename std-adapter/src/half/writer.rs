@@ -37,8 +37,8 @@ impl WriteHalf {
         &self.producer
     }
 
-    /// For the reading half of the same stream, which waits for the whole party.
-    pub(super) fn producer_mut(&mut self) -> &mut Producer<'static, Parker> {
+    /// For the reading half of the same stream, which waits for the whole party, and for conditions.
+    pub(crate) fn producer_mut(&mut self) -> &mut Producer<'static, Parker> {
         &mut self.producer
     }
 

@@ -1,6 +1,6 @@
 //! The words that interrupt the waits of one end, and how their sleepers are woken.
 
-use super::{Half, WatchMode};
+use super::{Half, WatchMode, news};
 use crate::futex;
 use crate::memory::guard::Cut;
 use smstream_core::ordering;
@@ -103,6 +103,7 @@ impl Alerts {
         // Release: what the caller knows (the peer is dead, so its words are final) comes before the bits.
         ordering::raise(&side.word, bits);
         futex::wake_all(&side.word, Place::Local);
+        news::tell();
     }
 
     /// Tells everyone that the peer is gone: the writing half first. A program that has read that its peer is gone must not

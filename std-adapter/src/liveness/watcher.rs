@@ -8,7 +8,7 @@
 //! A forked child has no watcher thread, and the parent's mutex may be locked for ever in its copy. It makes everything
 //! anew, and never touches the copy.
 
-use super::{Alerts, NUDGE, WatchMode};
+use super::{Alerts, NUDGE, WatchMode, news};
 use crate::deadline::Deadline;
 use crate::lock::{self, Byte};
 use crate::memory::guard::Cut;
@@ -34,6 +34,8 @@ const LAST_STEP: u32 = 10;
 const POLL: Duration = Duration::from_millis(20);
 /// The epoll token of the inotify instance.
 const INOTIFY: u64 = 0;
+/// The epoll token of all that is news when it becomes readable.
+const READABLE: u64 = u64::MAX;
 
 /// The watcher of the process, or of the parent after a fork. Never freed: the thread uses it to the end.
 static CURRENT: AtomicPtr<Watcher> = AtomicPtr::new(ptr::null_mut());
@@ -128,6 +130,22 @@ pub(super) fn deregister_socket(socket: &OwnedFd) {
     if registry.sockets.remove(&socket.as_raw_fd()).is_some() {
         // Closing would not do it: the registration lasts as long as the description, which a child may have, too.
         let _ = epoll::delete(&watcher.epoll, socket);
+    }
+}
+
+/// Tells the news when `fd` becomes readable, or is so already: once.
+pub(super) fn tell_when_readable(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let watcher = current()?;
+    // Nothing is entered in the registry, but the thread must run.
+    drop(watcher.running()?);
+    let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+    Ok(epoll::add(&watcher.epoll, fd, epoll::EventData::new_u64(READABLE), flags)?)
+}
+
+/// Does so no more.
+pub(super) fn tell_no_more(fd: BorrowedFd<'_>) {
+    if let Some(watcher) = existing() {
+        let _ = epoll::delete(&watcher.epoll, fd);
     }
 }
 
@@ -227,7 +245,11 @@ impl Watcher {
     fn run(&self) {
         loop {
             let timeout = self.lock().next().map(Deadline::remaining);
-            let hung_up = self.wait(timeout);
+            let mut hung_up = self.wait(timeout);
+            if hung_up.contains(&READABLE) {
+                news::tell();
+                hung_up.retain(|&token| token != READABLE);
+            }
             if !hung_up.is_empty() {
                 let mut registry = self.lock();
                 for token in hung_up {
@@ -244,7 +266,8 @@ impl Watcher {
         }
     }
 
-    /// Sleeps until there are events, or the time has come. Returns the tokens of the sockets that hung up.
+    /// Sleeps until there are events, or the time has come. Returns the tokens of the sockets that hung up, and
+    /// [`READABLE`].
     fn wait(&self, timeout: Option<Duration>) -> Vec<u64> {
         let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
         let mut events = [MaybeUninit::<epoll::Event>::uninit(); 32];
@@ -255,6 +278,7 @@ impl Watcher {
             Err(_) => {
                 thread::sleep(POLL);
                 self.lock().lose_all();
+                news::tell();
                 Vec::new()
             }
         }

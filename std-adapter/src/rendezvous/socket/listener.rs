@@ -148,7 +148,7 @@ impl Listener {
     }
 
     /// Becomes readable when there is something to do for [`try_accept`](Self::try_accept).
-    #[allow(dead_code, reason = "for those who wait for several things")]
+    #[allow(dead_code, reason = "for those who wait for it from another thread")]
     pub(crate) fn epoll(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.epoll)
     }

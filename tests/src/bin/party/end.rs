@@ -26,6 +26,10 @@ impl End {
         End { stream, out: Flow::new(seeds[0], out), into: Flow::new(seeds[1], into) }
     }
 
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
     pub(crate) fn run(&mut self, command: &str, words: &mut Words<'_>) -> io::Result<String> {
         let done = Ok(String::new());
         match command {

@@ -6,6 +6,8 @@
 //! its own.
 
 mod bus;
+mod conditions;
+mod crowd;
 mod deadlock;
 mod end;
 mod held;
@@ -18,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use end::End;
-use smstream::{Builder, Listener};
+use smstream::{Builder, Connecting, Listener, Stream};
 
 /// Whether the ends that are made are guarded against memory that is cut short.
 static GUARD: AtomicBool = AtomicBool::new(false);
@@ -28,6 +30,8 @@ static GUARD: AtomicBool = AtomicBool::new(false);
 struct Party {
     listener: Option<Listener>,
     end: Option<End>,
+    connecting: Option<Connecting>,
+    crowd: crowd::Crowd,
     seeds: [u64; 2],
     /// Does not take part in telling deadlocks.
     undetected: bool,
@@ -125,6 +129,22 @@ impl Party {
                 };
                 Ok(self.take(stream))
             }
+            "begin-connect" => {
+                self.connecting = Some(Stream::begin_connect(words.text()?)?);
+                done
+            }
+            "finish" => match conditions::finish(self.connecting.take())? {
+                Ok(stream) => Ok(self.take(stream)),
+                Err(connecting) => {
+                    self.connecting = Some(connecting);
+                    Ok("pending".into())
+                }
+            },
+            "wait" => {
+                let Self { listener, end, connecting, .. } = self;
+                let (listener, stream) = (listener.as_ref(), end.as_ref().map(End::stream));
+                conditions::wait(&mut words, conditions::Sources { listener, stream, connecting: connecting.as_mut() })
+            }
             "deadlock-detection" => {
                 self.undetected = words.text()? == "off";
                 done
@@ -154,6 +174,7 @@ impl Party {
                 let end = self.end.take().ok_or_else(|| wrong("there is no stream"))?;
                 end.both_by_halves(&mut words)
             }
+            "crowd" => self.crowd.run(&mut words),
             "serve" => storm::serve(self.listener()?, words.number()?),
             "storm-listen" => storm::listen(words.text()?, words.text()?, words.number()?),
             "storm-connect" => storm::connect(words.text()?, words.number()?),
