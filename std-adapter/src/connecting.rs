@@ -149,7 +149,9 @@ impl State {
         let terms = || settings.terms.clone();
         let socket = |made: Result<socket::Connecting, rendezvous::Error>| Ok(State::Socket(Box::new(made?)));
         match addr {
-            Addr::File(_) | Addr::Shm(_) => Ok(State::Region(Box::new(file::Connecting::to(region(addr)?)?))),
+            Addr::File(_) | Addr::Shm(_) => {
+                Ok(State::Region(Box::new(file::Connecting::to(region(addr)?, settings.guard)?)))
+            }
             Addr::Unix(path) => socket(socket::Connecting::to(SocketName::of_path(path)?, terms())),
             Addr::Abstract(name) => socket(socket::Connecting::to(SocketName::of_abstract(name)?, terms())),
             Addr::Fd(number) => {

@@ -129,10 +129,10 @@ impl Listener {
         let inner = match &addr {
             Addr::Unix(path) => Inner::socket(SocketName::of_path(path)?, config, &settings, take_over)?,
             Addr::Abstract(name) => Inner::socket(SocketName::of_abstract(name)?, config, &settings, take_over)?,
-            Addr::File(_) | Addr::Shm(_) if take_over => {
-                Inner::Region(Box::new(file::Listener::bind(region(&addr)?, config)?))
+            Addr::File(_) | Addr::Shm(_) => {
+                let bind = if take_over { file::Listener::bind } else { file::Listener::bind_new };
+                Inner::Region(Box::new(bind(&region(&addr)?, config, settings.guard)?))
             }
-            Addr::File(_) | Addr::Shm(_) => Inner::Region(Box::new(file::Listener::bind_new(region(&addr)?, config)?)),
             Addr::Fd(_) => return Err(socket::cannot_listen(&addr.to_string()).into()),
         };
         let stop = match &inner {
@@ -299,7 +299,7 @@ pub(crate) fn connect(addr: &Addr, settings: &Settings, deadline: Option<Deadlin
     settings.check(addr)?;
     let terms = || settings.terms.clone();
     let connected = match addr {
-        Addr::File(_) | Addr::Shm(_) => file::connect(region(addr)?, deadline)?,
+        Addr::File(_) | Addr::Shm(_) => file::connect(&region(addr)?, deadline, settings.guard)?,
         Addr::Unix(path) => Connecting::to(SocketName::of_path(path)?, terms())?.wait(deadline)?,
         Addr::Abstract(name) => Connecting::to(SocketName::of_abstract(name)?, terms())?.wait(deadline)?,
         Addr::Fd(number) => {

@@ -252,7 +252,8 @@ impl Stream {
     /// # Errors
     /// None at present; a socket has some.
     ///
-    /// References: `SO_ERROR` in socket(7), [`TcpStream::take_error`](std::net::TcpStream::take_error).
+    /// # References
+    /// `SO_ERROR` in socket(7), [`TcpStream::take_error`](std::net::TcpStream::take_error).
     pub fn take_error(&self) -> Result<Option<Error>> {
         self.look_for_news();
         Ok(self.shared.history.take())
