@@ -192,7 +192,7 @@ pub(crate) struct Look {
 }
 
 impl Look {
-    fn enough(self, want: u32) -> bool {
+    pub(crate) fn enough(self, want: u32) -> bool {
         self.available >= want || self.last
     }
 }

@@ -7,4 +7,5 @@ mod common;
 mod duplex;
 mod park;
 mod setup;
+mod several;
 mod transfer;
