@@ -1,6 +1,7 @@
 //! The two halves of a stream: what reads and what writes.
 
 mod mode;
+mod polled;
 mod reader;
 mod writer;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::buffering::Policy;
+use crate::doorbell::Doorbell;
 use crate::error::{Error, Reason};
 use crate::history::{History, Operation};
 use crate::liveness::Life;
@@ -17,6 +19,7 @@ use crate::rendezvous::Link;
 use crate::trace;
 
 pub(crate) use mode::Mode;
+pub(crate) use polled::Polled;
 pub use reader::ReadHalf;
 pub use writer::WriteHalf;
 
@@ -29,6 +32,8 @@ pub(crate) struct Shared {
     /// What there is beside the memory, if the parties met over a socket.
     #[expect(dead_code, reason = "held for its descriptors")]
     pub(crate) link: Option<Link>,
+    /// To be woken by the socket.
+    pub(crate) doorbell: Option<Arc<Doorbell>>,
     pub(crate) read: Mode,
     pub(crate) write: Mode,
     /// When written bytes are published.

@@ -10,6 +10,7 @@ mod buffering;
 mod builder;
 pub mod cleanup;
 pub mod deadline;
+mod doorbell;
 mod error;
 mod explain;
 mod futex;
@@ -21,6 +22,7 @@ pub mod liveness;
 pub mod lock;
 pub mod memory;
 pub mod parking;
+mod poll;
 pub mod posix;
 mod rendezvous;
 mod reservation;
@@ -29,6 +31,8 @@ mod stream;
 pub mod sysv;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod trace;
 mod trusted;
 
@@ -40,6 +44,7 @@ pub use half::{ReadHalf, WriteHalf};
 pub use history::{HISTORY, Incident, Operation};
 pub use inherited::Handover;
 pub use listener::{Incoming, Listener};
+pub use poll::Pollable;
 pub use rendezvous::Credentials;
 pub use reservation::{Placed, Reservation};
 pub use smstream_core;

@@ -1,9 +1,10 @@
 //! How the halves of a stream sleep and are woken: futexes, after a short spin.
 
 use crate::deadline::Deadline;
+use crate::doorbell::Doorbell;
 use crate::futex;
 use crate::liveness::{Half, Life};
-use smstream_core::park::{Park, Place, Wake, Watch};
+use smstream_core::park::{BELL_SOCKET, BELL_WORD, Park, Place, Wake, Watch};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ pub struct Parker {
     life: Arc<Life>,
     half: Half,
     spin: Duration,
+    doorbell: Option<Arc<Doorbell>>,
 }
 
 impl Parker {
@@ -32,7 +34,12 @@ impl Parker {
     /// a good value, and zero means never to spin.
     #[must_use]
     pub fn new(life: Arc<Life>, half: Half, spin: Duration) -> Self {
-        Self { life, half, spin }
+        Self { life, half, spin, doorbell: None }
+    }
+
+    /// The same, of an end whose parties met over a socket.
+    pub(crate) fn with_doorbell(self, doorbell: Option<Arc<Doorbell>>) -> Self {
+        Self { doorbell, ..self }
     }
 
     /// What this end knows about the life of its peer.
@@ -85,8 +92,16 @@ impl Park for Parker {
         sleep(&self.life, Some(self.half), watches, deadline)
     }
 
-    fn wake(&self, word: &AtomicU32, _bell: u32) {
-        futex::wake_all(word, Place::Shared);
+    fn wake(&self, word: &AtomicU32, bell: u32) {
+        match &self.doorbell {
+            Some(doorbell) if bell == BELL_SOCKET => doorbell.ring(),
+            _ => futex::wake_all(word, Place::Shared),
+        }
+    }
+
+    fn bell(&self) -> u32 {
+        let polled = self.doorbell.as_ref().is_some_and(|doorbell| doorbell.is_polled());
+        if polled { BELL_SOCKET } else { BELL_WORD }
     }
 
     fn alert(&self) -> Option<&AtomicU32> {

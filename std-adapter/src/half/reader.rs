@@ -33,6 +33,10 @@ impl ReadHalf {
         &self.consumer
     }
 
+    pub(crate) fn consumer_mut(&mut self) -> &mut Consumer<'static, Parker> {
+        &mut self.consumer
+    }
+
     /// The other half found the peer corrupt.
     pub(crate) fn fail(&mut self) {
         self.consumer.fail();

@@ -34,6 +34,10 @@ impl WriteHalf {
         &self.producer
     }
 
+    pub(crate) fn producer_mut(&mut self) -> &mut Producer<'static, Parker> {
+        &mut self.producer
+    }
+
     /// The other half found the peer corrupt.
     pub(crate) fn fail(&mut self) {
         self.producer.fail();
@@ -45,6 +49,8 @@ impl WriteHalf {
         if self.producer.is_finished() {
             return;
         }
+        // Somebody may have been waiting with `poll`, and left it announced.
+        self.producer.withdraw();
         self.producer.finish();
         trace::closed(&self.shared.peer, Half::Writer);
         if let Some(lost @ 1..) = self.producer.undelivered() {

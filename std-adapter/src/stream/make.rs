@@ -7,6 +7,7 @@ use smstream_core::geometry::{self, Config};
 use super::{Peer, Stream};
 use crate::buffering::Policy;
 use crate::builder::Settings;
+use crate::doorbell::Doorbell;
 use crate::error::{Error, Reason, Result};
 use crate::half::{Mode, ReadHalf, Shared, WriteHalf};
 use crate::history::History;
@@ -81,10 +82,9 @@ impl Stream {
         // SAFETY: as above, for the duration of the call.
         let described = unsafe { geometry::inspect(theirs.as_ptr(), theirs.len()) };
         let (peer_pid, peer_party) = described.map_or((0, 0), |d| (d.pid, d.party));
-        let end = attachment.into_end(
-            Parker::new(Arc::clone(&life), Half::Writer, settings.spin),
-            Parker::new(Arc::clone(&life), Half::Reader, settings.spin),
-        );
+        let doorbell = link.as_ref().map(|link| Doorbell::new(Arc::clone(&link.socket)));
+        let parker = |half| Parker::new(Arc::clone(&life), half, settings.spin).with_doorbell(doorbell.clone());
+        let end = attachment.into_end(parker(Half::Writer), parker(Half::Reader));
         let (consumer, producer) = end.split();
         let how = match (life.watch_mode(), peer_party) {
             (WatchMode::None, _) => "paired",
@@ -97,6 +97,7 @@ impl Stream {
             peer: peer.to_owned(),
             life,
             link,
+            doorbell,
             read: Mode::default(),
             write: Mode::default(),
             policy: Policy::new(settings.buf_mode),

@@ -240,9 +240,15 @@ impl Connecting {
     }
 
     /// To wait for, while [`step`](Self::step) says `None`.
-    #[allow(dead_code, reason = "for those who wait for several things")]
-    pub(crate) fn socket(&self) -> &OwnedFd {
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "for those who wait for several things"))]
+    pub(crate) fn socket(&self) -> &Arc<OwnedFd> {
         &self.socket
+    }
+
+    /// Whether the listener's queue was full: its socket says nothing then.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "for those who wait for several things"))]
+    pub(crate) fn is_queued(&self) -> bool {
+        matches!(self.stage, Stage::Queue)
     }
 }
 
