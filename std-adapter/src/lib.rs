@@ -17,6 +17,7 @@ mod futex;
 mod half;
 mod history;
 mod inherited;
+pub mod inspect;
 mod listener;
 pub mod liveness;
 pub mod lock;
@@ -26,6 +27,7 @@ mod poll;
 pub mod posix;
 mod rendezvous;
 mod reservation;
+mod signal;
 mod stream;
 #[cfg(feature = "sysv")]
 pub mod sysv;

@@ -4,7 +4,8 @@ use crate::deadline::Deadline;
 use crate::doorbell::Doorbell;
 use crate::futex;
 use crate::liveness::{Half, Life};
-use smstream_core::park::{BELL_SOCKET, BELL_WORD, Park, Place, Wake, Watch};
+use crate::signal::Signals;
+use smstream_core::park::{BELL_SOCKET, Park, Place, Wake, Watch};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ pub struct Parker {
     life: Arc<Life>,
     half: Half,
     spin: Duration,
+    signals: Signals,
     doorbell: Option<Arc<Doorbell>>,
 }
 
@@ -34,7 +36,12 @@ impl Parker {
     /// a good value, and zero means never to spin.
     #[must_use]
     pub fn new(life: Arc<Life>, half: Half, spin: Duration) -> Self {
-        Self { life, half, spin, doorbell: None }
+        Self { life, half, spin, signals: Signals::default(), doorbell: None }
+    }
+
+    /// The same, with signals beside wakes.
+    pub(crate) fn with_signals(self, signals: Signals) -> Self {
+        Self { signals, ..self }
     }
 
     /// The same, of an end whose parties met over a socket.
@@ -95,13 +102,22 @@ impl Park for Parker {
     fn wake(&self, word: &AtomicU32, bell: u32) {
         match &self.doorbell {
             Some(doorbell) if bell == BELL_SOCKET => doorbell.ring(),
-            _ => futex::wake_all(word, Place::Shared),
+            _ => {
+                futex::wake_all(word, Place::Shared);
+                self.signals.ring(bell);
+            }
         }
     }
 
     fn bell(&self) -> u32 {
-        let polled = self.doorbell.as_ref().is_some_and(|doorbell| doorbell.is_polled());
-        if polled { BELL_SOCKET } else { BELL_WORD }
+        match &self.doorbell {
+            Some(doorbell) if doorbell.is_polled() => BELL_SOCKET,
+            _ => self.signals.bell(),
+        }
+    }
+
+    fn ask(&self) {
+        self.life.ask();
     }
 
     fn alert(&self) -> Option<&AtomicU32> {

@@ -1,5 +1,6 @@
 //! How a stream comes about: from two mapped segments.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use smstream_core::geometry::{self, Config};
@@ -15,6 +16,7 @@ use crate::liveness::{Half, Life, WatchMode};
 use crate::memory::{self, Access, Mapping};
 use crate::parking::Parker;
 use crate::rendezvous::Link;
+use crate::signal::Signals;
 use crate::trace;
 
 /// The two segments of a channel, mapped: mine for reading and writing, the peer's for reading only.
@@ -82,8 +84,13 @@ impl Stream {
         // SAFETY: as above, for the duration of the call.
         let described = unsafe { geometry::inspect(theirs.as_ptr(), theirs.len()) };
         let (peer_pid, peer_party) = described.map_or((0, 0), |d| (d.pid, d.party));
+        let signals =
+            Signals { wanted: settings.terms.wake_signal, peer: link.as_ref().and_then(|link| link.pidfd.clone()) };
         let doorbell = link.as_ref().map(|link| Doorbell::new(Arc::clone(&link.socket)));
-        let parker = |half| Parker::new(Arc::clone(&life), half, settings.spin).with_doorbell(doorbell.clone());
+        let parker = |half| {
+            let parker = Parker::new(Arc::clone(&life), half, settings.spin);
+            parker.with_signals(signals.clone()).with_doorbell(doorbell.clone())
+        };
         let end = attachment.into_end(parker(Half::Writer), parker(Half::Reader));
         let (consumer, producer) = end.split();
         let how = match (life.watch_mode(), peer_party) {
@@ -100,6 +107,8 @@ impl Stream {
             doorbell,
             read: Mode::default(),
             write: Mode::default(),
+            aborted: AtomicBool::new(false),
+            deadlock_detection: settings.deadlock_detection,
             policy: Policy::new(settings.buf_mode),
             history: History::default(),
             memory: [mine, theirs],

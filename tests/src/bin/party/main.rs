@@ -3,6 +3,7 @@
 //!
 //! Arguments: `--deny CALL=ERRNO` makes a system call fail from the beginning on.
 
+mod deadlock;
 mod end;
 mod held;
 mod storm;
@@ -21,6 +22,8 @@ struct Party {
     listener: Option<Listener>,
     end: Option<End>,
     seeds: [u64; 2],
+    /// Does not take part in telling deadlocks.
+    undetected: bool,
 }
 
 /// What a command needs was not made before, or makes no sense: the test is wrong.
@@ -80,6 +83,7 @@ impl Party {
                 let addr = words.text()?;
                 let (capacities, start) = ([words.number()?, words.number()?], words.number()?);
                 let builder = words.spin()?.capacities(capacities[0], capacities[1]).start_cursor(start);
+                let builder = builder.deadlock_detection(!self.undetected);
                 let listener = builder.bind(addr)?;
                 let [first, second] = listener.capacities();
                 self.listener = Some(listener);
@@ -95,12 +99,16 @@ impl Party {
             "connect" => {
                 let addr = words.text()?;
                 let time = words.time()?;
-                let builder = words.spin()?;
+                let builder = words.spin()?.deadlock_detection(!self.undetected);
                 let stream = match time {
                     None => builder.connect(addr)?,
                     Some(time) => builder.connect_timeout(addr, time)?,
                 };
                 Ok(self.take(stream))
+            }
+            "deadlock-detection" => {
+                self.undetected = words.text()? == "off";
+                done
             }
             "seeds" => {
                 self.seeds = [words.number()?, words.number()?];
