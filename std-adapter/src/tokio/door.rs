@@ -1,5 +1,6 @@
 //! What the two halves of an async stream share: the socket, and who is to be woken by it.
 
+use super::spin::Spin;
 use super::watch;
 use crate::doorbell::{Doorbell, Left};
 use crate::error::Result;
@@ -12,7 +13,7 @@ use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often a half looks before its task lets others run.
 const LOOKS: u32 = 16;
@@ -71,30 +72,6 @@ pub(super) struct Side {
     spin: Spin,
 }
 
-/// A half looks for a while before it sleeps, once for each time it has to wait.
-#[derive(Clone, Copy, Debug, Default)]
-enum Spin {
-    #[default]
-    Fresh,
-    Until(Instant),
-    Over,
-}
-
-impl Spin {
-    /// Whether it goes on.
-    fn goes_on(&mut self, time: Duration) -> bool {
-        match *self {
-            Spin::Fresh if !time.is_zero() => {
-                let until = Instant::now().checked_add(time);
-                *self = until.map_or(Spin::Over, Spin::Until);
-            }
-            Spin::Until(until) if Instant::now() < until => {}
-            _ => *self = Spin::Over,
-        }
-        matches!(self, Spin::Until(_))
-    }
-}
-
 impl Door {
     /// For an end with this doorbell. Its halves are rung from now on.
     pub(super) fn new(doorbell: Arc<Doorbell>, life: Arc<Life>, spin: Duration) -> Result<Arc<Self>> {
@@ -133,7 +110,7 @@ impl Door {
         side.withdraw(polled);
         let ready = if polled.is_ready() { Poll::Ready(Ok(())) } else { self.wait(half, side, polled, cx, first) };
         if ready.is_ready() {
-            side.spin = Spin::Fresh;
+            side.spin.over();
             budget.made_progress();
         }
         ready

@@ -25,7 +25,8 @@
 //! # While both ends are busy
 //! A read that finds nothing, or a write that finds no room, is tried again for as long as the stream's
 //! [spin](crate::Builder::spin) lasts; in between the task yields, so that others of its thread run. Only then does it say
-//! to the peer that it sleeps, and waits for the socket. So two ends that are running make no system call per message for
+//! to the peer that it sleeps, and waits for the socket. A half that looks in vain, because its peer is not running or
+//! needs the same CPU, soon looks seldom. So two ends that are running make no system call per message for
 //! each other (the runtime makes some, for its own purposes), and a peer that is busy is never rung.
 //!
 //! # Cancelling
@@ -42,6 +43,7 @@ mod connect;
 mod door;
 mod half;
 mod listener;
+mod spin;
 mod stream;
 
 pub use connect::{connect, connect_with};
