@@ -44,6 +44,8 @@ pub enum Reason {
     Capacity,
     /// An argument that makes no sense.
     InvalidInput,
+    /// What this kind of address cannot do.
+    Unsupported,
     /// Anything else the system says.
     System,
 }
@@ -168,6 +170,7 @@ impl Reason {
             Reason::NotAlone => io::ErrorKind::ResourceBusy,
             Reason::Denied => io::ErrorKind::PermissionDenied,
             Reason::Capacity | Reason::InvalidInput => io::ErrorKind::InvalidInput,
+            Reason::Unsupported => io::ErrorKind::Unsupported,
             Reason::System => io::ErrorKind::Other,
         }
     }

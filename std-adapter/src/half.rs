@@ -1,6 +1,7 @@
 //! The two halves of a stream: what reads and what writes.
 
 mod mode;
+mod polled;
 mod reader;
 mod writer;
 
@@ -12,6 +13,7 @@ use std::time::SystemTime;
 use smstream_core::park::ALERT_CANCEL;
 
 use crate::buffering::Policy;
+use crate::doorbell::Doorbell;
 use crate::error::{Error, Reason};
 use crate::history::{History, Operation};
 use crate::liveness::{Life, WatchMode};
@@ -21,6 +23,7 @@ use crate::rendezvous::Link;
 use crate::trace;
 
 pub(crate) use mode::Mode;
+pub(crate) use polled::Polled;
 pub(crate) use reader::Beside;
 pub use reader::ReadHalf;
 pub use writer::WriteHalf;
@@ -36,6 +39,8 @@ pub(crate) struct Shared {
     /// What there is beside the memory, if the parties met over a socket.
     #[expect(dead_code, reason = "held for its descriptors")]
     pub(crate) link: Option<Link>,
+    /// To be woken by the socket.
+    pub(crate) doorbell: Option<Arc<Doorbell>>,
     pub(crate) read: Mode,
     pub(crate) write: Mode,
     /// This end was given up: dropping it says neither FIN nor STOP.

@@ -12,6 +12,7 @@ pub mod cleanup;
 pub mod condition;
 mod connecting;
 pub mod deadline;
+mod doorbell;
 mod error;
 mod explain;
 mod futex;
@@ -24,6 +25,7 @@ pub mod liveness;
 pub mod lock;
 pub mod memory;
 pub mod parking;
+mod poll;
 pub mod posix;
 mod rendezvous;
 mod reservation;
@@ -33,6 +35,8 @@ mod stream;
 pub mod sysv;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod trace;
 mod trusted;
 
@@ -46,6 +50,7 @@ pub use half::{ReadHalf, WriteHalf};
 pub use history::{HISTORY, Incident, Operation};
 pub use inherited::Handover;
 pub use listener::{Incoming, Listener};
+pub use poll::Pollable;
 pub use rendezvous::Credentials;
 pub use reservation::{Placed, Reservation};
 pub use smstream_core;

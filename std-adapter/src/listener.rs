@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use smstream_core::geometry::Config;
 use smstream_core::park::ALERT_CANCEL;
 
@@ -54,6 +55,8 @@ pub struct Listener {
     stop: Stop,
     /// What the next accept returns: whoever waited for the listener to be acceptable has seen it already.
     kept: Mutex<Option<Box<Result<Stream>>>>,
+    /// Readable when there may be somebody to accept, if it listens on a socket.
+    epoll: Option<Arc<OwnedFd>>,
 }
 
 /// What listens.
@@ -135,12 +138,13 @@ impl Listener {
             }
             Addr::Fd(_) => return Err(socket::cannot_listen(&addr.to_string()).into()),
         };
-        let stop = match &inner {
-            Inner::Region(listener) => Stop::Region(listener.interrupt()),
-            Inner::Socket(listener) => Stop::Socket(listener.interrupt()),
+        let (stop, epoll) = match &inner {
+            Inner::Region(listener) => (Stop::Region(listener.interrupt()), None),
+            Inner::Socket(listener) => (Stop::Socket(listener.interrupt()), Some(listener.epoll())),
         };
         Ok(Listener {
             stop,
+            epoll,
             inner: Mutex::new(inner),
             capacities: config.capacities.map(|c| c as usize),
             addr,
@@ -252,6 +256,29 @@ impl Listener {
             Stop::Region(life) => life.raise(Half::Reader, ALERT_CANCEL),
             Stop::Socket(interrupt) => interrupt.raise(),
         }
+    }
+
+    /// A descriptor to be waited for with `poll` or `epoll`, level- or edge-triggered: it becomes readable when it is worth
+    /// accepting, which may turn out to be for nothing. The listener should not block
+    /// ([`set_nonblocking`](Listener::set_nonblocking)), and accept until it gives [`Reason::WouldBlock`]: that also gets
+    /// on with those who are in the middle of their rendezvous. It is only to be waited for.
+    ///
+    /// # Errors
+    /// [`Reason::Unsupported`] at `file:` and `shm:`, where there is nothing that `poll` could look at.
+    pub fn readiness(&self) -> Result<BorrowedFd<'_>> {
+        Ok(self.epoll("waited for with poll")?.as_fd())
+    }
+
+    /// What is to be waited for, if there is anything.
+    pub(crate) fn epoll(&self, what: &str) -> Result<&Arc<OwnedFd>> {
+        self.epoll.as_ref().ok_or_else(|| {
+            let text = format!(
+                "the listener at {} cannot be {what}: its connectors come by shared memory and no socket; listen at \
+                 unix: instead",
+                self.addr
+            );
+            Error::new(Reason::Unsupported, text)
+        })
     }
 
     /// Stops listening and removes the name, like a drop, and says if that failed.

@@ -1,10 +1,11 @@
 //! How the halves of a stream sleep and are woken: futexes, after a short spin.
 
 use crate::deadline::Deadline;
+use crate::doorbell::Doorbell;
 use crate::futex;
 use crate::liveness::{Half, Life};
 use crate::signal::Signals;
-use smstream_core::park::{ALERT_CORRUPT, Park, Place, Wake, Watch};
+use smstream_core::park::{ALERT_CORRUPT, BELL_SOCKET, Park, Place, Wake, Watch};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ pub struct Parker {
     half: Half,
     spin: Duration,
     signals: Signals,
+    doorbell: Option<Arc<Doorbell>>,
 }
 
 impl Parker {
@@ -34,12 +36,17 @@ impl Parker {
     /// a good value, and zero means never to spin.
     #[must_use]
     pub fn new(life: Arc<Life>, half: Half, spin: Duration) -> Self {
-        Self { life, half, spin, signals: Signals::default() }
+        Self { life, half, spin, signals: Signals::default(), doorbell: None }
     }
 
     /// The same, with signals beside wakes.
     pub(crate) fn with_signals(self, signals: Signals) -> Self {
         Self { signals, ..self }
+    }
+
+    /// The same, of an end whose parties met over a socket.
+    pub(crate) fn with_doorbell(self, doorbell: Option<Arc<Doorbell>>) -> Self {
+        Self { doorbell, ..self }
     }
 
     /// What this end knows about the life of its peer.
@@ -98,12 +105,20 @@ impl Park for Parker {
     }
 
     fn wake(&self, word: &AtomicU32, bell: u32) {
-        futex::wake_all(word, Place::Shared);
-        self.signals.ring(bell);
+        match &self.doorbell {
+            Some(doorbell) if bell == BELL_SOCKET => doorbell.ring(),
+            _ => {
+                futex::wake_all(word, Place::Shared);
+                self.signals.ring(bell);
+            }
+        }
     }
 
     fn bell(&self) -> u32 {
-        self.signals.bell()
+        match &self.doorbell {
+            Some(doorbell) if doorbell.is_polled() => BELL_SOCKET,
+            _ => self.signals.bell(),
+        }
     }
 
     fn ask(&self) {

@@ -15,10 +15,11 @@ use crate::buffering::BufMode;
 use crate::builder::Builder;
 use crate::connecting::Connecting;
 use crate::deadline::Deadline;
+use crate::doorbell::Doorbell;
 use crate::error::{Error, Result};
 use crate::half::{ReadHalf, Shared, WriteHalf};
 use crate::history::Incident;
-use crate::liveness::{Half, WatchMode};
+use crate::liveness::{Half, Life, WatchMode};
 use crate::rendezvous::Credentials;
 
 pub(crate) use make::Segments;
@@ -359,6 +360,26 @@ impl Stream {
         (&self.reader, &self.writer)
     }
 
+    /// The doorbell, if the parties met over a socket.
+    pub(crate) fn doorbell(&self) -> Option<Arc<Doorbell>> {
+        self.shared.doorbell.clone()
+    }
+
+    /// How long its halves look before they sleep.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn spin_time(&self) -> Duration {
+        self.reader().consumer().park().spin_time()
+    }
+
+    pub(crate) fn life(&self) -> &Arc<Life> {
+        &self.shared.life
+    }
+
+    /// Who is on the other side, for messages.
+    pub(crate) fn peer_name(&self) -> &str {
+        &self.shared.peer
+    }
+
     fn reader(&self) -> MutexGuard<'_, ReadHalf> {
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -368,7 +389,7 @@ impl Stream {
     }
 
     /// Both, for a call that has the whole stream.
-    fn halves_mut(&mut self) -> (&mut ReadHalf, &mut WriteHalf) {
+    pub(crate) fn halves_mut(&mut self) -> (&mut ReadHalf, &mut WriteHalf) {
         let reader = self.reader.get_mut().unwrap_or_else(PoisonError::into_inner);
         (reader, self.writer.get_mut().unwrap_or_else(PoisonError::into_inner))
     }

@@ -53,6 +53,8 @@ impl WriteHalf {
         if self.producer.is_finished() {
             return;
         }
+        // Somebody may have been waiting with `poll`, and left it announced.
+        self.producer.withdraw();
         self.producer.finish();
         trace::closed(&self.shared.peer, Half::Writer);
         if let Some(lost @ 1..) = self.producer.undelivered() {

@@ -154,9 +154,10 @@ fn token(fd: RawFd) -> u64 {
     INOTIFY + 1 + u64::from(fd.unsigned_abs())
 }
 
-/// Whether the other end of a socket has been closed by all who had it.
+/// Whether the other end of a socket has been closed by all who had it. Whoever says that nothing more will come has hung
+/// up, too: an honest peer does not.
 pub(super) fn has_hung_up(socket: impl AsFd) -> bool {
-    let mut fds = [PollFd::new(&socket, PollFlags::empty())];
+    let mut fds = [PollFd::new(&socket, PollFlags::RDHUP)];
     matches!(retry(|| poll(&mut fds, Some(&Timespec::default()))), Ok(n) if n > 0)
 }
 

@@ -245,7 +245,7 @@ impl Connecting {
     }
 
     /// To wait for, while [`step`](Self::step) says `None`.
-    pub(crate) fn socket(&self) -> &OwnedFd {
+    pub(crate) fn socket(&self) -> &Arc<OwnedFd> {
         &self.socket
     }
 }
