@@ -755,3 +755,26 @@ fn a_region_that_is_cut_short_ends_a_guarded_wait() {
         }
     }
 }
+
+/// Both wait for each other, one of them for several things: it might get on by another of them, so nobody is told that
+/// it is a deadlock.
+#[test]
+fn a_wait_for_several_is_no_deadlock() {
+    each_kind(|addr| {
+        for waits in [0, 1] {
+            let mut parties = [party(), party()];
+            let [a, b] = &mut parties;
+            a.does(format!("bind {addr} 64 64 {NEAR_WRAP}"));
+            a.tell("accept");
+            b.does(format!("connect {addr}"));
+            a.hear().unwrap();
+            parties[waits].tell("wait any none readable");
+            parties[waits].is_asleep();
+            parties[1 - waits].tell("read 1");
+            parties[1 - waits].is_asleep();
+            parties[waits].kill_and_reap();
+            let e = parties[1 - waits].hear().unwrap_err();
+            assert_eq!(e.reason, "PeerGone", "{addr}: {e:?}");
+        }
+    });
+}
