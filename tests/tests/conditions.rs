@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use smstream::condition::MOST;
+use smstream::liveness::WatchMode;
 use smstream::{Addr, BufMode, Builder, Condition, Connecting, ReadySet, Reason, Stream, TryFinish};
 use smstream::{try_wait, wait_all, wait_any};
 use smstream_core::geometry::Config;
@@ -251,6 +252,11 @@ fn connectable_means_that_the_attempt_is_over() {
         assert!(ready.is_all(), "{addr}");
         assert!(try_wait(&mut [connecting.connectable()]).unwrap().is_all(), "it stays so");
         let mut stream = connecting.try_finish().unwrap();
+        assert_eq!(
+            stream.stats().watch,
+            WatchMode::Watched,
+            "{addr}: the watcher has let go of what it watched before"
+        );
         let mut bytes = [0; 10];
         party.does("send 10 all");
         stream.read_exact(&mut bytes).unwrap();
