@@ -68,7 +68,7 @@ Targets (one that is missed is shown, and does not change the exit code):
   both asleep     at most 1.2 x floor
 
 Keys of --json:
-  verification    verified, over (file or unix), bytes_each_way, seconds
+  verification    verified, bytes_each_way, seconds, over (file or unix)
   capacity        bytes of a lane
   pipe_buffer     bytes of a pipe's buffer
   measurements    regime (near, far, unknown), near_rounds, rounds, cpus (two numbers,

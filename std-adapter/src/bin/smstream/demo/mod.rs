@@ -119,9 +119,9 @@ fn conclude(args: &DemoArgs, outcome: &Outcome, results: &Results, pipe_buffer: 
     let text = if args.json {
         let verification = Json::Object(vec![
             ("verified", Json::Bool(good)),
-            ("over", Json::Text(args.over.kind().to_owned())),
             ("bytes_each_way", Json::Whole(args.bytes)),
             ("seconds", Json::Number(outcome.elapsed.as_secs_f64())),
+            ("over", Json::Text(args.over.kind().to_owned())),
         ]);
         let members = vec![
             ("verification", verification),
