@@ -727,3 +727,54 @@ fn systems_that_lack_something_notice_death_in_a_wait() {
         }
     });
 }
+
+/// A third process shortens the file under a wait for a stream, or for a connector.
+#[test]
+fn a_region_that_is_cut_short_ends_a_guarded_wait() {
+    let _watchdog = Watchdog::new();
+    for without in WITHOUT {
+        let arguments: Vec<_> = without.iter().flat_map(|what| ["--deny", what]).chain(["--guard", "on"]).collect();
+        let scratch = Scratch::new();
+        let mut parties = [(); 2].map(|()| Party::start_with(PARTY, &arguments));
+        let [a, b] = &mut parties;
+        a.does(format!("bind {} 4096 4096 {NEAR_WRAP}", scratch.addr()));
+        let file = std::fs::File::options().write(true).open(scratch.name()).unwrap();
+        a.tell("accept");
+        b.does(format!("connect {}", scratch.addr()));
+        a.hear().unwrap();
+        for party in &mut parties {
+            party.tell("wait any none readable");
+            party.is_asleep();
+        }
+        file.set_len(0).unwrap();
+        // Nobody is told that a file was shortened. Whoever closes it makes the watcher look.
+        drop(file);
+        for party in &mut parties {
+            assert_eq!(party.hear().unwrap(), "readable", "without {without:?}");
+            assert_eq!(party.ask("read 1").unwrap_err().reason, "Corrupt");
+        }
+    }
+}
+
+/// Both wait for each other, one of them for several things: it might get on by another of them, so nobody is told that
+/// it is a deadlock.
+#[test]
+fn a_wait_for_several_is_no_deadlock() {
+    each_kind(|addr| {
+        for waits in [0, 1] {
+            let mut parties = [party(), party()];
+            let [a, b] = &mut parties;
+            a.does(format!("bind {addr} 64 64 {NEAR_WRAP}"));
+            a.tell("accept");
+            b.does(format!("connect {addr}"));
+            a.hear().unwrap();
+            parties[waits].tell("wait any none readable");
+            parties[waits].is_asleep();
+            parties[1 - waits].tell("read 1");
+            parties[1 - waits].is_asleep();
+            parties[waits].kill_and_reap();
+            let e = parties[1 - waits].hear().unwrap_err();
+            assert_eq!(e.reason, "PeerGone", "{addr}: {e:?}");
+        }
+    });
+}
