@@ -148,9 +148,11 @@ fn what_is_cancelled_loses_nothing() {
                     tokio::select! {
                         biased;
                         n = there.write(&buffer[..size]) => flow.skip(n.unwrap() as u64),
-                        () = std::future::ready(()) => cancelled += 1,
+                        () = std::future::ready(()) => {
+                            cancelled += 1;
+                            tokio::task::yield_now().await;
+                        }
                     }
-                    tokio::task::yield_now().await;
                 }
                 (there, cancelled)
             });
@@ -160,9 +162,11 @@ fn what_is_cancelled_loses_nothing() {
                 tokio::select! {
                     biased;
                     n = here.read(&mut buffer) => flow.check(&buffer[..n.unwrap()]),
-                    () = std::future::ready(()) => cancelled += 1,
+                    () = std::future::ready(()) => {
+                        cancelled += 1;
+                        tokio::task::yield_now().await;
+                    }
                 }
-                tokio::task::yield_now().await;
             }
             let (there, also_cancelled) = sender.await.unwrap();
             assert!(cancelled > 0 && also_cancelled > 0, "{cancelled} and {also_cancelled} were cancelled");
