@@ -17,7 +17,8 @@ pub enum Reason {
     PeerGone,
     /// The peer takes no more bytes, or this half was shut down.
     WriteAfterClose,
-    /// The peer's words broke the rules of the stream. It cannot be used any more.
+    /// The peer's words broke the rules of the stream, or its memory was cut short (see
+    /// [`Builder::guard_truncation`](crate::Builder::guard_truncation)). It cannot be used any more.
     Corrupt,
     /// Both parties wait for each other. It does not stay: do something else, and the other goes on.
     Deadlock,
@@ -216,6 +217,7 @@ impl From<rendezvous::Error> for Error {
             rendezvous::Reason::Refused(Refusal::Version) => Reason::Version,
             rendezvous::Reason::BadRegion(_)
             | rendezvous::Reason::Unfit(_)
+            | rendezvous::Reason::CutShort
             | rendezvous::Reason::Protocol(_)
             | rendezvous::Reason::Refused(Refusal::Memory | Refusal::Protocol) => Reason::Corrupt,
             rendezvous::Reason::BadConfig(_)

@@ -5,7 +5,7 @@ use crate::doorbell::Doorbell;
 use crate::futex;
 use crate::liveness::{Half, Life};
 use crate::signal::Signals;
-use smstream_core::park::{BELL_SOCKET, Park, Place, Wake, Watch};
+use smstream_core::park::{ALERT_CORRUPT, BELL_SOCKET, Park, Place, Wake, Watch};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
@@ -96,6 +96,11 @@ impl Park for Parker {
     }
 
     fn wait(&self, watches: &[Watch<'_>], deadline: Option<Deadline>) -> Wake {
+        if self.life.is_cut() {
+            // What was seen may be an empty page. Nobody will ever wake who sleeps on that.
+            self.life.raise_both(ALERT_CORRUPT);
+            return Wake::Maybe;
+        }
         sleep(&self.life, Some(self.half), watches, deadline)
     }
 
@@ -156,7 +161,7 @@ pub(crate) fn sleep(life: &Life, half: Option<Half>, watches: &[Watch<'_>], dead
         if wake == Wake::Maybe || slice.is_none() {
             return wake;
         }
-        if life.is_timed() && life.ask() {
+        if life.is_timed() && (life.ask() || life.is_cut()) {
             return Wake::Maybe;
         }
         if deadline.is_some_and(Deadline::has_passed) {
@@ -167,9 +172,10 @@ pub(crate) fn sleep(life: &Life, half: Option<Half>, watches: &[Watch<'_>], dead
 }
 
 /// Whether something that should end the sleep would not wake it: the peer's death, or, without `futex_waitv`, a change
-/// of a shared word after the first.
+/// of a shared word after the first, or an alert after the memory with the first word was replaced by an empty page.
 fn needs_slices(life: &Life, watches: &[Watch<'_>]) -> bool {
-    life.is_timed() || (!life.has_waitv() && watches.iter().skip(1).any(|w| w.place == Place::Shared))
+    let lost = || life.cut().is_some() || watches.iter().skip(1).any(|w| w.place == Place::Shared);
+    life.is_timed() || (!life.has_waitv() && lost())
 }
 
 /// How long to look before sleeping, if nobody says otherwise: [`DEFAULT_SPIN`], or not at all if this process may use

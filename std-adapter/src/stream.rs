@@ -13,6 +13,7 @@ use smstream_core::park::ALERT_CANCEL;
 use crate::addr::ToAddr;
 use crate::buffering::BufMode;
 use crate::builder::Builder;
+use crate::connecting::Connecting;
 use crate::deadline::Deadline;
 use crate::doorbell::Doorbell;
 use crate::error::{Error, Result};
@@ -104,6 +105,14 @@ impl Stream {
     /// [`Reason::TimedOut`](crate::Reason::TimedOut), and as above.
     pub fn connect_timeout(addr: impl ToAddr, timeout: Duration) -> Result<Stream> {
         Builder::new().connect_timeout(addr, timeout)
+    }
+
+    /// Begins to connect to the listener at `addr`, and does not wait: see [`Connecting`].
+    ///
+    /// # Errors
+    /// As for [`Builder::begin_connect`].
+    pub fn begin_connect(addr: impl ToAddr) -> Result<Connecting> {
+        Builder::new().begin_connect(addr)
     }
 
     /// Two ends of a new connection within this process.
@@ -244,7 +253,8 @@ impl Stream {
     /// # Errors
     /// None at present; a socket has some.
     ///
-    /// References: `SO_ERROR` in socket(7), [`TcpStream::take_error`](std::net::TcpStream::take_error).
+    /// # References
+    /// `SO_ERROR` in socket(7), [`TcpStream::take_error`](std::net::TcpStream::take_error).
     pub fn take_error(&self) -> Result<Option<Error>> {
         self.look_for_news();
         Ok(self.shared.history.take())
@@ -343,6 +353,11 @@ impl Stream {
             writer.fail();
         }
         result
+    }
+
+    /// The halves, each behind the lock of its direction.
+    pub(crate) fn halves(&self) -> (&Mutex<ReadHalf>, &Mutex<WriteHalf>) {
+        (&self.reader, &self.writer)
     }
 
     /// The doorbell, if the parties met over a socket.

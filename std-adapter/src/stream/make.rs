@@ -102,6 +102,7 @@ impl Stream {
         let credentials = link.as_ref().map(|link| link.credentials);
         let shared = Arc::new(Shared {
             peer: peer.to_owned(),
+            cut: life.cut().cloned(),
             life,
             link,
             doorbell,

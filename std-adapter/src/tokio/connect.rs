@@ -39,7 +39,7 @@ pub async fn connect(addr: impl ToAddr) -> Result<Stream> {
 /// Within a runtime whose I/O is not enabled.
 pub async fn connect_with(builder: &Builder, addr: impl ToAddr) -> Result<Stream> {
     let addr = addr.to_addr()?;
-    let settings = builder.settings();
+    let settings = builder.settings()?;
     let terms = settings.terms.clone();
     let mut connecting = match &addr {
         Addr::Unix(path) => Connecting::to(SocketName::of_path(path)?, terms)?,
@@ -55,7 +55,7 @@ pub async fn connect_with(builder: &Builder, addr: impl ToAddr) -> Result<Stream
     };
     let mut connected = connecting.step()?;
     let [mut pause, longest] = PAUSES;
-    while connecting.is_queued() {
+    while connecting.is_queueing() {
         // Nothing tells when the queue has room again. This sleeps in a thread that is there for such things: the runtime
         // may have no timers.
         spawn_blocking(move || sleep(pause)).await.map_err(|e| Error::system(Reason::System, io::Error::other(e)))?;

@@ -239,16 +239,14 @@ impl Connecting {
         })
     }
 
-    /// To wait for, while [`step`](Self::step) says `None`.
-    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "for those who wait for several things"))]
-    pub(crate) fn socket(&self) -> &Arc<OwnedFd> {
-        &self.socket
+    /// Whether it waits for room in the listener's queue, which no readiness tells.
+    pub(crate) fn is_queueing(&self) -> bool {
+        matches!(self.stage, Stage::Queue)
     }
 
-    /// Whether the listener's queue was full: its socket says nothing then.
-    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "for those who wait for several things"))]
-    pub(crate) fn is_queued(&self) -> bool {
-        matches!(self.stage, Stage::Queue)
+    /// To wait for, while [`step`](Self::step) says `None`.
+    pub(crate) fn socket(&self) -> &Arc<OwnedFd> {
+        &self.socket
     }
 }
 

@@ -1,8 +1,13 @@
 //! A process on one side of a stream, for tests: reads a command from each line, and answers each with a line, `ok …` or
 //! `err KIND REASON CODE TEXT`. It ends when its standard input does.
 //!
-//! Arguments: `--deny CALL=ERRNO` makes a system call fail from the beginning on.
+//! Arguments: `--deny CALL=ERRNO` makes a system call fail from the beginning on; `--guard on` guards memory against
+//! being cut short; `--bus HOW` handles SIGBUS first: see `bus::handle`; `--namespace pid` runs all in a PID namespace of
+//! its own.
 
+mod bus;
+mod conditions;
+mod crowd;
 mod deadlock;
 mod end;
 mod held;
@@ -11,19 +16,27 @@ mod system;
 
 use std::io::{self, BufRead, Write};
 use std::process::exit;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use end::End;
-use smstream::{Builder, Listener};
+use smstream::{Builder, Connecting, Listener, Stream};
+
+/// Whether the ends that are made are guarded against memory that is cut short.
+static GUARD: AtomicBool = AtomicBool::new(false);
 
 /// What this process has.
 #[derive(Default)]
 struct Party {
     listener: Option<Listener>,
     end: Option<End>,
+    connecting: Option<Connecting>,
+    crowd: crowd::Crowd,
     seeds: [u64; 2],
     /// Does not take part in telling deadlocks.
     undetected: bool,
+    /// The signal that its ends ask for.
+    wake_signal: Option<i32>,
 }
 
 /// What a command needs was not made before, or makes no sense: the test is wrong.
@@ -54,11 +67,12 @@ impl<'a> Words<'a> {
     }
     /// A builder with a spin of this many microseconds, if there is another word.
     fn spin(&mut self) -> io::Result<Builder> {
+        let builder = Builder::new().guard_truncation(GUARD.load(Ordering::Relaxed));
         match self.0.next() {
-            None => Ok(Builder::new()),
+            None => Ok(builder),
             Some(text) => {
                 let micros = text.parse().map_err(|_| wrong(format!("{text} is no time")))?;
-                Ok(Builder::new().spin(Duration::from_micros(micros)))
+                Ok(builder.spin(Duration::from_micros(micros)))
             }
         }
     }
@@ -67,6 +81,15 @@ impl<'a> Words<'a> {
 impl Party {
     fn listener(&self) -> io::Result<&Listener> {
         self.listener.as_ref().ok_or_else(|| wrong("there is no listener"))
+    }
+
+    /// A builder as the party was told beforehand.
+    fn told(&self, builder: Builder) -> Builder {
+        let builder = builder.deadlock_detection(!self.undetected);
+        match self.wake_signal {
+            Some(signal) => builder.wake_signal(signal),
+            None => builder,
+        }
     }
 
     fn take(&mut self, stream: smstream::Stream) -> String {
@@ -83,7 +106,7 @@ impl Party {
                 let addr = words.text()?;
                 let (capacities, start) = ([words.number()?, words.number()?], words.number()?);
                 let builder = words.spin()?.capacities(capacities[0], capacities[1]).start_cursor(start);
-                let builder = builder.deadlock_detection(!self.undetected);
+                let builder = self.told(builder);
                 let listener = builder.bind(addr)?;
                 let [first, second] = listener.capacities();
                 self.listener = Some(listener);
@@ -99,17 +122,38 @@ impl Party {
             "connect" => {
                 let addr = words.text()?;
                 let time = words.time()?;
-                let builder = words.spin()?.deadlock_detection(!self.undetected);
+                let builder = self.told(words.spin()?);
                 let stream = match time {
                     None => builder.connect(addr)?,
                     Some(time) => builder.connect_timeout(addr, time)?,
                 };
                 Ok(self.take(stream))
             }
+            "begin-connect" => {
+                self.connecting = Some(Stream::begin_connect(words.text()?)?);
+                done
+            }
+            "finish" => match conditions::finish(self.connecting.take())? {
+                Ok(stream) => Ok(self.take(stream)),
+                Err(connecting) => {
+                    self.connecting = Some(connecting);
+                    Ok("pending".into())
+                }
+            },
+            "wait" => {
+                let Self { listener, end, connecting, .. } = self;
+                let (listener, stream) = (listener.as_ref(), end.as_ref().map(End::stream));
+                conditions::wait(&mut words, conditions::Sources { listener, stream, connecting: connecting.as_mut() })
+            }
             "deadlock-detection" => {
                 self.undetected = words.text()? == "off";
                 done
             }
+            "wake-signal" => {
+                self.wake_signal = Some(words.number()?);
+                done
+            }
+            "ignore-signal" => system::ignore_signal(words.number()?).map(|()| String::new()),
             "seeds" => {
                 self.seeds = [words.number()?, words.number()?];
                 done
@@ -130,10 +174,12 @@ impl Party {
                 let end = self.end.take().ok_or_else(|| wrong("there is no stream"))?;
                 end.both_by_halves(&mut words)
             }
+            "crowd" => self.crowd.run(&mut words),
             "serve" => storm::serve(self.listener()?, words.number()?),
             "storm-listen" => storm::listen(words.text()?, words.text()?, words.number()?),
             "storm-connect" => storm::connect(words.text()?, words.number()?),
             "exit" => exit(words.number()?),
+            "pid" => Ok(std::process::id().to_string()),
             "fork" => system::fork_and_hold().map(|pid| pid.to_string()),
             "handle-signals" => system::handle_signals().map(|()| String::new()),
             "signals" => Ok(system::signals().to_string()),
@@ -142,6 +188,7 @@ impl Party {
             "use-up-descriptors" => system::use_up_descriptors(words.number()?).map(|()| String::new()),
             "become" => system::become_user(words.number()?).map(|()| String::new()),
             "mount-small" => system::mount_small(words.text()?, words.number()?).map(|()| String::new()),
+            "bus-elsewhere" => bus::elsewhere(),
             command => match &mut self.end {
                 Some(end) => end.run(command, &mut words),
                 None => Err(wrong(format!("{command} is no command without a stream"))),
@@ -163,6 +210,11 @@ fn main() {
     while let Some(argument) = arguments.next() {
         match (argument.as_str(), arguments.next()) {
             ("--deny", Some(what)) => system::deny(&what).unwrap_or_else(|e| panic!("cannot deny {what}: {e}")),
+            ("--guard", Some(how)) => GUARD.store(how == "on", Ordering::Relaxed),
+            ("--namespace", Some(_)) => {
+                system::enter_pid_namespace().unwrap_or_else(|e| panic!("cannot have a PID namespace: {e}"));
+            }
+            ("--bus", Some(how)) => bus::handle(&how).unwrap_or_else(|e| panic!("cannot handle SIGBUS: {e}")),
             _ => panic!("{argument} is no argument"),
         }
     }
