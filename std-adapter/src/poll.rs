@@ -1,6 +1,6 @@
 //! Streams for `poll`, `epoll` and event loops that are built on them.
 
-use crate::doorbell::Doorbell;
+use crate::doorbell::{Doorbell, Left};
 use crate::error::{Error, Reason, Result};
 use crate::explain::explain;
 use crate::half::{Polled, ReadHalf, WriteHalf};
@@ -14,11 +14,15 @@ use std::sync::Arc;
 
 /// A stream that can be waited for with `poll` and `epoll`, beside sockets, timers and other streams.
 ///
-/// Reading and writing never wait: they give [`io::ErrorKind::WouldBlock`]. After that, the descriptor (see
-/// [`AsFd`]) becomes *readable* when it is worth trying again. There is one descriptor for both directions, and it is
-/// never told as writable: **wait for `POLLIN`, and when it comes try each direction that gave `WouldBlock`**, in any order.
-/// It may be for nothing. Level-triggered (the default of `poll` and `epoll`) and edge-triggered (`EPOLLET`) waiting both
-/// work. One poller per stream.
+/// Reading and writing never wait: they give [`io::ErrorKind::WouldBlock`]. There is one descriptor for both directions (see
+/// [`AsFd`]), and it is never told as writable: **wait for `POLLIN`, and when it comes try each direction that you want**, in
+/// any order. It may be for nothing. The descriptor is readable
+/// * until a read has given `WouldBlock`, and again when there is something to read,
+/// * after a write has given `WouldBlock`, when there is room.
+///
+/// So level-triggered waiting (the default of `poll` and `epoll`) works with one read for each time it is told, and
+/// edge-triggered waiting (`EPOLLET`) with reads until `WouldBlock`, as with a socket. Who wants to write and not to read for
+/// a while says so by [`set_reading`](Pollable::set_reading). One poller per stream.
 ///
 /// ```
 /// use rustix::event::{PollFd, PollFlags, poll};
@@ -46,8 +50,8 @@ use std::sync::Arc;
 /// ```
 ///
 /// # What it promises
-/// * A peer that is busy makes no system call for it: only a direction that gave `WouldBlock` is told about, and once.
-///   Nothing is told about a direction that did not.
+/// * Nobody rings for a direction that has not given `WouldBlock`, and then once: two ends that are busy make no system
+///   call for each other.
 /// * A direction whose attempt failed with `WouldBlock` is told about however the calls of the two directions follow each
 ///   other.
 /// * The death of the peer makes the descriptor readable, for ever; so does its closing.
@@ -64,13 +68,17 @@ use std::sync::Arc;
 pub struct Pollable {
     stream: Stream,
     doorbell: Arc<Doorbell>,
-    /// What is waited for: the socket, and, to tell of what was found out meanwhile, its being writable, which it always
-    /// is.
+    /// What is waited for: the socket.
     epoll: OwnedFd,
     /// Which directions have said to the peer that they sleep.
     announced: [bool; 2],
-    /// Which directions are ready without the socket's saying so: what was rung for them was taken by the other one.
+    /// Which directions are worth an attempt though nobody may ring: the reading one until it has found nothing; either
+    /// one if what was rung for it was taken by the other.
     owed: [bool; 2],
+    /// Whether the descriptor says so.
+    told: bool,
+    /// Whether it is to tell of bytes at all.
+    reading: bool,
 }
 
 impl Stream {
@@ -107,7 +115,21 @@ impl Pollable {
         epoll::add(&epoll, doorbell.socket(), data, epoll::EventFlags::IN).map_err(system)?;
         stream.set_nonblocking(true)?;
         doorbell.set_polled(true);
-        Ok(Pollable { stream, doorbell, epoll, announced: [false; 2], owed: [false; 2] })
+        let (announced, owed) = ([false; 2], [true, false]);
+        let mut this = Pollable { stream, doorbell, epoll, announced, owed, told: false, reading: true };
+        this.tell().map_err(|e| Error::system(Reason::System, e))?;
+        Ok(this)
+    }
+
+    /// Sets whether the descriptor tells of bytes to read. Switch it off while you want to write and cannot take more, or
+    /// else level-triggered waiting would come back at once. The end of the stream and the death of the peer are told all
+    /// the same, when the socket hangs up.
+    ///
+    /// # Errors
+    /// What the system says; nothing is known that could be wrong.
+    pub fn set_reading(&mut self, on: bool) -> io::Result<()> {
+        self.reading = on;
+        self.tell()
     }
 
     /// The stream itself, which blocks again.
@@ -128,20 +150,26 @@ impl Pollable {
         &self.stream
     }
 
-    /// One direction: an attempt, which waits for nothing if `trivial`; else one that is made when the half is ready.
+    /// One direction: an attempt, when the half is ready, or one that is `trivial` and waits for nothing.
     fn attempt<T>(
         &mut self,
         half: Half,
         trivial: bool,
         mut attempt: impl FnMut(&mut Stream) -> io::Result<T>,
     ) -> io::Result<T> {
+        if trivial {
+            return attempt(&mut self.stream);
+        }
         self.withdraw(half);
-        self.settle(half)?;
         loop {
-            if trivial || self.is_ready(half) {
+            if self.is_ready(half) {
                 match attempt(&mut self.stream) {
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                    result => return result,
+                    result => {
+                        self.owed[half as usize] = half == Half::Reader;
+                        self.tell()?;
+                        return result;
+                    }
                 }
             }
             if half == Half::Reader {
@@ -149,9 +177,12 @@ impl Pollable {
                 self.halves().1.publish_held();
             }
             // What was rung until now is taken first. What is rung after announcing stays, and is told.
-            self.doorbell.take(self.stream.life());
+            let left = self.doorbell.take(self.stream.life());
             if self.announce(half) {
-                self.owe(other(half))?;
+                // Who is told of changes only is to take the rest as well: a full socket cannot be rung.
+                self.owed[half as usize] = left == Left::More;
+                self.owe(other(half));
+                self.tell()?;
                 return Err(Error::new(Reason::WouldBlock, "the stream would have to wait").into());
             }
         }
@@ -187,28 +218,25 @@ impl Pollable {
 
     /// What was taken from the socket may have been rung for a half that announced itself before. If it has become ready,
     /// the descriptor is to say so until that direction is tried.
-    fn owe(&mut self, half: Half) -> io::Result<()> {
+    fn owe(&mut self, half: Half) {
         if self.announced[half as usize] && self.is_ready(half) {
             self.withdraw(half);
             self.owed[half as usize] = true;
-            self.tell(true)?;
         }
-        Ok(())
     }
 
-    /// This direction is tried.
-    fn settle(&mut self, half: Half) -> io::Result<()> {
-        if std::mem::take(&mut self.owed[half as usize]) && self.owed == [false; 2] {
-            self.tell(false)?;
+    /// Makes the descriptor readable while something is owed, whatever comes. It watches the socket for being writable
+    /// then, which it always is: nobody sends on it but who rings, and an honest peer takes that before it wants to be
+    /// rung again.
+    fn tell(&mut self) -> io::Result<()> {
+        let [read, write] = self.owed;
+        let owed = (read && self.reading) || write;
+        if owed != self.told {
+            let events = if owed { epoll::EventFlags::IN | epoll::EventFlags::OUT } else { epoll::EventFlags::IN };
+            epoll::modify(&self.epoll, self.doorbell.socket(), epoll::EventData::new_u64(0), events)?;
+            self.told = owed;
         }
         Ok(())
-    }
-
-    /// Sets whether the descriptor is readable whatever comes. The socket is writable: nobody sends on it but who rings,
-    /// and an honest peer takes that before it wants to be rung again.
-    fn tell(&self, on: bool) -> io::Result<()> {
-        let events = if on { epoll::EventFlags::IN | epoll::EventFlags::OUT } else { epoll::EventFlags::IN };
-        Ok(epoll::modify(&self.epoll, self.doorbell.socket(), epoll::EventData::new_u64(0), events)?)
     }
 }
 
@@ -254,3 +282,66 @@ impl AsRawFd for Pollable {
 }
 
 static_assertions::assert_impl_all!(Pollable: Send, Sync);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builder::Builder;
+    use crate::{Kind, Listener};
+    use rustix::event::Timespec;
+    use std::mem::MaybeUninit;
+
+    fn ends() -> (Stream, Stream) {
+        let listener: Listener = Builder::new().capacity(4096).bind_temp(Kind::Abstract).unwrap();
+        std::thread::scope(|scope| {
+            let there = scope.spawn(|| Stream::connect(listener.local_addr()).unwrap());
+            (listener.accept().unwrap(), there.join().unwrap())
+        })
+    }
+
+    /// A peer rings without end, and then goes on as it should.
+    #[test]
+    fn a_flood_of_rings_ends_and_loses_nothing() {
+        for flags in [epoll::EventFlags::IN, epoll::EventFlags::IN | epoll::EventFlags::ET] {
+            let (here, mut there) = ends();
+            let mut here = Pollable::new(here).unwrap();
+            let poller = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+            epoll::add(&poller, &here, epoll::EventData::new_u64(0), flags).unwrap();
+            let is_told = || {
+                let mut events = [MaybeUninit::uninit(); 1];
+                !epoll::wait(&poller, &mut events[..], Some(&Timespec::default())).unwrap().0.is_empty()
+            };
+            for _ in 0..5000 {
+                there.doorbell().unwrap().ring();
+            }
+            assert!(is_told(), "nobody has tried yet");
+            let mut told = 0;
+            assert_eq!(here.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            while is_told() {
+                assert_eq!(here.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+                told += 1;
+                assert!(told < 1000, "it has no end");
+            }
+            assert!(told > 0);
+            there.write_all(b"x").unwrap();
+            assert!(is_told(), "the socket was full, and the byte is not told");
+            here.read_exact(&mut [0]).unwrap();
+        }
+    }
+
+    /// What the park words say: how this half is to be woken.
+    #[test]
+    fn the_bell_words_say_what_wakes() {
+        use smstream_core::park::{BELL_SOCKET, Park};
+        let (mut here, _there) = ends();
+        let bells = |stream: &mut Stream| {
+            let (reader, writer) = stream.halves_mut();
+            [reader.consumer().park().bell(), writer.producer().park().bell()]
+        };
+        let before = bells(&mut here);
+        assert!(!before.contains(&BELL_SOCKET));
+        let mut here = Pollable::new(here).unwrap();
+        assert_eq!(bells(&mut here.stream), [BELL_SOCKET; 2]);
+        assert_eq!(bells(&mut here.into_stream()), before);
+    }
+}

@@ -154,7 +154,6 @@ fn nobody_rings_for_whoever_is_busy_and_once_for_whoever_waits() {
         here.read_exact(&mut [0; 7]).unwrap();
     }
     assert_eq!(there.stats().sent.wakes_sent, 0, "the reader was always busy");
-    assert!(!waiter.is_told(&here));
     for round in 1..=100 {
         would_block(here.read(&mut [0]));
         assert!(!waiter.is_told(&here));
@@ -164,6 +163,35 @@ fn nobody_rings_for_whoever_is_busy_and_once_for_whoever_waits() {
         assert_eq!(there.stats().sent.wakes_sent, round, "it is told of the first message, and not of the others");
         assert!(waiter.is_told(&here));
         here.read_exact(&mut [0; 70]).unwrap();
+    }
+}
+
+/// One read for each time it is told, of a part of what there is.
+#[test]
+fn it_is_told_as_long_as_there_is_something() {
+    let _watchdog = Watchdog::new();
+    for which in 0..2 {
+        let (here, mut there) = ends(1 << 12);
+        let mut here = Pollable::new(here).unwrap();
+        let waiter = Waiter::all(&here).into_iter().nth(which).unwrap();
+        for round in 0..50 {
+            there.write_all(&[round; 1000]).unwrap();
+            let mut read = 0;
+            while read < 1000 {
+                assert!(waiter.wait(&here, None));
+                match here.read(&mut [0; 300]) {
+                    Ok(n) => read += n,
+                    Err(e) => assert_eq!(e.kind(), ErrorKind::WouldBlock),
+                }
+            }
+        }
+        // Whoever does not want to read is not told.
+        there.write_all(b"later").unwrap();
+        assert!(waiter.is_told(&here));
+        here.set_reading(false).unwrap();
+        assert!(!waiter.is_told(&here));
+        here.set_reading(true).unwrap();
+        assert!(waiter.is_told(&here));
     }
 }
 

@@ -3,16 +3,16 @@
 use std::future::Future;
 use std::io::ErrorKind;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use smstream::tokio::{Listener, Stream, connect, connect_with};
-use smstream::{Builder, Kind, Reason};
-use smstream_tests::flow::{Flow, NEAR_WRAP};
-use smstream_tests::party::{Party, Scratch};
+use smstream::{Builder, Error, Kind, Reason};
+use smstream_tests::flow::{Flow, NEAR_WRAP, Random};
+use smstream_tests::party::{Party, Scratch, until};
 use smstream_tests::watchdog::{PATIENCE, Watchdog};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::task::JoinSet;
 
 const PARTY: &str = env!("CARGO_BIN_EXE_party");
 const ASYNC_PARTY: &str = env!("CARGO_BIN_EXE_async_party");
@@ -122,4 +122,278 @@ fn each_half_is_woken_though_there_is_one_socket() {
             }
         }
     });
+}
+
+/// Polls a future once.
+fn once<F: Future>(future: F) -> Option<F::Output> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+/// Futures are dropped while they wait, again and again: no byte is lost, doubled or out of order.
+#[test]
+fn what_is_cancelled_loses_nothing() {
+    run(|| async {
+        for spin in SPINS {
+            let (mut here, mut there) = ends(256, spin).await;
+            let bytes = 60_000;
+            let sender = tokio::spawn(async move {
+                let (mut flow, mut random, mut cancelled) = (Flow::new(5, 256), Random::new(1), 0);
+                let mut buffer = vec![0; 700];
+                while flow.at() < bytes {
+                    let size = (1 + random.below(700)).min(bytes - flow.at()) as usize;
+                    flow.fill(&mut buffer[..size]);
+                    tokio::select! {
+                        biased;
+                        n = there.write(&buffer[..size]) => flow.skip(n.unwrap() as u64),
+                        () = std::future::ready(()) => {
+                            cancelled += 1;
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                }
+                (there, cancelled)
+            });
+            let (mut flow, mut cancelled) = (Flow::new(5, 256), 0);
+            let mut buffer = vec![0; 300];
+            while flow.at() < bytes {
+                tokio::select! {
+                    biased;
+                    n = here.read(&mut buffer) => flow.check(&buffer[..n.unwrap()]),
+                    () = std::future::ready(()) => {
+                        cancelled += 1;
+                        tokio::task::yield_now().await;
+                    }
+                }
+            }
+            let (there, also_cancelled) = sender.await.unwrap();
+            assert!(cancelled > 0 && also_cancelled > 0, "{cancelled} and {also_cancelled} were cancelled");
+            drop((here, there));
+        }
+    });
+}
+
+#[test]
+fn a_read_that_was_dropped_costs_the_peer_one_ring_at_most() {
+    run(|| async {
+        let (mut here, mut there) = ends(4096, Duration::ZERO).await;
+        assert!(once(here.read(&mut [0])).is_none());
+        for _ in 0..100 {
+            there.write_all(b"message").await.unwrap();
+        }
+        assert_eq!(there.get_ref().stats().sent.wakes_sent, 1);
+        here.read_exact(&mut [0; 700]).await.unwrap();
+        for _ in 0..100 {
+            there.write_all(b"message").await.unwrap();
+        }
+        assert_eq!(there.get_ref().stats().sent.wakes_sent, 1, "the half was used, and so is awake");
+    });
+}
+
+/// A half that is closed while it is announced leaves nothing behind: its peer rings for nobody.
+#[test]
+fn a_stream_that_is_dropped_while_it_waits_leaves_nothing_parked() {
+    run(|| async {
+        let (mut here, there) = ends(64, Duration::ZERO).await;
+        here.write_all(&[1; 64]).await.unwrap();
+        assert!(once(here.read(&mut [0])).is_none());
+        assert!(once(here.write(&[0])).is_none());
+        drop(here);
+        let mut there = there.into_std();
+        std::io::Read::read_exact(&mut there, &mut [0; 64]).unwrap();
+        assert_eq!(std::io::Read::read(&mut there, &mut [0]).unwrap(), 0);
+        assert_eq!(there.stats().received.wakes_sent, 0);
+    });
+}
+
+#[test]
+fn accepting_and_connecting_can_be_dropped() {
+    run(|| async {
+        let listener = Listener::bind_temp(Kind::Abstract).unwrap();
+        for _ in 0..50 {
+            assert!(once(listener.accept()).is_none());
+            assert!(once(connect(listener.local_addr())).is_none(), "nobody has accepted it");
+        }
+        // Of those who gave up nothing is left that could be accepted.
+        let (accepted, connected) = tokio::join!(listener.accept(), connect(listener.local_addr()));
+        let (mut accepted, mut connected) = (accepted.unwrap(), connected.unwrap());
+        accepted.write_all(b"it").await.unwrap();
+        connected.read_exact(&mut [0; 2]).await.unwrap();
+    });
+}
+
+#[test]
+fn closing_one_direction_and_both() {
+    run(|| async {
+        let (mut here, mut there) = ends(4096, Duration::ZERO).await;
+        let peer = tokio::spawn(async move {
+            let mut all = Vec::new();
+            there.read_to_end(&mut all).await.unwrap();
+            there.write_all(b"answer").await.unwrap();
+            (there, all)
+        });
+        here.write_all(b"question").await.unwrap();
+        here.shutdown().await.unwrap();
+        here.shutdown().await.unwrap();
+        let mut answer = [0; 6];
+        here.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"answer");
+        assert_eq!(here.write(b"x").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        let (there, all) = peer.await.unwrap();
+        assert_eq!(all, b"question");
+        // The peer's halves close by being dropped.
+        let (reader, writer) = there.into_split();
+        drop(writer);
+        assert_eq!(here.read(&mut answer).await.unwrap(), 0);
+        drop(reader);
+    });
+}
+
+#[test]
+fn the_death_of_the_peer_is_told_to_both_halves() {
+    run(|| async {
+        let scratch = Scratch::new();
+        for spin in SPINS {
+            let listener = Builder::new().capacity(4096).spin(spin).bind(unix(&scratch)).unwrap();
+            let listener = Listener::from_std(listener).unwrap();
+            let mut party = Party::start(PARTY);
+            party.tell(format!("connect {}", unix(&scratch)));
+            let (mut reader, mut writer) = listener.accept().await.unwrap().into_split();
+            let writing = tokio::spawn(async move { writer.write_all(&[0; 5000]).await.unwrap_err() });
+            let reading = tokio::spawn(async move {
+                let mut all = Vec::new();
+                (reader.read_to_end(&mut all).await.unwrap_err(), all.len())
+            });
+            party.hear().unwrap();
+            party.does("write 100");
+            tokio::task::yield_now().await;
+            party.kill_and_reap();
+            let (e, read) = reading.await.unwrap();
+            assert_eq!(read, 100);
+            for e in [e, writing.await.unwrap()] {
+                assert_eq!(Error::inside(&e).unwrap().reason(), Reason::PeerGone, "{e}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_party_that_uses_threads_and_one_that_uses_tokio() {
+    let scratch = Scratch::new();
+    let mut party = Party::start(PARTY);
+    party.does(format!("bind {} 4096 4096 {NEAR_WRAP}", unix(&scratch)));
+    party.tell("serve 2");
+    run(|| async {
+        let (mut reader, mut writer) = connect(unix(&scratch)).await.unwrap().into_split();
+        let sender = tokio::spawn(async move {
+            for _ in 0..100 {
+                writer.write_all(&[9; 10_000]).await.unwrap();
+            }
+        });
+        let mut all = Vec::new();
+        reader.read_to_end(&mut all).await.unwrap();
+        sender.await.unwrap();
+        assert_eq!(all.len(), 1_000_000);
+        assert!(all.iter().all(|&b| b == 9));
+    });
+    party.hear().unwrap();
+}
+
+/// A stream that is always ready takes part in tokio's sharing of a thread.
+#[test]
+fn a_busy_stream_lets_other_tasks_run() {
+    run(|| async {
+        static TICKS: AtomicU64 = AtomicU64::new(0);
+        let (mut here, mut there) = ends(1 << 16, Duration::from_micros(50)).await;
+        let ticker = tokio::spawn(async {
+            loop {
+                TICKS.fetch_add(1, Relaxed);
+                tokio::task::yield_now().await;
+            }
+        });
+        until_ticks(&TICKS, 1).await;
+        let before = TICKS.load(Relaxed);
+        // One task has both ends, and never has to wait for anything.
+        for _ in 0..20_000 {
+            there.write_all(b"x").await.unwrap();
+            here.read_exact(&mut [0]).await.unwrap();
+        }
+        assert!(TICKS.load(Relaxed) > before, "nobody else had a turn");
+        ticker.abort();
+    });
+}
+
+async fn until_ticks(ticks: &AtomicU64, n: u64) {
+    while ticks.load(Relaxed) < n {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn a_stream_goes_from_tokio_to_a_thread_and_back() {
+    run(|| async {
+        let (mut here, mut there) = ends(4096, Duration::ZERO).await;
+        assert!(once(here.read(&mut [0])).is_none());
+        let mut here = here.into_std();
+        let thread = tokio::task::spawn_blocking(move || {
+            // It blocks, and is woken by a futex.
+            std::io::Read::read_exact(&mut here, &mut [0; 3]).unwrap();
+            std::io::Write::write_all(&mut here, b"back").unwrap();
+            here
+        });
+        there.write_all(b"one").await.unwrap();
+        there.read_exact(&mut [0; 4]).await.unwrap();
+        let mut here = Stream::from_std(thread.await.unwrap()).unwrap();
+        there.write_all(b"two").await.unwrap();
+        here.read_exact(&mut [0; 3]).await.unwrap();
+    });
+}
+
+#[test]
+fn what_tokio_cannot_wait_for_is_refused_with_the_reason() {
+    run(|| async {
+        let scratch = Scratch::new();
+        let (a, _b) = smstream::Stream::pair().unwrap();
+        let errors = [
+            Stream::from_std(a).unwrap_err(),
+            Listener::bind(scratch.addr()).unwrap_err(),
+            connect(scratch.addr()).await.unwrap_err(),
+        ];
+        for e in errors {
+            assert_eq!((e.reason(), e.kind()), (Reason::Unsupported, ErrorKind::Unsupported));
+            assert!(e.to_string().contains("unix:"), "{e}");
+        }
+        let e = connect(unix(&scratch)).await.unwrap_err();
+        assert_eq!(e.reason(), Reason::NotReady, "{e}");
+    });
+    // Without a runtime.
+    let e = Listener::bind_temp(Kind::Abstract).unwrap_err();
+    assert!(e.to_string().contains("runtime") || e.to_string().contains("reactor"), "{e}");
+}
+
+/// As many as a listener keeps at once in the middle of their rendezvous.
+#[test]
+fn many_connect_at_once() {
+    let scratch = Scratch::new();
+    let mut party = Party::start(ASYNC_PARTY);
+    party.does(format!("echo {} 512 0", unix(&scratch)));
+    run(|| async {
+        let mut tasks = tokio::task::JoinSet::new();
+        for n in 0..60u8 {
+            let addr = unix(&scratch);
+            tasks.spawn(async move {
+                let mut stream = connect(addr).await.unwrap();
+                stream.write_all(&[n]).await.unwrap();
+                let mut back = [0];
+                stream.read_exact(&mut back).await.unwrap();
+                assert_eq!(back, [n]);
+            });
+        }
+        while let Some(result) = tasks.join_next().await {
+            result.unwrap();
+        }
+    });
+    until("all were served", || party.does("served") == "120 120");
 }

@@ -45,7 +45,11 @@ fn undelivered_bytes_are_counted() {
         let mut peer = listener.accept().expect("a connection");
         peer.read_exact(&mut [0; 100]).expect("read");
     });
-    connector.end().expect(1).saying("bytes of standard input were not delivered");
+    // What had been read of standard input by then may be in the lane, all of it, or not.
+    let end = connector.end().expect(1);
+    let said = end.stderr;
+    let told = ["bytes of standard input were not delivered", "it did not read the last"];
+    assert!(told.iter().any(|text| said.contains(text)), "{said}");
     fed.join().expect("a thread");
 }
 

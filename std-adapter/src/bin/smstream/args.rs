@@ -68,7 +68,7 @@ Targets (one that is missed is shown, and does not change the exit code):
   both asleep     at most 1.2 x floor
 
 Keys of --json:
-  verification    verified, bytes_each_way, seconds
+  verification    verified, bytes_each_way, seconds, over (file or unix)
   capacity        bytes of a lane
   pipe_buffer     bytes of a pipe's buffer
   measurements    regime (near, far, unknown), near_rounds, rounds, cpus (two numbers,
@@ -223,9 +223,31 @@ pub struct DemoArgs {
     /// How many rounds to measure, at least 5; fewer are made if they take too long, but never fewer than 5
     #[arg(long, value_name = "N", default_value = "9", value_parser = parse_rounds)]
     pub rounds: usize,
+    /// The kind of address over which the two processes meet; afterwards the bytes go the same way
+    #[arg(long, value_name = "KIND", default_value = "file")]
+    pub over: Over,
     /// Write one line of JSON instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+/// A kind of address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Over {
+    /// A region file and locks
+    File,
+    /// A Unix socket, and sealed memory
+    Unix,
+}
+
+impl Over {
+    /// As it stands in an address.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Over::File => "file",
+            Over::Unix => "unix",
+        }
+    }
 }
 
 /// Reads a capacity that moves a gibibyte in reasonable time.

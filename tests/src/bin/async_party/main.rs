@@ -9,7 +9,7 @@
 //! | `connect ADDR N` | makes N more connections and keeps them |
 //! | `say TEXT` | sends these bytes on each connection |
 //! | `hear N` | reads N bytes from each connection, and says what came on the last one |
-//! | `trips ADDR N COUNT BYTES` | N connections at once, COUNT round trips on each, of so many bytes; says how often each got through when the first one was done |
+//! | `trips ADDR N COUNT BYTES` | N connections at once, COUNT round trips on each, of so many bytes; says how often each got through when the first one was done, and the most round trips of all that went by during one |
 //! | `drop` | closes all connections |
 
 mod http;
@@ -21,10 +21,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use smstream::Builder;
-use smstream::tokio::{Listener, Stream, connect, connect_with};
+use smstream::tokio::{Listener, Stream, connect};
 use smstream_tests::flow::Flow;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Barrier, mpsc};
 use tokio::task::JoinSet;
 
 /// What has been served.
@@ -143,35 +143,45 @@ async fn echo(stream: &mut Stream) -> io::Result<u64> {
 }
 
 /// Many clients at once, each of which asks again as soon as it is answered.
+///
+/// Says how many round trips each had made when the first one was done; then the most round trips, of all of them, that
+/// went by while one of them waited for one.
 async fn trips(addr: &str, clients: usize, count: u64, bytes: usize) -> io::Result<String> {
     let trips: Arc<Vec<AtomicU64>> = Arc::new((0..clients).map(|_| AtomicU64::new(0)).collect());
+    let all = Arc::new(AtomicU64::new(0));
+    let begin = Arc::new(Barrier::new(clients));
     let (first, mut done) = mpsc::channel(clients);
     let mut tasks = JoinSet::new();
     for number in 0..clients {
-        let mut stream = connect_with(&Builder::new(), addr).await?;
-        let (trips, first) = (Arc::clone(&trips), first.clone());
+        let mut stream = connect(addr).await?;
+        let (trips, all, begin, first) = (Arc::clone(&trips), Arc::clone(&all), Arc::clone(&begin), first.clone());
         tasks.spawn(async move {
             let mut flow = Flow::new(number as u64, bytes);
             let mut buffer = vec![0; bytes];
+            let mut longest = 0;
+            begin.wait().await;
             for _ in 0..count {
                 flow.fill(&mut buffer);
+                let before = all.load(Relaxed);
                 stream.write_all(&buffer).await?;
                 stream.read_exact(&mut buffer).await?;
+                longest = longest.max(all.fetch_add(1, Relaxed) - before);
                 flow.check(&buffer);
                 trips[number].fetch_add(1, Relaxed);
             }
             // Nobody listens any more once the first one was heard.
             let _ = first.send(()).await;
-            io::Result::Ok(())
+            io::Result::Ok(longest)
         });
     }
     done.recv().await.ok_or_else(|| wrong("no client was done"))?;
     let counts: Vec<_> = trips.iter().map(|n| n.load(Relaxed).to_string()).collect();
     done.close();
+    let mut longest = 0;
     while let Some(result) = tasks.join_next().await {
-        result.map_err(io::Error::other)??;
+        longest = longest.max(result.map_err(io::Error::other)??);
     }
-    Ok(counts.join(" "))
+    Ok(format!("{} {longest}", counts.join(" ")))
 }
 
 fn reply(result: io::Result<String>) {

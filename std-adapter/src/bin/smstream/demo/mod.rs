@@ -61,7 +61,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     }
     scratch::remove_on_signals().or_broken("could not prepare to be interrupted")?;
     watchdog::start().or_broken("could not start a thread")?;
-    let scratch = Scratch::create().or_broken("could not make a temporary directory")?;
+    let scratch = Scratch::create(args.over.kind()).or_broken("could not make a temporary directory")?;
     let (mut partner, mut ends) = Partner::start()?;
     let mut act = || {
         let outcome = verify(args, &mut partner, &scratch)?;
@@ -86,7 +86,10 @@ fn verify(args: &DemoArgs, partner: &mut Partner, scratch: &Scratch) -> Result<O
     let mut output = Output::new();
     if !args.json {
         let (bytes, capacity) = (Bytes(args.bytes), Bytes(args.capacity.bytes()));
-        output.print(&format!("Two processes send each other {bytes} at once, through lanes of {capacity} ...\n"))?;
+        output.print(&format!(
+            "Two processes send each other {bytes} at once, through lanes of {capacity}, over {}: ...\n",
+            args.over.kind()
+        ))?;
     }
     let outcome = verify::run(partner, scratch, args.capacity, args.bytes)?;
     let verdict = if outcome.is_good(args.bytes) { "verified" } else { "FAILED" };
@@ -118,6 +121,7 @@ fn conclude(args: &DemoArgs, outcome: &Outcome, results: &Results, pipe_buffer: 
             ("verified", Json::Bool(good)),
             ("bytes_each_way", Json::Whole(args.bytes)),
             ("seconds", Json::Number(outcome.elapsed.as_secs_f64())),
+            ("over", Json::Text(args.over.kind().to_owned())),
         ]);
         let members = vec![
             ("verification", verification),

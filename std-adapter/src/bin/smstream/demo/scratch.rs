@@ -13,11 +13,15 @@ use rustix::fs::Mode;
 static DIRECTORY: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// Removes the directory when it goes out of scope.
-pub struct Scratch(PathBuf);
+pub struct Scratch {
+    path: PathBuf,
+    /// The kind of the addresses in it.
+    kind: &'static str,
+}
 
 impl Scratch {
     /// Makes the directory, in memory if the system has a place for that: no disk has part in the figures.
-    pub fn create() -> io::Result<Self> {
+    pub fn create(kind: &'static str) -> io::Result<Self> {
         let places = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for (attempt, place) in places.iter().flat_map(|place| (0..8).map(move |attempt| (attempt, place))) {
@@ -27,7 +31,7 @@ impl Scratch {
             match DirBuilder::new().mode(Mode::RWXU.bits()).create(&path) {
                 Ok(()) => {
                     *directory = Some(path.clone());
-                    return Ok(Self(path));
+                    return Ok(Self { path, kind });
                 }
                 Err(error) => last = error,
             }
@@ -37,9 +41,9 @@ impl Scratch {
 
     /// The address of a stream in the directory.
     pub fn address(&self, name: &str) -> io::Result<String> {
-        let path = self.0.join(name);
+        let path = self.path.join(name);
         let path = path.to_str().ok_or_else(|| io::Error::other("the temporary directory's name is no UTF-8"))?;
-        Ok(format!("file:{path}"))
+        Ok(format!("{}:{path}", self.kind))
     }
 }
 
