@@ -2,10 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use smstream::condition::MOST;
 use smstream::liveness::WatchMode;
@@ -492,6 +493,33 @@ fn a_shutdown_by_another_thread_is_not_slept_through() {
         );
         assert!(ready.is_all());
         assert_eq!((&stream).read(&mut [0]).unwrap(), 0);
+    });
+}
+
+/// An alert comes at every moment of a wait for many: also after the half was looked at, and before the thread sleeps.
+#[test]
+fn an_alert_while_a_wait_lies_down_is_not_missed() {
+    let _watchdog = Watchdog::new();
+    let builder = builder(16).spin(Duration::ZERO);
+    let others: Vec<_> = (1..MOST).map(|_| builder.pair().unwrap()).collect();
+    let (tell, told) = channel::<Arc<(Stream, Stream)>>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut random = Random::new(SEEDS[0]);
+            for pair in told {
+                let end = Instant::now() + Duration::from_nanos(random.below(40_000));
+                while Instant::now() < end {}
+                pair.0.shutdown(Shutdown::Read).unwrap();
+            }
+        });
+        for _ in 0..3000 {
+            let pair = Arc::new(builder.pair().unwrap());
+            let mut conditions = vec![pair.0.readable()];
+            conditions.extend(others.iter().map(|(here, _)| here.readable()));
+            tell.send(Arc::clone(&pair)).unwrap();
+            assert_eq!(places(wait_any(&mut conditions, None).unwrap()), [0]);
+        }
+        drop(tell);
     });
 }
 
