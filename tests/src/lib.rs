@@ -5,3 +5,5 @@ pub mod memory;
 pub mod oracle;
 pub mod party;
 pub mod watchdog;
+pub mod ways;
+pub mod wire;

@@ -3,6 +3,7 @@
 //!
 //! Arguments: `--deny CALL=ERRNO` makes a system call fail from the beginning on.
 
+mod attack;
 mod end;
 mod held;
 mod storm;
@@ -21,6 +22,9 @@ struct Party {
     listener: Option<Listener>,
     end: Option<End>,
     seeds: [u64; 2],
+    attacker: attack::Attacker,
+    /// Other users that it lets be its peer.
+    allowed: Vec<u32>,
 }
 
 /// What a command needs was not made before, or makes no sense: the test is wrong.
@@ -66,6 +70,10 @@ impl Party {
         self.listener.as_ref().ok_or_else(|| wrong("there is no listener"))
     }
 
+    fn builder(&self, words: &mut Words<'_>) -> io::Result<Builder> {
+        Ok(self.allowed.iter().fold(words.spin()?, |builder, &uid| builder.allow_uid(uid)))
+    }
+
     fn take(&mut self, stream: smstream::Stream) -> String {
         let pid = stream.peer().pid;
         self.end = Some(End::new(stream, self.seeds));
@@ -79,7 +87,7 @@ impl Party {
             "bind" => {
                 let addr = words.text()?;
                 let (capacities, start) = ([words.number()?, words.number()?], words.number()?);
-                let builder = words.spin()?.capacities(capacities[0], capacities[1]).start_cursor(start);
+                let builder = self.builder(&mut words)?.capacities(capacities[0], capacities[1]).start_cursor(start);
                 let listener = builder.bind(addr)?;
                 let [first, second] = listener.capacities();
                 self.listener = Some(listener);
@@ -95,7 +103,7 @@ impl Party {
             "connect" => {
                 let addr = words.text()?;
                 let time = words.time()?;
-                let builder = words.spin()?;
+                let builder = self.builder(&mut words)?;
                 let stream = match time {
                     None => builder.connect(addr)?,
                     Some(time) => builder.connect_timeout(addr, time)?,
@@ -106,6 +114,12 @@ impl Party {
                 self.seeds = [words.number()?, words.number()?];
                 done
             }
+            "allow" => {
+                self.allowed.push(words.number()?);
+                done
+            }
+            // Everything that begins so is done by hand, and not by the library.
+            command if command.starts_with("rig-") => self.attacker.run(command, &mut words),
             "nonblocking-listener" => {
                 self.listener()?.set_nonblocking(true)?;
                 done
@@ -133,6 +147,8 @@ impl Party {
             "limit" => system::limit(words.text()?, words.number()?).map(|()| String::new()),
             "use-up-descriptors" => system::use_up_descriptors(words.number()?).map(|()| String::new()),
             "become" => system::become_user(words.number()?).map(|()| String::new()),
+            "dumpable" => system::dumpable(words.number::<u8>()? != 0).map(|()| String::new()),
+            "segment" => system::segment(),
             "mount-small" => system::mount_small(words.text()?, words.number()?).map(|()| String::new()),
             command => match &mut self.end {
                 Some(end) => end.run(command, &mut words),
