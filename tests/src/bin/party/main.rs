@@ -4,6 +4,7 @@
 //! Arguments: `--deny CALL=ERRNO` makes a system call fail from the beginning on.
 
 mod attack;
+mod crowd;
 mod end;
 mod held;
 mod storm;
@@ -25,6 +26,9 @@ struct Party {
     attacker: attack::Attacker,
     /// Other users that it lets be its peer.
     allowed: Vec<u32>,
+    /// How long its connectors may take.
+    patience: Option<Duration>,
+    serving: Option<crowd::Serving>,
 }
 
 /// What a command needs was not made before, or makes no sense: the test is wrong.
@@ -71,7 +75,8 @@ impl Party {
     }
 
     fn builder(&self, words: &mut Words<'_>) -> io::Result<Builder> {
-        Ok(self.allowed.iter().fold(words.spin()?, |builder, &uid| builder.allow_uid(uid)))
+        let builder = self.allowed.iter().fold(words.spin()?, |builder, &uid| builder.allow_uid(uid));
+        Ok(self.patience.map_or(builder.clone(), |time| builder.hello_timeout(time)))
     }
 
     fn take(&mut self, stream: smstream::Stream) -> String {
@@ -117,6 +122,23 @@ impl Party {
             "allow" => {
                 self.allowed.push(words.number()?);
                 done
+            }
+            "patience" => {
+                self.patience = words.time()?;
+                done
+            }
+            "serve-all" => {
+                let listener = self.listener.take().ok_or_else(|| wrong("there is no listener"))?;
+                self.serving = Some(crowd::Serving::begin(listener));
+                done
+            }
+            "serving" => {
+                let serving = self.serving.as_ref().ok_or_else(|| wrong("nobody serves"))?;
+                Ok(serving.open().to_string())
+            }
+            "serve-no-more" => {
+                let serving = self.serving.take().ok_or_else(|| wrong("nobody serves"))?;
+                Ok(serving.end()?.to_string())
             }
             // Everything that begins so is done by hand, and not by the library.
             command if command.starts_with("rig-") => self.attacker.run(command, &mut words),

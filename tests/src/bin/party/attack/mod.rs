@@ -13,7 +13,7 @@ use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use smstream::memory::{Access, Mapping};
 use smstream_tests::flow::{Flow, Manner};
-use smstream_tests::wire::{self, Rig};
+use smstream_tests::wire::{self, Rig, Stage, Wire};
 
 use crate::{Words, wrong};
 
@@ -23,6 +23,7 @@ pub(crate) struct Attacker {
     door: Option<OwnedFd>,
     rig: Option<Rig>,
     flows: Option<[Flow; 2]>,
+    stage: Option<Stage>,
 }
 
 /// What came of an attempt, as the system says it.
@@ -107,6 +108,18 @@ impl Attacker {
             "rig-accept" => {
                 let door = self.door.as_ref().ok_or_else(|| wrong("nobody listens"))?;
                 self.take(Rig::accept(door, &wire::config(words.number()?))?);
+            }
+            "rig-stage" => {
+                let addr = words.text()?;
+                self.stage = Some(Stage::reach(addr, words.number()?)?);
+            }
+            // Lets somebody in, and tells what comes first.
+            "rig-hear" => {
+                let door = self.door.as_ref().ok_or_else(|| wrong("nobody listens"))?;
+                return Ok(match Wire::accept(door)?.hear()? {
+                    None => "nothing".to_owned(),
+                    Some((message, _)) => message.kind().to_string(),
+                });
             }
             "rig-send" => self.flow(words.number()?, true)?,
             "rig-receive" => self.flow(words.number()?, false)?,
