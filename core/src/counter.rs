@@ -115,6 +115,14 @@ impl<'m> Tally<'m> {
         }
     }
 
+    /// The half woke a peer that waits for it, too, and published nothing.
+    pub(crate) fn rang(&mut self) {
+        if cfg!(loom) {
+            return;
+        }
+        self.wakes_sent.add(1, &self.line.wakes_sent);
+    }
+
     /// The half announced that it sleeps.
     pub(crate) fn parked(&mut self) {
         if cfg!(loom) {

@@ -13,7 +13,8 @@ pub const CURSOR: u32 = (1 << 31) - 1;
 
 /// Bit 31 of a park word: asleep, until the mark is crossed.
 pub const ASLEEP: u32 = 1 << 31;
-/// Bit 30 of a park word: the whole party sleeps, untimed, in this call. Reserved for deadlock detection; 0 for now.
+/// Bit 30 of a park word: the whole party sleeps in this wait, without a deadline, so that nobody of it will do anything
+/// else before it is over.
 pub const WHOLE: u32 = 1 << 30;
 /// The bits of a mark: the cursor that is waited for, modulo 2³⁰.
 pub const MARK: u32 = (1 << 30) - 1;
@@ -83,8 +84,21 @@ pub const fn crosses(park: u32, old: u32, new: u32, last: bool, capacity: u32) -
     if !last || cfg!(smstream_mutant = "last_rings_on_crossing_only") {
         return false;
     }
-    let beyond = mark.wrapping_sub(new) & MARK;
+    is_ahead(park, new, capacity)
+}
+
+/// Whether the mark of `park` is ahead of `cursor`, and within `capacity`, as the mark of a sleeper is that waits for
+/// more than has been published.
+#[inline(always)]
+pub const fn is_ahead(park: u32, cursor: u32, capacity: u32) -> bool {
+    let beyond = (park & MARK).wrapping_sub(cursor) & MARK;
     beyond != 0 && beyond <= capacity
+}
+
+/// Whether `park` says that its whole party sleeps.
+#[inline(always)]
+pub const fn is_whole(park: u32) -> bool {
+    park & (ASLEEP | WHOLE) == ASLEEP | WHOLE
 }
 
 #[cfg(test)]
@@ -132,6 +146,22 @@ mod tests {
     fn awake_words_cross_nothing() {
         assert!(!crosses(0, 0, 1, true, 8));
         assert!(!crosses(LOOK, 0, 1, true, 8));
+    }
+
+    #[test]
+    fn whole_is_no_part_of_the_mark() {
+        for base in [0, MARK - 1, MARK, CURSOR] {
+            let park = asleep_at(base, 2) | WHOLE;
+            assert!(is_whole(park));
+            assert!(is_ahead(park, base, 8) && is_ahead(park, add(base, 1), 8));
+            assert!(!is_ahead(park, add(base, 2), 8), "reached");
+            assert!(!is_ahead(park, add(base, 3), 8), "passed");
+            assert!(!is_ahead(park, base, 1), "no honest mark lies there");
+            assert!(crosses(park, base, add(base, 2), false, 8));
+        }
+        for awake in [0, LOOK, WHOLE, WHOLE | LOOK, asleep_at(0, 1)] {
+            assert!(!is_whole(awake), "{awake:#x}");
+        }
     }
 
     #[test]

@@ -119,6 +119,9 @@ pub enum WaitError {
     PeerGone,
     /// The peer's words broke the rules. This stays.
     Corrupt,
+    /// Both parties wait for each other. Only a wait for the whole party tells this, and only to party 0; the wait of
+    /// party 1 goes on. It does not stay: write, read or close, and the peer wakes.
+    Deadlock,
 }
 
 impl WriteError {
@@ -148,6 +151,7 @@ impl WaitError {
         match self {
             WaitError::Closed => Some(ErrorCode::WriteAfterClose),
             WaitError::PeerGone => Some(ErrorCode::PartnerNotAlive),
+            WaitError::Deadlock => Some(ErrorCode::Deadlock),
             _ => None,
         }
     }
@@ -205,6 +209,7 @@ impl fmt::Display for WaitError {
             WaitError::Closed => "the peer takes no more bytes",
             WaitError::PeerGone => "the peer died",
             WaitError::Corrupt => "the peer's cursor words are corrupt",
+            WaitError::Deadlock => "both parties wait for each other",
         })
     }
 }

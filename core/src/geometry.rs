@@ -261,13 +261,16 @@ impl<'m> Attachment<'m> {
     /// The end. The writing half and the reading half each park in their own way.
     pub fn into_end<P: Park>(self, write_park: P, read_park: P) -> End<'m, P> {
         let Attachment { mine, peer, my_lane, peer_lane, description } = self;
+        let party = description.party as usize;
         End {
             // SAFETY: `attach` checked the length of my segment, so the lane is valid for `capacity` bytes, and the
             // capacity itself; its caller promised that this party has no other end, so no other writing half.
-            producer: unsafe { Producer::from_parts(mine, peer, my_lane, description.capacity, write_park) },
+            producer: unsafe { Producer::from_parts(party, mine, peer, my_lane, description.capacity, write_park) },
             // SAFETY: likewise for the peer's lane and my reading half; `attach` checked that the peer's capacity is what
             // my segment says.
-            consumer: unsafe { Consumer::from_parts(mine, peer, peer_lane, description.peer_capacity, read_park) },
+            consumer: unsafe {
+                Consumer::from_parts(party, mine, peer, peer_lane, description.peer_capacity, read_park)
+            },
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod block;
 mod bytes;
 pub mod counter;
 pub mod cursor;
+mod deadlock;
 pub mod error;
 #[cfg(not(loom))]
 pub mod geometry;

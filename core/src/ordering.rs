@@ -10,6 +10,7 @@
 //! | ROOM | [`publish_received`] | [`peer_received`] | the right to overwrite them |
 //! | SLEEP | [`fence_published`] | [`fence_announced`] | of publisher and sleeper, one sees the other |
 //! | BELL | [`announce`] | [`peer_park`] | the sleeper's bell word, and that STOP is set when it says *look* |
+//! | STUCK | [`announce`] | [`peer_whole`] | all that the peer published before it parked |
 //! | ALERT | [`raise`] | [`alert`] | everything the dead peer published |
 //! | IDENTITY | [`publish_version`] | [`peer_version`] | the rest of the header |
 //! | STATE | [`publish_state`] | [`peer_state`] | everything set up before the step of the rendezvous |
@@ -94,7 +95,7 @@ pub fn fence_announced() {
 
 /// BELL, from: store my park word, other than 0. `Release`: my bell word was stored before, and so was STOP when the
 /// park word says *look*. Sleeping itself needs no more than `Relaxed` here; the fence does that work. Partner:
-/// [`peer_park`].
+/// [`peer_park`]; and [`peer_whole`], for which the fence of the last publication would do as well.
 #[inline(always)]
 pub fn announce(word: &AtomicU32, park: u32) {
     word.store(park, unless_mutant!("announce_relaxed", Ordering::Release, Ordering::Relaxed));
@@ -114,6 +115,13 @@ pub fn withdraw(word: &AtomicU32) {
 #[inline(always)]
 pub fn peer_park(word: &AtomicU32) -> u32 {
     load_from_peer(word, cfg!(smstream_mutant = "peer_park_relaxed"))
+}
+
+/// STUCK, to: load the peer's park word, after [`fence_announced`], to see if its whole party sleeps. Acquire: the peer's
+/// cursor, loaded after this, has all that the peer published before it parked. Partner: [`announce`].
+#[inline(always)]
+pub fn peer_whole(word: &AtomicU32) -> u32 {
+    load_from_peer(word, cfg!(smstream_mutant = "peer_whole_relaxed"))
 }
 
 /// Store my bell word, before my first [`announce`], which publishes it. `Relaxed`: that store is a `Release`.

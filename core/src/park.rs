@@ -15,6 +15,7 @@
 //! between its store and its load, and the fences are totally ordered.
 
 use crate::cursor;
+use crate::deadlock::Whole;
 use crate::ordering;
 use crate::sync::AtomicU32;
 
@@ -27,6 +28,9 @@ pub const ALERT_CORRUPT: u32 = 1 << 2;
 
 /// The bell of a half that sleeps on the word itself, by futex or by looking at it.
 pub const BELL_WORD: u32 = 0;
+
+/// The bells of halves that sleep as for [`BELL_WORD`] and want a signal beside it: this and the signal's number.
+pub const BELL_SIGNAL: u32 = 0x100;
 
 /// Where a watched word lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +89,7 @@ pub trait Park {
     /// There are one to three watches, the peer's cursor first.
     fn wait(&self, watches: &[Watch<'_>], deadline: Option<Self::Deadline>) -> Wake;
 
-    /// Wakes everyone who sleeps on `word`, a cursor of this end that has just been published. `bell` is what the
+    /// Wakes everyone who sleeps on `word`, a cursor of this end: most often one that has just been published. `bell` is what the
     /// sleeper wrote in its bell word: [`BELL_WORD`], or a kind that both adapters know. An unknown kind is to be
     /// treated as [`BELL_WORD`].
     fn wake(&self, word: &AtomicU32, bell: u32);
@@ -94,6 +98,10 @@ pub trait Park {
     fn alert(&self) -> Option<&AtomicU32> {
         None
     }
+
+    /// Asks now whether the peer lives, and raises [`ALERT_GONE`] if it does not: the last question before a deadlock is
+    /// told. A peer that died asleep still says that it sleeps. If nobody knows, there is nothing to do.
+    fn ask(&self) {}
 
     /// How this half wants to be woken; it is published before the half first parks.
     fn bell(&self) -> u32 {
@@ -203,6 +211,7 @@ pub(crate) enum Stopped {
     Cancelled,
     Gone,
     Corrupt,
+    Deadlock,
 }
 
 /// One half of an end, as the park protocol sees it.
@@ -223,15 +232,19 @@ pub(crate) trait Sleeper {
     fn look(&mut self) -> Result<Look, Stopped>;
     /// Counts a park.
     fn parked(&mut self);
+    /// Counts a wake that no publication made.
+    fn rang(&mut self);
 }
 
 /// Waits until `want` is available or there will never be more: looks, spins, parks.
 ///
-/// `want` must respect [`cursor::most_wanted`]. The park word is 0 again on every way out.
+/// `want` must respect [`cursor::most_wanted`]. With `whole` the half waits for its whole party, and there must be no
+/// deadline. The park word is 0 again on every way out.
 pub(crate) fn wait<S: Sleeper>(
     half: &mut S,
     want: u32,
     deadline: Option<<S::Park as Park>::Deadline>,
+    whole: Option<&Whole<'_>>,
 ) -> Result<(), Stopped> {
     if half.look()?.enough(want) {
         return Ok(());
@@ -248,10 +261,12 @@ pub(crate) fn wait<S: Sleeper>(
     if !cfg!(smstream_mutant = "bell_after_announcing") {
         ordering::set_bell(half.bell_word(), half.park().bell());
     }
+    let flag = if whole.is_some() || cfg!(smstream_mutant = "whole_always") { cursor::WHOLE } else { 0 };
     loop {
         let before = cfg!(smstream_mutant = "recheck_none").then(|| half.look()).transpose()?;
+        let early = cfg!(smstream_mutant = "deadlock_looked_early").then(|| whole.map(Whole::look));
         half.parked();
-        ordering::announce(half.park_word(), half.asleep_until(want));
+        ordering::announce(half.park_word(), half.asleep_until(want) | flag);
         if cfg!(smstream_mutant = "bell_after_announcing") {
             ordering::set_bell(half.bell_word(), half.park().bell());
         }
@@ -265,28 +280,28 @@ pub(crate) fn wait<S: Sleeper>(
             }
         };
         let alerted = alerts(half);
-        let wake = if look.enough(want) || alerted != 0 {
-            Wake::Maybe
-        } else {
-            let seen = if cfg!(smstream_mutant = "seen_loaded_afresh") {
-                ordering::peer_sent(half.peer_cursor())
-            } else {
-                look.seen
-            };
-            let cursor = Watch { word: half.peer_cursor(), seen, place: Place::Shared };
-            match half.park().alert() {
-                Some(word) if !cfg!(smstream_mutant = "alert_not_watched") => {
-                    let afresh = cfg!(smstream_mutant = "alert_seen_afresh");
-                    let seen = if afresh { alerts(half) } else { alerted };
-                    let alert = Watch { word, seen, place: Place::Local };
-                    half.park().wait(&[cursor, alert], deadline)
+        let mut deadlock = false;
+        let mut wake = Wake::Maybe;
+        if !look.enough(want) && alerted == 0 {
+            let peer = whole.zip(early.unwrap_or_else(|| whole.map(Whole::look)));
+            let stuck = peer.filter(|(whole, park)| whole.is_stuck(*park));
+            deadlock = stuck.is_some_and(|(whole, _)| whole.tells());
+            if !deadlock {
+                if let Some((whole, _)) = stuck {
+                    whole.ring(half.park());
+                    half.rang();
                 }
-                _ => half.park().wait(&[cursor], deadline),
+                wake = sleep(half, look, alerted, peer.and_then(|(whole, park)| whole.watch(park)), deadline);
             }
-        };
+        }
         ordering::withdraw(half.park_word());
-        // The alert first, then the cursor: after the peer's death what the cursor says is final.
+        if deadlock && !cfg!(smstream_mutant = "deadlock_with_the_dead") {
+            half.park().ask();
+        }
+        // The alert first, then the cursor: after the peer's death what the cursor says is final. And the peer's park word
+        // first, then the cursor: what the peer published before it parked is no deadlock.
         let before = cfg!(smstream_mutant = "alert_after_final_look").then(|| half.look()).transpose()?;
+        let before = before.or((deadlock && cfg!(smstream_mutant = "deadlock_not_looked_again")).then_some(look));
         let alerted = alerts(half);
         if cfg!(smstream_mutant = "final_look_none") && alerted & ALERT_GONE != 0 {
             return Err(Stopped::Gone);
@@ -303,9 +318,36 @@ pub(crate) fn wait<S: Sleeper>(
         if alerted & ALERT_GONE != 0 {
             return Err(Stopped::Gone);
         }
+        if deadlock {
+            return Err(Stopped::Deadlock);
+        }
         if wake == Wake::TimedOut {
             return Err(Stopped::TimedOut);
         }
+    }
+}
+
+/// Sleeps on the peer's cursor, on the alert if there is one, and on the `peer` park word if that is to be watched: on each
+/// while it is what was checked.
+fn sleep<S: Sleeper>(
+    half: &S,
+    look: Look,
+    alerted: u32,
+    peer: Option<Watch<'_>>,
+    deadline: Option<<S::Park as Park>::Deadline>,
+) -> Wake {
+    let afresh = cfg!(smstream_mutant = "seen_loaded_afresh");
+    let seen = if afresh { ordering::peer_sent(half.peer_cursor()) } else { look.seen };
+    let cursor = Watch { word: half.peer_cursor(), seen, place: Place::Shared };
+    let alert = half.park().alert().filter(|_| !cfg!(smstream_mutant = "alert_not_watched")).map(|word| {
+        let afresh = cfg!(smstream_mutant = "alert_seen_afresh");
+        let seen = if afresh { alerts(half) } else { alerted };
+        Watch { word, seen, place: Place::Local }
+    });
+    match (alert, peer) {
+        (None, None) => half.park().wait(&[cursor], deadline),
+        (Some(other), None) | (None, Some(other)) => half.park().wait(&[cursor, other], deadline),
+        (Some(alert), Some(peer)) => half.park().wait(&[cursor, alert, peer], deadline),
     }
 }
 

@@ -67,6 +67,26 @@ impl<'m, P: Park> End<'m, P> {
         result
     }
 
+    /// Waits for room like [`Producer::wait_whole`]: without a deadline, and a deadlock is told.
+    ///
+    /// # Errors
+    /// [`WaitError`].
+    pub fn wait_room_whole(&mut self, want: usize) -> Result<usize, WaitError> {
+        let result = self.producer.wait_whole(want, &mut self.consumer);
+        self.share_corruption();
+        result
+    }
+
+    /// Waits for bytes like [`Consumer::wait_whole`]: without a deadline, and a deadlock is told.
+    ///
+    /// # Errors
+    /// [`WaitError`].
+    pub fn wait_bytes_whole(&mut self, want: usize) -> Result<usize, WaitError> {
+        let result = self.consumer.wait_whole(want, &mut self.producer);
+        self.share_corruption();
+        result
+    }
+
     /// Half-close: no more bytes will come from here. Reading goes on.
     pub fn finish(&mut self) {
         self.producer.finish();

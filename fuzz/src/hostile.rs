@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use smstream_core::cursor::{ASLEEP, CURSOR, FIN, LOOK, STOP, diff};
+use smstream_core::cursor::{ASLEEP, CURSOR, FIN, LOOK, STOP, WHOLE, diff, is_whole};
 use smstream_core::error::{ReadError, ReserveError, WaitError, WriteError};
 use smstream_core::geometry::{self, Config};
 use smstream_core::layout::{HEADER_LEN, Header, LINE};
@@ -51,6 +51,8 @@ struct Peer {
     image: RefCell<[u32; WORDS]>,
     alert: AtomicU32,
     calls: Cell<u32>,
+    /// Some park word has said WHOLE.
+    said_whole: Cell<bool>,
 }
 
 fn words_of(header: &Header) -> &[AtomicU32; WORDS] {
@@ -98,7 +100,8 @@ impl Peer {
                 self.set(
                     word,
                     match s.form % 4 {
-                        0..=1 => ASLEEP | cursor.wrapping_add(delta),
+                        0 => ASLEEP | cursor.wrapping_add(delta),
+                        1 => ASLEEP | WHOLE | cursor.wrapping_add(delta),
                         2 => LOOK,
                         _ => far,
                     },
@@ -119,6 +122,10 @@ impl Peer {
         word.store(value, Relaxed);
         let at = ((&raw const *word).addr() - (&raw const *self.it).addr()) / 4;
         self.image.borrow_mut()[at] = value;
+        let parks = [&self.it.port.park.read_park, &self.it.port.park.write_park];
+        if parks.iter().any(|park| std::ptr::eq(*park, word)) && is_whole(value) {
+            self.said_whole.set(true);
+        }
         if std::ptr::eq(word, &self.it.port.sent.word) {
             self.sent.borrow_mut().push(value);
         }
@@ -154,7 +161,9 @@ impl Park for Treacherous {
         self.0.interfere()
     }
 
-    fn wait(&self, _: &[Watch<'_>], _: Option<()>) -> Wake {
+    fn wait(&self, watches: &[Watch<'_>], _: Option<()>) -> Wake {
+        let cursors = [&self.0.it.port.sent.word, &self.0.it.port.received.word];
+        assert!((1..=3).contains(&watches.len()) && cursors.iter().any(|c| std::ptr::eq(*c, watches[0].word)));
         if self.0.interfere() { Wake::Maybe } else { Wake::TimedOut }
     }
 
@@ -165,6 +174,10 @@ impl Park for Treacherous {
     fn alert(&self) -> Option<&AtomicU32> {
         self.0.interfere();
         Some(&self.0.alert)
+    }
+
+    fn ask(&self) {
+        self.0.interfere();
     }
 
     fn bell(&self) -> u32 {
@@ -193,6 +206,8 @@ struct World {
     end: End<'static, Treacherous>,
     capacity: u32,
     peer_capacity: u32,
+    /// Whether the end is party 0's, which is told of deadlocks.
+    first: bool,
     identity: [u32; IDENTITY],
     _memory: [Heap; 2],
 }
@@ -239,6 +254,7 @@ pub fn hostile(data: &[u8]) {
     }
     let me = usize::from(mode >> 4 & 1);
     let segments = [me, 1 - me].map(|party| (memory[party].base(), memory[party].len()));
+    let its = &headers[1 - me].port.park;
     let peer = Rc::new(Peer {
         me: headers[me],
         it: headers[1 - me],
@@ -250,6 +266,7 @@ pub fn hostile(data: &[u8]) {
         image: RefCell::new(image_of(headers[1 - me])),
         alert: AtomicU32::new(0),
         calls: Cell::new(0),
+        said_whole: Cell::new([its.read_park.load(Relaxed), its.write_park.load(Relaxed)].into_iter().any(is_whole)),
     });
     for (base, len) in segments {
         // SAFETY: the heap is as long as it says.
@@ -273,6 +290,7 @@ pub fn hostile(data: &[u8]) {
         end,
         capacity: d.capacity,
         peer_capacity: d.peer_capacity,
+        first: d.party == 0,
         identity: image_of(peer.me)[..IDENTITY].try_into().expect("a line"),
         peer,
         _memory: memory,
@@ -320,6 +338,7 @@ impl World {
         // What was written and taken, and whether the half's answer was `Corrupt`.
         let (mut written, mut taken) = (0, 0);
         let mut told = [None, None];
+        let mut deadlock = false;
         match code & 0x1f {
             0..=2 => {
                 let len = bytes.len();
@@ -389,7 +408,13 @@ impl World {
             20 if by_end => c.stop(),
             19..=23 => {
                 let want = bytes.len().into();
-                let result = if by_end { self.end.wait_room(want, Some(())) } else { p.wait(want, Some(())) };
+                let result = match (code & 0x1f, by_end) {
+                    (22.., true) => self.end.wait_room_whole(want),
+                    (22.., false) => p.wait_whole(want, c),
+                    (_, true) => self.end.wait_room(want, Some(())),
+                    (_, false) => p.wait(want, Some(())),
+                };
+                deadlock = result == Err(WaitError::Deadlock);
                 told[1] = Some(result == Err(WaitError::Corrupt));
                 if !before.finished {
                     looks = Looks::AtReceived;
@@ -397,7 +422,13 @@ impl World {
             }
             24..=28 => {
                 let want = bytes.len().into();
-                let result = if by_end { self.end.wait_bytes(want, Some(())) } else { c.wait(want, Some(())) };
+                let result = match (code & 0x1f, by_end) {
+                    (27.., true) => self.end.wait_bytes_whole(want),
+                    (27.., false) => c.wait_whole(want, p),
+                    (_, true) => self.end.wait_bytes(want, Some(())),
+                    (_, false) => c.wait(want, Some(())),
+                };
+                deadlock = result == Err(WaitError::Deadlock);
                 assert!(result.is_ok_and(|n| n <= self.peer_capacity as usize) || result.is_err());
                 told[0] = Some(result == Err(WaitError::Corrupt));
                 if !before.stopped {
@@ -410,6 +441,8 @@ impl World {
             _ => return self.reattach(),
         }
         self.peer.sleeve.borrow_mut().clear();
+        // A peer that says it sleeps may get us told so, if that is what we can be told.
+        assert!(!deadlock || (self.first && self.peer.said_whole.get()), "told of a deadlock that nobody spoke of");
         let (p, c) = (&self.end.producer, &self.end.consumer);
         for (told, was, is) in [(told[0], was_reader, c.is_corrupt()), (told[1], was_writer, p.is_corrupt())] {
             assert!(!was || is, "corruption is for good");

@@ -14,6 +14,7 @@ use crate::listener::{self, Listener};
 use crate::memory::page_size;
 use crate::parking::default_spin;
 use crate::rendezvous::socket::{Allow, Terms};
+use crate::signal;
 use crate::stream::Stream;
 use crate::trace;
 use crate::trusted::Trusted;
@@ -43,10 +44,12 @@ pub struct Builder {
     capacities: [usize; 2],
     spin: Option<Duration>,
     buf_mode: BufMode,
+    deadlock_detection: bool,
     start: u32,
     allow: Allow,
     most: usize,
     patience: Duration,
+    wake_signal: Option<i32>,
 }
 
 /// What an end is like, whichever way it comes about: what the builder was told, with the defaults filled in.
@@ -54,10 +57,26 @@ pub struct Builder {
 pub(crate) struct Settings {
     /// How long a half looks before it sleeps.
     pub(crate) spin: Duration,
+    /// Whether a call on the whole stream takes part in telling deadlocks.
+    pub(crate) deadlock_detection: bool,
     /// On what terms it deals with parties that it need not trust.
     pub(crate) terms: Terms,
     /// When written bytes are published.
     pub(crate) buf_mode: BufMode,
+}
+
+impl Settings {
+    /// Whether an end at `addr` can be like this.
+    pub(crate) fn check(&self, addr: &Addr) -> Result<()> {
+        let Some(number) = self.terms.wake_signal else { return Ok(()) };
+        if !matches!(addr, Addr::Unix(_) | Addr::Abstract(_) | Addr::Fd(_)) {
+            let text = format!(
+                "cannot be woken by a signal at {addr}: nobody attests there which process the peer is; use unix: or fd:"
+            );
+            return Err(Error::new(Reason::InvalidInput, text));
+        }
+        signal::check(number)
+    }
 }
 
 impl Default for Builder {
@@ -74,10 +93,12 @@ impl Builder {
             capacities: [DEFAULT_CAPACITY; 2],
             spin: None,
             buf_mode: BufMode::None,
+            deadlock_detection: true,
             start: 0,
             allow: Allow::default(),
             most: DEFAULT_MAX_PEER_CAPACITY,
             patience: DEFAULT_HELLO_TIMEOUT,
+            wake_signal: None,
         }
     }
 
@@ -105,6 +126,33 @@ impl Builder {
     #[must_use]
     pub fn spin(mut self, time: Duration) -> Self {
         self.spin = Some(time);
+        self
+    }
+
+    /// Whether a deadlock of both parties is told; it is, if this is not called. Either party can switch it off for both.
+    ///
+    /// Both wait for each other when both read through `&mut Stream`, without a timeout, and nothing is on its way to either;
+    /// or when both write, and both lanes are full. Then the listener's call (in a pair: that of the first end) gives
+    /// [`Reason::Deadlock`], and the connector's goes on waiting, as do all calls without this.
+    ///
+    /// Switch it off if such a wait is meant to last until this process is ended from outside.
+    ///
+    /// ```
+    /// use std::io::{ErrorKind, Read, Write};
+    /// let (mut here, mut there) = smstream::Stream::pair()?;
+    /// std::thread::scope(|scope| {
+    ///     let other = scope.spawn(move || there.read(&mut [0; 8]));
+    ///     let told = here.read(&mut [0; 8]).unwrap_err();
+    ///     assert_eq!(told.kind(), ErrorKind::Deadlock);
+    ///     here.write_all(b"you first")?;
+    ///     assert_eq!(other.join().unwrap()?, 8);
+    ///     Ok::<(), std::io::Error>(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn deadlock_detection(mut self, on: bool) -> Self {
+        self.deadlock_detection = on;
         self
     }
 
@@ -155,6 +203,34 @@ impl Builder {
     #[must_use]
     pub fn buf_mode(mut self, mode: BufMode) -> Self {
         self.buf_mode = mode;
+        self
+    }
+
+    /// Asks the peer to send this process a signal whenever it wakes one of its halves: `SIGUSR1`, `SIGUSR2` or one from
+    /// `SIGRTMIN` to `SIGRTMAX`. For `unix:` and `fd:`, where the kernel attests which process that is.
+    ///
+    /// It is a hint, beside the wake itself: for a program whose other threads or whose main loop live by signals. One
+    /// that is lost loses nothing, and a half that is not asleep gets none. Nothing is installed here: have a handler, or
+    /// block the signal and take it with `sigwait` or a `signalfd`, before the connection is made. The signal goes to the
+    /// process that took part in the rendezvous, to whichever of its threads takes it, and to no child that it hands the
+    /// stream on to.
+    ///
+    /// ```
+    /// // Nobody is waiting for this one, and it would end the process:
+    /// let e = smstream::Builder::new().wake_signal(10).connect("unix:@nobody").unwrap_err();
+    /// assert!(e.to_string().contains("install a handler"));
+    /// ```
+    ///
+    /// # Errors
+    /// When listening or connecting: [`Reason::InvalidInput`] for another signal, for one that would end this process,
+    /// and for an address of another kind.
+    ///
+    /// # References
+    /// [pidfd_send_signal(2)](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html); the signals `USR1` and
+    /// `USR2` of Ulm's `SMStreams`.
+    #[must_use]
+    pub fn wake_signal(mut self, signal: i32) -> Self {
+        self.wake_signal = Some(signal);
         self
     }
 
@@ -239,9 +315,9 @@ impl Builder {
             allow: self.allow.clone(),
             most: u32::try_from(self.most).unwrap_or(u32::MAX),
             patience: self.patience,
-            wants_signal: false,
+            wake_signal: self.wake_signal,
         };
-        Settings { spin, buf_mode: self.buf_mode, terms }
+        Settings { spin, deadlock_detection: self.deadlock_detection, buf_mode: self.buf_mode, terms }
     }
 
     /// A [pair](Builder::pair) whose ends trust each other, so that they can be read without a copy: see [`Trusted`].

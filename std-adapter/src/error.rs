@@ -19,6 +19,10 @@ pub enum Reason {
     WriteAfterClose,
     /// The peer's words broke the rules of the stream. It cannot be used any more.
     Corrupt,
+    /// Both parties wait for each other. It does not stay: do something else, and the other goes on.
+    Deadlock,
+    /// This end was given up by [`Stream::abort`](crate::Stream::abort).
+    Aborted,
     /// A timeout passed.
     TimedOut,
     /// The call would have to wait, and the stream or listener does not block.
@@ -143,6 +147,7 @@ impl Reason {
             Reason::WriteAfterClose => ErrorCode::WriteAfterClose,
             Reason::NotAlone | Reason::AddrInUse => ErrorCode::NotAlone,
             Reason::NotReady | Reason::NotARegion | Reason::Version => ErrorCode::ConnectionNotReady,
+            Reason::Deadlock => ErrorCode::Deadlock,
             Reason::Capacity => ErrorCode::MRing,
             _ => return None,
         })
@@ -153,6 +158,8 @@ impl Reason {
             Reason::PeerGone => io::ErrorKind::ConnectionReset,
             Reason::WriteAfterClose => io::ErrorKind::BrokenPipe,
             Reason::Corrupt | Reason::NotARegion | Reason::Version => io::ErrorKind::InvalidData,
+            Reason::Deadlock => io::ErrorKind::Deadlock,
+            Reason::Aborted => io::ErrorKind::ConnectionAborted,
             Reason::TimedOut => io::ErrorKind::TimedOut,
             Reason::WouldBlock => io::ErrorKind::WouldBlock,
             Reason::NotReady => io::ErrorKind::ConnectionRefused,

@@ -6,17 +6,21 @@ mod writer;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
+
+use smstream_core::park::ALERT_CANCEL;
 
 use crate::buffering::Policy;
 use crate::error::{Error, Reason};
 use crate::history::{History, Operation};
-use crate::liveness::Life;
+use crate::liveness::{Life, WatchMode};
 use crate::memory::Mapping;
 use crate::rendezvous::Link;
 use crate::trace;
 
 pub(crate) use mode::Mode;
+pub(crate) use reader::Beside;
 pub use reader::ReadHalf;
 pub use writer::WriteHalf;
 
@@ -31,6 +35,10 @@ pub(crate) struct Shared {
     pub(crate) link: Option<Link>,
     pub(crate) read: Mode,
     pub(crate) write: Mode,
+    /// This end was given up: dropping it says neither FIN nor STOP.
+    pub(crate) aborted: AtomicBool,
+    /// Whether a call on the whole stream takes part in telling deadlocks.
+    pub(crate) deadlock_detection: bool,
     /// When written bytes are published.
     pub(crate) policy: Policy,
     pub(crate) history: History,
@@ -40,6 +48,27 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// See [`Stream::abort`](crate::Stream::abort).
+    pub(crate) fn abort(&self) {
+        // The peer of an end without a proof of life would never learn of it otherwise.
+        if self.life.watch_mode() != WatchMode::None {
+            self.aborted.store(true, Ordering::Release);
+        } else {
+            self.read.shut();
+            self.write.shut();
+        }
+        self.life.leave();
+        self.life.raise_both(ALERT_CANCEL);
+    }
+
+    fn is_aborted(&self) -> bool {
+        self.aborted.load(Ordering::Acquire)
+    }
+
+    fn given_up(&self, doing: &str) -> Error {
+        Error::new(Reason::Aborted, format!("cannot {doing}: the connection to {} was given up here", self.peer))
+    }
+
     fn gone(&self, doing: &str) -> Error {
         let text = format!("cannot {doing}: {} died without closing the stream", self.peer);
         Error::new(Reason::PeerGone, text)
@@ -61,6 +90,24 @@ impl Shared {
             format!("cannot write: {} takes no more bytes", self.peer)
         };
         Error::new(Reason::WriteAfterClose, text)
+    }
+
+    fn read_deadlock(&self) -> Error {
+        let text = format!(
+            "cannot read: {} waits to read, too, and nothing is on its way to either; let one side write first, or read \
+             with a timeout",
+            self.peer
+        );
+        Error::new(Reason::Deadlock, text)
+    }
+
+    fn write_deadlock(&self) -> Error {
+        let text = format!(
+            "cannot write: {} waits to write, too, and both lanes are full; let one side read first, or take larger lanes, \
+             or split the stream and read in another thread",
+            self.peer
+        );
+        Error::new(Reason::Deadlock, text)
     }
 
     /// An error that the call at hand returns.
@@ -99,23 +146,5 @@ impl Shared {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::{Error, Reason, Stream};
-    use std::io::Write;
-    use std::net::Shutdown;
-
-    #[test]
-    fn a_write_that_cannot_be_says_who_closed() {
-        let said = |stream: &Stream| {
-            let e = (&*stream).write(b"x").unwrap_err();
-            let e = Error::inside(&e).unwrap();
-            assert_eq!(e.reason(), Reason::WriteAfterClose);
-            e.to_string()
-        };
-        let (here, there) = Stream::pair().unwrap();
-        here.shutdown(Shutdown::Write).unwrap();
-        assert!(said(&here).contains("this end was shut down"), "{}", said(&here));
-        here.shutdown(Shutdown::Read).unwrap();
-        assert!(said(&there).contains("takes no more bytes"), "{}", said(&there));
-    }
-}
+#[path = "half_tests.rs"]
+mod tests;

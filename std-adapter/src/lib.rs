@@ -16,6 +16,7 @@ mod futex;
 mod half;
 mod history;
 mod inherited;
+pub mod inspect;
 mod listener;
 pub mod liveness;
 pub mod lock;
@@ -24,6 +25,7 @@ pub mod parking;
 pub mod posix;
 mod rendezvous;
 mod reservation;
+mod signal;
 mod stream;
 #[cfg(feature = "sysv")]
 pub mod sysv;

@@ -123,6 +123,7 @@ impl Listener {
     }
 
     fn listen(addr: Addr, config: &Config, settings: Settings, take_over: bool) -> Result<Listener> {
+        settings.check(&addr)?;
         let inner = match &addr {
             Addr::Unix(path) => Inner::socket(SocketName::of_path(path)?, config, &settings, take_over)?,
             Addr::Abstract(name) => Inner::socket(SocketName::of_abstract(name)?, config, &settings, take_over)?,
@@ -249,6 +250,7 @@ impl Iterator for Incoming<'_> {
 
 /// Connects to whoever listens at `addr`.
 pub(crate) fn connect(addr: &Addr, settings: &Settings, deadline: Option<Deadline>) -> Result<Stream> {
+    settings.check(addr)?;
     let terms = || settings.terms.clone();
     let connected = match addr {
         Addr::File(_) | Addr::Shm(_) => file::connect(region(addr)?, deadline)?,

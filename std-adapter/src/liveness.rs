@@ -213,18 +213,26 @@ impl Life {
         self.alerts.mode()
     }
 
-    /// Waits until the peer is gone (`true`) or the deadline passes (`false`; `None`: never). An end whose peer is in
-    /// this process has nothing to wait for but the deadline.
+    /// Waits until the peer is gone (`true`), or the deadline passes (`None`: never) or [`leave`](Self::leave) is called
+    /// (`false`). An end whose peer is in this process has nothing to wait for but these.
     pub fn wait_gone(&self, deadline: Option<Deadline>) -> bool {
         loop {
             if self.is_gone() {
                 return true;
+            }
+            if self.alerts.is_left() {
+                return false;
             }
             let watch = Watch { word: self.alerts.gone_word(), seen: 0, place: Place::Local };
             if parking::sleep(self, None, &[watch], deadline) == Wake::TimedOut {
                 return self.is_gone();
             }
         }
+    }
+
+    /// Ends all [`wait_gone`](Self::wait_gone), now and later.
+    pub fn leave(&self) {
+        self.alerts.leave();
     }
 
     /// Makes sure that this process watches the peer: after a fork the child begins without a watcher. Cheap when there

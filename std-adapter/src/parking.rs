@@ -3,6 +3,7 @@
 use crate::deadline::Deadline;
 use crate::futex;
 use crate::liveness::{Half, Life};
+use crate::signal::Signals;
 use smstream_core::park::{Park, Place, Wake, Watch};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -25,6 +26,7 @@ pub struct Parker {
     life: Arc<Life>,
     half: Half,
     spin: Duration,
+    signals: Signals,
 }
 
 impl Parker {
@@ -32,7 +34,12 @@ impl Parker {
     /// a good value, and zero means never to spin.
     #[must_use]
     pub fn new(life: Arc<Life>, half: Half, spin: Duration) -> Self {
-        Self { life, half, spin }
+        Self { life, half, spin, signals: Signals::default() }
+    }
+
+    /// The same, with signals beside wakes.
+    pub(crate) fn with_signals(self, signals: Signals) -> Self {
+        Self { signals, ..self }
     }
 
     /// What this end knows about the life of its peer.
@@ -85,8 +92,17 @@ impl Park for Parker {
         sleep(&self.life, Some(self.half), watches, deadline)
     }
 
-    fn wake(&self, word: &AtomicU32, _bell: u32) {
+    fn wake(&self, word: &AtomicU32, bell: u32) {
         futex::wake_all(word, Place::Shared);
+        self.signals.ring(bell);
+    }
+
+    fn bell(&self) -> u32 {
+        self.signals.bell()
+    }
+
+    fn ask(&self) {
+        self.life.ask();
     }
 
     fn alert(&self) -> Option<&AtomicU32> {

@@ -35,9 +35,15 @@ pub(crate) use make::Segments;
 ///   first, then there is an error of [`Reason::PeerGone`](crate::Reason::PeerGone).
 /// * A stream whose two ends are running makes no system call per message. One that waits sleeps, after a short spin.
 /// * Dropping it closes it, and never blocks.
+/// * If both parties read through `&mut Stream`, without a timeout, and nothing is on its way to either, or both write into
+///   full lanes, then neither can go on: the listener's call ends with [`Reason::Deadlock`](crate::Reason::Deadlock), the
+///   connector's goes on waiting. The stream is as good as before: write, or read, and the connector goes on. It is never
+///   told while the other is slow or stopped. [`Builder::deadlock_detection`] switches it off.
 ///
 /// # What it does not promise
 /// * That the peer has *read* what was written. Ask it to answer.
+/// * That all deadlocks are told: `&Stream`, the halves and calls with a timeout wait for whatever another thread or a later
+///   moment may bring.
 /// * To survive a `fork` in both processes: after a fork only one of them may go on using the stream, and the other must
 ///   not drop it ([`std::mem::forget`]). A program that is executed inherits nothing.
 #[derive(Debug)]
@@ -146,6 +152,33 @@ impl Stream {
             self.reader().shutdown();
         }
         Ok(())
+    }
+
+    /// Gives the connection up, as the death of this process would: the peer reads what was sent, and then there is an
+    /// error of [`Reason::PeerGone`](crate::Reason::PeerGone) instead of the end of the stream. So an answer that broke off does not look whole.
+    ///
+    /// Calls that wait in this end return [`Reason::Aborted`](crate::Reason::Aborted), in any thread, and waiting for the peer to close returns
+    /// `false`. The peer is told when this end, with both halves if it was split, is dropped. A direction that was shut
+    /// down before has ended in order, and stays so. The ends of a [`pair`](Stream::pair) cannot outlive one another:
+    /// there this closes both directions.
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("smstream-doc-abort-{}", std::process::id()));
+    /// use std::io::{ErrorKind, Read, Write};
+    /// let listener = smstream::Listener::bind(&path)?;
+    /// let reader = std::thread::spawn({
+    ///     let path = path.clone();
+    ///     move || smstream::Stream::connect(&path)?.read_to_end(&mut Vec::new())
+    /// });
+    /// let mut stream = listener.accept()?;
+    /// stream.write_all(b"half an ans")?;
+    /// stream.abort();
+    /// drop(stream);
+    /// assert_eq!(reader.join().unwrap().unwrap_err().kind(), ErrorKind::ConnectionReset);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn abort(&self) {
+        self.shared.abort();
     }
 
     /// Sets how long a read may wait for its first byte; `None`, as at the beginning: for ever. The error is
@@ -285,7 +318,8 @@ impl Stream {
         self.writer().undelivered()
     }
 
-    /// Waits until the peer has closed its end altogether, or died: `true`; or until `timeout` has passed: `false`.
+    /// Waits until the peer has closed its end altogether, or died: `true`; or until `timeout` has passed or this end
+    /// was [given up](Stream::abort): `false`.
     ///
     /// It says nothing about bytes: there may be some left to read. The ends of a [`pair`](Stream::pair) live in one
     /// process, so none outlives the other, and this only ever times out.
@@ -318,13 +352,10 @@ impl Stream {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Both, for a call that has the whole stream.
     fn halves_mut(&mut self) -> (&mut ReadHalf, &mut WriteHalf) {
         let reader = self.reader.get_mut().unwrap_or_else(PoisonError::into_inner);
         (reader, self.writer.get_mut().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn writer_mut(&mut self) -> &mut WriteHalf {
-        self.halves_mut().1
     }
 
     /// Publishes what is held back, unless another thread is writing: it sees to it itself, before it waits.

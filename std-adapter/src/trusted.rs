@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IoSlice, IoSliceMut, Read, Write};
 use std::ops::Deref;
 use std::slice;
 
-use crate::half::{ReadHalf, WriteHalf};
+use crate::half::{Beside, ReadHalf, WriteHalf};
 use crate::stream::Stream;
 
 /// A [`Stream`] or [`ReadHalf`] whose peer is trusted not to touch what it has sent: it can be read through [`BufRead`],
@@ -172,7 +172,7 @@ impl BufRead for Trusted<Stream> {
 
 impl BufRead for Trusted<ReadHalf> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let (start, len) = self.0.peek_after(|| {})?;
+        let (start, len) = self.0.peek_beside(Beside::Nothing)?;
         // SAFETY: as for a stream.
         Ok(unsafe { slice::from_raw_parts(start, len) })
     }

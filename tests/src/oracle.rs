@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use smstream_core::counter::Counts;
-use smstream_core::cursor::{ASLEEP, CURSOR, FIN, LOOK, MARK, STOP};
+use smstream_core::cursor::{ASLEEP, CURSOR, FIN, LOOK, MARK, STOP, WHOLE};
 use smstream_core::error::{ReadError, ReserveError, WaitError, WriteError};
 use smstream_core::geometry::{self, Config};
 use smstream_core::layout::{HEADER_LEN, Header};
@@ -197,6 +197,8 @@ pub enum Op {
         patience: Patience,
         /// Through the end rather than its half.
         by_end: bool,
+        /// For the whole party, without a deadline: `wait_whole`, or `wait_room_whole` and `wait_bytes_whole`.
+        whole: bool,
     },
     /// `Consumer::wait`, or `End::wait_bytes`, with a deadline that has passed.
     WaitBytes {
@@ -208,6 +210,8 @@ pub enum Op {
         patience: Patience,
         /// Through the end rather than its half.
         by_end: bool,
+        /// For the whole party, without a deadline: `wait_whole`, or `wait_room_whole` and `wait_bytes_whole`.
+        whole: bool,
     },
     /// Drops the end and attaches again. The words in memory are all that is left: bytes written and not flushed are
     /// gone, bytes taken and not given back will be read once more, and everything else goes on where it was.
@@ -245,6 +249,10 @@ pub enum Op {
 enum Event {
     /// It woke the sleepers of the cursor it had published.
     Wake { party: usize, half: Half, bell: u32 },
+    /// It woke a peer that may wait for it, too.
+    Ring { party: usize, half: Half, bell: u32 },
+    /// It asked whether the peer lives.
+    Ask { party: usize, half: Half },
     /// It went to sleep on the peer's cursor, having seen this value, with this park word announced.
     Sleep { party: usize, half: Half, seen: u32, park: u32 },
     /// It did something else; what, is the message.
@@ -256,6 +264,10 @@ struct Log {
     events: RefCell<Vec<Event>>,
     spins: Cell<u8>,
     maybes: Cell<u8>,
+    /// The wait was asked for without a deadline.
+    untimed: Cell<bool>,
+    /// And it can be one for the whole party.
+    whole: Cell<bool>,
 }
 
 /// A [`Park`] that never blocks and remembers what it was asked for.
@@ -266,10 +278,14 @@ struct Recorder {
     half: Half,
     /// The cursor this half publishes.
     own: &'static AtomicU32,
+    /// The cursor that the other half publishes.
+    other: &'static AtomicU32,
     /// The cursor it waits for.
     awaited: &'static AtomicU32,
     /// Its park word.
     word: &'static AtomicU32,
+    /// The park word of the peer's half that does the same.
+    peer_word: &'static AtomicU32,
     bell: u32,
 }
 
@@ -295,14 +311,25 @@ impl Park for Recorder {
 
     fn wait(&self, watches: &[Watch<'_>], deadline: Option<()>) -> Wake {
         let (party, half) = (self.party, self.half);
-        match watches {
-            [w] if std::ptr::eq(w.word, self.awaited) && w.place == Place::Shared => {
-                let park = self.word.load(Ordering::Relaxed);
-                self.push(Event::Sleep { party, half, seen: w.seen, park });
+        let whole = self.log.whole.get();
+        let [cursor, others @ ..] = watches else { panic!("slept on nothing") };
+        // Party 0 sleeps on the peer's park word as well: it is the one to tell.
+        let also = match others {
+            [] => !(whole && party == 0),
+            [w] => {
+                let as_it_is = w.seen == self.peer_word.load(Ordering::Relaxed) && w.place == Place::Shared;
+                whole && party == 0 && std::ptr::eq(w.word, self.peer_word) && as_it_is
             }
-            _ => self.push(Event::Wrong("slept on something else")),
+            _ => false,
+        };
+        if also && std::ptr::eq(cursor.word, self.awaited) && cursor.place == Place::Shared {
+            let park = self.word.load(Ordering::Relaxed);
+            self.push(Event::Sleep { party, half, seen: cursor.seen, park });
+        } else {
+            self.push(Event::Wrong("slept on something else"));
         }
-        assert!(deadline.is_some(), "slept for ever, though there was enough: {self:?}");
+        assert!(deadline.is_some() || self.log.untimed.get(), "slept for ever, though there was enough: {self:?}");
+        assert!(deadline.is_none() || !whole, "a whole party has no deadline: {self:?}");
         match self.log.maybes.get() {
             0 => Wake::TimedOut,
             left => {
@@ -313,11 +340,18 @@ impl Park for Recorder {
     }
 
     fn wake(&self, word: &AtomicU32, bell: u32) {
+        let (party, half) = (self.party, self.half);
         self.push(if std::ptr::eq(word, self.own) {
-            Event::Wake { party: self.party, half: self.half, bell }
+            Event::Wake { party, half, bell }
+        } else if std::ptr::eq(word, self.other) && self.log.whole.get() {
+            Event::Ring { party, half, bell }
         } else {
             Event::Wrong("woke the sleepers of something else")
         });
+    }
+
+    fn ask(&self) {
+        self.push(Event::Ask { party: self.party, half: self.half });
     }
 
     fn bell(&self) -> u32 {
@@ -386,6 +420,13 @@ struct Words {
     parks: u64,
     wakes_sent: u64,
     wakes_avoided: u64,
+}
+
+/// How a wait goes in the model.
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    maybes: u8,
+    whole: bool,
 }
 
 /// The model: lanes by who writes them, words by party and half.
@@ -505,18 +546,40 @@ impl Model {
         }
     }
 
-    /// A half parks until the deadline has passed: once, and once more for each wake without a reason.
-    fn sleep(&mut self, party: usize, half: Half, cursor: u32, ahead: u32, seen: u32, maybes: u8) {
+    /// A half parks until the deadline has passed: once, and once more for each wake without a reason. What its wait ends
+    /// with if there is nothing.
+    fn sleep(&mut self, party: usize, half: Half, ahead: usize, wait: Wait) -> WaitError {
+        let awaited = &self.lanes[if half == Half::Write { party } else { 1 - party }];
+        let seen = if half == Half::Write { awaited.received } else { awaited.sent };
+        // The other lane: there the peer's half that does the same waits for me, unless I have said that I am done.
+        let other = &self.lanes[if half == Half::Write { 1 - party } else { party }];
+        let (mine, done) = if half == Half::Write { (other.received, other.stop) } else { (other.sent, other.fin) };
+        let capacity = other.capacity;
+        let whole = wait.whole && !done;
+        let peer = self.words[1 - party][half as usize];
+        let stuck = whole && peer.park & WHOLE != 0 && crossed(peer.park, mine, capacity, false, capacity);
         let words = &mut self.words[party][half as usize];
-        for _ in 0..=maybes {
-            words.parks += 1;
-            self.events.push(Event::Sleep { party, half, seen, park: ASLEEP | (cursor.wrapping_add(ahead) & MARK) });
-        }
         words.park = 0;
         words.bell = bell_of(party, half);
+        if stuck && party == 0 {
+            words.parks += 1;
+            self.events.push(Event::Ask { party, half });
+            return WaitError::Deadlock;
+        }
+        let mark = seen.wrapping_add(ahead as u32) & MARK;
+        let park = ASLEEP | mark | if whole { WHOLE } else { 0 };
+        for _ in 0..=wait.maybes {
+            words.parks += 1;
+            if stuck {
+                words.wakes_sent += 1;
+                self.events.push(Event::Ring { party, half, bell: peer.bell });
+            }
+            self.events.push(Event::Sleep { party, half, seen, park });
+        }
+        WaitError::TimedOut
     }
 
-    fn wait_room(&mut self, party: usize, want: usize, maybes: u8) -> Result<usize, WaitError> {
+    fn wait_room(&mut self, party: usize, want: usize, wait: Wait) -> Result<usize, WaitError> {
         self.flush(party);
         let lane = &self.lanes[party];
         if lane.fin || lane.stop {
@@ -524,15 +587,15 @@ impl Model {
         }
         let (room, want) = (lane.room(), want.clamp(1, most_wanted(lane.capacity)));
         if room < want {
-            self.sleep(party, Half::Write, lane.received, (want - room) as u32, lane.received, maybes);
+            let e = self.sleep(party, Half::Write, want - room, wait);
             if room == 0 {
-                return Err(WaitError::TimedOut);
+                return Err(e);
             }
         }
         Ok(room)
     }
 
-    fn wait_bytes(&mut self, party: usize, want: usize, maybes: u8) -> Result<usize, WaitError> {
+    fn wait_bytes(&mut self, party: usize, want: usize, wait: Wait) -> Result<usize, WaitError> {
         self.give_back(party);
         let lane = &self.lanes[1 - party];
         if lane.stop {
@@ -540,9 +603,9 @@ impl Model {
         }
         let (bytes, want) = (lane.visible(), want.clamp(1, most_wanted(lane.capacity)));
         if bytes < want && !lane.fin {
-            self.sleep(party, Half::Read, lane.sent, (want - bytes) as u32, lane.sent, maybes);
+            let e = self.sleep(party, Half::Read, want - bytes, wait);
             if bytes == 0 {
-                return Err(WaitError::TimedOut);
+                return Err(e);
             }
         }
         Ok(bytes)
@@ -649,19 +712,18 @@ impl World {
         let attached = attached.unwrap_or_else(|found| panic!("{}: cannot attach: {found}", self.context()));
         let (my, their) = (&self.headers[party].port, &self.headers[1 - party].port);
         let log = &self.log;
-        let recorder = |half, own, awaited, word| Recorder {
-            log: Rc::clone(log),
-            party,
-            half,
-            own,
-            awaited,
-            word,
-            bell: bell_of(party, half),
+        let recorder = |half| {
+            let (sent, received) = (&my.sent.word, &my.received.word);
+            let (own, other) = if half == Half::Write { (sent, received) } else { (received, sent) };
+            let awaited = if half == Half::Write { &their.received.word } else { &their.sent.word };
+            let [word, peer_word] = [my, their].map(|port| match half {
+                Half::Write => &port.park.write_park,
+                Half::Read => &port.park.read_park,
+            });
+            let bell = bell_of(party, half);
+            Recorder { log: Rc::clone(log), party, half, own, other, awaited, word, peer_word, bell }
         };
-        self.ends[party] = Some(attached.into_end(
-            recorder(Half::Write, &my.sent.word, &their.received.word, &my.park.write_park),
-            recorder(Half::Read, &my.received.word, &their.sent.word, &my.park.read_park),
-        ));
+        self.ends[party] = Some(attached.into_end(recorder(Half::Write), recorder(Half::Read)));
     }
 
     #[track_caller]
@@ -841,29 +903,43 @@ impl World {
                 self.model.finish(party);
                 self.model.stop(party);
             }
-            Op::WaitRoom { party, want, patience, by_end } => {
+            Op::WaitRoom { party, want, patience, by_end, whole } => {
                 let (party, want) = (usize::from(party % 2), usize::from(want));
                 // With enough room the deadline is left out: whoever sleeps then sleeps for ever, which is reported.
                 let deadline = (!self.model.enough(party, Half::Write, want)).then_some(());
                 self.be_patient(patience);
+                self.log.untimed.set(whole);
+                self.log.whole.set(whole && !self.model.lanes[1 - party].stop);
                 let end = self.end(party);
-                let real = if by_end { end.wait_room(want, deadline) } else { end.producer.wait(want, deadline) };
-                if by_end {
+                let real = match (whole, by_end) {
+                    (true, true) => end.wait_room_whole(want),
+                    (true, false) => end.producer.wait_whole(want, &mut end.consumer),
+                    (false, true) => end.wait_room(want, deadline),
+                    (false, false) => end.producer.wait(want, deadline),
+                };
+                if by_end || whole {
                     self.model.give_back(party);
                 }
-                let model = self.model.wait_room(party, want, patience.maybes);
+                let model = self.model.wait_room(party, want, Wait { maybes: patience.maybes, whole });
                 self.same("wait for room", real, model);
             }
-            Op::WaitBytes { party, want, patience, by_end } => {
+            Op::WaitBytes { party, want, patience, by_end, whole } => {
                 let (party, want) = (usize::from(party % 2), usize::from(want));
                 let deadline = (!self.model.enough(party, Half::Read, want)).then_some(());
                 self.be_patient(patience);
+                self.log.untimed.set(whole);
+                self.log.whole.set(whole && !self.model.lanes[party].fin);
                 let end = self.end(party);
-                let real = if by_end { end.wait_bytes(want, deadline) } else { end.consumer.wait(want, deadline) };
-                if by_end {
+                let real = match (whole, by_end) {
+                    (true, true) => end.wait_bytes_whole(want),
+                    (true, false) => end.consumer.wait_whole(want, &mut end.producer),
+                    (false, true) => end.wait_bytes(want, deadline),
+                    (false, false) => end.consumer.wait(want, deadline),
+                };
+                if by_end || whole {
                     self.model.flush(party);
                 }
-                let model = self.model.wait_bytes(party, want, patience.maybes);
+                let model = self.model.wait_bytes(party, want, Wait { maybes: patience.maybes, whole });
                 self.same("wait for bytes", real, model);
             }
             Op::Reattach { party } => {
@@ -883,7 +959,7 @@ impl World {
                     return;
                 }
                 let cursor = if half == Half::Read { awaited.sent } else { awaited.received };
-                let whole = if whole { smstream_core::cursor::WHOLE } else { 0 };
+                let whole = if whole { WHOLE } else { 0 };
                 let park = ASLEEP | whole | (cursor.wrapping_add(ahead.into()) & MARK);
                 self.set_park(party, half, park, bell.into());
             }
@@ -1046,10 +1122,10 @@ pub fn run(setup: &Setup, ops: &[Op]) {
         let patience = Patience { spins: 1, maybes: 1 };
         [
             Op::Finish { party },
-            Op::WaitBytes { party: 1 - party, want: 1, patience, by_end: true },
+            Op::WaitBytes { party: 1 - party, want: 1, patience, by_end: true, whole: false },
             Op::Read { party: 1 - party, len: MAX_CAPACITY as u16, by_end: true },
             Op::Read { party: 1 - party, len: 1, by_end: false },
-            Op::WaitRoom { party, want: 1, patience, by_end: false },
+            Op::WaitRoom { party, want: 1, patience, by_end: false, whole: false },
         ]
     };
     for (i, op) in ops.iter().chain(&all(0)).chain(&all(1)).enumerate() {

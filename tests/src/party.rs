@@ -7,7 +7,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -107,12 +107,30 @@ impl Party {
                 panic!("the party {} has ended without an answer: {}", self.pid(), self.reap())
             }
         };
+        self.parse(&line)
+    }
+
+    fn parse(&self, line: &str) -> Reply {
         let mut words = line.splitn(5, ' ').map(str::to_owned);
         let mut word = || words.next().unwrap_or_default();
         match word().as_str() {
             "ok" => Ok(line.strip_prefix("ok").unwrap_or_default().trim().to_owned()),
             "err" => Err(Refusal { kind: word(), reason: word(), code: word(), text: word() }),
             _ => panic!("the party {} says {line:?}", self.pid()),
+        }
+    }
+
+    /// The next reply, if there is one by now.
+    ///
+    /// # Panics
+    /// If there will be none, because it has ended.
+    pub fn reply(&mut self) -> Option<Reply> {
+        match self.replies.try_recv() {
+            Ok(line) => Some(self.parse(&line)),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => {
+                panic!("the party {} has ended without an answer: {}", self.pid(), self.reap())
+            }
         }
     }
 

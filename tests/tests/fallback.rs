@@ -166,3 +166,24 @@ fn death_is_noticed_by_a_forked_child_that_does_not_block() {
         assert_eq!(a.hear(), Ok("PeerGone after 2000".into()), "{without:?}");
     });
 }
+
+/// Party 0 sleeps on party 1's park word as well, which takes `futex_waitv`, or a look now and then.
+#[test]
+fn a_deadlock_is_told_to_one() {
+    each(|without, _, [mut a, mut b]| {
+        for round in 0..20 {
+            if round % 2 == 0 {
+                a.tell("read 1");
+                a.is_asleep();
+                b.tell("read 1");
+            } else {
+                b.tell("read 1");
+                b.is_asleep();
+                a.tell("read 1");
+            }
+            assert_eq!(a.hear().unwrap_err().reason, "Deadlock", "{without:?}");
+            a.does("write 1");
+            assert_eq!(b.hear(), Ok("1".into()), "{without:?}");
+        }
+    });
+}

@@ -166,7 +166,7 @@ fn one_life(channel: &Channel, random: &mut Random, operations: &AtomicU64) -> L
         operations.fetch_add(1, Relaxed);
         let n = random.below(301) as usize;
         let deadline = Some(Instant::now() + Duration::from_micros(20));
-        match random.below(10) {
+        match random.below(12) {
             0..=1 => assert!(!matches!(end.write(&bytes[..n]), Ok(w) if w > n.min(mine))),
             2..=3 => assert!(!matches!(end.read(&mut out[..n]), Ok(r) if r > n.min(peers))),
             4 => assert!(!matches!(end.wait_bytes(n, deadline), Ok(r) if r > peers)),
@@ -188,6 +188,8 @@ fn one_life(channel: &Channel, random: &mut Random, operations: &AtomicU64) -> L
                 let _ = end.consumer.read_deferred(&mut out[..n]);
                 let _ = end.producer.write_deferred(&bytes[..n]);
             }
+            9 => assert!(!matches!(end.wait_bytes_whole(n), Ok(r) if r > peers)),
+            10 => assert!(!matches!(end.wait_room_whole(n), Ok(w) if w > mine)),
             _ => {
                 end.consumer.flush();
                 end.producer.flush();
@@ -204,6 +206,8 @@ fn one_life(channel: &Channel, random: &mut Random, operations: &AtomicU64) -> L
                 assert_eq!(end.read(&mut out), Err(ReadError::Corrupt));
                 assert_eq!(end.wait_room(1, None), Err(WaitError::Corrupt));
                 assert_eq!(end.wait_bytes(1, None), Err(WaitError::Corrupt));
+                assert_eq!(end.wait_room_whole(1), Err(WaitError::Corrupt));
+                assert_eq!(end.wait_bytes_whole(1), Err(WaitError::Corrupt));
                 assert_eq!(end.consumer.consume(9), 0);
                 end.close();
             }

@@ -71,10 +71,10 @@ fn an_op() -> impl Strategy<Value = Op> {
             3 => party().prop_map(|party| Op::Stop { party }),
             1 => party().prop_map(|party| Op::Close { party }),
         ],
-        2 => (party(), a_len(), patience(), any::<bool>())
-            .prop_map(|(party, want, patience, by_end)| Op::WaitRoom { party, want, patience, by_end }),
-        2 => (party(), a_len(), patience(), any::<bool>())
-            .prop_map(|(party, want, patience, by_end)| Op::WaitBytes { party, want, patience, by_end }),
+        3 => (party(), a_len(), patience(), any::<bool>(), any::<bool>())
+            .prop_map(|(party, want, patience, by_end, whole)| Op::WaitRoom { party, want, patience, by_end, whole }),
+        3 => (party(), a_len(), patience(), any::<bool>(), any::<bool>())
+            .prop_map(|(party, want, patience, by_end, whole)| Op::WaitBytes { party, want, patience, by_end, whole }),
         2 => party().prop_map(|party| Op::Reattach { party }),
         8 => (party(), half(), a_len(), any::<bool>(), any::<u8>())
             .prop_map(|(party, half, ahead, whole, bell)| Op::Asleep { party, half, ahead, whole, bell }),
@@ -197,7 +197,7 @@ fn consumer_state(capacity: u32, base: u32, used: u32, taken: u32, fin: u32, wor
             }
         };
         // SAFETY: the lane has `capacity` bytes, and everything outlives the half and is used by it alone.
-        let mut half = unsafe { Consumer::from_parts(&mine, &peer, lane.as_ptr(), capacity, GiveUp(late)) };
+        let mut half = unsafe { Consumer::from_parts(1, &mine, &peer, lane.as_ptr(), capacity, GiveUp(late)) };
         assert!(!half.is_corrupt(), "{}", context());
         if taken > 0 {
             assert_eq!(half.read_deferred(&mut vec![0; taken as usize]), Ok(taken as usize), "{}", context());
@@ -281,7 +281,7 @@ fn producer_state(capacity: u32, base: u32, flight: u32, unflushed: u32, stop: u
             }
         };
         // SAFETY: the lane has `capacity` bytes, and everything outlives the half and is used by it alone.
-        let mut half = unsafe { Producer::from_parts(&mine, &peer, lane.as_mut_ptr(), capacity, GiveUp(late)) };
+        let mut half = unsafe { Producer::from_parts(0, &mine, &peer, lane.as_mut_ptr(), capacity, GiveUp(late)) };
         assert!(!half.is_corrupt(), "{}", context());
         if unflushed > 0 {
             let written = half.write_deferred(&vec![7; unflushed as usize]);
@@ -333,9 +333,10 @@ fn halves_begin_corrupt_unless_the_peers_word_is_within_the_lane() {
                 let behind = (0..=capacity).any(|k| add(word, k) == base);
                 let (mine, peer) = (Port::new(base, base), Port::new(word, word));
                 // SAFETY: the lane has `capacity` bytes, and everything outlives the half and is used by it alone.
-                let reader = unsafe { Consumer::from_parts(&mine, &peer, lane.as_ptr(), capacity, GiveUp(|| {})) };
+                let reader = unsafe { Consumer::from_parts(1, &mine, &peer, lane.as_ptr(), capacity, GiveUp(|| {})) };
                 // SAFETY: as above.
-                let writer = unsafe { Producer::from_parts(&mine, &peer, lane.as_mut_ptr(), capacity, GiveUp(|| {})) };
+                let writer =
+                    unsafe { Producer::from_parts(0, &mine, &peer, lane.as_mut_ptr(), capacity, GiveUp(|| {})) };
                 assert_eq!(reader.is_corrupt(), !ahead, "{capacity} {base:#x} {word:#x}");
                 assert_eq!(writer.is_corrupt(), !behind, "{capacity} {base:#x} {word:#x}");
                 let (stop, fin) = (if ahead { 0 } else { STOP }, if behind { 0 } else { FIN });

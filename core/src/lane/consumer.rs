@@ -1,8 +1,9 @@
 //! The reading half.
 
-use super::{Peek, Ring, unless_mutant};
+use super::{Peek, Producer, Ring, unless_mutant};
 use crate::counter::{Counts, Tally};
 use crate::cursor::{self, FIN, LOOK, STOP};
+use crate::deadlock::Whole;
 use crate::error::{ReadError, WaitError};
 use crate::layout::Port;
 use crate::ordering;
@@ -34,6 +35,8 @@ pub struct Consumer<'m, P> {
     stopped: bool,
     word_seen: u32,
     corrupt: bool,
+    /// Whether this is party 0, which tells deadlocks.
+    tells: bool,
     tally: Tally<'m>,
     park: P,
 }
@@ -45,7 +48,7 @@ unsafe impl<P: Send> Send for Consumer<'_, P> {}
 unsafe impl<P: Sync> Sync for Consumer<'_, P> {}
 
 impl<'m, P: Park> Consumer<'m, P> {
-    /// The reading half of the party whose port is `mine`, as it stands in its own words.
+    /// The reading half of `party` (0 or 1), whose port is `mine`, as it stands in its own words.
     ///
     /// The peer's `sent` word is loaded once. It must pass the check against `mine`, else the half is corrupt from the
     /// start.
@@ -55,7 +58,14 @@ impl<'m, P: Park> Consumer<'m, P> {
     ///   is never written through.
     /// * For `'m`, nobody else stores the words of `mine` that a reading half owns, and the lane's bytes are written only
     ///   by the peer, by atomic or volatile accesses or from outside of this program.
-    pub unsafe fn from_parts(mine: &'m Port, peer: &'m Port, lane: *const LaneByte, capacity: u32, park: P) -> Self {
+    pub unsafe fn from_parts(
+        party: usize,
+        mine: &'m Port,
+        peer: &'m Port,
+        lane: *const LaneByte,
+        capacity: u32,
+        park: P,
+    ) -> Self {
         let own = ordering::own(&mine.received.word);
         let word_seen = ordering::peer_sent(&peer.sent.word);
         let mut half = Consumer {
@@ -67,6 +77,7 @@ impl<'m, P: Park> Consumer<'m, P> {
             stopped: own & STOP != 0,
             word_seen,
             corrupt: false,
+            tells: party == 0,
             tally: Tally::resume(&mine.reads),
             park,
         };
@@ -227,6 +238,33 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// # Errors
     /// [`WaitError`], never [`WaitError::Closed`]. There were no bytes then.
     pub fn wait(&mut self, want: usize, deadline: Option<P::Deadline>) -> Result<usize, WaitError> {
+        self.wait_in(want, deadline, None)
+    }
+
+    /// Waits like [`wait`](Consumer::wait), without a deadline, for the whole party: `other` is the writing half of the
+    /// same end, and nobody can use it meanwhile. Its unflushed bytes are published first.
+    ///
+    /// If the peer waits in the same way, and each for bytes of the other, neither can ever go on. Then party 0 gets
+    /// [`WaitError::Deadlock`], and party 1 goes on waiting. It is told only if it is so: not while the peer is slow or
+    /// stopped, waits with a deadline or with one half, or is about to be woken. It is *not* told if the peer never
+    /// parks for its whole party, if either [`Park`] spins for ever, or if `other` has finished or is of another end.
+    ///
+    /// # Errors
+    /// [`WaitError`], never [`WaitError::Closed`]. There were no bytes then.
+    pub fn wait_whole(&mut self, want: usize, other: &mut Producer<'m, P>) -> Result<usize, WaitError> {
+        if !cfg!(smstream_mutant = "whole_parks_unflushed") {
+            other.flush();
+        }
+        let whole = other.whole(self.mine);
+        self.wait_in(want, None, whole.as_ref())
+    }
+
+    fn wait_in(
+        &mut self,
+        want: usize,
+        deadline: Option<P::Deadline>,
+        whole: Option<&Whole<'_>>,
+    ) -> Result<usize, WaitError> {
         if !cfg!(smstream_mutant = "reader_parks_unflushed") {
             self.flush();
         }
@@ -234,7 +272,7 @@ impl<'m, P: Park> Consumer<'m, P> {
             return Ok(0);
         }
         let want = want.clamp(1, cursor::most_wanted(self.ring.capacity()) as usize) as u32;
-        match wait(self, want, deadline) {
+        match wait(self, want, deadline, whole) {
             Ok(()) => Ok(self.known_bytes()),
             Err(Stopped::Corrupt) => {
                 self.fail();
@@ -246,6 +284,7 @@ impl<'m, P: Park> Consumer<'m, P> {
             Err(Stopped::TimedOut) => Err(WaitError::TimedOut),
             Err(Stopped::Cancelled) => Err(WaitError::Cancelled),
             Err(Stopped::Gone) => Err(WaitError::PeerGone),
+            Err(Stopped::Deadlock) => Err(WaitError::Deadlock),
         }
     }
 
@@ -326,6 +365,20 @@ impl<'m, P: Park> Consumer<'m, P> {
         self.published = self.received;
     }
 
+    /// For a writing half that waits for the whole party: what this half has to do with that. `None` if there can be no
+    /// deadlock because the peer waits for nothing from here.
+    pub(super) fn whole(&self, mine: &Port) -> Option<Whole<'m>> {
+        let stopped = self.stopped && !cfg!(smstream_mutant = "whole_after_last");
+        (!stopped && core::ptr::eq(self.mine, mine)).then_some(Whole {
+            tells: self.tells,
+            peer_park: &self.peer.park.write_park,
+            peer_bell: &self.peer.park.write_bell,
+            word: &self.mine.received.word,
+            published: self.published,
+            capacity: self.ring.capacity(),
+        })
+    }
+
     /// For [`Peek`]: the lane and where the next byte is.
     pub(super) fn place(&self) -> (Ring, u32) {
         (self.ring, self.received)
@@ -355,6 +408,9 @@ impl<P: Park> Sleeper for Consumer<'_, P> {
     }
     fn parked(&mut self) {
         self.tally.parked();
+    }
+    fn rang(&mut self) {
+        self.tally.rang();
     }
 }
 

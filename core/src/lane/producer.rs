@@ -1,8 +1,9 @@
 //! The writing half.
 
-use super::{Reservation, Ring, unless_mutant};
+use super::{Consumer, Reservation, Ring, unless_mutant};
 use crate::counter::{Counts, Tally};
 use crate::cursor::{self, FIN, LOOK, STOP};
+use crate::deadlock::Whole;
 use crate::error::{ReserveError, WaitError, WriteError};
 use crate::layout::Port;
 use crate::ordering;
@@ -33,6 +34,8 @@ pub struct Producer<'m, P> {
     fin: bool,
     word_seen: u32,
     corrupt: bool,
+    /// Whether this is party 0, which tells deadlocks.
+    tells: bool,
     tally: Tally<'m>,
     park: P,
 }
@@ -44,7 +47,7 @@ unsafe impl<P: Send> Send for Producer<'_, P> {}
 unsafe impl<P: Sync> Sync for Producer<'_, P> {}
 
 impl<'m, P: Park> Producer<'m, P> {
-    /// The writing half of the party whose port is `mine`, as it stands in its own words.
+    /// The writing half of `party` (0 or 1), whose port is `mine`, as it stands in its own words.
     ///
     /// `word_seen` is a value of the peer's `received` word, loaded once. It must pass the check against `mine`, else
     /// the half is corrupt from the start.
@@ -54,7 +57,14 @@ impl<'m, P: Park> Producer<'m, P> {
     ///   most 2²⁹.
     /// * For `'m`, nobody else stores to the lane or to the words of `mine` that a writing half owns, and no reference
     ///   to the lane's bytes exists. Other processes may read them.
-    pub unsafe fn from_parts(mine: &'m Port, peer: &'m Port, lane: *mut LaneByte, capacity: u32, park: P) -> Self {
+    pub unsafe fn from_parts(
+        party: usize,
+        mine: &'m Port,
+        peer: &'m Port,
+        lane: *mut LaneByte,
+        capacity: u32,
+        park: P,
+    ) -> Self {
         let own = ordering::own(&mine.sent.word);
         let word_seen = ordering::peer_received(&peer.received.word);
         let mut half = Producer {
@@ -66,6 +76,7 @@ impl<'m, P: Park> Producer<'m, P> {
             fin: own & FIN != 0,
             word_seen,
             corrupt: false,
+            tells: party == 0,
             tally: Tally::resume(&mine.writes),
             park,
         };
@@ -236,6 +247,32 @@ impl<'m, P: Park> Producer<'m, P> {
     /// # Errors
     /// [`WaitError`]. After [`WaitError::TimedOut`] there was no room at all.
     pub fn wait(&mut self, want: usize, deadline: Option<P::Deadline>) -> Result<usize, WaitError> {
+        self.wait_in(want, deadline, None)
+    }
+
+    /// Waits like [`wait`](Producer::wait), without a deadline, for the whole party: `other` is the reading half of the
+    /// same end, and nobody can use it meanwhile. The room of the bytes that it has taken is given back first.
+    ///
+    /// If the peer waits in the same way, and each for room in a full lane, neither can ever go on. Then party 0 gets
+    /// [`WaitError::Deadlock`], and party 1 goes on waiting; more about that at
+    /// [`Consumer::wait_whole`](super::Consumer::wait_whole).
+    ///
+    /// # Errors
+    /// [`WaitError`]. After [`WaitError::Deadlock`] there was no room at all.
+    pub fn wait_whole(&mut self, want: usize, other: &mut Consumer<'m, P>) -> Result<usize, WaitError> {
+        if !cfg!(smstream_mutant = "whole_parks_unflushed") {
+            other.flush();
+        }
+        let whole = other.whole(self.mine);
+        self.wait_in(want, None, whole.as_ref())
+    }
+
+    fn wait_in(
+        &mut self,
+        want: usize,
+        deadline: Option<P::Deadline>,
+        whole: Option<&Whole<'_>>,
+    ) -> Result<usize, WaitError> {
         if !cfg!(smstream_mutant = "writer_parks_unflushed") {
             self.flush();
         }
@@ -243,7 +280,7 @@ impl<'m, P: Park> Producer<'m, P> {
             return Err(WaitError::Closed);
         }
         let want = want.clamp(1, cursor::most_wanted(self.ring.capacity()) as usize) as u32;
-        match wait(self, want, deadline) {
+        match wait(self, want, deadline, whole) {
             // First: a word that changes after STOP is corrupt, and stays so.
             Err(Stopped::Corrupt) => {
                 self.fail();
@@ -251,10 +288,11 @@ impl<'m, P: Park> Producer<'m, P> {
             }
             _ if self.is_peer_stopped() => Err(WaitError::Closed),
             Ok(()) => Ok(self.known_room()),
-            Err(Stopped::TimedOut) if self.room() > 0 => Ok(self.known_room()),
+            Err(Stopped::TimedOut | Stopped::Deadlock) if self.room() > 0 => Ok(self.known_room()),
             Err(Stopped::TimedOut) => Err(WaitError::TimedOut),
             Err(Stopped::Cancelled) => Err(WaitError::Cancelled),
             Err(Stopped::Gone) => Err(WaitError::PeerGone),
+            Err(Stopped::Deadlock) => Err(WaitError::Deadlock),
         }
     }
 
@@ -357,6 +395,20 @@ impl<'m, P: Park> Producer<'m, P> {
         self.published = self.sent;
     }
 
+    /// For a reading half that waits for the whole party: what this half has to do with that. `None` if there can be no
+    /// deadlock because the peer waits for nothing from here.
+    pub(super) fn whole(&self, mine: &Port) -> Option<Whole<'m>> {
+        let finished = self.fin && !cfg!(smstream_mutant = "whole_after_last");
+        (!finished && core::ptr::eq(self.mine, mine)).then_some(Whole {
+            tells: self.tells,
+            peer_park: &self.peer.park.read_park,
+            peer_bell: &self.peer.park.read_bell,
+            word: &self.mine.sent.word,
+            published: self.published,
+            capacity: self.ring.capacity(),
+        })
+    }
+
     /// For [`Reservation`]: the lane and where the reservation begins.
     pub(super) fn place(&self) -> (Ring, u32) {
         (self.ring, self.sent)
@@ -393,6 +445,9 @@ impl<P: Park> Sleeper for Producer<'_, P> {
     }
     fn parked(&mut self) {
         self.tally.parked();
+    }
+    fn rang(&mut self) {
+        self.tally.rang();
     }
 }
 

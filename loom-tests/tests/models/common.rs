@@ -2,14 +2,14 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32 as AtomicU32Std, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32 as AtomicU32Std, AtomicUsize, Ordering::Relaxed};
 
 use loom::sync::{Condvar, Mutex};
 use smstream_core::error::{ReadError, WaitError, WriteError};
 use smstream_core::lane::{Consumer, Producer};
 use smstream_core::layout::Port;
 use smstream_core::ordering;
-use smstream_core::park::{Park, Wake, Watch};
+use smstream_core::park::{ALERT_GONE, Park, Wake, Watch};
 use smstream_core::stream::End;
 use smstream_core::sync::{AtomicU32, LaneByte};
 
@@ -93,6 +93,8 @@ pub struct World {
     ports: [Port; 2],
     lanes: [Lane; 2],
     alerts: [AtomicU32; 2],
+    /// Who has died, and nobody knows it who does not ask. Loom does not see this.
+    dead: [AtomicBool; 2],
     beds: [Bed; 4],
 }
 
@@ -116,6 +118,7 @@ impl World {
             ports: [Port::new(start, start), Port::new(start, start)],
             lanes: [lane(forth), lane(back)],
             alerts: [AtomicU32::new(0), AtomicU32::new(0)],
+            dead: [AtomicBool::new(false), AtomicBool::new(false)],
             beds: [0, 1, 2, 3].map(bed),
         })
     }
@@ -164,7 +167,8 @@ impl World {
         let (mine, peer) = (&world.ports[party], &world.ports[1 - party]);
         // SAFETY: the lane has that many bytes, which are cells. The models make each half once, and play a party by hand
         // only where it has no halves.
-        let half = unsafe { Producer::from_parts(mine, peer, lane.as_ptr().cast_mut(), lane.len() as u32, park) };
+        let half =
+            unsafe { Producer::from_parts(party, mine, peer, lane.as_ptr().cast_mut(), lane.len() as u32, park) };
         Owning { half, _world: self.clone() }
     }
 
@@ -175,7 +179,7 @@ impl World {
         let world: &'static World = unsafe { &*Arc::as_ptr(self) };
         let (mine, peer) = (&world.ports[party], &world.ports[1 - party]);
         // SAFETY: as in `writer_with`.
-        let half = unsafe { Consumer::from_parts(mine, peer, lane.as_ptr(), lane.len() as u32, park) };
+        let half = unsafe { Consumer::from_parts(party, mine, peer, lane.as_ptr(), lane.len() as u32, park) };
         Owning { half, _world: self.clone() }
     }
 
@@ -185,12 +189,23 @@ impl World {
         Owning { half: End { producer, consumer }, _world: self.clone() }
     }
 
+    /// Both halves of a party, with an alert word.
+    pub fn alerted_end(self: &Arc<World>, party: usize) -> Owning<End<'static, Sleeper>> {
+        let (producer, consumer) = (self.alerted_writer(party).half, self.alerted_reader(party).half);
+        Owning { half: End { producer, consumer }, _world: self.clone() }
+    }
+
     /// Raises an alert in a party and wakes whoever of it sleeps with the alert among the watches.
     pub fn raise(&self, party: usize, bits: u32) {
         ordering::raise(&self.alerts[party], bits);
         for seat in [[Writer0, Reader0], [Writer1, Reader1]][party] {
             self.ring(seat, 1);
         }
+    }
+
+    /// A party dies. Nobody is told, but who asks will know.
+    pub fn dies(&self, party: usize) {
+        self.dead[party].store(true, Relaxed);
     }
 
     /// A wake for no reason, as a signal makes one.
@@ -300,6 +315,13 @@ impl Park for Sleeper {
 
     fn alert(&self) -> Option<&AtomicU32> {
         self.alerted.then(|| &self.world.alerts[self.seat as usize / 2])
+    }
+
+    fn ask(&self) {
+        let party = self.seat as usize / 2;
+        if self.world.dead[1 - party].load(Relaxed) {
+            self.world.raise(party, ALERT_GONE);
+        }
     }
 
     fn bell(&self) -> u32 {

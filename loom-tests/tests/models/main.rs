@@ -4,6 +4,7 @@
 mod alert;
 mod close;
 mod common;
+mod deadlock;
 mod duplex;
 mod park;
 mod setup;

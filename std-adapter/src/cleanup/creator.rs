@@ -65,6 +65,11 @@ impl Creator {
     }
 }
 
+/// When a process began, in ticks since the machine did: `None` if there is none, or it cannot be seen.
+pub(crate) fn began(pid: u32) -> Option<u64> {
+    stat(pid).ok().map(|found| found.began)
+}
+
 struct Stat {
     state: char,
     began: u64,

@@ -37,6 +37,7 @@ mod segments;
 mod signals;
 mod table;
 
+pub(crate) use creator::began;
 pub use mark::{MARK_LEN, mark};
 pub use reap::{Finding, Kind, Place, Reaper, Verdict};
 pub use signals::on_signals;

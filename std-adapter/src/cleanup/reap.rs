@@ -3,6 +3,7 @@
 use super::creator::Known;
 use super::mark::{MARK_LEN, decode, is_mark};
 use super::segments;
+use crate::inspect::Source;
 use crate::lock::{self, Byte};
 use crate::memory::retry;
 use crate::posix::identity;
@@ -10,8 +11,10 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use smstream_core::layout::MAGIC;
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Removes what processes have left that were killed before they could.
@@ -135,6 +138,12 @@ impl Reaper {
         Self { dry_run: false, directories: vec![directory.into()], segments: false }
     }
 
+    /// For no directory yet.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { dry_run: false, directories: Vec::new(), segments: false }
+    }
+
     /// Whether only to say what would be done.
     #[must_use]
     pub fn dry_run(mut self, yes: bool) -> Self {
@@ -187,14 +196,15 @@ impl Reaper {
         let kind = file.kind;
         let result = match kind {
             Kind::Region => file.judge_region(),
-            Kind::Marked => file.judge_marked(),
+            Kind::Marked => file.judge_marked().map(|()| None),
         };
-        let verdict = match result {
-            Ok(()) if self.dry_run => Verdict::WouldRemove,
-            Ok(()) => file.remove(),
-            Err(verdict) => verdict,
+        let verdict = match &result {
+            Ok(_) if self.dry_run => Verdict::WouldRemove,
+            Ok(_) => file.remove(),
+            Err(verdict) => verdict.clone(),
         };
-        drop(file);
+        // What was locked for the judgement is let go after the deed.
+        drop((result, file));
         Some(Finding { place: Place::File(path), kind, verdict })
     }
 }
@@ -216,11 +226,19 @@ impl<'a> Candidate<'a> {
         if !regular || before.st_uid != rustix::process::geteuid().as_raw() || before.st_size < 8 {
             return None;
         }
+        // For reading first: whoever watches a file that is not ours shall not be told that it may have been written.
+        let mut head = [0; MARK_LEN];
+        let source = Source::path(path).ok()?;
+        source.read_at(0, &mut head).ok()?;
+        let id = source.id();
+        drop(source);
+        if !head.starts_with(&MAGIC) && !is_mark(&head) {
+            return None;
+        }
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let fd = retry(|| rustix::fs::open(path, flags, Mode::empty())).ok()?;
         let stat = rustix::fs::fstat(&fd).ok()?;
-        let id = identity(&stat);
-        if id != identity(&before) {
+        if id != identity(&before) || id != identity(&stat) {
             return None;
         }
         let mut head = [0; MARK_LEN];
@@ -234,7 +252,9 @@ impl<'a> Candidate<'a> {
     }
 
     /// A region is left over if nobody holds any of its locks. Taking the one on the name keeps new listeners away.
-    fn judge_region(&self) -> Result<(), Verdict> {
+    ///
+    /// What else was locked for that is returned: it stays locked until it is dropped.
+    fn judge_region(&self) -> Result<Option<OwnedFd>, Verdict> {
         let doubt = |e: io::Error| Verdict::Doubt(format!("its locks cannot be asked for: {e}"));
         if !lock::try_lock(&self.fd, Byte::Name).map_err(doubt)? {
             return Err(Verdict::InUse("a listener has it"));
@@ -244,7 +264,24 @@ impl<'a> Candidate<'a> {
                 return Err(Verdict::InUse("a party of it lives"));
             }
         }
-        Ok(())
+        self.hold_name()
+    }
+
+    /// NAME.new is a region that was about to get the name. Who may replace the name may also make another NAME.new in
+    /// its place, at any moment: so that right is taken.
+    fn hold_name(&self) -> Result<Option<OwnedFd>, Verdict> {
+        let bytes = self.path.as_os_str().as_bytes();
+        let Some(base) = bytes.strip_suffix(b".new") else { return Ok(None) };
+        let path = Path::new(OsStr::from_bytes(base));
+        let Some(named) = Candidate::open(path).filter(|named| named.kind == Kind::Region) else { return Ok(None) };
+        let doubt = |e: io::Error| Verdict::Doubt(format!("the locks of {} cannot be asked for: {e}", path.display()));
+        if !lock::try_lock(&named.fd, Byte::Name).map_err(doubt)? {
+            return Err(Verdict::InUse("the listener that has the name lives, and removes it when it needs to"));
+        }
+        match rustix::fs::lstat(path) {
+            Ok(stat) if identity(&stat) == named.id => Ok(Some(named.fd)),
+            _ => Err(Verdict::InUse("a listener just replaces the name")),
+        }
     }
 
     fn judge_marked(&self) -> Result<(), Verdict> {

@@ -8,7 +8,7 @@ use smstream_core::error::{ReadError, WaitError};
 use smstream_core::lane::Consumer;
 use smstream_core::park::ALERT_CORRUPT;
 
-use super::Shared;
+use super::{Shared, WriteHalf};
 use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
 use crate::history::{Incident, Operation};
@@ -23,6 +23,27 @@ pub struct ReadHalf {
     pub(crate) shared: Arc<Shared>,
 }
 
+/// What a caller who reads has beside the reading half.
+pub(crate) enum Beside<'a> {
+    /// Nothing.
+    Nothing,
+    /// The writing half, too: the caller has the whole stream.
+    Whole(&'a mut WriteHalf),
+    /// A stream that other threads may be using: what to do before waiting.
+    Shared(&'a dyn Fn()),
+}
+
+impl Beside<'_> {
+    /// Before a wait: what is held back is published, where the caller may do that.
+    fn publish(&mut self) {
+        match self {
+            Beside::Nothing => {}
+            Beside::Whole(writer) => writer.publish_held(),
+            Beside::Shared(publish) => publish(),
+        }
+    }
+}
+
 impl ReadHalf {
     /// `consumer` points into the memory of `shared`.
     pub(crate) fn new(consumer: Consumer<'static, Parker>, shared: Arc<Shared>) -> Self {
@@ -31,6 +52,11 @@ impl ReadHalf {
 
     pub(crate) fn consumer(&self) -> &Consumer<'static, Parker> {
         &self.consumer
+    }
+
+    /// For the writing half of the same stream, which waits for the whole party.
+    pub(super) fn consumer_mut(&mut self) -> &mut Consumer<'static, Parker> {
+        &mut self.consumer
     }
 
     /// The other half found the peer corrupt.
@@ -44,6 +70,11 @@ impl ReadHalf {
             self.consumer.stop();
             trace::closed(&self.shared.peer, Half::Reader);
         }
+    }
+
+    /// Gives up both halves: see [`Stream::abort`](crate::Stream::abort).
+    pub fn abort(&self) {
+        self.shared.abort();
     }
 
     /// Sets how long a read may wait for its first byte; `None`: for ever.
@@ -87,10 +118,10 @@ impl ReadHalf {
         !self.consumer.is_peer_finished() && !self.consumer.is_stopped()
     }
 
-    /// Waits as the mode says, for up to `want` bytes. `false`: the stream is at its end. `first` is done before that.
+    /// Waits as the mode says, for up to `want` bytes. `false`: the stream is at its end.
     #[cold]
-    fn wait(&mut self, want: usize, first: impl FnOnce()) -> Result<bool> {
-        first();
+    fn wait(&mut self, want: usize, beside: &mut Beside<'_>) -> Result<bool> {
+        beside.publish();
         let mode = &self.shared.read;
         if mode.is_nonblocking() {
             self.shared.life.look_after();
@@ -98,17 +129,25 @@ impl ReadHalf {
         }
         let timeout = mode.timeout();
         trace::waits(&self.shared.peer, Half::Reader, want);
-        match self.consumer.wait(want, timeout.map(Deadline::after)) {
+        let waited = match beside {
+            Beside::Whole(writer) if timeout.is_none() && self.shared.deadlock_detection => {
+                self.consumer.wait_whole(want, writer.producer_mut())
+            }
+            _ => self.consumer.wait(want, timeout.map(Deadline::after)),
+        };
+        match waited {
             Ok(n) => Ok(n > 0),
             Err(WaitError::TimedOut) => Err(Error::new(
                 Reason::TimedOut,
                 format!("{} sent nothing for {:?}", self.shared.peer, timeout.unwrap_or_default()),
             )),
+            Err(WaitError::Cancelled) if self.shared.is_aborted() => Err(self.shared.given_up("read")),
             Err(WaitError::Cancelled | WaitError::Closed) => {
                 self.shutdown();
                 Ok(false)
             }
             Err(WaitError::PeerGone) => Err(self.shared.gone("read")),
+            Err(WaitError::Deadlock) => Err(self.shared.read_deadlock()),
             Err(_) => Err(self.corrupt()),
         }
     }
@@ -121,27 +160,27 @@ impl ReadHalf {
 
     /// What to do about an error: `true`, try again; `false`, the stream is at its end.
     #[cold]
-    fn failed(&mut self, e: ReadError, want: usize, first: impl FnOnce()) -> io::Result<bool> {
+    fn failed(&mut self, e: ReadError, want: usize, beside: &mut Beside<'_>) -> io::Result<bool> {
         if self.shared.read.is_shut() {
             self.shutdown();
             return Ok(false);
         }
         let result = match e {
-            ReadError::Empty => self.wait(want, first),
+            ReadError::Empty => self.wait(want, beside),
             ReadError::PeerGone => Err(self.shared.gone("read")),
             _ => Err(self.corrupt()),
         };
         result.map_err(|e| self.shared.told(Operation::Read, e))
     }
 
-    /// [`read`](Read::read), with something to be done before it waits.
+    /// [`read`](Read::read), by a caller who has more than this half.
     #[inline]
-    pub(crate) fn read_after(&mut self, out: &mut [u8], mut first: impl FnMut()) -> io::Result<usize> {
+    pub(crate) fn read_beside(&mut self, out: &mut [u8], mut beside: Beside<'_>) -> io::Result<usize> {
         loop {
             match self.consumer.read(out) {
                 Ok(n) => return Ok(n),
                 Err(e) => {
-                    if !self.failed(e, 1, &mut first)? {
+                    if !self.failed(e, 1, &mut beside)? {
                         return Ok(0);
                     }
                 }
@@ -149,17 +188,17 @@ impl ReadHalf {
         }
     }
 
-    /// [`read_vectored`](Read::read_vectored), with something to be done before it waits.
-    pub(crate) fn read_vectored_after(
+    /// [`read_vectored`](Read::read_vectored), by a caller who has more than this half.
+    pub(crate) fn read_vectored_beside(
         &mut self,
         bufs: &mut [IoSliceMut<'_>],
-        mut first: impl FnMut(),
+        mut beside: Beside<'_>,
     ) -> io::Result<usize> {
         loop {
             match self.consumer.read_vectored(bufs.iter_mut().map(|b| &mut **b)) {
                 Ok(n) => return Ok(n),
                 Err(e) => {
-                    if !self.failed(e, 1, &mut first)? {
+                    if !self.failed(e, 1, &mut beside)? {
                         return Ok(0);
                     }
                 }
@@ -167,14 +206,14 @@ impl ReadHalf {
         }
     }
 
-    /// [`read_exact`](Read::read_exact), with something to be done before it waits.
-    pub(crate) fn read_exact_after(&mut self, mut out: &mut [u8], mut first: impl FnMut()) -> io::Result<()> {
+    /// [`read_exact`](Read::read_exact), by a caller who has more than this half.
+    pub(crate) fn read_exact_beside(&mut self, mut out: &mut [u8], mut beside: Beside<'_>) -> io::Result<()> {
         while !out.is_empty() {
             match self.consumer.read(out) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(n) => out = &mut out[n..],
                 Err(e) => {
-                    if !self.failed(e, out.len(), &mut first)? {
+                    if !self.failed(e, out.len(), &mut beside)? {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
                 }
@@ -184,8 +223,8 @@ impl ReadHalf {
     }
 
     /// Waits for at least one byte, and says where the bytes are that lie next to each other in the lane: valid for reads
-    /// until the half is used again. None at the end of the stream. With something to be done before it waits.
-    pub(crate) fn peek_after(&mut self, mut first: impl FnMut()) -> io::Result<(*const u8, usize)> {
+    /// until the half is used again. None at the end of the stream. By a caller who has more than this half.
+    pub(crate) fn peek_beside(&mut self, mut beside: Beside<'_>) -> io::Result<(*const u8, usize)> {
         loop {
             match self.consumer.peek() {
                 Ok(peek) => {
@@ -193,7 +232,7 @@ impl ReadHalf {
                     return Ok(run);
                 }
                 Err(e) => {
-                    if !self.failed(e, 1, &mut first)? {
+                    if !self.failed(e, 1, &mut beside)? {
                         return Ok((std::ptr::NonNull::dangling().as_ptr(), 0));
                     }
                 }
@@ -211,21 +250,23 @@ impl Read for ReadHalf {
     /// Waits for at least one byte, then takes what is there. `Ok(0)`: the peer has closed, and all was read.
     #[inline]
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        self.read_after(out, || {})
+        self.read_beside(out, Beside::Nothing)
     }
 
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.read_vectored_after(bufs, || {})
+        self.read_vectored_beside(bufs, Beside::Nothing)
     }
 
     /// Like [`read`](Read::read) in a loop, but asks to be woken only when half a lane, or all that is wanted, is there.
     fn read_exact(&mut self, out: &mut [u8]) -> io::Result<()> {
-        self.read_exact_after(out, || {})
+        self.read_exact_beside(out, Beside::Nothing)
     }
 }
 
 impl Drop for ReadHalf {
     fn drop(&mut self) {
-        self.shutdown();
+        if !self.shared.is_aborted() {
+            self.shutdown();
+        }
     }
 }

@@ -8,7 +8,7 @@ use smstream_core::error::{WaitError, WriteError};
 use smstream_core::lane::Producer;
 use smstream_core::park::ALERT_CORRUPT;
 
-use super::Shared;
+use super::{ReadHalf, Shared};
 use crate::buffering::{self, BufMode};
 use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
@@ -32,6 +32,11 @@ impl WriteHalf {
 
     pub(crate) fn producer(&self) -> &Producer<'static, Parker> {
         &self.producer
+    }
+
+    /// For the reading half of the same stream, which waits for the whole party.
+    pub(super) fn producer_mut(&mut self) -> &mut Producer<'static, Parker> {
+        &mut self.producer
     }
 
     /// The other half found the peer corrupt.
@@ -61,6 +66,11 @@ impl WriteHalf {
     /// still read them. Bytes that are held back count as written.
     pub fn undelivered(&mut self) -> Option<usize> {
         self.producer.undelivered()
+    }
+
+    /// Gives up both halves: see [`Stream::abort`](crate::Stream::abort).
+    pub fn abort(&self) {
+        self.shared.abort();
     }
 
     /// Sets how long a write may wait for room; `None`: for ever.
@@ -143,9 +153,9 @@ impl WriteHalf {
         self.producer.write(&[]).map(drop).map_err(|e| self.error(e))
     }
 
-    /// Waits as the mode says, for room for up to `want` bytes.
+    /// Waits as the mode says, for room for up to `want` bytes. `other`: the caller has the whole stream.
     #[cold]
-    fn wait(&mut self, want: usize) -> Result<()> {
+    fn wait(&mut self, want: usize, other: Option<&mut ReadHalf>) -> Result<()> {
         let mode = &self.shared.write;
         if mode.is_nonblocking() {
             self.shared.life.look_after();
@@ -155,7 +165,13 @@ impl WriteHalf {
         }
         let timeout = mode.timeout();
         trace::waits(&self.shared.peer, Half::Writer, want);
-        match self.producer.wait(want, timeout.map(Deadline::after)) {
+        let waited = match other {
+            Some(other) if timeout.is_none() && self.shared.deadlock_detection => {
+                self.producer.wait_whole(want, other.consumer_mut())
+            }
+            _ => self.producer.wait(want, timeout.map(Deadline::after)),
+        };
+        match waited {
             Ok(_) => Ok(()),
             Err(WaitError::TimedOut) => Err(Error::new(
                 Reason::TimedOut,
@@ -165,12 +181,14 @@ impl WriteHalf {
                     timeout.unwrap_or_default()
                 ),
             )),
+            Err(WaitError::Cancelled) if self.shared.is_aborted() => Err(self.shared.given_up("write")),
             Err(WaitError::Cancelled) => {
                 self.shutdown();
                 Err(self.closed())
             }
             Err(WaitError::Closed) => Err(self.closed()),
             Err(WaitError::PeerGone) => Err(self.shared.gone("write")),
+            Err(WaitError::Deadlock) => Err(self.shared.write_deadlock()),
             Err(_) => Err(self.corrupt()),
         }
     }
@@ -198,13 +216,13 @@ impl WriteHalf {
 
     /// What to do about an error: try again, or give up.
     #[cold]
-    fn failed(&mut self, e: WriteError, want: usize) -> Result<()> {
+    fn failed(&mut self, e: WriteError, want: usize, other: Option<&mut ReadHalf>) -> Result<()> {
         if self.shared.write.is_shut() {
             self.shutdown();
             return Err(self.closed());
         }
         match e {
-            WriteError::Full => self.wait(want),
+            WriteError::Full => self.wait(want, other),
             e => Err(self.error(e)),
         }
     }
@@ -229,42 +247,62 @@ impl WriteHalf {
     }
 }
 
-impl Write for WriteHalf {
-    /// Waits for room for at least one byte, then writes as much as there is room for. Writing no bytes at all tells
-    /// whether the peer still takes any: it gives the error that writing one would give, and never waits.
+/// Writing, for one who has this half alone (`other` is `None`) or the whole stream.
+impl WriteHalf {
     #[inline]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn write_beside(&mut self, bytes: &[u8], mut other: Option<&mut ReadHalf>) -> io::Result<usize> {
         loop {
             match self.put(bytes) {
                 Ok(n) => return Ok(n),
-                Err(e) => self.failed(e, 1).map_err(|e| self.shared.told(Operation::Write, e))?,
+                Err(e) => self.failed(e, 1, other.as_deref_mut()).map_err(|e| self.shared.told(Operation::Write, e))?,
             }
         }
     }
 
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn write_vectored_beside(
+        &mut self,
+        bufs: &[IoSlice<'_>],
+        mut other: Option<&mut ReadHalf>,
+    ) -> io::Result<usize> {
         loop {
             match self.put_vectored(bufs) {
                 Ok(n) => return Ok(n),
-                Err(e) => self.failed(e, 1).map_err(|e| self.shared.told(Operation::Write, e))?,
+                Err(e) => self.failed(e, 1, other.as_deref_mut()).map_err(|e| self.shared.told(Operation::Write, e))?,
             }
         }
     }
 
-    /// Like [`write`](Write::write) in a loop, but asks to be woken only when there is room for half a lane, or for all
-    /// that is left. If it fails midway, the error says how many bytes went before: [`Error::written`].
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write_all_beside(&mut self, bytes: &[u8], mut other: Option<&mut ReadHalf>) -> io::Result<()> {
         let mut left = bytes;
         while !left.is_empty() {
             match self.put(left) {
                 Ok(n) => left = &left[n..],
-                Err(e) => self.failed(e, left.len()).map_err(|e| {
+                Err(e) => self.failed(e, left.len(), other.as_deref_mut()).map_err(|e| {
                     let e = e.after(bytes.len() - left.len(), bytes.len());
                     self.shared.told(Operation::Write, e)
                 })?,
             }
         }
         Ok(())
+    }
+}
+
+impl Write for WriteHalf {
+    /// Waits for room for at least one byte, then writes as much as there is room for. Writing no bytes at all tells
+    /// whether the peer still takes any: it gives the error that writing one would give, and never waits.
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_beside(bytes, None)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write_vectored_beside(bufs, None)
+    }
+
+    /// Like [`write`](Write::write) in a loop, but asks to be woken only when there is room for half a lane, or for all
+    /// that is left. If it fails midway, the error says how many bytes went before: [`Error::written`].
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all_beside(bytes, None)
     }
 
     /// Publishes what is held back. With [`BufMode::None`] there is nothing to do: what was written is visible to the peer
@@ -278,6 +316,8 @@ impl Write for WriteHalf {
 
 impl Drop for WriteHalf {
     fn drop(&mut self) {
-        self.shutdown();
+        if !self.shared.is_aborted() {
+            self.shutdown();
+        }
     }
 }

@@ -8,11 +8,17 @@ use std::process;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// The peer is gone.
+const GONE: u32 = 1 << 0;
+/// Whoever waits for the peer to be gone shall not wait any longer.
+const LEFT: u32 = 1 << 1;
+
 /// What one end's halves, its watcher and whoever shuts it down share.
 #[derive(Debug)]
 pub(super) struct Alerts {
     sides: [Side; 2],
-    /// 1 when the peer is gone: a word of its own, for those who wait for just that.
+    /// [`GONE`] when the peer is gone, [`LEFT`] when this end does not care any more: a word of its own, for those who
+    /// wait for just that.
     gone: AtomicU32,
     /// When the peer was found gone first, in nanoseconds since 1970; 0: it was not.
     gone_at: AtomicU64,
@@ -50,13 +56,23 @@ impl Alerts {
         &self.sides[half as usize].word
     }
 
-    /// The word that becomes 1 when the peer is gone.
+    /// The word that changes from 0 when the peer is gone, or nobody is to wait for that any longer.
     pub(super) fn gone_word(&self) -> &AtomicU32 {
         &self.gone
     }
 
     pub(super) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Acquire) != 0
+        self.gone.load(Ordering::Acquire) & GONE != 0
+    }
+
+    pub(super) fn is_left(&self) -> bool {
+        self.gone.load(Ordering::Acquire) & LEFT != 0
+    }
+
+    /// Ends the waits for the peer to be gone, now and later.
+    pub(super) fn leave(&self) {
+        self.gone.fetch_or(LEFT, Ordering::Release);
+        futex::wake_all(&self.gone, Place::Local);
     }
 
     /// When the peer was found gone, if it was.
@@ -92,7 +108,7 @@ impl Alerts {
         let _ = self.gone_at.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
         self.raise(Half::Writer, ALERT_GONE);
         self.raise(Half::Reader, ALERT_GONE);
-        self.gone.store(1, Ordering::Release);
+        self.gone.fetch_or(GONE, Ordering::Release);
         futex::wake_all(&self.gone, Place::Local);
     }
 

@@ -43,6 +43,5 @@ pub(crate) struct Link {
     /// Who the other party is.
     pub(crate) credentials: Credentials,
     /// To signal it, if it asked for that.
-    #[allow(dead_code, reason = "for signals")]
-    pub(crate) pidfd: Option<OwnedFd>,
+    pub(crate) pidfd: Option<Arc<OwnedFd>>,
 }

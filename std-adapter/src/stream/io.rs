@@ -3,22 +3,23 @@
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 
 use super::Stream;
+use crate::half::Beside;
 
 impl Read for Stream {
     #[inline]
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let (reader, writer) = self.halves_mut();
-        let result = reader.read_after(out, || writer.publish_held());
+        let result = reader.read_beside(out, Beside::Whole(writer));
         self.both_or_neither(result)
     }
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let (reader, writer) = self.halves_mut();
-        let result = reader.read_vectored_after(bufs, || writer.publish_held());
+        let result = reader.read_vectored_beside(bufs, Beside::Whole(writer));
         self.both_or_neither(result)
     }
     fn read_exact(&mut self, out: &mut [u8]) -> io::Result<()> {
         let (reader, writer) = self.halves_mut();
-        let result = reader.read_exact_after(out, || writer.publish_held());
+        let result = reader.read_exact_beside(out, Beside::Whole(writer));
         self.both_or_neither(result)
     }
 }
@@ -26,34 +27,37 @@ impl Read for Stream {
 impl Write for Stream {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let result = self.writer_mut().write(bytes);
+        let (reader, writer) = self.halves_mut();
+        let result = writer.write_beside(bytes, Some(reader));
         self.both_or_neither(result)
     }
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let result = self.writer_mut().write_vectored(bufs);
+        let (reader, writer) = self.halves_mut();
+        let result = writer.write_vectored_beside(bufs, Some(reader));
         self.both_or_neither(result)
     }
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let result = self.writer_mut().write_all(bytes);
+        let (reader, writer) = self.halves_mut();
+        let result = writer.write_all_beside(bytes, Some(reader));
         self.both_or_neither(result)
     }
     fn flush(&mut self) -> io::Result<()> {
-        let result = self.writer_mut().flush();
+        let result = self.halves_mut().1.flush();
         self.both_or_neither(result)
     }
 }
 
 impl Read for &Stream {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let result = self.reader().read_after(out, || self.publish_if_free());
+        let result = self.reader().read_beside(out, Beside::Shared(&|| self.publish_if_free()));
         self.both_or_neither(result)
     }
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let result = self.reader().read_vectored_after(bufs, || self.publish_if_free());
+        let result = self.reader().read_vectored_beside(bufs, Beside::Shared(&|| self.publish_if_free()));
         self.both_or_neither(result)
     }
     fn read_exact(&mut self, out: &mut [u8]) -> io::Result<()> {
-        let result = self.reader().read_exact_after(out, || self.publish_if_free());
+        let result = self.reader().read_exact_beside(out, Beside::Shared(&|| self.publish_if_free()));
         self.both_or_neither(result)
     }
 }
@@ -79,10 +83,10 @@ impl Write for &Stream {
 
 /// For a peer that is trusted.
 impl Stream {
-    /// As [`ReadHalf::peek_after`](crate::ReadHalf::peek_after), with what is held back published before it waits.
+    /// As [`ReadHalf::peek_beside`](crate::ReadHalf::peek_beside), with what is held back published before it waits.
     pub(crate) fn peek(&mut self) -> io::Result<(*const u8, usize)> {
         let (reader, writer) = self.halves_mut();
-        let result = reader.peek_after(|| writer.publish_held());
+        let result = reader.peek_beside(Beside::Whole(writer));
         self.both_or_neither(result)
     }
 

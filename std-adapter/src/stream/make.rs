@@ -1,5 +1,6 @@
 //! How a stream comes about: from two mapped segments.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use smstream_core::geometry::{self, Config};
@@ -14,6 +15,7 @@ use crate::liveness::{Half, Life, WatchMode};
 use crate::memory::{self, Access, Mapping};
 use crate::parking::Parker;
 use crate::rendezvous::Link;
+use crate::signal::Signals;
 use crate::trace;
 
 /// The two segments of a channel, mapped: mine for reading and writing, the peer's for reading only.
@@ -81,10 +83,10 @@ impl Stream {
         // SAFETY: as above, for the duration of the call.
         let described = unsafe { geometry::inspect(theirs.as_ptr(), theirs.len()) };
         let (peer_pid, peer_party) = described.map_or((0, 0), |d| (d.pid, d.party));
-        let end = attachment.into_end(
-            Parker::new(Arc::clone(&life), Half::Writer, settings.spin),
-            Parker::new(Arc::clone(&life), Half::Reader, settings.spin),
-        );
+        let signals =
+            Signals { wanted: settings.terms.wake_signal, peer: link.as_ref().and_then(|link| link.pidfd.clone()) };
+        let parker = |half| Parker::new(Arc::clone(&life), half, settings.spin).with_signals(signals.clone());
+        let end = attachment.into_end(parker(Half::Writer), parker(Half::Reader));
         let (consumer, producer) = end.split();
         let how = match (life.watch_mode(), peer_party) {
             (WatchMode::None, _) => "paired",
@@ -99,6 +101,8 @@ impl Stream {
             link,
             read: Mode::default(),
             write: Mode::default(),
+            aborted: AtomicBool::new(false),
+            deadlock_detection: settings.deadlock_detection,
             policy: Policy::new(settings.buf_mode),
             history: History::default(),
             memory: [mine, theirs],

@@ -33,7 +33,12 @@ impl Dir {
     }
 
     pub fn addr(&self) -> String {
-        format!("file:{}", self.path("stream").display())
+        self.addrs()[0].clone()
+    }
+
+    /// One address of each kind of rendezvous.
+    pub fn addrs(&self) -> [String; 2] {
+        ["file:", "unix:"].map(|kind| format!("{kind}{}", self.path("stream").display()))
     }
 }
 
@@ -130,6 +135,21 @@ impl Running {
         }
     }
 
+    /// Reads what it has written to standard error up to a byte, which is left out.
+    pub fn read_stderr(&mut self, end: u8) -> String {
+        let mut seen = Vec::new();
+        let stderr = self.child.stderr.as_mut().expect("standard error");
+        loop {
+            let mut byte = [0];
+            let count = stderr.read(&mut byte).expect("its messages");
+            assert_ne!(count, 0, "it only said {:?}", String::from_utf8_lossy(&seen));
+            if byte[0] == end {
+                return String::from_utf8(seen).expect("text");
+            }
+            seen.extend(byte);
+        }
+    }
+
     /// Waits for the end (a process that hangs is killed), and takes what it has written that was not read yet.
     pub fn end(mut self) -> Ended {
         let stdout = self.child.stdout.take().map(all_of);
@@ -191,6 +211,18 @@ pub fn reach(addr: &str) -> Stream {
             Err(error) => assert!(start.elapsed() < HANGS, "nobody listens at {addr}: {error}"),
         }
         thread::yield_now();
+    }
+}
+
+/// Looks again and again until there is something.
+#[track_caller]
+pub fn in_the_end<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < HANGS, "it never came about");
     }
 }
 

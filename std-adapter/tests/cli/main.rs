@@ -5,7 +5,13 @@
 
 mod command;
 mod demo;
+mod examine;
+mod exec;
 mod keep_open;
+mod leftovers;
+mod looking;
+mod manners;
+mod proxy;
 mod transfer;
 mod trouble;
 mod usage;

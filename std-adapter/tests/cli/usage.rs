@@ -23,6 +23,15 @@ fn wrong_command_lines() {
         &["connect", "--wait", "soon", "file:x"],
         &["connect", "--wait", "-1", "file:x"],
         &["connect", "--progress=maybe", "file:x"],
+        &["listen", "file:x", "cat"],
+        &["proxy"],
+        &["proxy", "file:x"],
+        &["proxy", "file:x", "file:x"],
+        &["proxy", "file:x", "http://x"],
+        &["proxy", "tcp:80", "file:x"],
+        &["proxy", "file:x", "uds:"],
+        &["completions"],
+        &["completions", "csh"],
         &["demo", "file:x"],
         &["demo", "--capacity", "1GiB"],
         &["demo", "--capacity", "1k"],
@@ -37,7 +46,8 @@ fn wrong_command_lines() {
 
 #[test]
 fn every_help_shows_examples_and_exit_codes() {
-    for args in [&["--help"][..], &["listen", "--help"], &["connect", "--help"], &["demo", "--help"]] {
+    let commands = ["listen", "connect", "proxy", "demo", "completions", "man"].map(|command| [command, "--help"]);
+    for args in [&["--help"][..]].into_iter().chain(commands.iter().map(|args| &args[..])) {
         let ended = Running::start(&mut smstream(args)).end().expect(0);
         let text = String::from_utf8(ended.stdout).expect("text");
         for part in ["Usage: smstream", "Examples:", "Exit codes:"] {

@@ -1,17 +1,18 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::demo;
 use crate::size::{self, Capacity};
 use crate::transport::Addr;
+use crate::{demo, doctor, exec, gc, ls, manners, proxy, stat};
 #[cfg(feature = "sysv")]
 use crate::{msg, sem, shm, sysv};
 
 /// The exit codes, as every help text shows them.
-const EXIT_CODES: &str = "\
+pub const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  the peer died, the stream is corrupt, bytes were not delivered,
@@ -24,7 +25,8 @@ const EXAMPLES: &str = "\
 Examples:
   smstream demo                                see it work on this machine, and how fast
   smstream listen file:/dev/shm/x > copy       in one terminal
-  smstream connect file:/dev/shm/x < data      in another";
+  smstream connect file:/dev/shm/x < data      in another
+  smstream ls                                  see who talks with whom";
 
 const LISTEN_EXAMPLES: &str = "\
 The command ends when both directions have ended: the end of standard input ends one,
@@ -34,7 +36,8 @@ Examples:
   smstream listen file:/dev/shm/x > copy       receive a file
   smstream listen file:/dev/shm/x < data       offer a file to whoever connects
   smstream listen -k file:/dev/shm/x >> log    one connection after another
-  smstream listen --capacity 4MiB file:/dev/shm/x | tar -x";
+  smstream listen --capacity 4MiB file:/dev/shm/x | tar -x
+  smstream listen -k file:/dev/shm/x -- wc -c  a program for each connection";
 
 const CONNECT_EXAMPLES: &str = "\
 The command ends when both directions have ended: the end of standard input ends one,
@@ -43,7 +46,8 @@ the peer the other. When the peer has closed both, it ends at once.
 Examples:
   smstream connect file:/dev/shm/x < data      send a file
   smstream connect --wait 10 file:/dev/shm/x   talk; Ctrl-D ends what you say
-  tar -c dir | smstream connect --progress file:/dev/shm/x";
+  tar -c dir | smstream connect --progress file:/dev/shm/x
+  smstream connect file:/dev/shm/x -- sh -c 'echo hello; read answer; echo $answer >&2'";
 
 const DEMO_MORE: &str = "\
 Examples:
@@ -94,14 +98,29 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Wait for a connection; then standard input goes in and what comes goes to standard output
-    #[command(after_help = format!("{LISTEN_EXAMPLES}\n\n{EXIT_CODES}"))]
+    #[command(after_help = format!("{LISTEN_EXAMPLES}\n\n{}\n\n{EXIT_CODES}", exec::HELP))]
     Listen(ListenArgs),
     /// Connect to a listener; then standard input goes in and what comes goes to standard output
-    #[command(after_help = format!("{CONNECT_EXAMPLES}\n\n{EXIT_CODES}"))]
+    #[command(after_help = format!("{CONNECT_EXAMPLES}\n\n{}\n\n{EXIT_CODES}", exec::HELP))]
     Connect(ConnectArgs),
+    /// Pass connections on: from streams to sockets, from sockets to streams, or between two of a kind
+    #[command(after_help = proxy::more())]
+    Proxy(proxy::ProxyArgs),
     /// Check on this machine that every byte arrives, and measure against pipes, sockets and the machine's floors
     #[command(after_help = format!("{DEMO_MORE}\n\n{EXIT_CODES}"))]
     Demo(DemoArgs),
+    /// Show who listens and who is connected with whom
+    #[command(after_help = ls::MORE)]
+    Ls(ls::LsArgs),
+    /// Show both lanes of a stream: how full, how fast, who sleeps for what
+    #[command(after_help = stat::MORE)]
+    Stat(stat::StatArgs),
+    /// Check every rule of a region, whatever its state, and say what is wrong
+    #[command(after_help = doctor::MORE)]
+    Doctor(doctor::DoctorArgs),
+    /// Remove what a crash has left, if it is provably ours and dead
+    #[command(after_help = gc::MORE)]
+    Gc(gc::GcArgs),
     /// A text in System V shared memory, as Free Pascal's shmtool has it
     #[cfg(feature = "sysv")]
     #[command(after_help = format!("{}\n\n{}", shm::MORE, sysv::EXIT_CODES))]
@@ -114,6 +133,12 @@ pub enum Command {
     #[cfg(feature = "sysv")]
     #[command(after_help = format!("{}\n\n{}", msg::MORE, sysv::EXIT_CODES))]
     Msg(msg::MsgArgs),
+    /// Write what a shell needs to complete command lines
+    #[command(after_help = format!("{}\n\n{EXIT_CODES}", manners::COMPLETIONS_EXAMPLES))]
+    Completions(manners::CompletionsArgs),
+    /// Write the manual, as pages for man
+    #[command(after_help = format!("{}\n\n{EXIT_CODES}", manners::MAN_EXAMPLES))]
+    Man(manners::ManArgs),
     /// The demo's second process
     #[command(name = demo::PEER, hide = true)]
     DemoPeer {
@@ -141,6 +166,9 @@ pub struct ListenArgs {
     /// How to show what goes on.
     #[command(flatten)]
     pub progress: ProgressArgs,
+    /// A program to run, with the stream as its standard input and output
+    #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandName)]
+    pub command: Vec<OsString>,
 }
 
 /// `smstream connect`.
@@ -154,6 +182,9 @@ pub struct ConnectArgs {
     /// How to show what goes on.
     #[command(flatten)]
     pub progress: ProgressArgs,
+    /// A program to run, with the stream as its standard input and output
+    #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandName)]
+    pub command: Vec<OsString>,
 }
 
 /// Whether to show progress.
@@ -215,7 +246,7 @@ fn parse_rounds(text: &str) -> Result<usize, String> {
 }
 
 /// Reads a time in seconds.
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "write a number of seconds, such as 10 or 0.5".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(time) if seconds <= 1e9 => Ok(time),

@@ -21,6 +21,16 @@ impl Failure {
     #[cfg(feature = "sysv")]
     pub const WOULD_WAIT: u8 = 4;
 
+    /// A command was found, and cannot be run.
+    pub const CANNOT_RUN: u8 = 126;
+    /// A command was not found.
+    pub const NOT_FOUND: u8 = 127;
+
+    /// Ends with this exit code.
+    pub fn with_code(code: u8, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
     /// Ends with exit code 1.
     pub fn broken(message: impl Into<String>) -> Self {
         Self { code: Self::BROKEN, message: message.into() }

@@ -2,19 +2,29 @@
 
 mod args;
 mod demo;
+mod doctor;
+mod exec;
 mod failure;
+mod gc;
+mod ls;
+mod manners;
 #[cfg(feature = "sysv")]
 mod msg;
+mod proxy;
 mod pump;
 #[cfg(feature = "sysv")]
 mod sem;
 mod serve;
 #[cfg(feature = "sysv")]
 mod shm;
+mod signals;
 mod size;
+mod stat;
 mod stdio;
+mod style;
 #[cfg(feature = "sysv")]
 mod sysv;
+mod target;
 mod transport;
 
 use std::process::ExitCode;
@@ -24,9 +34,12 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use failure::{Failure, say};
 
+/// What clap puts in front of its messages.
+const PREFIX: &str = "error:";
+
 fn main() -> ExitCode {
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(failure) => {
             say(&failure);
             ExitCode::from(failure.code())
@@ -34,36 +47,48 @@ fn main() -> ExitCode {
     }
 }
 
-/// Does what the command line says.
-fn run() -> Result<(), Failure> {
+/// Does what the command line says; the exit code of a success.
+fn run() -> Result<u8, Failure> {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return explain(&error),
+        Err(error) => return explain(&error).map(|()| 0),
     };
-    match cli.command {
-        Command::Listen(args) => serve::listen(&args),
-        Command::Connect(args) => serve::connect(&args),
+    let done = match cli.command {
+        Command::Listen(args) => return serve::listen(&args),
+        Command::Connect(args) => return serve::connect(&args),
+        Command::Proxy(args) => return proxy::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Ls(args) => ls::run(&args),
+        Command::Stat(args) => stat::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Gc(args) => gc::run(&args),
         #[cfg(feature = "sysv")]
         Command::Shm(args) => shm::run(&args),
         #[cfg(feature = "sysv")]
         Command::Sem(args) => sem::run(&args),
         #[cfg(feature = "sysv")]
         Command::Msg(args) => msg::run(&args),
+        Command::Completions(args) => manners::completions(&args),
+        Command::Man(args) => manners::man(&args),
         Command::DemoPeer { parent } => demo::run_peer(parent),
-    }
+    };
+    done.map(|()| 0)
 }
 
 /// Shows help where it was asked for, and otherwise what is wrong with the command line.
 fn explain(error: &clap::Error) -> Result<(), Failure> {
+    let text = error.render();
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => stdio::Output::new().print(&error.render().to_string()),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => stdio::Output::new().print(&manners::for_output(&text)),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            Err(Failure::usage(format!("say what to do\n\n{}", error.render())))
+            Err(Failure::usage(format!("say what to do\n\n{}", manners::for_errors(&text))))
         }
         _ => {
-            let text = error.render().to_string();
-            Err(Failure::usage(text.strip_prefix("error: ").unwrap_or(&text).trim_end()))
+            // Its own prefix makes way for the one that all messages have.
+            let shown = manners::for_errors(&text);
+            let rest = if text.to_string().starts_with(PREFIX) { shown.split_once(PREFIX) } else { None };
+            let said = rest.map_or(shown.as_str(), |(_, rest)| rest.strip_prefix(manners::PLAIN).unwrap_or(rest));
+            Err(Failure::usage(said.trim()))
         }
     }
 }

@@ -179,7 +179,7 @@ impl Connecting {
     }
 
     fn greet(&mut self) -> Result<(), Error> {
-        let features = if self.terms.wants_signal { WANTS_SIGNAL } else { 0 };
+        let features = if self.terms.wake_signal.is_some() { WANTS_SIGNAL } else { 0 };
         let hello = Message { capacities: [self.terms.most; 2], ..Message::new(Kind::Hello, features) };
         packet::send(&self.socket, &hello.to_bytes(), None).map_err(|e| self.failed(sending(e)))?;
         self.stage = Stage::Greeted;
@@ -200,7 +200,7 @@ impl Connecting {
                 let peer = segment::map_peers(came.fds, &config, 0).map_err(|e| self.failed(Failed::Unfit(e)))?;
                 let own = segment::make(&config, 1)
                     .map_err(|e| self.place.error(Reason::System("make this end's memory", e)))?;
-                let features = segment_features(config.features, self.terms.wants_signal);
+                let features = segment_features(config.features, self.terms.wake_signal.is_some());
                 let segment = Message::new(Kind::Segment, features).to_bytes();
                 packet::send(&self.socket, &segment, Some(own.fd.as_fd())).map_err(|e| self.failed(sending(e)))?;
                 self.stage = Stage::Offered(Box::new(Offer { own, peer, attested }));

@@ -187,7 +187,7 @@ impl Handshake {
                 }
                 let attested = Attested::begin(&self.socket, sender, message.features & WANTS_SIGNAL != 0);
                 let own = segment::make(config, 0).map_err(Failed::System)?;
-                let features = segment_features(config.features, terms.wants_signal);
+                let features = segment_features(config.features, terms.wake_signal.is_some());
                 let welcome = Message::welcome(config, features).to_bytes();
                 packet::send(&self.socket, &welcome, Some(own.fd.as_fd())).map_err(sending)?;
                 self.stage = Stage::Welcomed { own, config: *config, attested };

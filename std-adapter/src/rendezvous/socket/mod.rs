@@ -51,6 +51,6 @@ fn connected(
     pidfd: Option<OwnedFd>,
 ) -> Connected {
     let life = Life::of_socket(Arc::clone(&socket));
-    let link = Link { socket, memory: own.fd, credentials: sender.into(), pidfd };
+    let link = Link { socket, memory: own.fd, credentials: sender.into(), pidfd: pidfd.map(Arc::new) };
     Connected { my: own.mapping, peer, party, life, link: Some(link) }
 }

@@ -43,8 +43,8 @@ pub(crate) struct Terms {
     pub(crate) patience: Duration,
     /// How long to look for an answer before sleeping.
     pub(crate) spin: Duration,
-    /// This party wants a signal beside each wake.
-    pub(crate) wants_signal: bool,
+    /// The signal that this party wants beside each wake.
+    pub(crate) wake_signal: Option<i32>,
 }
 
 impl Terms {

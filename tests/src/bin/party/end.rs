@@ -9,6 +9,7 @@ use smstream::Stream;
 use smstream_tests::flow::{Flow, Manner};
 use smstream_tests::party::asleep;
 
+use crate::deadlock;
 use crate::system::in_a_child;
 use crate::{Words, held, refusal, wrong};
 
@@ -79,6 +80,7 @@ impl End {
                 }
                 done
             }
+            "deadlocks" => deadlock::rounds(&mut self.stream, (&mut self.out, &mut self.into), words),
             "fork-and-poll" => self.fork_and_poll(),
             "shut-under" => self.shut_under(words.text()?),
             "both" => self.both_by_reference(words),

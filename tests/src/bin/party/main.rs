@@ -5,6 +5,7 @@
 
 mod attack;
 mod crowd;
+mod deadlock;
 mod end;
 mod held;
 mod storm;
@@ -29,6 +30,8 @@ struct Party {
     /// How long its connectors may take.
     patience: Option<Duration>,
     serving: Option<crowd::Serving>,
+    /// Does not take part in telling deadlocks.
+    undetected: bool,
 }
 
 /// What a command needs was not made before, or makes no sense: the test is wrong.
@@ -75,7 +78,8 @@ impl Party {
     }
 
     fn builder(&self, words: &mut Words<'_>) -> io::Result<Builder> {
-        let builder = self.allowed.iter().fold(words.spin()?, |builder, &uid| builder.allow_uid(uid));
+        let builder = words.spin()?.deadlock_detection(!self.undetected);
+        let builder = self.allowed.iter().fold(builder, |builder, &uid| builder.allow_uid(uid));
         Ok(self.patience.map_or(builder.clone(), |time| builder.hello_timeout(time)))
     }
 
@@ -114,6 +118,10 @@ impl Party {
                     Some(time) => builder.connect_timeout(addr, time)?,
                 };
                 Ok(self.take(stream))
+            }
+            "deadlock-detection" => {
+                self.undetected = words.text()? == "off";
+                done
             }
             "seeds" => {
                 self.seeds = [words.number()?, words.number()?];

@@ -5,9 +5,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process;
-use std::ptr;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use rustix::fs::Mode;
 
@@ -59,37 +57,11 @@ pub fn remove() {
     }
 }
 
-/// Makes SIGINT, SIGTERM and SIGHUP remove the directory before they end the process.
-///
-/// To be called before any other thread is started: they inherit that these signals are blocked, and a thread of its
-/// own waits for them.
+/// Makes SIGINT, SIGTERM and SIGHUP remove the directory before they end the process. To be called before any other
+/// thread is started.
 pub fn remove_on_signals() -> io::Result<()> {
-    let mut set = empty_set();
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        // SAFETY: `set` is an initialised signal set and the signal numbers are valid.
-        unsafe { libc::sigaddset(&raw mut set, signal) };
-    }
-    // SAFETY: `set` is an initialised signal set; a null pointer means that the old mask is not wanted.
-    let result = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()) };
-    if result != 0 {
-        return Err(io::Error::from_raw_os_error(result));
-    }
-    thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        let mut signal = 0;
-        // SAFETY: `set` is an initialised signal set and `signal` is a place for an int.
-        if unsafe { libc::sigwait(&raw const set, &raw mut signal) } == 0 {
-            remove();
-            process::exit(128 + signal);
-        }
-    })?;
-    Ok(())
-}
-
-/// A signal set with nothing in it.
-fn empty_set() -> libc::sigset_t {
-    let mut set = std::mem::MaybeUninit::uninit();
-    // SAFETY: `set` is a place for a signal set; the call fills it and cannot fail.
-    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-    // SAFETY: `sigemptyset` initialised it.
-    unsafe { set.assume_init() }
+    crate::signals::on_end(|signal| {
+        remove();
+        process::exit(128 + signal);
+    })
 }

@@ -14,7 +14,7 @@ pub const INTERVAL: Duration = Duration::from_millis(500);
 const LOG_EVERY: u32 = 20;
 
 /// Bytes that went each way, counted by the threads that move them.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Meter {
     sent: AtomicU64,
     received: AtomicU64,

@@ -1,0 +1,86 @@
+//! Telling a deadlock: both parties sleep, each waits for the other, and nobody else can act for either.
+//!
+//! A half may park for its *whole* party: the caller holds both halves, and waits without a deadline. It says so by WHOLE
+//! in its park word. If the peer's half for the same direction says the same, at a mark that I have not reached, then
+//! both read empty lanes, or both write full ones, and neither will ever go on:
+//!
+//! ```text
+//! party 0, which tells                        party 1, which rings
+//! store ASLEEP | WHOLE | mark                 the same
+//! fence                     (SeqCst)          the same
+//! load the peer's cursor: not enough          the same
+//! load the peer's park word (acquire)         the same
+//! stuck? withdraw; ask if the peer lives;     stuck? ring party 0 once
+//!   load its cursor again; tell
+//! sleep on the peer's cursor and on its       sleep on the peer's cursor
+//!   park word, each as it was checked
+//! ```
+//!
+//! * *Exactly one is told*, because only party 0 tells. Of two that store, fence and load, one sees the other. If it is
+//!   party 1, its ring finds party 0 asleep, or its park word is no longer what party 0 is going to sleep on.
+//! * *Nobody is told for nothing.* A peer that was seen stuck stays so until I publish: it sleeps, untimed, and nobody else
+//!   of its party can act. A word that is out of date says the same: the peer left that wait only because I had
+//!   published what it waited for, so that the mark is not ahead of my cursor.
+//! * *What the peer published before it parked is found*, because the cursor is loaded again after the park word.
+//!
+//! Stuck is not for ever: whoever is told may write, or read, or close, and thereby wakes the other.
+
+use crate::cursor;
+use crate::ordering;
+use crate::park::{Park, Place, Watch};
+use crate::sync::AtomicU32;
+
+/// What a half knows of its other half and of the peer, while it waits for the whole party. Nothing of it changes during
+/// the wait, because the caller holds the other half.
+pub(crate) struct Whole<'a> {
+    /// Whether this is party 0.
+    pub(crate) tells: bool,
+    /// The park word of the peer's half that does what I do: read, or write.
+    pub(crate) peer_park: &'a AtomicU32,
+    /// The bell word of that half.
+    pub(crate) peer_bell: &'a AtomicU32,
+    /// My cursor that this half of the peer waits for.
+    pub(crate) word: &'a AtomicU32,
+    /// What I have published there.
+    pub(crate) published: u32,
+    /// The capacity of the lane that it belongs to: no honest mark is farther ahead.
+    pub(crate) capacity: u32,
+}
+
+impl Whole<'_> {
+    /// Loads the peer's park word.
+    pub(crate) fn look(&self) -> u32 {
+        ordering::peer_whole(self.peer_park)
+    }
+
+    /// Whether a peer with this park word sleeps until I publish more.
+    pub(crate) fn is_stuck(&self, peer_park: u32) -> bool {
+        let asleep = peer_park & cursor::ASLEEP != 0;
+        let whole = cursor::is_whole(peer_park) || (asleep && cfg!(smstream_mutant = "deadlock_with_anyone"));
+        let ahead = cursor::is_ahead(peer_park, self.published, self.capacity);
+        whole && (ahead || cfg!(smstream_mutant = "deadlock_mark_untested"))
+    }
+
+    /// Wakes the peer, so that it looks at my park word. Only party 1 does.
+    pub(crate) fn ring<P: Park>(&self, park: &P) {
+        if !cfg!(smstream_mutant = "deadlock_rung_never") {
+            park.wake(self.word, ordering::peer_bell(self.peer_bell));
+        }
+    }
+
+    /// Whether this party tells. If not, it rings.
+    pub(crate) fn tells(&self) -> bool {
+        (self.tells || cfg!(smstream_mutant = "deadlock_told_by_both"))
+            && !cfg!(smstream_mutant = "deadlock_told_by_none")
+    }
+
+    /// The word that party 0 sleeps on besides the cursor: party 1 may park at any moment.
+    pub(crate) fn watch(&self, seen: u32) -> Option<Watch<'_>> {
+        if !self.tells() || cfg!(smstream_mutant = "deadlock_park_not_watched") {
+            return None;
+        }
+        let afresh = cfg!(smstream_mutant = "deadlock_park_seen_afresh");
+        let seen = if afresh { self.look() } else { seen };
+        Some(Watch { word: self.peer_park, seen, place: Place::Shared })
+    }
+}

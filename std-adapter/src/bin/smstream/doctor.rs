@@ -1,0 +1,103 @@
+//! `smstream doctor`: every rule of a region, and whether it holds.
+
+use clap::Args;
+use smstream::inspect::{self, Check, Verdict};
+
+use crate::demo::json::Json;
+use crate::failure::Failure;
+use crate::stdio::Output;
+use crate::style::{Paint, Role};
+use crate::target::{self, Target};
+
+/// What the help says beside the options.
+pub const MORE: &str = "\
+It only reads, and needs no party to answer: it works on regions that are damaged, cut off,
+orphaned, or of another version or byte order. A line for each rule:
+
+  ok    it holds
+  bad   no party that follows the rules brings this about
+  note  nothing is wrong with it, but who looks for a fault wants to know
+
+Examples:
+  smstream doctor file:/dev/shm/x              the region that waits there
+  smstream doctor copy-of-a-region             a file, wherever it came from
+  smstream doctor 4711:9                       a connected one: `smstream ls` shows the numbers
+
+Keys of --json:
+  target, sound   what was examined; whether nothing is bad
+  checks          a list: verdict (ok, bad, note), part, rule, found, meaning
+
+Exit codes:
+  0  nothing is bad
+  1  something is bad, or standard output could not be written
+  2  the command line is wrong
+  3  it cannot be opened, or not read";
+
+/// `smstream doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// What to examine: file:PATH, shm:/NAME, the path of a file, or PID:FD
+    #[arg(value_name = "ADDR|FILE|PID:FD", value_parser = target::parse)]
+    pub target: Target,
+    /// Write one line of JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Only what is not ok
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Examines it.
+pub fn run(args: &DoctorArgs) -> Result<(), Failure> {
+    let (patient, users) = args.target.patient()?;
+    let checks = inspect::examine(&patient, &users).map_err(|error| Failure::no_connection(error.to_string()))?;
+    let bad = checks.iter().filter(|check| check.verdict == Verdict::Bad).count();
+    let shown: Vec<&Check> = checks.iter().filter(|it| !args.quiet || it.verdict != Verdict::Ok).collect();
+    let text = if args.json {
+        format!("{}\n", json(&args.target, bad == 0, &shown))
+    } else {
+        let paint = Paint::for_stdout();
+        let lines: String = shown.iter().map(|check| line(check, paint)).collect();
+        lines + &summary(checks.len(), bad, paint)
+    };
+    Output::new().print(&text)?;
+    let one = if bad == 1 { "rule is" } else { "rules are" };
+    if bad == 0 { Ok(()) } else { Err(Failure::broken(format!("{}: {bad} {one} broken", args.target))) }
+}
+
+fn line(check: &Check, paint: Paint) -> String {
+    let role = match check.verdict {
+        Verdict::Ok => Role::Good,
+        Verdict::Bad => Role::Bad,
+        Verdict::Note => Role::Note,
+    };
+    let text = check.to_string();
+    // The verdict is the first word.
+    let (verdict, rest) = text.split_at(check.verdict.name().len());
+    format!("{}{rest}\n", paint.text(role, verdict))
+}
+
+fn summary(all: usize, bad: usize, paint: Paint) -> String {
+    let text = match bad {
+        0 => paint.text(Role::Good, format!("{all} lines, nothing is bad")),
+        _ => paint.text(Role::Bad, format!("{all} lines, {bad} of them bad")),
+    };
+    format!("{text}\n")
+}
+
+fn json(target: &Target, sound: bool, checks: &[&Check]) -> Json {
+    let check = |it: &&Check| {
+        Json::Object(vec![
+            ("verdict", Json::text(it.verdict.name())),
+            ("part", Json::text(it.part.to_string())),
+            ("rule", Json::text(it.rule)),
+            ("found", Json::text(it.found.clone())),
+            ("meaning", Json::text(it.meaning.clone())),
+        ])
+    };
+    Json::Object(vec![
+        ("target", Json::text(target.to_string())),
+        ("sound", Json::Bool(sound)),
+        ("checks", Json::List(checks.iter().map(check).collect())),
+    ])
+}

@@ -1,0 +1,187 @@
+//! What to look at: an address, a descriptor of a process, or a file.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use smstream::Addr;
+use smstream::inspect::{self, Channel, Patient, Scan, Source, Stream};
+
+use crate::failure::Failure;
+
+/// What to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A file with a region: of an address `file:` or `shm:`, or by its path.
+    File(PathBuf),
+    /// A descriptor of a process.
+    Descriptor {
+        /// The process.
+        pid: u32,
+        /// The descriptor.
+        fd: u32,
+    },
+    /// An address without a file of its own.
+    Other(Addr),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Descriptor { pid, fd } => write!(f, "{pid}:{fd}"),
+            Self::Other(addr) => addr.fmt(f),
+        }
+    }
+}
+
+/// Reads a target: `PID:FD`, an address, or a path (one with a colon begins with `./` or `/`).
+pub fn parse(text: &str) -> Result<Target, String> {
+    if let Some((pid, fd)) = text.split_once(':')
+        && let (Ok(pid), Ok(fd)) = (number(pid), number(fd))
+    {
+        return Ok(Target::Descriptor { pid, fd });
+    }
+    if text.is_empty() {
+        return Err("the name is empty".into());
+    }
+    if text.starts_with(['/', '.']) || !text.contains(':') {
+        return Ok(Target::File(PathBuf::from(text)));
+    }
+    match Addr::from_os_str(OsStr::new(text)) {
+        Ok(Addr::File(path)) => Ok(Target::File(path)),
+        Ok(Addr::Shm(name)) => Ok(Target::File(Path::new("/dev/shm").join(name))),
+        Ok(addr) => Ok(Target::Other(addr)),
+        Err(error) => Err(format!("{error}; or PID:FD, as `smstream ls` shows it, or the path of a file")),
+    }
+}
+
+/// A number as `ls` shows it.
+fn number(text: &str) -> Result<u32, ()> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().map_err(drop) } else { Err(()) }
+}
+
+/// Looks at all processes that can be seen.
+pub fn scan(everybody: bool) -> Result<Scan, Failure> {
+    inspect::scan(everybody).map_err(|error| Failure::no_connection(error.to_string()))
+}
+
+/// What cannot be looked at.
+fn cannot(error: &io::Error) -> Failure {
+    Failure::no_connection(error.to_string())
+}
+
+impl Target {
+    /// The streams that it means: a listener and what it has accepted, or a single one. `known` is what was found
+    /// before, so that nothing of it is opened again, and becomes what is found now.
+    pub fn streams(&self, known: &mut Vec<Stream>) -> Result<Vec<Stream>, Failure> {
+        let scan = inspect::scan_again(true, known).map_err(|error| cannot(&error))?;
+        known.clone_from(&scan.streams);
+        match self {
+            Self::Descriptor { pid, fd } => {
+                let source = Source::descriptor(*pid, *fd).map_err(|error| cannot(&error))?;
+                let id = source.id();
+                let known = scan.streams.into_iter().find(|stream| uses(stream, id));
+                known.map_or_else(|| region(source), Ok).map(|stream| vec![stream])
+            }
+            Self::File(path) => {
+                let place = place(path);
+                let id = std::fs::symlink_metadata(path).ok().map(|it| (it.dev(), it.ino()));
+                let is_it = |stream: &Stream| {
+                    let named = stream.path.as_deref().is_some_and(|it| self::place(it) == place);
+                    named || id.is_some_and(|id| uses(stream, id))
+                };
+                let found: Vec<Stream> = scan.streams.into_iter().filter(is_it).collect();
+                if !found.is_empty() {
+                    return Ok(found);
+                }
+                // Nobody has it open: a region that was left over.
+                let source = Source::path(path).map_err(|error| cannot(&error))?;
+                region(source).map(|stream| vec![stream])
+            }
+            Self::Other(addr) => {
+                let addr_shown = Some(addr.to_string());
+                let found: Vec<Stream> = scan.streams.into_iter().filter(|it| it.addr == addr_shown).collect();
+                if found.is_empty() { Err(self.no_file(addr)) } else { Ok(found) }
+            }
+        }
+    }
+
+    /// What `doctor` is to examine, and the streams of running processes beside it.
+    pub fn patient(&self) -> Result<(Patient, Vec<Stream>), Failure> {
+        let source = match self {
+            Self::Descriptor { pid, fd } => Source::descriptor(*pid, *fd),
+            Self::File(path) => Source::path(path),
+            Self::Other(addr) => return Err(self.no_file(addr)),
+        };
+        let source = Arc::new(source.map_err(|error| cannot(&error))?);
+        let streams = scan(true)?.streams;
+        let id = source.id();
+        let both = streams.iter().find(|stream| !stream.channel.is_region() && uses(stream, id));
+        let patient = match both {
+            Some(stream) => {
+                let [listener, connector] = [0, 1].map(|party| Arc::clone(stream.channel.segment(party).0));
+                Patient::Segments(listener, connector)
+            }
+            None if self.is_segment() => Patient::Segment(source),
+            None => Patient::Region(source),
+        };
+        Ok((patient, streams))
+    }
+
+    /// Whether it is the memory of a `unix:` stream, which holds one segment.
+    fn is_segment(&self) -> bool {
+        let Self::Descriptor { pid, fd } = self else { return false };
+        let link = std::fs::read_link(format!("/proc/{pid}/fd/{fd}"));
+        link.is_ok_and(|link| link.as_os_str().as_encoded_bytes().starts_with(b"/memfd:smstream:"))
+    }
+
+    fn no_file(&self, addr: &Addr) -> Failure {
+        Failure::no_connection(format!(
+            "{addr} leads to a socket, and none of the streams that were found is known to have met there: `smstream ls` shows \
+             all of them; give one as PID:FD"
+        ))
+    }
+}
+
+/// Whether a segment of a stream lies in this file.
+fn uses(stream: &Stream, id: (u64, u64)) -> bool {
+    (0..2).any(|party| stream.channel.segment(party).0.id() == id)
+}
+
+/// A region that nobody is known to use.
+fn region(source: Source) -> Result<Stream, Failure> {
+    Channel::of_region(Arc::new(source)).map(Stream::unknown).map_err(|error| cannot(&error))
+}
+
+/// A path without the detours of its directory; the name itself may be gone.
+fn place(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (parent.canonicalize(), path.file_name()) {
+        (Ok(parent), Some(name)) => parent.join(name),
+        _ => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_to_say_what_is_meant() {
+        assert_eq!(parse("12:3"), Ok(Target::Descriptor { pid: 12, fd: 3 }));
+        for text in ["file:/tmp/x", "/tmp/x"] {
+            assert_eq!(parse(text), Ok(Target::File("/tmp/x".into())));
+        }
+        assert_eq!(parse("shm:/x"), Ok(Target::File("/dev/shm/x".into())));
+        assert_eq!(parse("./12:3"), Ok(Target::File("./12:3".into())));
+        assert_eq!(parse("x"), Ok(Target::File("x".into())));
+        assert_eq!(parse("unix:@x"), Ok(Target::Other(Addr::Abstract("x".into()))));
+        for text in ["", "file:", "12:", ":3", "12:x", "-1:3", "+1:3", "4294967296:1", "http://x"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

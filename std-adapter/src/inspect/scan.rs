@@ -1,0 +1,345 @@
+//! The streams of running processes, found through the descriptors that these have open.
+
+use super::header::{Header, LEN};
+use super::look::{Holder, Stream};
+use super::process::{self, Descriptor, printable};
+use super::sample::{self, Channel};
+use super::sockets::Sockets;
+use super::source::Source;
+use crate::posix::identity;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirEntryExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a memfd with a segment is called, without the number of its party.
+const SEGMENT: &[u8] = b"/memfd:smstream:";
+/// What the kernel puts behind a name that is gone.
+const DELETED: &[u8] = b" (deleted)";
+
+/// What could not be seen, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unseen {
+    /// What.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
+
+impl fmt::Display for Unseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.why)
+    }
+}
+
+/// A listener at a `unix:` address. It has no memory before somebody connects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SocketListener {
+    /// Its address, fit to be printed.
+    pub addr: String,
+    /// The process that listens.
+    pub holder: Holder,
+}
+
+/// What a look at all processes has found.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Scan {
+    /// Listeners that wait in a region, and streams.
+    pub streams: Vec<Stream>,
+    /// Listeners that wait at a socket.
+    pub listeners: Vec<SocketListener>,
+    /// What could not be seen, and why.
+    pub unseen: Vec<Unseen>,
+}
+
+/// The addresses at which each process has accepted streams, with their paths.
+type MetAt = BTreeMap<u32, BTreeMap<String, Option<PathBuf>>>;
+
+/// A file that somebody has open and that may be part of a stream.
+struct Candidate {
+    source: Arc<Source>,
+    segment: bool,
+    holders: Vec<Holder>,
+    /// The path that the connector opened, if it is known.
+    path: Option<PathBuf>,
+    /// The directory in which a listener made it.
+    directory: Option<PathBuf>,
+}
+
+/// What a look has found so far.
+struct Found {
+    /// What is open from an earlier look.
+    known: BTreeMap<(u64, u64), Arc<Source>>,
+    /// The files that somebody has open, by device and inode.
+    files: BTreeMap<(u64, u64), Candidate>,
+    /// All sockets of the right type.
+    sockets: Sockets,
+    /// Where streams were accepted.
+    met_at: MetAt,
+}
+
+/// Looks at the processes of this user, or of everybody, as far as the system lets one see them.
+///
+/// It opens the memory of streams through `/proc/PID/fd`, for reading, and nothing else: a descriptor is looked at only if
+/// it holds one of the locks of a region, or is called as the memory of a `unix:` stream is. Processes come and go
+/// meanwhile; what was there the whole time is found. A pair of streams within one process
+/// ([`Stream::pair`](crate::Stream::pair)) keeps no descriptor and cannot be seen, nor can what processes in another
+/// PID namespace have. A listener at `unix:@NAME` holds nothing that tells it from others; its streams are found.
+///
+/// # Errors
+/// There is no `/proc`.
+///
+/// # References
+/// [proc_pid_fd(5)](https://man7.org/linux/man-pages/man5/proc_pid_fd.5.html)
+pub fn scan(everybody: bool) -> io::Result<Scan> {
+    scan_again(everybody, &[])
+}
+
+/// Looks like [`scan`], and opens nothing that is part of the streams of an earlier look: what stays open, nobody sees
+/// being closed.
+///
+/// # Errors
+/// As for [`scan`].
+pub fn scan_again(everybody: bool, known: &[Stream]) -> io::Result<Scan> {
+    let mut scan = Scan::default();
+    let known = known
+        .iter()
+        .flat_map(|stream| [0, 1].map(|party| Arc::clone(stream.channel.segment(party).0)))
+        .map(|source| (source.id(), source))
+        .collect();
+    let pids = process::all(everybody)
+        .map_err(|e| crate::explain::explain(e, "cannot look at the processes: is /proc mounted?"))?;
+    let mut found = Found { known, files: BTreeMap::new(), sockets: Sockets::now(), met_at: BTreeMap::new() };
+    for pid in pids {
+        look_at(pid, &mut found, &mut scan);
+    }
+    let mut segments = Vec::new();
+    for candidate in found.files.into_values() {
+        if candidate.segment { segments.push(candidate) } else { scan.add_region(candidate) }
+    }
+    scan.add_pairs(segments, &found.met_at);
+    scan.streams.sort_by_key(|stream| {
+        let first = stream.holders.first().map(|holder| (holder.pid, holder.fd));
+        (stream.addr.is_none(), stream.addr.clone(), first)
+    });
+    Ok(scan)
+}
+
+/// Adds what a process has open. One that ends meanwhile has nothing.
+fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
+    let unseen = &mut scan.unseen;
+    let Some(began) = crate::cleanup::began(pid) else { return };
+    let (descriptors, sockets) = match process::descriptors(pid) {
+        Ok(both) => both,
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => {
+            let why = "its descriptors are not shown to this user".into();
+            return unseen.push(Unseen { what: format!("process {pid} ({})", process::command(pid)), why });
+        }
+        Err(_) => return,
+    };
+    for descriptor in sockets {
+        let Some(socket) = found.sockets.find(descriptor.link.as_bytes()) else { continue };
+        // Who listens for streams at a path has the right to it: a lock file behind the same name.
+        let lock = [&socket.name[..], b".lock"].concat();
+        let is_ours = descriptors.iter().any(|it| it.link.as_bytes() == lock);
+        if socket.listens && is_ours {
+            let command = process::command(pid);
+            let holder = Holder { pid, fd: descriptor.number, command, party: Some(0), began };
+            scan.listeners.push(SocketListener { addr: socket.addr(), holder });
+        } else if !socket.listens {
+            found.met_at.entry(pid).or_default().insert(socket.addr(), socket.path());
+        }
+    }
+    let myself = pid == std::process::id();
+    for descriptor in descriptors {
+        let name = descriptor.link.as_bytes();
+        let segment = name.starts_with(SEGMENT);
+        // What this process has open to look into it is not its own.
+        if !(segment || descriptor.locks != [false; 3]) || (myself && descriptor.read_only) {
+            continue;
+        }
+        match open(pid, &descriptor, segment, found) {
+            Ok(None) => {}
+            Ok(Some(candidate)) => {
+                let party = match descriptor.locks {
+                    [true, false, _] => Some(0),
+                    [false, true, _] => Some(1),
+                    _ => None,
+                };
+                if party != Some(0) && !segment {
+                    candidate.path = candidate.path.take().or_else(|| named(name));
+                }
+                if party == Some(0) {
+                    candidate.directory = Path::new(OsStr::from_bytes(name)).parent().map(Path::to_path_buf);
+                }
+                let command = process::command(pid);
+                candidate.holders.push(Holder { pid, fd: descriptor.number, command, party, began });
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => unseen.push(Unseen {
+                what: format!("descriptor {} of process {pid} ({})", descriptor.number, process::command(pid)),
+                why: e.to_string(),
+            }),
+        }
+    }
+    // If the number went to another process meanwhile, some of this was about the one and some about the other.
+    if crate::cleanup::began(pid) != Some(began) {
+        for candidate in found.files.values_mut() {
+            candidate.holders.retain(|holder| holder.pid != pid);
+        }
+        unseen.push(Unseen { what: format!("process {pid}"), why: "it ended while it was looked at".into() });
+    }
+}
+
+/// The file of a descriptor, opened if it was not yet: nothing if it is not a stream's.
+fn open<'a>(
+    pid: u32,
+    descriptor: &Descriptor,
+    segment: bool,
+    found: &'a mut Found,
+) -> io::Result<Option<&'a mut Candidate>> {
+    let stat = rustix::fs::stat(format!("/proc/{pid}/fd/{}", descriptor.number))?;
+    if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() || stat.st_size < LEN as i64 {
+        return Ok(None);
+    }
+    let id = identity(&stat);
+    let place = match found.files.entry(id) {
+        Entry::Occupied(known) => return Ok(Some(known.into_mut())),
+        Entry::Vacant(place) => place,
+    };
+    let source = match found.known.get(&id) {
+        Some(source) => Arc::clone(source),
+        None => Arc::new(Source::descriptor(pid, descriptor.number)?),
+    };
+    // Between the two looks the descriptor may have become another one.
+    if source.id() != id || !sample::header(&source, 0)?.is_ours() {
+        return Ok(None);
+    }
+    Ok(Some(place.insert(Candidate { source, segment, holders: Vec::new(), path: None, directory: None })))
+}
+
+/// The path that the kernel shows for a file that was opened by its name, whether it still has that or not.
+fn named(link: &[u8]) -> Option<PathBuf> {
+    let path = Path::new(OsStr::from_bytes(link.strip_suffix(DELETED).unwrap_or(link)));
+    // A file made without a name is shown with a number.
+    path.file_name().filter(|name| !name.as_bytes().starts_with(b"#")).map(|_| path.to_path_buf())
+}
+
+/// The name in a directory that leads to a file.
+fn name_of(directory: &Path, id: (u64, u64)) -> Option<PathBuf> {
+    let entries = fs::read_dir(directory).ok()?.flatten();
+    let mut paths = entries.filter(|entry| entry.ino() == id.1).map(|entry| entry.path());
+    paths.find(|path| rustix::fs::lstat(path).is_ok_and(|stat| identity(&stat) == id))
+}
+
+/// How a path is shown as an address.
+fn address(path: &Path) -> String {
+    format!("file:{}", printable(path.as_os_str().as_bytes()))
+}
+
+impl Scan {
+    fn add_region(&mut self, candidate: Candidate) {
+        let Candidate { source, holders, path, directory, .. } = candidate;
+        if holders.is_empty() {
+            return;
+        }
+        let id = source.id();
+        match Channel::of_region(source) {
+            Ok(channel) => {
+                let path = path.or_else(|| name_of(&directory?, id));
+                self.streams.push(Stream { channel, addr: path.as_deref().map(address), path, holders });
+            }
+            Err(e) => self.unseen.push(Unseen { what: "a region".into(), why: e.to_string() }),
+        }
+    }
+
+    /// Finds the segments that belong together: each party's file has one of them.
+    fn add_pairs(&mut self, segments: Vec<Candidate>, met_at: &MetAt) {
+        let mut listeners = Vec::new();
+        let mut connectors = Vec::new();
+        for candidate in segments.into_iter().filter(|candidate| !candidate.holders.is_empty()) {
+            match sample::header(&candidate.source, 0) {
+                Ok(header) if header.party() == 0 => listeners.push((header, candidate)),
+                Ok(header) => connectors.push((header, candidate)),
+                Err(e) => self.unseen.push(Unseen { what: candidate.source.what().into(), why: e.to_string() }),
+            }
+        }
+        for (header, listener) in listeners {
+            let fitting: Vec<usize> = (0..connectors.len())
+                .filter(|&n| fit((&header, &listener), (&connectors[n].0, &connectors[n].1)))
+                .collect();
+            let [only] = fitting[..] else {
+                let why = if fitting.is_empty() {
+                    "the segment of its connector is not there: not connected yet, or not shown to this user"
+                } else {
+                    "several segments would fit it, and nothing tells which one is its connector's"
+                };
+                self.unseen.push(Unseen { what: listener.source.what().into(), why: why.into() });
+                continue;
+            };
+            let (other, connector) = connectors.swap_remove(only);
+            self.add_pair([header, other], listener, connector, met_at);
+        }
+        for (_, connector) in connectors {
+            let why = "the segment of its listener is not there: not connected yet, or not shown to this user".into();
+            self.unseen.push(Unseen { what: connector.source.what().into(), why });
+        }
+    }
+
+    fn add_pair(&mut self, headers: [Header; 2], listener: Candidate, connector: Candidate, met_at: &MetAt) {
+        let what = listener.source.what().to_owned();
+        match Channel::of_segments(listener.source, connector.source) {
+            Ok(channel) => {
+                let holders = holders_of_pair(headers.map(|header| header.pid()), listener.holders, connector.holders);
+                // If the listener's process has accepted streams at one address only, this one came there.
+                let mut at =
+                    holders.iter().filter(|it| it.party == Some(0)).filter_map(|it| met_at.get(&it.pid)).flatten();
+                let (addr, path) = match (at.next(), at.next()) {
+                    (Some((addr, path)), None) => (Some(addr.clone()), path.clone()),
+                    _ => (None, None),
+                };
+                self.streams.push(Stream { channel, addr, path, holders });
+            }
+            Err(e) => self.unseen.push(Unseen { what, why: e.to_string() }),
+        }
+    }
+}
+
+/// Who has the two segments of a channel, each process once for each party that it is.
+fn holders_of_pair(makers: [u32; 2], first: Vec<Holder>, second: Vec<Holder>) -> Vec<Holder> {
+    let mut holders = Vec::<Holder>::new();
+    for (segment, of_segment) in [(0, &first), (1, &second)] {
+        for holder in of_segment {
+            let other = if segment == 0 { &second } else { &first };
+            let has_both = other.iter().any(|it| it.pid == holder.pid);
+            // Who has one segment has made it. Of who has both, what the segments say of their makers must tell.
+            let party = if has_both && makers[segment] != holder.pid { None } else { Some(segment) };
+            if party.is_none() && makers.contains(&holder.pid) {
+                continue;
+            }
+            if !holders.iter().any(|known| known.pid == holder.pid && known.party == party) {
+                holders.push(Holder { party, ..holder.clone() });
+            }
+        }
+    }
+    holders
+}
+
+/// Whether two segments can be those of one channel: they have the same number, or else somebody has both.
+fn fit((first, listener): (&Header, &Candidate), (second, connector): (&Header, &Candidate)) -> bool {
+    let shared = listener.holders.iter().any(|a| connector.holders.iter().any(|b| a.pid == b.pid));
+    (shared || first.channel() != 0)
+        && second.party() == 1
+        && first.channel() == second.channel()
+        && first.start() == second.start()
+        && first.capacity() == second.peer_capacity()
+        && second.capacity() == first.peer_capacity()
+}

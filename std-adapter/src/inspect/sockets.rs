@@ -1,0 +1,100 @@
+//! Sockets, as `/proc/net/unix` shows them: who listens for `unix:` streams, and at which address one was accepted.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+/// The flag of a socket that listens.
+const LISTENS: u32 = 0x1_0000;
+/// The type of the sockets that carry the rendezvous (SOCK_SEQPACKET).
+const SEQPACKET: u32 = 5;
+
+/// A named socket of the right type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Socket {
+    pub(super) listens: bool,
+    /// Its path, or `@` and its abstract name.
+    pub(super) name: Vec<u8>,
+}
+
+/// The sockets that may be those of streams, by inode.
+#[derive(Debug, Default)]
+pub(super) struct Sockets(BTreeMap<u64, Socket>);
+
+impl Sockets {
+    /// Those of this network namespace; none if the system does not show them.
+    pub(super) fn now() -> Self {
+        Self::of(&fs::read("/proc/net/unix").unwrap_or_default())
+    }
+
+    /// # References
+    /// [proc_pid_net(5)](https://man7.org/linux/man-pages/man5/proc_pid_net.5.html), `/proc/net/unix`
+    fn of(table: &[u8]) -> Self {
+        let lines = table.split(|&byte| byte == b'\n').skip(1);
+        Self(lines.filter_map(Self::socket).collect())
+    }
+
+    /// Number, references, protocol, flags, type, state, inode, and the name, which may have spaces in it.
+    fn socket(line: &[u8]) -> Option<(u64, Socket)> {
+        let mut words = line.splitn(2, |&byte| byte == b':');
+        let rest = words.nth(1)?;
+        let mut at = 0;
+        let mut word = || {
+            at += rest[at..].iter().take_while(|&&byte| byte == b' ').count();
+            let len = rest[at..].iter().take_while(|&&byte| byte != b' ').count();
+            at += len;
+            std::str::from_utf8(&rest[at - len..at]).ok()
+        };
+        let (_, _, flags, kind, _, inode) = (word()?, word()?, word()?, word()?, word()?, word()?);
+        let name = rest.get(at + 1..).filter(|name| !name.is_empty())?.to_vec();
+        let (flags, kind) = (u32::from_str_radix(flags, 16).ok()?, u32::from_str_radix(kind, 16).ok()?);
+        let socket = Socket { listens: flags & LISTENS != 0, name };
+        (kind == SEQPACKET).then_some((inode.parse().ok()?, socket))
+    }
+
+    /// The one that a descriptor is, by what the kernel shows for it: `socket:[INODE]`.
+    pub(super) fn find(&self, link: &[u8]) -> Option<&Socket> {
+        let inode = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+        self.0.get(&std::str::from_utf8(inode).ok()?.parse().ok()?)
+    }
+}
+
+impl Socket {
+    /// Its address, fit to be printed.
+    pub(super) fn addr(&self) -> String {
+        format!("unix:{}", super::process::printable(&self.name))
+    }
+
+    /// Its path, unless its name is abstract.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        self.name.starts_with(b"/").then(|| PathBuf::from(OsStr::from_bytes(&self.name)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_table() {
+        let table = b"Num       RefCount Protocol Flags    Type St Inode Path\n\
+            0000000000000000: 00000002 00000000 00010000 0005 01 1905 /tmp/a b\n\
+            0000000000000000: 00000003 00000000 00000000 0005 03 1906 @name\n\
+            0000000000000000: 00000003 00000000 00010000 0001 01 1907 /run/stream\n\
+            0000000000000000: 00000003 00000000 00000000 0005 03 1908\n\
+            nonsense\n0: x";
+        let sockets = Sockets::of(table);
+        let of = |link: &str| sockets.find(link.as_bytes()).cloned();
+        let listener = of("socket:[1905]").expect("the first");
+        assert!(listener.listens && listener.addr() == "unix:/tmp/a b");
+        assert_eq!(listener.path(), Some("/tmp/a b".into()));
+        let accepted = of("socket:[1906]").expect("the second");
+        assert!(!accepted.listens && accepted.addr() == "unix:@name" && accepted.path().is_none());
+        for none in ["socket:[1907]", "socket:[1908]", "socket:[1]", "pipe:[1905]", "socket:[x]"] {
+            assert_eq!(of(none), None, "{none}");
+        }
+        assert!(Sockets::of(b"").0.is_empty());
+    }
+}

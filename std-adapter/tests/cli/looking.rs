@@ -1,0 +1,250 @@
+//! `smstream ls` and `smstream stat`: what is seen of real processes.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use smstream::{Listener, Stream};
+
+use crate::command::{Dir, Running, in_the_end, reach, smstream};
+
+/// What the command says in JSON.
+#[track_caller]
+pub fn json(args: &[&str], code: i32) -> Value {
+    let ended = Running::start(&mut smstream(args)).end().expect(code);
+    let text = String::from_utf8(ended.stdout).expect("text");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+/// The streams at an address, as `ls` shows them.
+fn listed(addr: &str) -> Vec<Value> {
+    let all = json(&["ls", "--json"], 0);
+    let streams = all["streams"].as_array().expect("a list");
+    streams.iter().filter(|stream| stream["address"] == *addr).cloned().collect()
+}
+
+/// A stream at an address in a state, as soon as there is one.
+fn listed_as(addr: &str, state: &str) -> Value {
+    in_the_end(|| listed(addr).into_iter().find(|stream| stream["state"] == state))
+}
+
+/// What `stat` says of the streams at an address, when it is so.
+fn stat_when(addr: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    in_the_end(|| {
+        let found = json(&["stat", "--json", addr], 0);
+        found["streams"].as_array().expect("a list").iter().find(|it| is_so(it)).cloned()
+    })
+}
+
+/// A descriptor of a party, as `PID:FD`.
+pub fn descriptor(stream: &Value, party: u64) -> String {
+    let holders = stream["holders"].as_array().expect("a list");
+    let holder = holders.iter().find(|holder| holder["party"] == party).expect("a party");
+    format!("{}:{}", holder["pid"], holder["fd"])
+}
+
+#[test]
+fn a_listener_and_its_streams_are_listed() {
+    let dir = Dir::new();
+    let addr = dir.addr();
+    let listener = Running::start(&mut smstream(["listen", "-k", "--capacity", "8KiB", &addr]));
+    let waiting = listed_as(&addr, "listening");
+    assert_eq!(waiting["capacities"], serde_json::json!([8192, 8192]));
+    assert_eq!(waiting["alive"], serde_json::json!([true, false]));
+    assert_eq!(waiting["holders"][0]["pid"], listener.id());
+    assert!(waiting["holders"][0]["command"].as_str().expect("text").ends_with(&addr));
+
+    let mine = reach(&addr);
+    // Its standard input is empty, so its lane has ended.
+    let connected = listed_as(&addr, "half-closed");
+    assert_eq!(connected["alive"], serde_json::json!([true, true]));
+    assert!(descriptor(&connected, 0).starts_with(&format!("{}:", listener.id())));
+    assert!(descriptor(&connected, 1).starts_with(&format!("{}:", std::process::id())));
+    // The listener goes on listening.
+    assert_eq!(listed(&addr).len(), 2);
+
+    let ended = Running::start(&mut smstream(["ls"])).end().expect(0);
+    let text = String::from_utf8(ended.stdout).expect("text");
+    for part in ["STATE", "listening", "half-closed", &addr, &format!("{}", listener.id())] {
+        assert!(text.contains(part), "no '{part}' in\n{text}");
+    }
+    assert!(!text.contains('\x1b'), "no colours where nobody looks");
+    drop(mine);
+}
+
+#[test]
+fn streams_over_sockets_are_listed_with_both_parties() {
+    let dir = Dir::new();
+    let addr = format!("unix:{}", dir.path("socket").display());
+    let listener = Listener::bind(&addr).expect("a listener");
+    let (connector, mut input) = Running::start_with_input(&mut smstream(["connect", "--wait", "60", &addr]));
+    let mut mine = listener.accept().expect("a connection");
+    input.write_all(b"hello").expect("written");
+    mine.read_exact(&mut [0; 4]).expect("read");
+    let all = json(&["ls", "--json"], 0);
+    let streams = all["streams"].as_array().expect("a list");
+    let of_both = |stream: &&Value| {
+        let pids: Vec<u64> =
+            stream["holders"].as_array().expect("a list").iter().filter_map(|it| it["pid"].as_u64()).collect();
+        pids.contains(&connector.id().into()) && pids.contains(&std::process::id().into())
+    };
+    let stream = streams.iter().find(of_both).expect("the stream");
+    assert_eq!(stream["state"], "connected");
+    assert_eq!(stream["alive"], serde_json::json!([true, true]));
+    let listening = all["socket_listeners"].as_array().expect("a list");
+    assert!(listening.iter().any(|it| it["address"] == *addr), "{all}");
+    assert!(descriptor(stream, 0).starts_with(&format!("{}:", std::process::id())));
+    let seen = json(&["stat", "--json", &descriptor(stream, 1)], 0);
+    assert_eq!(seen["streams"][0]["lanes"][1]["writer"]["bytes"], 5);
+    assert_eq!(seen["streams"][0]["lanes"][1]["fill"], 1);
+    let checked = json(&["doctor", "--json", &descriptor(stream, 1)], 0);
+    assert_eq!(checked["sound"], true, "{checked}");
+    drop(input);
+}
+
+#[test]
+fn what_may_not_be_seen_is_said() {
+    let dir = Dir::new();
+    // A copy that everybody may run.
+    let copy = dir.path("smstream");
+    fs::copy(env!("CARGO_BIN_EXE_smstream"), &copy).expect("a copy");
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("everybody's");
+    let mut command = std::process::Command::new(&copy);
+    command.args(["ls", "--all", "--json"]).stdin(std::process::Stdio::null());
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    // As root everything is seen, so it is run as nobody; the test's own process is then somebody else's. Otherwise the
+    // first process is.
+    let hidden = if rustix::process::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+        std::process::id()
+    } else {
+        1
+    };
+    let ended = Running::start(&mut command).end().expect(0);
+    let all: Value = serde_json::from_slice(&ended.stdout).expect("JSON");
+    let unseen = all["unseen"].as_array().expect("a list");
+    let what = format!("process {hidden} (");
+    let found = unseen.iter().find(|it| it["what"].as_str().is_some_and(|it| it.starts_with(&what)));
+    let why = found.unwrap_or_else(|| panic!("{hidden} is not in {all}"))["why"].as_str().expect("text");
+    assert!(why.contains("not shown to this user"), "{why}");
+}
+
+#[test]
+fn who_sleeps_for_what_is_shown() {
+    let dir = Dir::new();
+    let addr = dir.addr();
+    let listener = Listener::bind(&addr).expect("a listener");
+    let mut connector = Running::start(&mut smstream(["connect", &addr]));
+    let mut mine = listener.accept().expect("a connection");
+    drop(listener);
+    // Its standard input is empty, so its lane has ended. It waits for the first byte.
+    let seen = stat_when(&addr, |it| it["lanes"][0]["reader"]["rest"] == "asleep" && it["state"] == "half-closed");
+    assert_eq!(seen["lanes"][0]["reader"]["wants"], 1);
+    assert_eq!(seen["lanes"][1]["finished"], true);
+    assert_eq!(seen["stuck"], Value::Null, "this process does not sleep");
+
+    mine.write_all(b"hello").expect("written");
+    connector.expect_stdout(b"hello");
+    let seen = stat_when(&addr, |it| it["lanes"][0]["reader"]["bytes"] == 5);
+    assert_eq!(seen["lanes"][0]["writer"]["operations"], 1);
+    assert_eq!(seen["lanes"][0]["writer"]["wakes_sent"], 1);
+
+    // One that is killed is dead. With it went the name by which it came.
+    let target = descriptor(&seen, 0);
+    connector.kill();
+    let seen = stat_when(&target, |it| it["alive"][1] == false);
+    assert_eq!(seen["state"], "peer dead");
+    assert!(seen["stuck"].as_str().is_some_and(|why| why.contains("dead")), "{seen}");
+}
+
+#[test]
+fn one_report_for_people() {
+    let dir = Dir::new();
+    let addr = dir.addr();
+    let listener = Listener::bind(&addr).expect("a listener");
+    let connector = Running::start(&mut smstream(["connect", &addr]));
+    let mine = listener.accept().expect("a connection");
+    let ended = Running::start(&mut smstream(["stat", &addr])).end().expect(0);
+    let text = String::from_utf8(ended.stdout).expect("text");
+    for part in ["listener > connector", "0 bytes of 256 KiB", "avoided", "alive", &connector.id().to_string()] {
+        assert!(text.contains(part), "no '{part}' in\n{text}");
+    }
+    // The listener and the stream are both there.
+    assert!(text.contains("  listening  ") && text.contains("made"), "{text}");
+    drop(mine);
+}
+
+#[test]
+fn a_name_that_was_left_over_is_seen_as_that() {
+    let dir = Dir::new();
+    let addr = dir.addr();
+    let mut listener = Running::start(&mut smstream(["listen", &addr]));
+    listed_as(&addr, "listening");
+    listener.kill();
+    let seen = stat_when(&addr, |it| it["alive"][0] == false);
+    assert_eq!(seen["state"], "orphaned");
+    assert_eq!(seen["holders"], serde_json::json!([]));
+}
+
+#[test]
+fn nothing_to_look_at() {
+    let dir = Dir::new();
+    fs::write(dir.path("letter"), "somebody's letter, which is longer than nothing").expect("a file");
+    let letter = dir.path("letter").display().to_string();
+    let directory = dir.path(".").display().to_string();
+    for target in [dir.addr().as_str(), &letter, &directory, "4194305:1", "unix:@nobody", "shm:/smstream-nobody"] {
+        for command in [&["stat", target][..], &["stat", "--json", target]] {
+            let ended = Running::start(&mut smstream(command)).end().expect(3);
+            assert!(ended.stdout.is_empty() && !ended.stderr.is_empty(), "{ended:?}");
+        }
+    }
+    Running::start(&mut smstream(["stat", "unix:@nobody"])).end().expect(3).saying("smstream ls");
+}
+
+#[test]
+fn watching_needs_a_terminal_or_json() {
+    let dir = Dir::new();
+    let _listener = Listener::bind(dir.addr()).expect("a listener");
+    Running::start(&mut smstream(["stat", "--watch", &dir.addr()])).end().expect(2).saying("--json");
+}
+
+#[test]
+fn a_watch_for_programs_goes_on_until_the_stream_is_over() {
+    let dir = Dir::new();
+    let addr = dir.addr();
+    let listener = Listener::bind(&addr).expect("a listener");
+    let there = std::thread::spawn({
+        let addr = addr.clone();
+        move || Stream::connect(&addr).expect("a connection")
+    });
+    let mut here = listener.accept().expect("a connection");
+    let there = there.join().expect("a thread");
+    let stream = listed_as(&addr, "connected");
+    let mut watch = smstream(["stat", "--watch", "--json", "--interval", "0.05", &descriptor(&stream, 0)]);
+    let mut watch = watch.spawn().expect("a process");
+    let mut lines = BufReader::new(watch.stdout.take().expect("a pipe")).lines();
+    let mut next =
+        || -> Option<Value> { lines.next().map(|line| serde_json::from_str(&line.expect("a line")).expect("JSON")) };
+    let of = |seen: &Value| seen["streams"][0]["lanes"][0]["writer"]["bytes"].as_u64().expect("a number");
+    assert_eq!(of(&next().expect("a look")), 0);
+    here.write_all(&[7; 1000]).expect("written");
+    while of(&next().expect("a look")) != 1000 {}
+    drop((here, there));
+    while next().is_some() {}
+    assert!(watch.wait().expect("its end").success());
+}
+
+#[test]
+fn an_end_of_the_terminal_is_no_panic() {
+    let full = fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    Running::start(smstream(["ls"]).stdout(full)).end().expect(1).saying("No space left");
+    let dir = Dir::new();
+    let _listener = Listener::bind(dir.addr()).expect("a listener");
+    let watch = Running::start(&mut smstream(["stat", "--watch", "--json", &dir.addr()]));
+    watch.signal(Signal::INT);
+    assert!(watch.end().stderr.is_empty());
+}
