@@ -65,6 +65,8 @@ fn amid(addr: &str, server: &mut Party, hostile: impl FnOnce(&mut dyn FnMut(&str
     const HONEST: usize = 3;
     honest(addr);
     until("the first one is gone", || server.does("serving") == "0");
+    // The first thread, the one that accepts, the watcher; the one that served is on its way out.
+    until("its thread has ended", || belongings(server.pid()).2 == 3);
     let before = belongings(server.pid());
     let served = [(); HONEST].map(|()| AtomicU64::new(0));
     let done = AtomicBool::new(false);
