@@ -268,8 +268,8 @@ fields! {
     "received", port.received.word, 4, "reading half", "bits 0–30 bytes taken from your lane mod 2³¹; bit 31 STOP";
     "read_park", port.park.read_park, 4, "reading half", "0 awake; bit 31 ASLEEP, bit 30 WHOLE, bits 0–29 mark; 1 look at `received`";
     "write_park", port.park.write_park, 4, "writing half", "0 awake; bit 31 ASLEEP, bit 30 WHOLE, bits 0–29 mark";
-    "read_bell", port.park.read_bell, 4, "reading half", "how to wake my reading half; 0 = futex on your `sent`";
-    "write_bell", port.park.write_bell, 4, "writing half", "how to wake my writing half; 0 = futex on your `received`";
+    "read_bell", port.park.read_bell, 4, "reading half", "how to wake my reading half: 0 futex on your `sent`, 1 a byte on the socket";
+    "write_bell", port.park.write_bell, 4, "writing half", "how to wake my writing half: 0 futex on your `received`, 1 a byte on the socket";
     "state", port.park.state, 4, "rendezvous", "party 0: 1 ARMED, 2 ACCEPTED; party 1: 1 HELLO";
     "writes.bytes", port.writes.bytes, 12, "writing half", "counter: bytes published";
     "writes.operations", port.writes.operations, 12, "writing half", "counter: publications";

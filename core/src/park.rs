@@ -28,6 +28,8 @@ pub const ALERT_CORRUPT: u32 = 1 << 2;
 
 /// The bell of a half that sleeps on the word itself, by futex or by looking at it.
 pub const BELL_WORD: u32 = 0;
+/// The bell of a half that somebody waits for with `poll` or `epoll`: a byte on the socket over which the two parties met.
+pub const BELL_SOCKET: u32 = 1;
 
 /// The bells of halves that sleep as for [`BELL_WORD`] and want a signal beside it: this and the signal's number.
 pub const BELL_SIGNAL: u32 = 0x100;
@@ -200,7 +202,7 @@ pub(crate) struct Look {
 }
 
 impl Look {
-    fn enough(self, want: u32) -> bool {
+    pub(crate) fn enough(self, want: u32) -> bool {
         self.available >= want || self.last
     }
 }

@@ -8,10 +8,11 @@ use smstream_core::geometry::Config;
 
 use crate::addr::{Addr, Kind, ToAddr};
 use crate::buffering::BufMode;
+use crate::connecting::Connecting;
 use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
 use crate::listener::{self, Listener};
-use crate::memory::page_size;
+use crate::memory::{guard, page_size};
 use crate::parking::default_spin;
 use crate::rendezvous::socket::{Allow, Terms};
 use crate::signal;
@@ -43,6 +44,7 @@ pub const LARGEST_CAPACITY: usize = MAX_CAPACITY as usize;
 pub struct Builder {
     capacities: [usize; 2],
     spin: Option<Duration>,
+    guard: bool,
     buf_mode: BufMode,
     deadlock_detection: bool,
     start: u32,
@@ -57,6 +59,8 @@ pub struct Builder {
 pub(crate) struct Settings {
     /// How long a half looks before it sleeps.
     pub(crate) spin: Duration,
+    /// Whether memory that somebody cuts short is an error and no SIGBUS.
+    pub(crate) guard: Option<guard::Installed>,
     /// Whether a call on the whole stream takes part in telling deadlocks.
     pub(crate) deadlock_detection: bool,
     /// On what terms it deals with parties that it need not trust.
@@ -92,6 +96,7 @@ impl Builder {
         Builder {
             capacities: [DEFAULT_CAPACITY; 2],
             spin: None,
+            guard: false,
             buf_mode: BufMode::None,
             deadlock_detection: true,
             start: 0,
@@ -126,6 +131,31 @@ impl Builder {
     #[must_use]
     pub fn spin(mut self, time: Duration) -> Self {
         self.spin = Some(time);
+        self
+    }
+
+    /// Whether to survive a peer that shortens the file of a `file:` or `shm:` address. Without this, touching memory that
+    /// is gone is a SIGBUS, which kills the process. With it, what is being done then and all later fails with
+    /// [`Reason::Corrupt`], and a sleeper is woken, also one in [`Listener::accept`]. Other kinds of memory cannot be
+    /// shortened and need no guard.
+    ///
+    /// The first end that asks for it installs a handler of SIGBUS for the whole process, which stays. Faults elsewhere go
+    /// on to the handler that was there, with the mask and the flags that it had.
+    ///
+    /// # What it does not promise
+    /// * To tell bytes of 0 from what the peer has sent, where the file is cut within a page or made longer again: that is
+    ///   as if the peer had written them. Only what lies beyond the last page is gone.
+    /// * Anything in a thread that blocks SIGBUS: there the kernel kills at once.
+    /// * To work after somebody else has installed a handler of SIGBUS that does not call the one it found, or has set the
+    ///   default action. (Rust's own handler, which tells of a stack overflow, does so when it is called, just before the
+    ///   process dies.)
+    ///
+    /// # References
+    /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html), SIGBUS;
+    /// [sigaction(2)](https://man7.org/linux/man-pages/man2/sigaction.2.html)
+    #[must_use]
+    pub fn guard_truncation(mut self, on: bool) -> Self {
+        self.guard = on;
         self
     }
 
@@ -249,12 +279,10 @@ impl Builder {
     /// made by a listener (it is never replaced), [`Reason::Capacity`], and others as the text says.
     pub fn bind(&self, addr: impl ToAddr) -> Result<Listener> {
         let (addr, config) = (addr.to_addr()?, self.config()?);
-        let result = Listener::bind_with(addr.clone(), &config, self.settings());
-        match &result {
-            Ok(listener) => trace::listening(&addr, listener.capacities()),
-            Err(e) => trace::refused("cannot listen", &addr, e),
-        }
-        result
+        let listener = Listener::bind_with(addr.clone(), &config, self.settings()?)
+            .inspect_err(|e| trace::refused("cannot listen", &addr, e))?;
+        trace::listening(&addr, listener.capacities());
+        Ok(listener)
     }
 
     /// Listens at an address that nobody had before, in the directory for temporary files or among the names of its
@@ -273,7 +301,9 @@ impl Builder {
     /// # References
     /// `CreateSomeSocket` of Ulm's `Networks`.
     pub fn bind_temp(&self, kind: Kind) -> Result<Listener> {
-        Listener::bind_new(kind, &self.config()?, self.settings())
+        let listener = Listener::bind_new(kind, &self.config()?, self.settings()?)?;
+        trace::listening(listener.local_addr(), listener.capacities());
+        Ok(listener)
     }
 
     /// Connects to the listener at `addr`, and waits until it accepts.
@@ -293,11 +323,20 @@ impl Builder {
     }
 
     fn connect_until(&self, addr: &Addr, deadline: Option<Deadline>) -> Result<Stream> {
-        let result = listener::connect(addr, &self.settings(), deadline).map_err(Error::of_connecting);
+        let result = listener::connect(addr, &self.settings()?, deadline).map_err(Error::of_connecting);
         if let Err(e) = &result {
             trace::refused("cannot connect", addr, e);
         }
         result
+    }
+
+    /// Begins to connect to the listener at `addr`, and does not wait: see [`Connecting`].
+    ///
+    /// # Errors
+    /// [`Reason::InvalidInput`] if `addr` is no address. All that can go wrong with the connection itself is told by
+    /// [`Connecting::try_finish`].
+    pub fn begin_connect(&self, addr: impl ToAddr) -> Result<Connecting> {
+        Ok(Connecting::begin(addr.to_addr()?, self.settings()?))
     }
 
     /// Two ends of a new connection within this process. The first is the listener's.
@@ -305,10 +344,11 @@ impl Builder {
     /// # Errors
     /// As for [`Stream::pair`], and [`Reason::Capacity`].
     pub fn pair(&self) -> Result<(Stream, Stream)> {
-        Stream::pair_with(&self.config()?, &self.settings())
+        Stream::pair_with(&self.config()?, &self.settings()?)
     }
 
-    pub(crate) fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Result<Settings> {
+        let guard = self.guard.then(guard::install).transpose().map_err(|e| Error::system(Reason::System, e))?;
         let spin = self.spin.unwrap_or_else(default_spin);
         let terms = Terms {
             spin,
@@ -317,7 +357,7 @@ impl Builder {
             patience: self.patience,
             wake_signal: self.wake_signal,
         };
-        Settings { spin, deadlock_detection: self.deadlock_detection, buf_mode: self.buf_mode, terms }
+        Ok(Settings { spin, guard, deadlock_detection: self.deadlock_detection, buf_mode: self.buf_mode, terms })
     }
 
     /// A [pair](Builder::pair) whose ends trust each other, so that they can be read without a copy: see [`Trusted`].

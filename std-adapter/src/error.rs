@@ -17,7 +17,8 @@ pub enum Reason {
     PeerGone,
     /// The peer takes no more bytes, or this half was shut down.
     WriteAfterClose,
-    /// The peer's words broke the rules of the stream. It cannot be used any more.
+    /// The peer's words broke the rules of the stream, or its memory was cut short (see
+    /// [`Builder::guard_truncation`](crate::Builder::guard_truncation)). It cannot be used any more.
     Corrupt,
     /// Both parties wait for each other. It does not stay: do something else, and the other goes on.
     Deadlock,
@@ -43,6 +44,8 @@ pub enum Reason {
     Capacity,
     /// An argument that makes no sense.
     InvalidInput,
+    /// What this kind of address cannot do.
+    Unsupported,
     /// Anything else the system says.
     System,
 }
@@ -167,6 +170,7 @@ impl Reason {
             Reason::NotAlone => io::ErrorKind::ResourceBusy,
             Reason::Denied => io::ErrorKind::PermissionDenied,
             Reason::Capacity | Reason::InvalidInput => io::ErrorKind::InvalidInput,
+            Reason::Unsupported => io::ErrorKind::Unsupported,
             Reason::System => io::ErrorKind::Other,
         }
     }
@@ -213,6 +217,7 @@ impl From<rendezvous::Error> for Error {
             rendezvous::Reason::Refused(Refusal::Version) => Reason::Version,
             rendezvous::Reason::BadRegion(_)
             | rendezvous::Reason::Unfit(_)
+            | rendezvous::Reason::CutShort
             | rendezvous::Reason::Protocol(_)
             | rendezvous::Reason::Refused(Refusal::Memory | Refusal::Protocol) => Reason::Corrupt,
             rendezvous::Reason::BadConfig(_)

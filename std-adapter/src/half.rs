@@ -1,6 +1,7 @@
 //! The two halves of a stream: what reads and what writes.
 
 mod mode;
+mod polled;
 mod reader;
 mod writer;
 
@@ -12,14 +13,17 @@ use std::time::SystemTime;
 use smstream_core::park::ALERT_CANCEL;
 
 use crate::buffering::Policy;
+use crate::doorbell::Doorbell;
 use crate::error::{Error, Reason};
 use crate::history::{History, Operation};
 use crate::liveness::{Life, WatchMode};
 use crate::memory::Mapping;
+use crate::memory::guard::Cut;
 use crate::rendezvous::Link;
 use crate::trace;
 
 pub(crate) use mode::Mode;
+pub(crate) use polled::Polled;
 pub(crate) use reader::Beside;
 pub use reader::ReadHalf;
 pub use writer::WriteHalf;
@@ -29,10 +33,14 @@ pub use writer::WriteHalf;
 pub(crate) struct Shared {
     /// Who is on the other side, for messages.
     pub(crate) peer: String,
+    /// Whether the segments were cut short, if they are guarded.
+    pub(crate) cut: Option<Arc<Cut>>,
     pub(crate) life: Arc<Life>,
     /// What there is beside the memory, if the parties met over a socket.
     #[expect(dead_code, reason = "held for its descriptors")]
     pub(crate) link: Option<Link>,
+    /// To be woken by the socket.
+    pub(crate) doorbell: Option<Arc<Doorbell>>,
     pub(crate) read: Mode,
     pub(crate) write: Mode,
     /// This end was given up: dropping it says neither FIN nor STOP.
@@ -74,7 +82,18 @@ impl Shared {
         Error::new(Reason::PeerGone, text)
     }
 
+    fn is_cut(&self) -> bool {
+        self.cut.as_ref().is_some_and(|cut| cut.is_set())
+    }
+
     fn corrupt(&self, doing: &str) -> Error {
+        if self.is_cut() {
+            let text = format!(
+                "cannot {doing}: somebody has shortened the memory shared with {}; the stream is closed",
+                self.peer
+            );
+            return Error::new(Reason::Corrupt, text);
+        }
         let text = format!(
             "cannot {doing}: the words that {} writes in shared memory break the rules; the stream is closed",
             self.peer

@@ -67,7 +67,7 @@ impl Builder {
     /// # Errors
     /// [`Reason::Capacity`], or what the system says.
     pub fn hand_over(&self, command: &mut Command) -> Result<Handover> {
-        let handover = Handover::new(self.config()?, self.settings())?;
+        let handover = Handover::new(self.config()?, self.settings()?)?;
         handover.settings.check(&handover.addr())?;
         let number = handover.theirs.as_raw_fd();
         let inode = inode(&handover.theirs).map_err(|e| Error::system(Reason::System, e))?;

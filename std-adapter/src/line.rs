@@ -4,7 +4,7 @@
 //! whose file system is a process. To close a socket closes what lies unread in its queue, and so can take as long. None
 //! of this may hold up a listener, or the end of a stream. What may take long is closed by a thread of its own.
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, Shutdown, recvmsg, shutdown, sockopt};
 use std::io::IoSliceMut;
@@ -33,6 +33,12 @@ impl Deref for Line {
 impl AsFd for Line {
     fn as_fd(&self) -> BorrowedFd<'_> {
         (**self).as_fd()
+    }
+}
+
+impl AsRawFd for Line {
+    fn as_raw_fd(&self) -> RawFd {
+        (**self).as_raw_fd()
     }
 }
 
@@ -132,7 +138,6 @@ mod tests {
         send, sendmsg, socketpair,
     };
     use std::mem::MaybeUninit;
-    use std::os::fd::AsRawFd;
 
     fn pair() -> (OwnedFd, OwnedFd) {
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use smstream_core::geometry::Config;
 use smstream_core::park::ALERT_CANCEL;
 
@@ -52,11 +53,15 @@ pub struct Listener {
     settings: Settings,
     nonblocking: AtomicBool,
     stop: Stop,
+    /// What the next accept returns: whoever waited for the listener to be acceptable has seen it already.
+    kept: Mutex<Option<Result<Stream>>>,
+    /// Readable when there may be somebody to accept, if it listens on a socket.
+    epoll: Option<Arc<OwnedFd>>,
 }
 
 /// What listens.
 #[derive(Debug)]
-enum Inner {
+pub(crate) enum Inner {
     Region(Box<file::Listener>),
     Socket(Box<socket::Listener>),
 }
@@ -127,23 +132,25 @@ impl Listener {
         let inner = match &addr {
             Addr::Unix(path) => Inner::socket(SocketName::of_path(path)?, config, &settings, take_over)?,
             Addr::Abstract(name) => Inner::socket(SocketName::of_abstract(name)?, config, &settings, take_over)?,
-            Addr::File(_) | Addr::Shm(_) if take_over => {
-                Inner::Region(Box::new(file::Listener::bind(region(&addr)?, config)?))
+            Addr::File(_) | Addr::Shm(_) => {
+                let bind = if take_over { file::Listener::bind } else { file::Listener::bind_new };
+                Inner::Region(Box::new(bind(&region(&addr)?, config, settings.guard)?))
             }
-            Addr::File(_) | Addr::Shm(_) => Inner::Region(Box::new(file::Listener::bind_new(region(&addr)?, config)?)),
             Addr::Fd(_) => return Err(socket::cannot_listen(&addr.to_string()).into()),
         };
-        let stop = match &inner {
-            Inner::Region(listener) => Stop::Region(listener.interrupt()),
-            Inner::Socket(listener) => Stop::Socket(listener.interrupt()),
+        let (stop, epoll) = match &inner {
+            Inner::Region(listener) => (Stop::Region(listener.interrupt()), None),
+            Inner::Socket(listener) => (Stop::Socket(listener.interrupt()), Some(listener.epoll())),
         };
         Ok(Listener {
             stop,
+            epoll,
             inner: Mutex::new(inner),
             capacities: config.capacities.map(|c| c as usize),
             addr,
             settings,
             nonblocking: AtomicBool::new(false),
+            kept: Mutex::new(None),
         })
     }
 
@@ -169,18 +176,61 @@ impl Listener {
         loop {
             let connected = {
                 let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(kept) = self.kept().take() {
+                    return kept;
+                }
                 if self.nonblocking.load(Ordering::Relaxed) {
                     inner.try_accept()?.ok_or_else(|| Error::new(Reason::WouldBlock, "nobody waits to be accepted"))?
                 } else {
                     inner.accept(deadline)?
                 }
             };
-            let trusted = connected.link.is_none();
-            match into_stream(connected, &self.settings, &self.addr) {
-                // A connector that nobody trusts has spoilt its own segment: that ends its connection and nothing else.
-                Err(e) if !trusted && e.reason() == Reason::Corrupt => {}
-                other => return other,
+            if let Some(accepted) = self.accepted(connected) {
+                return accepted;
             }
+        }
+    }
+
+    /// The stream of a connector; `None` if it ends here.
+    fn accepted(&self, connected: Connected) -> Option<Result<Stream>> {
+        let trusted = connected.link.is_none();
+        match into_stream(connected, &self.settings, &self.addr) {
+            // A connector that nobody trusts has spoilt its own segment: that ends its connection and nothing else.
+            Err(e) if !trusted && e.reason() == Reason::Corrupt => None,
+            other => Some(other),
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Result<Stream>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What listens, behind the lock of all who accept.
+    pub(crate) fn inner(&self) -> &Mutex<Inner> {
+        &self.inner
+    }
+
+    /// Whether [`accept`](Listener::accept) would return at once. If so, what it will return is kept: a connector that dies
+    /// now, or an error that goes away, cannot make it wait after all. `inner` is that of this listener.
+    pub(crate) fn is_acceptable(&self, inner: &mut Inner) -> bool {
+        loop {
+            if self.kept().is_some() {
+                return true;
+            }
+            let result = match inner.try_accept() {
+                Ok(Some(connected)) => self.accepted(connected),
+                Ok(None) => return self.is_shut_down(),
+                Err(e) => Some(Err(e.into())),
+            };
+            *self.kept() = result;
+        }
+    }
+
+    /// Whether [`shutdown`](Listener::shutdown) was called. (At a socket the waits themselves notice.)
+    fn is_shut_down(&self) -> bool {
+        match &self.stop {
+            Stop::Region(life) => smstream_core::ordering::alert(life.alert(Half::Reader)) != 0,
+            Stop::Socket(_) => false,
         }
     }
 
@@ -206,6 +256,29 @@ impl Listener {
             Stop::Region(life) => life.raise(Half::Reader, ALERT_CANCEL),
             Stop::Socket(interrupt) => interrupt.raise(),
         }
+    }
+
+    /// A descriptor to be waited for with `poll` or `epoll`, level- or edge-triggered: it becomes readable when it is worth
+    /// accepting, which may turn out to be for nothing. The listener should not block
+    /// ([`set_nonblocking`](Listener::set_nonblocking)), and accept until it gives [`Reason::WouldBlock`]: that also gets
+    /// on with those who are in the middle of their rendezvous. It is only to be waited for.
+    ///
+    /// # Errors
+    /// [`Reason::Unsupported`] at `file:` and `shm:`, where there is nothing that `poll` could look at.
+    pub fn readiness(&self) -> Result<BorrowedFd<'_>> {
+        Ok(self.epoll("waited for with poll")?.as_fd())
+    }
+
+    /// What is to be waited for, if there is anything.
+    pub(crate) fn epoll(&self, what: &str) -> Result<&Arc<OwnedFd>> {
+        self.epoll.as_ref().ok_or_else(|| {
+            let text = format!(
+                "the listener at {} cannot be {what}: its connectors come by shared memory and no socket; listen at \
+                 unix: instead",
+                self.addr
+            );
+            Error::new(Reason::Unsupported, text)
+        })
     }
 
     /// Stops listening and removes the name, like a drop, and says if that failed.
@@ -253,7 +326,7 @@ pub(crate) fn connect(addr: &Addr, settings: &Settings, deadline: Option<Deadlin
     settings.check(addr)?;
     let terms = || settings.terms.clone();
     let connected = match addr {
-        Addr::File(_) | Addr::Shm(_) => file::connect(region(addr)?, deadline)?,
+        Addr::File(_) | Addr::Shm(_) => file::connect(&region(addr)?, deadline, settings.guard)?,
         Addr::Unix(path) => Connecting::to(SocketName::of_path(path)?, terms())?.wait(deadline)?,
         Addr::Abstract(name) => Connecting::to(SocketName::of_abstract(name)?, terms())?.wait(deadline)?,
         Addr::Fd(number) => {

@@ -6,15 +6,18 @@
 //! happens it makes no system call. Where the kernel has no watches left, sleepers ask for themselves every 20 ms.
 
 mod alerts;
+pub(crate) mod news;
 mod watcher;
 
 use crate::deadline::Deadline;
 use crate::line::Line;
 use crate::lock::{self, Byte};
+use crate::memory::guard::Cut;
 use crate::{futex, parking};
 use alerts::Alerts;
-use rustix::fd::OwnedFd;
-use smstream_core::park::{Place, Wake, Watch};
+use rustix::fd::{BorrowedFd, OwnedFd};
+use smstream_core::park::{ALERT_CORRUPT, Place, Wake, Watch};
+use std::io;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -61,6 +64,17 @@ pub(crate) fn release_first(fd: OwnedFd) -> OwnedFd {
     watcher::release_first(fd)
 }
 
+/// Tells the news, once, when `fd` becomes readable, or is so already. Until [`tell_no_more`] the descriptor stays open,
+/// and nothing else is done about it here.
+pub(crate) fn tell_when_readable(fd: BorrowedFd<'_>) -> io::Result<()> {
+    watcher::tell_when_readable(fd)
+}
+
+/// Ends what [`tell_when_readable`] began.
+pub(crate) fn tell_no_more(fd: BorrowedFd<'_>) {
+    watcher::tell_no_more(fd);
+}
+
 /// What proves that the peer lives.
 #[derive(Debug)]
 enum Proof {
@@ -104,24 +118,35 @@ impl Life {
     /// For an end whose peer is in this process: nothing is watched, but waits can still be interrupted.
     #[must_use]
     pub fn none() -> Arc<Self> {
-        Arc::new(Self::build(None, true, futex::has_waitv()))
+        Arc::new(Self::build(None, true, futex::has_waitv(), None))
     }
 
     /// For an end whose peer holds the lock on `peer` of the file that `fd` is open on. If nobody holds it any more the
     /// peer is found gone at once.
     #[must_use]
     pub fn of_lock(fd: Arc<OwnedFd>, peer: Byte) -> Arc<Self> {
-        Self::of_lock_with(fd, peer, true, futex::has_waitv())
+        Self::of_region(fd, peer, None)
+    }
+
+    /// The same, for memory that may be guarded: if `fd` is found to be cut short, the halves are told, too.
+    pub(crate) fn of_region(fd: Arc<OwnedFd>, peer: Byte, cut: Option<Arc<Cut>>) -> Arc<Self> {
+        Self::of_lock_with(fd, peer, true, futex::has_waitv(), cut)
     }
 
     /// [`none`](Self::none), with `futex_waitv` or without.
     #[cfg(test)]
     pub(crate) fn none_with(waitv: bool) -> Arc<Self> {
-        Arc::new(Self::build(None, true, waitv))
+        Arc::new(Self::build(None, true, waitv, None))
     }
 
-    fn of_lock_with(fd: Arc<OwnedFd>, byte: Byte, watch: bool, waitv: bool) -> Arc<Self> {
-        let life = Arc::new(Self::build(Some(Proof::Lock { fd, byte }), watch, waitv));
+    /// [`none`](Self::none), for memory that is guarded.
+    #[cfg(test)]
+    pub(crate) fn none_guarded(cut: Arc<Cut>) -> Arc<Self> {
+        Arc::new(Self::build(None, true, futex::has_waitv(), Some(cut)))
+    }
+
+    fn of_lock_with(fd: Arc<OwnedFd>, byte: Byte, watch: bool, waitv: bool, cut: Option<Arc<Cut>>) -> Arc<Self> {
+        let life = Arc::new(Self::build(Some(Proof::Lock { fd, byte }), watch, waitv, cut));
         life.be_registered();
         life
     }
@@ -130,13 +155,13 @@ impl Life {
     /// once. Nothing is read from the socket or written to it.
     #[must_use]
     pub(crate) fn of_socket(socket: Arc<Line>) -> Arc<Self> {
-        let life = Arc::new(Self::build(Some(Proof::Socket(socket)), true, futex::has_waitv()));
+        let life = Arc::new(Self::build(Some(Proof::Socket(socket)), true, futex::has_waitv(), None));
         life.be_registered();
         life
     }
 
-    fn build(proof: Option<Proof>, watch: bool, waitv: bool) -> Self {
-        let alerts = Arc::new(Alerts::new(waitv));
+    fn build(proof: Option<Proof>, watch: bool, waitv: bool, cut: Option<Arc<Cut>>) -> Self {
+        let alerts = Arc::new(Alerts::new(waitv, cut));
         let looked = AtomicU32::new(Deadline::now().milliseconds());
         Self { alerts, proof, watch, pid: AtomicU32::new(0), watch_id: AtomicU64::new(NO_WATCH), looked }
     }
@@ -167,6 +192,28 @@ impl Life {
         self.alerts.is_gone()
     }
 
+    /// Whether the memory of this end was cut short, if that is guarded. This looks at a flag only.
+    #[inline]
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut().is_some_and(|cut| cut.is_set())
+    }
+
+    /// What tells whether the memory of this end was cut short, if that is guarded.
+    pub(crate) fn cut(&self) -> Option<&Arc<Cut>> {
+        self.alerts.cut.as_ref()
+    }
+
+    /// For a listener, which has no peer: as long as the result lives, this raises an alert for both halves when the file
+    /// that `fd` is open on is found to be cut short. `None` if the kernel has no watches left; then nobody says so.
+    pub(crate) fn watch_size(&self, fd: &Arc<OwnedFd>, cut: &Arc<Cut>) -> Option<SizeWatch> {
+        let wd = watcher::register(fd, None, &self.alerts, Some(cut)).ok()?;
+        // It may have been cut before the watch was there.
+        if cut.look(&**fd) {
+            self.raise_both(ALERT_CORRUPT);
+        }
+        Some(SizeWatch { wd, alerts: Arc::clone(&self.alerts), _fd: Arc::clone(fd), pid: process::id() })
+    }
+
     /// When the peer was found gone, if it was: by the system's clock.
     pub(crate) fn gone_since(&self) -> Option<SystemTime> {
         self.alerts.gone_since()
@@ -181,6 +228,11 @@ impl Life {
         let Some(proof) = &self.proof else {
             return false;
         };
+        if let (Proof::Lock { fd, .. }, Some(cut)) = (proof, self.cut())
+            && cut.look(&**fd)
+        {
+            self.raise_both(ALERT_CORRUPT);
+        }
         if !proof.is_gone() {
             return false;
         }
@@ -239,14 +291,20 @@ impl Life {
     /// Makes sure that this process watches the peer: after a fork the child begins without a watcher. Cheap when there
     /// is nothing to do.
     pub(crate) fn be_registered(&self) {
+        if self.proof.is_some() {
+            self.be_registered_in(process::id());
+        }
+    }
+
+    /// The same, in this process. For many ends at once: to ask for its number takes a system call.
+    pub(crate) fn be_registered_in(&self, pid: u32) {
         let Some(proof) = &self.proof else { return };
-        let pid = process::id();
         if self.pid.load(Ordering::Acquire) == pid {
             return;
         }
         // Two halves may get here at once; registering the same alerts again finds the first registration.
         let register = || match proof {
-            Proof::Lock { fd, byte } => watcher::register(fd, *byte, &self.alerts),
+            Proof::Lock { fd, byte } => watcher::register(fd, Some(*byte), &self.alerts, self.cut()),
             Proof::Socket(fd) => watcher::register_socket(fd, &self.alerts).map(|()| 0),
         };
         let registered = if self.watch { register().ok() } else { None };
@@ -283,6 +341,25 @@ impl Life {
     fn see_answered(&self) {
         while !self.alerts.all_answered() {
             std::thread::sleep(NUDGE);
+        }
+    }
+}
+
+/// Watches the size of a file: see [`Life::watch_size`].
+#[derive(Debug)]
+pub(crate) struct SizeWatch {
+    wd: u64,
+    alerts: Arc<Alerts>,
+    /// The watcher asks about it.
+    _fd: Arc<OwnedFd>,
+    /// The process in which the watch was registered.
+    pid: u32,
+}
+
+impl Drop for SizeWatch {
+    fn drop(&mut self) {
+        if self.pid == process::id() {
+            watcher::deregister(self.wd, &self.alerts);
         }
     }
 }

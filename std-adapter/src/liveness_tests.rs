@@ -52,7 +52,7 @@ fn both_halves_and_others_are_told() {
     for (watch, waitv) in ways() {
         for _ in 0..20 {
             let (mine, theirs) = region();
-            let life = Life::of_lock_with(mine, Byte::Party1, watch, waitv);
+            let life = Life::of_lock_with(mine, Byte::Party1, watch, waitv, None);
             assert_eq!(life.watch_mode(), if watch { WatchMode::Watched } else { WatchMode::Timed });
             assert!(!life.ask());
             thread::scope(|scope| {
@@ -71,7 +71,7 @@ fn a_peer_that_is_gone_before_is_found_at_once() {
     for (watch, waitv) in ways() {
         let (mine, theirs) = region();
         drop(theirs);
-        let life = Life::of_lock_with(mine, Byte::Party1, watch, waitv);
+        let life = Life::of_lock_with(mine, Byte::Party1, watch, waitv, None);
         assert!(life.is_gone());
         assert!(life.wait_gone(None));
     }
@@ -107,7 +107,7 @@ fn asking_tells_the_halves() {
 fn looking_after_is_enough() {
     for (watch, waitv) in ways() {
         let (mine, theirs) = region();
-        let life = Life::of_lock_with(mine, Byte::Party1, watch, waitv);
+        let life = Life::of_lock_with(mine, Byte::Party1, watch, waitv, None);
         drop(theirs);
         while !life.is_gone() {
             life.look_after();
@@ -186,7 +186,7 @@ fn a_killed_process_is_noticed() {
             .unwrap();
         let output = BufReader::new(peer.stdout.take().unwrap());
         assert!(output.lines().any(|line| line.unwrap().ends_with("ready")));
-        let life = Life::of_lock_with(Arc::new(mine), Byte::Party1, watch, waitv);
+        let life = Life::of_lock_with(Arc::new(mine), Byte::Party1, watch, waitv, None);
         assert!(!life.is_gone());
         thread::scope(|scope| {
             let sleeper = scope.spawn(|| wait_as(Half::Reader, &life));

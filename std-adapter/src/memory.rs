@@ -3,6 +3,7 @@
 //! Another process writes a part of this memory, so it is only ever a raw pointer here: a `&[u8]` would promise that
 //! nobody changes the bytes.
 
+pub(crate) mod guard;
 mod shared;
 
 use crate::explain::explain;
@@ -14,6 +15,7 @@ use rustix::process::{Resource, getrlimit};
 use std::ffi::c_void;
 use std::io;
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
 pub use shared::SharedMemory;
 
@@ -32,6 +34,8 @@ pub struct Mapping {
     start: NonNull<u8>,
     len: usize,
     access: Access,
+    /// Given up before the range is unmapped.
+    guard: Option<guard::Guard>,
 }
 
 // SAFETY: a `Mapping` owns an address range of the process. Nothing about it belongs to a thread: any thread may use
@@ -53,7 +57,23 @@ impl Mapping {
     pub fn new(fd: impl AsFd, offset: u64, len: usize, access: Access) -> io::Result<Self> {
         // SAFETY: without an address the kernel chooses a range that is not in use, and no other mapping changes.
         let start = unsafe { map(None, fd.as_fd(), offset, len, access) }?;
-        Ok(Self { start, len, access })
+        Ok(Self { start, len, access, guard: None })
+    }
+
+    /// The same; and if there is a `Cut`, the file may be shortened: then that is set, and no SIGBUS kills. What is read
+    /// where the file has ended is 0.
+    pub(crate) fn guarded(
+        fd: impl AsFd,
+        offset: u64,
+        len: usize,
+        access: Access,
+        cut: Option<&Arc<guard::Cut>>,
+    ) -> io::Result<Self> {
+        let mut mapping = Self::new(fd, offset, len, access)?;
+        let start = mapping.start.addr().get();
+        let writable = access == Access::ReadWrite;
+        mapping.guard = cut.map(|cut| guard::Guard::new(start..start + len, writable, cut));
+        Ok(mapping)
     }
 
     /// Where it begins. It stays valid until the mapping is dropped.
@@ -143,6 +163,7 @@ unsafe fn map(
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        self.guard = None;
         // SAFETY: `start` and `len` are a range that `mmap` gave to this value alone. Whoever took a pointer from it
         // agreed not to use it after this moment (`as_ptr`), and no reference into it was ever made here.
         let result = unsafe { rustix::mm::munmap(self.start.as_ptr().cast::<c_void>(), self.len) };

@@ -1,10 +1,11 @@
 //! How the halves of a stream sleep and are woken: futexes, after a short spin.
 
 use crate::deadline::Deadline;
+use crate::doorbell::Doorbell;
 use crate::futex;
 use crate::liveness::{Half, Life};
 use crate::signal::Signals;
-use smstream_core::park::{Park, Place, Wake, Watch};
+use smstream_core::park::{ALERT_CORRUPT, BELL_SOCKET, Park, Place, Wake, Watch};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ pub struct Parker {
     half: Half,
     spin: Duration,
     signals: Signals,
+    doorbell: Option<Arc<Doorbell>>,
 }
 
 impl Parker {
@@ -34,12 +36,17 @@ impl Parker {
     /// a good value, and zero means never to spin.
     #[must_use]
     pub fn new(life: Arc<Life>, half: Half, spin: Duration) -> Self {
-        Self { life, half, spin, signals: Signals::default() }
+        Self { life, half, spin, signals: Signals::default(), doorbell: None }
     }
 
     /// The same, with signals beside wakes.
     pub(crate) fn with_signals(self, signals: Signals) -> Self {
         Self { signals, ..self }
+    }
+
+    /// The same, of an end whose parties met over a socket.
+    pub(crate) fn with_doorbell(self, doorbell: Option<Arc<Doorbell>>) -> Self {
+        Self { doorbell, ..self }
     }
 
     /// What this end knows about the life of its peer.
@@ -89,16 +96,29 @@ impl Park for Parker {
     }
 
     fn wait(&self, watches: &[Watch<'_>], deadline: Option<Deadline>) -> Wake {
+        if self.life.is_cut() {
+            // What was seen may be an empty page. Nobody will ever wake who sleeps on that.
+            self.life.raise_both(ALERT_CORRUPT);
+            return Wake::Maybe;
+        }
         sleep(&self.life, Some(self.half), watches, deadline)
     }
 
     fn wake(&self, word: &AtomicU32, bell: u32) {
-        futex::wake_all(word, Place::Shared);
-        self.signals.ring(bell);
+        match &self.doorbell {
+            Some(doorbell) if bell == BELL_SOCKET => doorbell.ring(),
+            _ => {
+                futex::wake_all(word, Place::Shared);
+                self.signals.ring(bell);
+            }
+        }
     }
 
     fn bell(&self) -> u32 {
-        self.signals.bell()
+        match &self.doorbell {
+            Some(doorbell) if doorbell.is_polled() => BELL_SOCKET,
+            _ => self.signals.bell(),
+        }
     }
 
     fn ask(&self) {
@@ -141,7 +161,7 @@ pub(crate) fn sleep(life: &Life, half: Option<Half>, watches: &[Watch<'_>], dead
         if wake == Wake::Maybe || slice.is_none() {
             return wake;
         }
-        if life.is_timed() && life.ask() {
+        if life.is_timed() && (life.ask() || life.is_cut()) {
             return Wake::Maybe;
         }
         if deadline.is_some_and(Deadline::has_passed) {
@@ -152,9 +172,10 @@ pub(crate) fn sleep(life: &Life, half: Option<Half>, watches: &[Watch<'_>], dead
 }
 
 /// Whether something that should end the sleep would not wake it: the peer's death, or, without `futex_waitv`, a change
-/// of a shared word after the first.
+/// of a shared word after the first, or an alert after the memory with the first word was replaced by an empty page.
 fn needs_slices(life: &Life, watches: &[Watch<'_>]) -> bool {
-    life.is_timed() || (!life.has_waitv() && watches.iter().skip(1).any(|w| w.place == Place::Shared))
+    let lost = || life.cut().is_some() || watches.iter().skip(1).any(|w| w.place == Place::Shared);
+    life.is_timed() || (!life.has_waitv() && lost())
 }
 
 /// How long to look before sleeping, if nobody says otherwise: [`DEFAULT_SPIN`], or not at all if this process may use

@@ -13,11 +13,13 @@ use smstream_core::park::ALERT_CANCEL;
 use crate::addr::ToAddr;
 use crate::buffering::BufMode;
 use crate::builder::Builder;
+use crate::connecting::Connecting;
 use crate::deadline::Deadline;
+use crate::doorbell::Doorbell;
 use crate::error::{Error, Result};
 use crate::half::{ReadHalf, Shared, WriteHalf};
 use crate::history::Incident;
-use crate::liveness::{Half, WatchMode};
+use crate::liveness::{Half, Life, WatchMode};
 use crate::rendezvous::Credentials;
 
 pub(crate) use make::Segments;
@@ -103,6 +105,14 @@ impl Stream {
     /// [`Reason::TimedOut`](crate::Reason::TimedOut), and as above.
     pub fn connect_timeout(addr: impl ToAddr, timeout: Duration) -> Result<Stream> {
         Builder::new().connect_timeout(addr, timeout)
+    }
+
+    /// Begins to connect to the listener at `addr`, and does not wait: see [`Connecting`].
+    ///
+    /// # Errors
+    /// As for [`Builder::begin_connect`].
+    pub fn begin_connect(addr: impl ToAddr) -> Result<Connecting> {
+        Builder::new().begin_connect(addr)
     }
 
     /// Two ends of a new connection within this process.
@@ -243,7 +253,8 @@ impl Stream {
     /// # Errors
     /// None at present; a socket has some.
     ///
-    /// References: `SO_ERROR` in socket(7), [`TcpStream::take_error`](std::net::TcpStream::take_error).
+    /// # References
+    /// `SO_ERROR` in socket(7), [`TcpStream::take_error`](std::net::TcpStream::take_error).
     pub fn take_error(&self) -> Result<Option<Error>> {
         self.look_for_news();
         Ok(self.shared.history.take())
@@ -344,6 +355,31 @@ impl Stream {
         result
     }
 
+    /// The halves, each behind the lock of its direction.
+    pub(crate) fn halves(&self) -> (&Mutex<ReadHalf>, &Mutex<WriteHalf>) {
+        (&self.reader, &self.writer)
+    }
+
+    /// The doorbell, if the parties met over a socket.
+    pub(crate) fn doorbell(&self) -> Option<Arc<Doorbell>> {
+        self.shared.doorbell.clone()
+    }
+
+    /// How long its halves look before they sleep.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn spin_time(&self) -> Duration {
+        self.reader().consumer().park().spin_time()
+    }
+
+    pub(crate) fn life(&self) -> &Arc<Life> {
+        &self.shared.life
+    }
+
+    /// Who is on the other side, for messages.
+    pub(crate) fn peer_name(&self) -> &str {
+        &self.shared.peer
+    }
+
     fn reader(&self) -> MutexGuard<'_, ReadHalf> {
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -353,7 +389,7 @@ impl Stream {
     }
 
     /// Both, for a call that has the whole stream.
-    fn halves_mut(&mut self) -> (&mut ReadHalf, &mut WriteHalf) {
+    pub(crate) fn halves_mut(&mut self) -> (&mut ReadHalf, &mut WriteHalf) {
         let reader = self.reader.get_mut().unwrap_or_else(PoisonError::into_inner);
         (reader, self.writer.get_mut().unwrap_or_else(PoisonError::into_inner))
     }

@@ -181,3 +181,8 @@ impl BufRead for Trusted<ReadHalf> {
         self.0.take_bytes(n);
     }
 }
+
+static_assertions::assert_impl_all!(Trusted<Stream>: Send, Sync);
+static_assertions::assert_impl_all!(Trusted<ReadHalf>: Send, Sync);
+// Whoever has a `&mut` of what is inside could put an end there whose peer is not trusted.
+static_assertions::assert_not_impl_any!(Trusted<Stream>: std::ops::DerefMut, AsMut<Stream>);

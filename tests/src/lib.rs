@@ -1,6 +1,7 @@
 //! What the tests of smstream share.
 
 pub mod flow;
+pub mod kinds;
 pub mod lies;
 pub mod memory;
 pub mod oracle;

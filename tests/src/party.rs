@@ -51,7 +51,15 @@ impl Party {
     /// If it cannot be started.
     #[must_use]
     pub fn start_with(program: &str, arguments: &[&str]) -> Self {
-        let mut command = Command::new(program);
+        Self::start_as(Command::new(program), arguments)
+    }
+
+    /// Starts the program by a command that was prepared, with arguments.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn start_as(mut command: Command, arguments: &[&str]) -> Self {
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let parent = std::process::id();
         let bound = move || {
@@ -64,7 +72,7 @@ impl Party {
         };
         // SAFETY: between fork and exec, `bound` makes two system calls, and allocates only to report an error of them.
         unsafe { command.pre_exec(bound) };
-        let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot start {program}: {e}"));
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
         let commands = child.stdin.take();
         let output = BufReader::new(child.stdout.take().expect("a pipe"));
         let (sender, replies) = channel();
@@ -210,6 +218,19 @@ impl Party {
     pub fn kill_and_reap(&mut self) {
         self.kill();
         assert_eq!(self.reap().signal(), Some(libc::SIGKILL));
+    }
+
+    /// Kills the process that it has become in a PID namespace of its own (`--namespace pid`), and reaps what waits for that.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn kill_inside_and_reap(&mut self) {
+        let path = format!("/proc/{0}/task/{0}/children", self.pid());
+        let children = fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {path}: {e}"));
+        let child = children.trim().parse().unwrap_or_else(|_| panic!("not one child: {children:?}"));
+        // SAFETY: kill takes no pointers. The process is the child of one that waits for it, so the number is its own.
+        assert_eq!(unsafe { libc::kill(child, libc::SIGKILL) }, 0, "a process below ours can be killed");
+        assert_eq!(self.reap().code(), Some(128 + libc::SIGKILL));
     }
 
     /// Waits until its first thread sleeps on a futex.

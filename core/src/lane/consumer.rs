@@ -247,7 +247,8 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// If the peer waits in the same way, and each for bytes of the other, neither can ever go on. Then party 0 gets
     /// [`WaitError::Deadlock`], and party 1 goes on waiting. It is told only if it is so: not while the peer is slow or
     /// stopped, waits with a deadline or with one half, or is about to be woken. It is *not* told if the peer never
-    /// parks for its whole party, if either [`Park`] spins for ever, or if `other` has finished or is of another end.
+    /// parks for its whole party, if either [`Park`] spins for ever, or if `other` has finished or is of another end. If there
+    /// are fewer bytes than `want`, those are returned instead; the next wait, with none, tells it.
     ///
     /// # Errors
     /// [`WaitError`], never [`WaitError::Closed`]. There were no bytes then.

@@ -3,11 +3,13 @@
 //! The two are the halves of different parties. Each stores only the words of its own port, keeps private copies of all
 //! it has stored, and checks every word of the peer's before it believes it.
 
+mod announced;
 mod consumer;
 mod peek;
 mod producer;
 mod reservation;
 
+pub use announced::Announced;
 pub use consumer::Consumer;
 pub use peek::Peek;
 pub use producer::Producer;

@@ -7,5 +7,7 @@ mod common;
 mod deadlock;
 mod duplex;
 mod park;
+mod poll;
 mod setup;
+mod several;
 mod transfer;

@@ -35,6 +35,7 @@ mod reap;
 mod remove;
 mod segments;
 mod signals;
+mod sockets;
 mod table;
 
 pub(crate) use creator::began;

@@ -3,6 +3,7 @@
 use super::creator::Known;
 use super::mark::{MARK_LEN, decode, is_mark};
 use super::segments;
+use super::sockets::Leftover;
 use crate::inspect::Source;
 use crate::lock::{self, Byte};
 use crate::memory::retry;
@@ -21,9 +22,11 @@ use std::path::{Path, PathBuf};
 ///
 /// It looks at the files of some directories, `/dev/shm` to begin with, and, if asked, at System V segments. It removes
 /// only what
-/// - begins with this project's own magic: it is a region of a listener, or it was [marked](super::mark),
+/// - begins with this project's own magic: it is a region of a listener, the lock file
+///   of one at a socket, or it was [marked](super::mark),
 /// - belongs to this user,
-/// - nobody uses: the locks of a region are free; a marked file is neither open nor mapped anywhere, which the kernel
+/// - nobody uses: the locks of a region are free; nobody listens at a socket, and its lock file is
+///   not locked; a marked file is neither open nor mapped anywhere, which the kernel
 ///   says by granting a lease on it; a segment is not attached,
 /// - and whose creator is proven gone, by its locks or by its mark.
 ///
@@ -70,6 +73,8 @@ pub enum Kind {
     Region,
     /// A memory with a mark.
     Marked,
+    /// The socket of a listener, and its lock file; or that alone.
+    Socket,
 }
 
 /// What became of it.
@@ -192,11 +197,15 @@ impl Reaper {
 
     /// Looks at one file.
     fn look(&self, path: PathBuf) -> Option<Finding> {
-        let file = Candidate::open(&path)?;
+        let Some(file) = Candidate::open(&path) else {
+            let socket = Leftover::of(&path)?;
+            let verdict = socket.judge(self.dry_run);
+            return Some(Finding { place: Place::File(socket.path), kind: Kind::Socket, verdict });
+        };
         let kind = file.kind;
         let result = match kind {
             Kind::Region => file.judge_region(),
-            Kind::Marked => file.judge_marked().map(|()| None),
+            _ => file.judge_marked().map(|()| None),
         };
         let verdict = match &result {
             Ok(_) if self.dry_run => Verdict::WouldRemove,

@@ -13,6 +13,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
 use crate::history::{Incident, Operation};
 use crate::liveness::Half;
+use crate::memory::guard::Cut;
 use crate::parking::Parker;
 use crate::trace;
 
@@ -20,6 +21,8 @@ use crate::trace;
 #[derive(Debug)]
 pub struct ReadHalf {
     consumer: Consumer<'static, Parker>,
+    /// Looked at after each access to the segments, so kept near.
+    cut: Option<Arc<Cut>>,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -47,15 +50,15 @@ impl Beside<'_> {
 impl ReadHalf {
     /// `consumer` points into the memory of `shared`.
     pub(crate) fn new(consumer: Consumer<'static, Parker>, shared: Arc<Shared>) -> Self {
-        ReadHalf { consumer, shared }
+        ReadHalf { consumer, cut: shared.cut.clone(), shared }
     }
 
     pub(crate) fn consumer(&self) -> &Consumer<'static, Parker> {
         &self.consumer
     }
 
-    /// For the writing half of the same stream, which waits for the whole party.
-    pub(super) fn consumer_mut(&mut self) -> &mut Consumer<'static, Parker> {
+    /// For the writing half of the same stream, which waits for the whole party, and for conditions.
+    pub(crate) fn consumer_mut(&mut self) -> &mut Consumer<'static, Parker> {
         &mut self.consumer
     }
 
@@ -152,6 +155,22 @@ impl ReadHalf {
         }
     }
 
+    /// What was touched until now was there. If not, it may have been zeros of this process's own.
+    #[inline]
+    fn whole(&mut self) -> io::Result<()> {
+        match &self.cut {
+            Some(cut) if cut.is_set() => Err(self.cut_off()),
+            _ => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn cut_off(&mut self) -> io::Error {
+        self.consumer.fail();
+        let e = self.corrupt();
+        self.shared.told(Operation::Read, e)
+    }
+
     #[cold]
     fn corrupt(&mut self) -> Error {
         self.shared.life.raise(Half::Writer, ALERT_CORRUPT);
@@ -170,6 +189,7 @@ impl ReadHalf {
             ReadError::PeerGone => Err(self.shared.gone("read")),
             _ => Err(self.corrupt()),
         };
+        self.whole()?;
         result.map_err(|e| self.shared.told(Operation::Read, e))
     }
 
@@ -178,7 +198,10 @@ impl ReadHalf {
     pub(crate) fn read_beside(&mut self, out: &mut [u8], mut beside: Beside<'_>) -> io::Result<usize> {
         loop {
             match self.consumer.read(out) {
-                Ok(n) => return Ok(n),
+                Ok(n) => {
+                    self.whole()?;
+                    return Ok(n);
+                }
                 Err(e) => {
                     if !self.failed(e, 1, &mut beside)? {
                         return Ok(0);
@@ -196,7 +219,10 @@ impl ReadHalf {
     ) -> io::Result<usize> {
         loop {
             match self.consumer.read_vectored(bufs.iter_mut().map(|b| &mut **b)) {
-                Ok(n) => return Ok(n),
+                Ok(n) => {
+                    self.whole()?;
+                    return Ok(n);
+                }
                 Err(e) => {
                     if !self.failed(e, 1, &mut beside)? {
                         return Ok(0);
@@ -210,8 +236,13 @@ impl ReadHalf {
     pub(crate) fn read_exact_beside(&mut self, mut out: &mut [u8], mut beside: Beside<'_>) -> io::Result<()> {
         while !out.is_empty() {
             match self.consumer.read(out) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(n) => out = &mut out[n..],
+                Ok(n) => {
+                    self.whole()?;
+                    if n == 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                    out = &mut out[n..];
+                }
                 Err(e) => {
                     if !self.failed(e, out.len(), &mut beside)? {
                         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -229,6 +260,7 @@ impl ReadHalf {
             match self.consumer.peek() {
                 Ok(peek) => {
                     let [run, _] = peek.parts();
+                    self.whole()?;
                     return Ok(run);
                 }
                 Err(e) => {
@@ -267,6 +299,10 @@ impl Drop for ReadHalf {
     fn drop(&mut self) {
         if !self.shared.is_aborted() {
             self.shutdown();
+        }
+        if self.shared.is_cut() {
+            // What was just said, nobody can hear. The other half, if it sleeps, must hear of it here.
+            self.shared.life.raise(Half::Writer, ALERT_CORRUPT);
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
 use crate::history::{Incident, Operation};
 use crate::liveness::Half;
+use crate::memory::guard::Cut;
 use crate::parking::Parker;
 use crate::trace;
 
@@ -21,21 +22,23 @@ use crate::trace;
 #[derive(Debug)]
 pub struct WriteHalf {
     producer: Producer<'static, Parker>,
+    /// Looked at after each access to the segments, so kept near.
+    cut: Option<Arc<Cut>>,
     pub(crate) shared: Arc<Shared>,
 }
 
 impl WriteHalf {
     /// `producer` points into the memory of `shared`.
     pub(crate) fn new(producer: Producer<'static, Parker>, shared: Arc<Shared>) -> Self {
-        WriteHalf { producer, shared }
+        WriteHalf { producer, cut: shared.cut.clone(), shared }
     }
 
     pub(crate) fn producer(&self) -> &Producer<'static, Parker> {
         &self.producer
     }
 
-    /// For the reading half of the same stream, which waits for the whole party.
-    pub(super) fn producer_mut(&mut self) -> &mut Producer<'static, Parker> {
+    /// For the reading half of the same stream, which waits for the whole party, and for conditions.
+    pub(crate) fn producer_mut(&mut self) -> &mut Producer<'static, Parker> {
         &mut self.producer
     }
 
@@ -50,6 +53,8 @@ impl WriteHalf {
         if self.producer.is_finished() {
             return;
         }
+        // Somebody may have been waiting with `poll`, and left it announced.
+        self.producer.withdraw();
         self.producer.finish();
         trace::closed(&self.shared.peer, Half::Writer);
         if let Some(lost @ 1..) = self.producer.undelivered() {
@@ -150,7 +155,9 @@ impl WriteHalf {
         }
         self.producer.flush();
         // Writing nothing asks.
-        self.producer.write(&[]).map(drop).map_err(|e| self.error(e))
+        let result = self.producer.write(&[]).map(drop).map_err(|e| self.error(e));
+        self.whole()?;
+        result
     }
 
     /// Waits as the mode says, for room for up to `want` bytes. `other`: the caller has the whole stream.
@@ -198,6 +205,21 @@ impl WriteHalf {
         self.shared.closed(self.producer.is_finished())
     }
 
+    /// What was touched until now was there. If not, it may have been memory of this process's own.
+    #[inline]
+    fn whole(&mut self) -> Result<()> {
+        match &self.cut {
+            Some(cut) if cut.is_set() => Err(self.cut_off()),
+            _ => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn cut_off(&mut self) -> Error {
+        self.producer.fail();
+        self.corrupt()
+    }
+
     #[cold]
     fn corrupt(&mut self) -> Error {
         self.shared.life.raise(Half::Reader, ALERT_CORRUPT);
@@ -221,10 +243,12 @@ impl WriteHalf {
             self.shutdown();
             return Err(self.closed());
         }
-        match e {
+        let result = match e {
             WriteError::Full => self.wait(want, other),
             e => Err(self.error(e)),
-        }
+        };
+        self.whole()?;
+        result
     }
 
     /// Puts as much into the lane as there is room for, and publishes as the mode says.
@@ -253,7 +277,10 @@ impl WriteHalf {
     pub(crate) fn write_beside(&mut self, bytes: &[u8], mut other: Option<&mut ReadHalf>) -> io::Result<usize> {
         loop {
             match self.put(bytes) {
-                Ok(n) => return Ok(n),
+                Ok(n) => {
+                    self.whole().map_err(|e| self.shared.told(Operation::Write, e))?;
+                    return Ok(n);
+                }
                 Err(e) => self.failed(e, 1, other.as_deref_mut()).map_err(|e| self.shared.told(Operation::Write, e))?,
             }
         }
@@ -266,7 +293,10 @@ impl WriteHalf {
     ) -> io::Result<usize> {
         loop {
             match self.put_vectored(bufs) {
-                Ok(n) => return Ok(n),
+                Ok(n) => {
+                    self.whole().map_err(|e| self.shared.told(Operation::Write, e))?;
+                    return Ok(n);
+                }
                 Err(e) => self.failed(e, 1, other.as_deref_mut()).map_err(|e| self.shared.told(Operation::Write, e))?,
             }
         }
@@ -276,7 +306,13 @@ impl WriteHalf {
         let mut left = bytes;
         while !left.is_empty() {
             match self.put(left) {
-                Ok(n) => left = &left[n..],
+                Ok(n) => {
+                    self.whole().map_err(|e| {
+                        let e = e.after(bytes.len() - left.len(), bytes.len());
+                        self.shared.told(Operation::Write, e)
+                    })?;
+                    left = &left[n..];
+                }
                 Err(e) => self.failed(e, left.len(), other.as_deref_mut()).map_err(|e| {
                     let e = e.after(bytes.len() - left.len(), bytes.len());
                     self.shared.told(Operation::Write, e)
@@ -316,8 +352,13 @@ impl Write for WriteHalf {
 
 impl Drop for WriteHalf {
     fn drop(&mut self) {
-        if !self.shared.is_aborted() {
-            self.shutdown();
+        if self.shared.is_aborted() {
+            return self.publish_held();
+        }
+        self.shutdown();
+        if self.shared.is_cut() {
+            // As for the half that reads.
+            self.shared.life.raise(Half::Reader, ALERT_CORRUPT);
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The words that interrupt the waits of one end, and how their sleepers are woken.
 
-use super::{Half, WatchMode};
+use super::{Half, WatchMode, news};
 use crate::futex;
+use crate::memory::guard::Cut;
 use smstream_core::ordering;
-use smstream_core::park::{ALERT_GONE, Place, Watch};
+use smstream_core::park::{ALERT_CORRUPT, ALERT_GONE, Place, Watch};
 use std::process;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -26,6 +28,8 @@ pub(super) struct Alerts {
     mode: AtomicU8,
     /// Whether the halves sleep on their alert words too. If not, they have to be found on the words they sleep on.
     pub(super) waitv: bool,
+    /// Whether the memory of this end was cut short, if that is guarded.
+    pub(super) cut: Option<Arc<Cut>>,
 }
 
 /// The alert of one half.
@@ -41,7 +45,7 @@ struct Side {
 }
 
 impl Alerts {
-    pub(super) fn new(waitv: bool) -> Self {
+    pub(super) fn new(waitv: bool, cut: Option<Arc<Cut>>) -> Self {
         let mode = AtomicU8::new(WatchMode::None as u8);
         Self {
             sides: [Side::default(), Side::default()],
@@ -49,6 +53,7 @@ impl Alerts {
             gone_at: AtomicU64::new(0),
             mode,
             waitv,
+            cut,
         }
     }
 
@@ -98,6 +103,7 @@ impl Alerts {
         // Release: what the caller knows (the peer is dead, so its words are final) comes before the bits.
         ordering::raise(&side.word, bits);
         futex::wake_all(&side.word, Place::Local);
+        news::tell();
     }
 
     /// Tells everyone that the peer is gone: the writing half first. A program that has read that its peer is gone must not
@@ -110,6 +116,12 @@ impl Alerts {
         self.raise(Half::Reader, ALERT_GONE);
         self.gone.fetch_or(GONE, Ordering::Release);
         futex::wake_all(&self.gone, Place::Local);
+    }
+
+    /// Tells both halves that their memory was cut short. It is no use to any.
+    pub(super) fn raise_corrupt(&self) {
+        self.raise(Half::Writer, ALERT_CORRUPT);
+        self.raise(Half::Reader, ALERT_CORRUPT);
     }
 
     /// Without `waitv`, wakes the halves that sleep and do not know their alert yet. Whoever raised it calls this

@@ -1,5 +1,5 @@
-//! The watcher: one thread per process that waits for the kernel to say that a region's file was closed, or that a
-//! socket hung up.
+//! The watcher: one thread per process that waits for the kernel to say that a region's file was closed or cut short, or
+//! that a socket hung up.
 //!
 //! It sleeps in `epoll_wait`, without a timeout unless it has something to do later. A close says little: it may have
 //! been an inspector's, and it can come before the lock is gone. So the watcher asks the lock, now and a few times
@@ -8,9 +8,10 @@
 //! A forked child has no watcher thread, and the parent's mutex may be locked for ever in its copy. It makes everything
 //! anew, and never touches the copy.
 
-use super::{Alerts, NUDGE, WatchMode};
+use super::{Alerts, NUDGE, WatchMode, news};
 use crate::deadline::Deadline;
 use crate::lock::{self, Byte};
+use crate::memory::guard::Cut;
 use crate::memory::retry;
 use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -33,6 +34,8 @@ const LAST_STEP: u32 = 10;
 const POLL: Duration = Duration::from_millis(20);
 /// The epoll token of the inotify instance.
 const INOTIFY: u64 = 0;
+/// The epoll token of all that is news when it becomes readable.
+const READABLE: u64 = u64::MAX;
 
 /// The watcher of the process, or of the parent after a fork. Never freed: the thread uses it to the end.
 static CURRENT: AtomicPtr<Watcher> = AtomicPtr::new(ptr::null_mut());
@@ -63,7 +66,10 @@ struct End {
     /// The descriptor of the end. A number and not a handle, because after a fork the child's copy of this registry,
     /// which nothing can reach, must not keep it open.
     fd: RawFd,
-    byte: Byte,
+    /// The byte that the peer holds. `None`: there is no peer, and only the size matters.
+    byte: Option<Byte>,
+    /// If the memory is guarded: asked about, too.
+    cut: Option<Arc<Cut>>,
     alerts: Arc<Alerts>,
 }
 
@@ -76,17 +82,23 @@ struct Later {
     step: Option<u32>,
 }
 
-/// Watches the file of `fd` and tells `alerts` when nobody holds `byte` any more. The caller asks once itself,
-/// afterwards. Registering the same alerts again returns the same watch.
-pub(super) fn register(fd: &Arc<OwnedFd>, byte: Byte, alerts: &Arc<Alerts>) -> io::Result<u64> {
+/// Watches the file of `fd` and tells `alerts` when nobody holds `byte` any more, and when the file is found to be cut
+/// short. The caller asks once itself, afterwards. Registering the same alerts again returns the same watch.
+pub(super) fn register(
+    fd: &Arc<OwnedFd>,
+    byte: Option<Byte>,
+    alerts: &Arc<Alerts>,
+    cut: Option<&Arc<Cut>>,
+) -> io::Result<u64> {
     let watcher = current()?;
     let mut registry = watcher.running()?;
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     // For a file that is watched already this is the same watch.
-    let wd = inotify::add_watch(&watcher.inotify, path, WatchFlags::CLOSE)?;
+    // To the kernel, making a file shorter modifies it; writing to mapped memory does not.
+    let wd = inotify::add_watch(&watcher.inotify, path, WatchFlags::CLOSE | WatchFlags::MODIFY)?;
     let ends = registry.ends.entry(wd).or_default();
     if !ends.iter().any(|e| Arc::ptr_eq(&e.alerts, alerts)) {
-        ends.push(End { fd: fd.as_raw_fd(), byte, alerts: Arc::clone(alerts) });
+        ends.push(End { fd: fd.as_raw_fd(), byte, cut: cut.cloned(), alerts: Arc::clone(alerts) });
     }
     alerts.set_mode(WatchMode::Watched);
     // The kernel gives out positive numbers.
@@ -121,14 +133,31 @@ pub(super) fn deregister_socket(socket: &OwnedFd) {
     }
 }
 
+/// Tells the news when `fd` becomes readable, or is so already: once.
+pub(super) fn tell_when_readable(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let watcher = current()?;
+    // Nothing is entered in the registry, but the thread must run.
+    drop(watcher.running()?);
+    let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+    Ok(epoll::add(&watcher.epoll, fd, epoll::EventData::new_u64(READABLE), flags)?)
+}
+
+/// Does so no more.
+pub(super) fn tell_no_more(fd: BorrowedFd<'_>) {
+    if let Some(watcher) = existing() {
+        let _ = epoll::delete(&watcher.epoll, fd);
+    }
+}
+
 /// The epoll token of a socket: its number, but not that of the inotify instance.
 fn token(fd: RawFd) -> u64 {
     INOTIFY + 1 + u64::from(fd.unsigned_abs())
 }
 
-/// Whether the other end of a socket has been closed by all who had it.
+/// Whether the other end of a socket has been closed by all who had it. Whoever says that nothing more will come has hung
+/// up, too: an honest peer does not.
 pub(super) fn has_hung_up(socket: impl AsFd) -> bool {
-    let mut fds = [PollFd::new(&socket, PollFlags::empty())];
+    let mut fds = [PollFd::new(&socket, PollFlags::RDHUP)];
     matches!(retry(|| poll(&mut fds, Some(&Timespec::default()))), Ok(n) if n > 0)
 }
 
@@ -217,24 +246,29 @@ impl Watcher {
     fn run(&self) {
         loop {
             let timeout = self.lock().next().map(Deadline::remaining);
-            let hung_up = self.wait(timeout);
+            let mut hung_up = self.wait(timeout);
+            if hung_up.contains(&READABLE) {
+                news::tell();
+                hung_up.retain(|&token| token != READABLE);
+            }
             if !hung_up.is_empty() {
                 let mut registry = self.lock();
                 for token in hung_up {
                     registry.hung_up(token);
                 }
             }
-            let closed = self.events();
+            let events = self.events();
             let mut registry = self.lock();
             let now = Deadline::now();
-            for event in closed {
+            for event in events {
                 registry.note(event, now);
             }
             registry.ask(now);
         }
     }
 
-    /// Sleeps until there are events, or the time has come. Returns the tokens of the sockets that hung up.
+    /// Sleeps until there are events, or the time has come. Returns the tokens of the sockets that hung up, and
+    /// [`READABLE`].
     fn wait(&self, timeout: Option<Duration>) -> Vec<u64> {
         let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
         let mut events = [MaybeUninit::<epoll::Event>::uninit(); 32];
@@ -245,6 +279,7 @@ impl Watcher {
             Err(_) => {
                 thread::sleep(POLL);
                 self.lock().lose_all();
+                news::tell();
                 Vec::new()
             }
         }
@@ -259,7 +294,7 @@ impl Watcher {
             match retry(|| reader.next().map(|e| (e.wd(), e.events()))) {
                 Ok((_, flags)) if flags.contains(ReadFlags::QUEUE_OVERFLOW) => events.push(Event::Overflow),
                 Ok((wd, flags)) if flags.contains(ReadFlags::IGNORED) => events.push(Event::Lost(wd)),
-                Ok((wd, _)) => events.push(Event::Closed(wd)),
+                Ok((wd, _)) => events.push(Event::Touched(wd)),
                 // Nothing is left. For any other error there is nothing to be done here; `wait` meets it again.
                 Err(_) => return events,
             }
@@ -269,8 +304,8 @@ impl Watcher {
 
 /// What the kernel says.
 enum Event {
-    /// Somebody closed the file.
-    Closed(i32),
+    /// Somebody closed the file, or changed it by a system call.
+    Touched(i32),
     /// The watch is gone: its file was deleted, or the file system was unmounted.
     Lost(i32),
     /// More happened than the queue holds.
@@ -286,7 +321,7 @@ impl Registry {
 
     fn note(&mut self, event: Event, now: Deadline) {
         match event {
-            Event::Closed(wd) => self.schedule(wd, now, Some(0)),
+            Event::Touched(wd) => self.schedule(wd, now, Some(0)),
             Event::Lost(wd) => self.lose(wd, now),
             Event::Overflow => {
                 for wd in self.watches() {
@@ -376,22 +411,31 @@ impl Later {
 }
 
 impl End {
-    /// Asks whether the peer is gone, and tells the end if it is.
+    /// Asks whether the peer is gone and whether the memory is whole, and tells the end if not. `true`: there is nothing
+    /// more to be asked.
     fn ask(&self, unanswered: &mut Vec<Arc<Alerts>>) -> bool {
-        if self.alerts.is_gone() {
-            return true;
-        }
-        // SAFETY: the descriptor is open and stays so during this borrow. The `Life` of this end owns it until it has
-        // deregistered the end, which needs the registry's lock, and the caller holds that.
+        // SAFETY: the descriptor is open and stays so during this borrow. The `Life` of this end (or the `SizeWatch`)
+        // owns it until it has deregistered the end, which needs the registry's lock, and the caller holds that.
         let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
-        if lock::is_held(fd, self.byte).unwrap_or(true) {
-            return false;
+        let cut = self.cut.as_ref().is_some_and(|cut| cut.look(fd));
+        if cut {
+            self.alerts.raise_corrupt();
         }
-        self.alerts.raise_gone();
-        if !self.alerts.all_answered() {
+        let gone = match self.byte {
+            None => cut,
+            Some(_) if self.alerts.is_gone() => true,
+            Some(byte) => {
+                let gone = !lock::is_held(fd, byte).unwrap_or(true);
+                if gone {
+                    self.alerts.raise_gone();
+                }
+                gone
+            }
+        };
+        if (cut || gone) && !self.alerts.all_answered() {
             unanswered.push(Arc::clone(&self.alerts));
         }
-        true
+        gone
     }
 }
 

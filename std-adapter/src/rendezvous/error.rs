@@ -37,6 +37,8 @@ pub enum Reason {
     NotAlone,
     /// The listener's name was taken away: removed, or replaced by somebody else.
     NameLost,
+    /// The region's file was shortened.
+    CutShort,
     /// The path or name of a socket that cannot be one: too long, or empty.
     BadSocketName,
     /// There is no such name in the abstract namespace.
@@ -124,6 +126,7 @@ impl Error {
             Reason::NotARegion(_)
             | Reason::BadRegion(_)
             | Reason::Unfit(_)
+            | Reason::CutShort
             | Reason::Protocol(_)
             | Reason::Refused(Refusal::Version | Refusal::Memory | Refusal::Protocol) => ErrorKind::InvalidData,
             Reason::ForeignOwner(_)
@@ -226,6 +229,7 @@ impl fmt::Display for Error {
             Reason::NameLost => {
                 write!(f, "{path} has been removed or replaced, so nobody can connect any more; listen again")
             }
+            Reason::CutShort => write!(f, "{path} cannot be used: somebody has shortened its file; listen again"),
             Reason::BadSocketName => {
                 write!(f, "{path} is no name of a socket: it must not be empty, nor longer than 107 bytes")
             }

@@ -11,12 +11,13 @@ use super::name::Name;
 use super::region::Region;
 use super::{Connected, Error, Reason};
 use crate::deadline::Deadline;
-use crate::liveness::{Half, Life};
+use crate::liveness::{Half, Life, SizeWatch};
 use crate::lock::{self, Byte};
+use crate::memory::guard::Installed;
 use crate::parking;
 use smstream_core::geometry::Config;
 use smstream_core::layout::state;
-use smstream_core::park::{Place, Wake, Watch};
+use smstream_core::park::{ALERT_CORRUPT, Place, Wake, Watch};
 use std::path::Path;
 use std::process;
 use std::sync::Arc;
@@ -32,33 +33,36 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub struct Listener {
     name: Name,
     config: Config,
+    /// Before the region, whose file it watches.
+    size: Option<SizeWatch>,
     current: Region,
     interrupt: Arc<Life>,
     pid: u32,
+    guard: Option<Installed>,
 }
 
 impl Listener {
     /// Listens at `path`, for channels with the capacities and the start of `config`; the alignment is a page. A name
-    /// whose listener died is taken over.
+    /// whose listener died is taken over. With a guard, memory that is cut short is an error.
     ///
     /// # Errors
     /// `AddrInUse` when somebody listens there, `AlreadyExists` when something else is there, `StorageFull` when the file
     /// system has no room, and what else [`Reason`] has.
-    pub fn bind(path: impl AsRef<Path>, config: &Config) -> Result<Self, Error> {
-        Self::bind_as(path.as_ref(), config, true)
+    pub(crate) fn bind(path: impl AsRef<Path>, config: &Config, guard: Option<Installed>) -> Result<Self, Error> {
+        Self::bind_as(path.as_ref(), config, true, guard)
     }
 
     /// Listens at `path` as [`bind`](Self::bind) does, if nothing has the name.
     ///
     /// # Errors
     /// `AddrInUse` when something has it, and as above.
-    pub fn bind_new(path: impl AsRef<Path>, config: &Config) -> Result<Self, Error> {
-        Self::bind_as(path.as_ref(), config, false)
+    pub(crate) fn bind_new(path: impl AsRef<Path>, config: &Config, guard: Option<Installed>) -> Result<Self, Error> {
+        Self::bind_as(path.as_ref(), config, false, guard)
     }
 
-    fn bind_as(path: &Path, config: &Config, may_take_over: bool) -> Result<Self, Error> {
+    fn bind_as(path: &Path, config: &Config, may_take_over: bool, guard: Option<Installed>) -> Result<Self, Error> {
         let name = Name::of(path)?;
-        let current = Region::make(&name, config)?;
+        let current = Region::make(&name, config, guard)?;
         while !name.link(&**current.fd())? {
             if !may_take_over {
                 return Err(name.error(Reason::InUse));
@@ -67,7 +71,9 @@ impl Listener {
                 break;
             }
         }
-        Ok(Self { name, config: *config, current, interrupt: Life::none(), pid: process::id() })
+        let interrupt = Life::none();
+        let size = watch_size(&interrupt, &current);
+        Ok(Self { name, config: *config, size, current, interrupt, pid: process::id(), guard })
     }
 
     /// Waits for a connector and accepts it. `None`: for ever.
@@ -82,7 +88,9 @@ impl Listener {
             }
             let alert = self.interrupt.alert(Half::Reader);
             let alerted = smstream_core::ordering::alert(alert);
-            if alerted != 0 {
+            // The alert stays raised when the region that it was raised for has been replaced.
+            self.current.whole(&self.name)?;
+            if alerted & !ALERT_CORRUPT != 0 {
                 return Err(self.name.error(Reason::Cancelled));
             }
             let watches = [self.watch(), Watch { word: alert, seen: alerted, place: Place::Local }];
@@ -100,6 +108,7 @@ impl Listener {
     pub fn try_accept(&mut self) -> Result<Option<Connected>, Error> {
         loop {
             let hello = self.current.heard();
+            self.current.whole(&self.name)?;
             if hello == state::NONE {
                 return Ok(None);
             }
@@ -107,10 +116,13 @@ impl Listener {
             // one.
             let lives = hello == state::HELLO && self.current.is_held(&self.name, Byte::Party1)?;
             let next = self.publish_next()?;
+            self.size = None;
             let accepted = std::mem::replace(&mut self.current, next);
+            self.size = watch_size(&self.interrupt, &self.current);
             accepted.say(state::ACCEPTED);
+            accepted.whole(&self.name)?;
             if lives {
-                let life = Life::of_lock(Arc::clone(accepted.fd()), Byte::Party1);
+                let life = Life::of_region(Arc::clone(accepted.fd()), Byte::Party1, accepted.cut().cloned());
                 return Ok(Some(accepted.connected(life)));
             }
         }
@@ -121,7 +133,7 @@ impl Listener {
         if !self.name.is(self.current.id())? {
             return Err(self.name.error(Reason::NameLost));
         }
-        let next = Region::make(&self.name, &self.config)?;
+        let next = Region::make(&self.name, &self.config, self.guard)?;
         self.name.replace(&**next.fd())?;
         Ok(next)
     }
@@ -162,6 +174,11 @@ impl Drop for Listener {
     }
 }
 
+/// If the region is guarded: has whoever waits for a connector told when it is cut short.
+fn watch_size(interrupt: &Life, region: &Region) -> Option<SizeWatch> {
+    interrupt.watch_size(region.fd(), region.cut()?)
+}
+
 /// Takes a name that exists over for `fresh`: `false` if it has changed meanwhile, look again.
 fn take_over(name: &Name, fresh: &Region) -> Result<bool, Error> {
     let Some(stale) = name.open_region().map_err(Error::for_listener)? else { return Ok(false) };
@@ -184,32 +201,165 @@ fn take_over(name: &Name, fresh: &Region) -> Result<bool, Error> {
 /// # Errors
 /// `NotFound` and `ConnectionRefused` when nobody listens there, `InvalidData` when there is something else or a region that
 /// does not fit, `PermissionDenied`, `TimedOut`, and what else [`Reason`] has.
-pub fn connect(path: impl AsRef<Path>, deadline: Option<Deadline>) -> Result<Connected, Error> {
-    let name = Name::of(path.as_ref())?;
+pub(crate) fn connect(
+    path: impl AsRef<Path>,
+    deadline: Option<Deadline>,
+    guard: Option<Installed>,
+) -> Result<Connected, Error> {
+    let mut connecting = Connecting::to(path, guard)?;
     loop {
-        let region = Region::open(&name)?;
-        if claim(&name, &region)? {
-            return say_hello(&name, region, deadline);
+        // Asked before: what is found after that is final.
+        let timed_out = deadline.is_some_and(Deadline::has_passed);
+        if let Some(connected) = connecting.step()? {
+            return Ok(connected);
         }
-        let heard = region.heard();
-        if !name.is(region.id())? {
-            continue;
+        if timed_out {
+            return Err(connecting.name.error(Reason::TimedOut));
         }
-        if heard != state::ARMED {
-            // The listener had replaced the name before it said this: here is another name of a region in use.
-            return Err(name.error(Reason::NotAlone));
+        connecting.sleep(deadline);
+    }
+}
+
+/// A connection that is being made. A step never waits.
+///
+/// Dropping it gives it up: the listener passes over a claimer that is gone.
+#[derive(Debug)]
+pub(crate) struct Connecting {
+    name: Name,
+    guard: Option<Installed>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// It has no region yet. The one that it saw last, which somebody else has claimed, and what the listener said there.
+    Looking(Option<(Region, u32)>),
+    /// It holds the claim, and has said HELLO. What it saw last: what the listener said, and the alerts.
+    Asking {
+        region: Region,
+        life: Arc<Life>,
+        heard: u32,
+        alerted: u32,
+    },
+    Over,
+}
+
+impl Connecting {
+    /// Begins to connect to whoever listens at `path`. Nothing is claimed before the first step.
+    pub(crate) fn to(path: impl AsRef<Path>, guard: Option<Installed>) -> Result<Self, Error> {
+        Ok(Connecting { name: Name::of(path.as_ref())?, guard, stage: Stage::Looking(None) })
+    }
+
+    /// Goes on as far as it can without waiting. `None`: call again when the words of [`watches`](Self::watches) have
+    /// changed, or after [`look_again`](Self::look_again).
+    pub(crate) fn step(&mut self) -> Result<Option<Connected>, Error> {
+        loop {
+            match std::mem::replace(&mut self.stage, Stage::Over) {
+                Stage::Looking(before) => {
+                    drop(before);
+                    self.stage = self.look()?;
+                    if matches!(self.stage, Stage::Looking(_)) {
+                        return Ok(None);
+                    }
+                }
+                Stage::Asking { region, life, .. } => {
+                    let alerted = smstream_core::ordering::alert(life.alert(Half::Reader));
+                    // After the alert: what is heard now is final if there was one.
+                    let heard = region.heard();
+                    region.whole(&self.name)?;
+                    if heard == state::ACCEPTED {
+                        // The listener may be dead by now. What it has sent is still there to be read.
+                        return Ok(Some(region.connected(life)));
+                    }
+                    if alerted & ALERT_CORRUPT != 0 {
+                        return Err(self.name.error(Reason::CutShort));
+                    }
+                    if alerted != 0 {
+                        return Err(self.name.error(Reason::ListenerDied));
+                    }
+                    self.stage = Stage::Asking { region, life, heard, alerted };
+                    return Ok(None);
+                }
+                Stage::Over => return Err(self.name.error(Reason::Cancelled)),
+            }
         }
-        if !region.is_held(&name, Byte::Party0)? {
-            return if name.is(region.id())? { Err(name.error(Reason::ListenerDied)) } else { continue };
+    }
+
+    /// Looks for a region and claims it.
+    fn look(&self) -> Result<Stage, Error> {
+        let name = &self.name;
+        loop {
+            let region = Region::open(name, self.guard)?;
+            let claimed = claim(name, &region)?;
+            region.whole(name)?;
+            if claimed {
+                return say_hello(name, region);
+            }
+            let heard = region.heard();
+            region.whole(name)?;
+            if !name.is(region.id())? {
+                continue;
+            }
+            if heard != state::ARMED {
+                // The listener had replaced the name before it said this: here is another name of a region in use.
+                return Err(name.error(Reason::NotAlone));
+            }
+            if !region.is_held(name, Byte::Party0)? {
+                if name.is(region.id())? {
+                    return Err(name.error(Reason::ListenerDied));
+                }
+                continue;
+            }
+            // Somebody else is about to be accepted, or has died before that. The listener sees to it.
+            return Ok(Stage::Looking(Some((region, heard))));
         }
-        // Somebody else is about to be accepted, or has died before that. The listener sees to it.
-        if deadline.is_some_and(Deadline::has_passed) {
-            return Err(name.error(Reason::TimedOut));
+    }
+
+    /// The words that change when there is something to do for [`step`](Self::step), as the last step saw them: what the
+    /// listener says, and the alert of the listener's death.
+    pub(crate) fn watches(&self) -> [Option<Watch<'_>>; 2] {
+        match &self.stage {
+            Stage::Looking(Some((region, heard))) => [Some(region.until_not(*heard)), None],
+            Stage::Asking { region, life, heard, alerted } => {
+                let alert = Watch { word: life.alert(Half::Reader), seen: *alerted, place: Place::Local };
+                [Some(region.until_not(*heard)), Some(alert)]
+            }
+            Stage::Looking(None) | Stage::Over => [None, None],
         }
-        let soon = Deadline::after(LOOK_AGAIN);
-        let until = deadline.map_or(soon, |d| d.min(soon));
-        let nobody = Life::none();
-        parking::sleep(&nobody, None, &[region.until_not(heard)], Some(until));
+    }
+
+    /// After how long to call [`step`](Self::step) again, whether a word has changed or not.
+    pub(crate) fn look_again(&self) -> Option<Duration> {
+        matches!(self.stage, Stage::Looking(_)).then_some(LOOK_AGAIN)
+    }
+
+    /// What it knows about the life of the listener.
+    pub(crate) fn life(&self) -> Option<&Arc<Life>> {
+        match &self.stage {
+            Stage::Asking { life, .. } => Some(life),
+            _ => None,
+        }
+    }
+
+    fn sleep(&self, deadline: Option<Deadline>) {
+        let nobody;
+        let (life, half) = match self.life() {
+            Some(life) => (life, Some(Half::Reader)),
+            None => {
+                nobody = Life::none();
+                (&nobody, None)
+            }
+        };
+        let soon = self.look_again().map(Deadline::after);
+        let until = match (soon, deadline) {
+            (Some(soon), Some(deadline)) => Some(soon.min(deadline)),
+            (soon, deadline) => soon.or(deadline),
+        };
+        let _ = match self.watches() {
+            [Some(word), Some(alert)] => parking::sleep(life, half, &[word, alert], until),
+            [Some(word), None] => parking::sleep(life, half, &[word], until),
+            [None, _] => Wake::Maybe,
+        };
     }
 }
 
@@ -225,31 +375,13 @@ fn claim(name: &Name, region: &Region) -> Result<bool, Error> {
     Ok(free)
 }
 
-/// Holding the claim, asks to be accepted, and waits for that.
-fn say_hello(name: &Name, region: Region, deadline: Option<Deadline>) -> Result<Connected, Error> {
+/// Holding the claim, asks to be accepted.
+fn say_hello(name: &Name, region: Region) -> Result<Stage, Error> {
     region.set_up_mine(name)?;
     // Before HELLO: from now on the listener's death ends the wait.
-    let life = Life::of_lock(Arc::clone(region.fd()), Byte::Party0);
+    let life = Life::of_region(Arc::clone(region.fd()), Byte::Party0, region.cut().cloned());
     region.say(state::HELLO);
-    loop {
-        let alert = life.alert(Half::Reader);
-        let alerted = smstream_core::ordering::alert(alert);
-        // Both read before: what is heard after that is final.
-        let timed_out = deadline.is_some_and(Deadline::has_passed);
-        let heard = region.heard();
-        if heard == state::ACCEPTED {
-            // The listener may be dead by now. What it has sent is still there to be read.
-            return Ok(region.connected(life));
-        }
-        if alerted != 0 {
-            return Err(name.error(Reason::ListenerDied));
-        }
-        if timed_out {
-            return Err(name.error(Reason::TimedOut));
-        }
-        let watches = [region.until_not(heard), Watch { word: alert, seen: alerted, place: Place::Local }];
-        parking::sleep(&life, Some(Half::Reader), &watches, deadline);
-    }
+    Ok(Stage::Asking { region, life, heard: state::NONE, alerted: 0 })
 }
 
 #[cfg(test)]

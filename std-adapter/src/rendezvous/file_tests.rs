@@ -14,6 +14,11 @@ use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
+/// Without a guard.
+fn connect(path: impl AsRef<Path>, deadline: Option<Deadline>) -> Result<Connected, Error> {
+    super::connect(path, deadline, None)
+}
+
 const CAPACITIES: [u32; 2] = [4096, 1 << 16];
 
 /// A directory of its own for each test, removed at the end.
@@ -91,7 +96,7 @@ fn meet(listener: &mut Listener, path: &Path) -> (Connected, Connected) {
 fn two_parties_meet_and_talk_again_and_again() {
     let scratch = Scratch::new();
     let path = scratch.path();
-    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES)).unwrap();
+    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     let mut kept = Vec::new();
     for _ in 0..20 {
         let (a, b) = meet(&mut listener, &path);
@@ -115,7 +120,7 @@ fn two_parties_meet_and_talk_again_and_again() {
 fn many_connect_at_once() {
     let scratch = Scratch::new();
     let path = scratch.path();
-    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES)).unwrap();
+    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
@@ -147,8 +152,8 @@ fn many_connect_at_once() {
 #[test]
 fn a_name_in_use_is_left_alone() {
     let scratch = Scratch::new();
-    let mut listener = Listener::bind(scratch.path(), &Config::new(CAPACITIES)).unwrap();
-    let e = Listener::bind(scratch.path(), &Config::new(CAPACITIES)).unwrap_err();
+    let mut listener = Listener::bind(scratch.path(), &Config::new(CAPACITIES), None).unwrap();
+    let e = Listener::bind(scratch.path(), &Config::new(CAPACITIES), None).unwrap_err();
     assert_eq!((e.kind(), e.code()), (ErrorKind::AddrInUse, Some(ErrorCode::NotAlone)), "{e}");
     let (a, b) = meet(&mut listener, &scratch.path());
     talk(&a, &b);
@@ -162,8 +167,8 @@ fn nobody_listens() {
     assert_eq!(connect("/", None).unwrap_err().kind(), ErrorKind::InvalidInput);
     assert_eq!(connect(scratch.path().join("x"), None).unwrap_err().kind(), ErrorKind::NotFound);
     let long = scratch.0.join("x".repeat(252));
-    assert_eq!(Listener::bind(long, &Config::new(CAPACITIES)).unwrap_err().kind(), ErrorKind::InvalidInput);
-    Listener::bind(scratch.0.join("x".repeat(251)), &Config::new(CAPACITIES)).unwrap();
+    assert_eq!(Listener::bind(long, &Config::new(CAPACITIES), None).unwrap_err().kind(), ErrorKind::InvalidInput);
+    Listener::bind(scratch.0.join("x".repeat(251)), &Config::new(CAPACITIES), None).unwrap();
 }
 
 #[test]
@@ -186,7 +191,7 @@ fn what_is_no_region_is_never_replaced() {
         make(&path);
         let _ = fs::set_permissions(&path, fs::Permissions::from_mode(0o600));
         let before = fs::symlink_metadata(&path).unwrap();
-        let e = Listener::bind(&path, &Config::new(CAPACITIES)).unwrap_err();
+        let e = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::AlreadyExists, "{what}: {e}");
         let e = connect(&path, None).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::InvalidData, "{what}: {e}");
@@ -202,7 +207,7 @@ fn what_is_no_region_is_never_replaced() {
 fn regions_that_do_not_fit_are_told_apart() {
     let scratch = Scratch::new();
     let path = scratch.path();
-    let listener = Listener::bind(&path, &Config::new(CAPACITIES)).unwrap();
+    let listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     let whole = fs::read(&path).unwrap();
     let connect_to = |offset: usize, bytes: &[u8], len: usize| {
         let mut copy = whole.clone();
@@ -231,7 +236,7 @@ fn regions_that_do_not_fit_are_told_apart() {
 #[test]
 fn a_region_that_others_may_open_is_refused() {
     let scratch = Scratch::new();
-    let _listener = Listener::bind(scratch.path(), &Config::new(CAPACITIES)).unwrap();
+    let _listener = Listener::bind(scratch.path(), &Config::new(CAPACITIES), None).unwrap();
     fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o660)).unwrap();
     let e = connect(scratch.path(), None).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::PermissionDenied);
@@ -242,10 +247,10 @@ fn a_region_that_others_may_open_is_refused() {
 fn capacities_that_cannot_be() {
     let scratch = Scratch::new();
     for capacities in [[3, 4], [4, 3], [1 << 30, 4]] {
-        let e = Listener::bind(scratch.path(), &Config::new(capacities)).unwrap_err();
+        let e = Listener::bind(scratch.path(), &Config::new(capacities), None).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::InvalidInput, "{e}");
     }
-    let mut listener = Listener::bind(scratch.path(), &Config::new([0, 1])).unwrap();
+    let mut listener = Listener::bind(scratch.path(), &Config::new([0, 1]), None).unwrap();
     let (a, b) = meet(&mut listener, &scratch.path());
     assert_eq!(end(&b).write(b"x").unwrap(), 1);
     assert_eq!(end(&a).wait_bytes(1, patience()).unwrap(), 1);
@@ -255,7 +260,7 @@ fn capacities_that_cannot_be() {
 fn time_is_up_at_either_side() {
     let scratch = Scratch::new();
     let path = scratch.path();
-    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES)).unwrap();
+    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     assert!(listener.try_accept().unwrap().is_none());
     assert_eq!(listener.accept(soon()).unwrap_err().kind(), ErrorKind::TimedOut);
     assert_eq!(connect(&path, soon()).unwrap_err().kind(), ErrorKind::TimedOut);
@@ -272,9 +277,9 @@ fn time_is_up_at_either_side() {
 fn a_claimer_that_goes_without_a_word_leaves_no_trace() {
     let scratch = Scratch::new();
     let path = scratch.path();
-    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES)).unwrap();
+    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     let name = Name::of(&path).unwrap();
-    let region = Region::open(&name).unwrap();
+    let region = Region::open(&name, None).unwrap();
     assert!(claim(&name, &region).unwrap());
     assert_eq!(connect(&path, soon()).unwrap_err().kind(), ErrorKind::TimedOut);
     drop(region);
@@ -285,7 +290,7 @@ fn a_claimer_that_goes_without_a_word_leaves_no_trace() {
 #[test]
 fn a_wait_can_be_cancelled() {
     let scratch = Scratch::new();
-    let mut listener = Listener::bind(scratch.path(), &Config::new(CAPACITIES)).unwrap();
+    let mut listener = Listener::bind(scratch.path(), &Config::new(CAPACITIES), None).unwrap();
     let interrupt = listener.interrupt();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| listener.accept(patience()).unwrap_err().kind());
@@ -299,14 +304,14 @@ fn a_kept_link_to_a_region_in_use_says_so() {
     let scratch = Scratch::new();
     let path = scratch.path();
     let kept = scratch.0.join("kept");
-    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES)).unwrap();
+    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     fs::hard_link(&path, &kept).unwrap();
     let (a, b) = meet(&mut listener, &path);
     let e = connect(&kept, patience()).unwrap_err();
     assert_eq!((e.kind(), e.code()), (ErrorKind::ResourceBusy, Some(ErrorCode::NotAlone)), "{e}");
     drop(b);
     assert_eq!(connect(&kept, patience()).unwrap_err().kind(), ErrorKind::ResourceBusy);
-    assert_eq!(Listener::bind(&kept, &Config::new(CAPACITIES)).unwrap_err().kind(), ErrorKind::AddrInUse);
+    assert_eq!(Listener::bind(&kept, &Config::new(CAPACITIES), None).unwrap_err().kind(), ErrorKind::AddrInUse);
     drop(a);
     assert_eq!(connect(&kept, patience()).unwrap_err().kind(), ErrorKind::ResourceBusy);
     let (a, b) = meet(&mut listener, &path);
@@ -317,9 +322,9 @@ fn a_kept_link_to_a_region_in_use_says_so() {
 fn a_name_that_was_taken_away_is_not_taken_back() {
     let scratch = Scratch::new();
     let path = scratch.path();
-    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES)).unwrap();
+    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     fs::rename(&path, scratch.0.join("aside")).unwrap();
-    let mut other = Listener::bind(&path, &Config::new(CAPACITIES)).unwrap();
+    let mut other = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     thread::scope(|scope| {
         let connector = scope.spawn(|| connect(scratch.0.join("aside"), patience()).unwrap_err().kind());
         let e = listener.accept(patience()).unwrap_err();
@@ -336,7 +341,7 @@ fn a_name_that_was_taken_away_is_not_taken_back() {
 fn what_is_in_the_way_of_the_next_region() {
     let scratch = Scratch::new();
     let (path, new) = (scratch.path(), scratch.0.join("name.new"));
-    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES)).unwrap();
+    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     // Somebody's text stays, and the connector stays pending.
     fs::write(&new, "precious").unwrap();
     thread::scope(|scope| {
@@ -361,7 +366,7 @@ fn helper_party() {
     let Some((role, path)) = role.split_once(' ') else { return };
     match role {
         "listen" => {
-            let mut listener = Listener::bind(path, &Config::new(CAPACITIES)).unwrap();
+            let mut listener = Listener::bind(path, &Config::new(CAPACITIES), None).unwrap();
             println!("ready");
             let mut kept = Vec::new();
             loop {
@@ -376,7 +381,7 @@ fn helper_party() {
         }
         "claim" => {
             let name = Name::of(Path::new(path)).unwrap();
-            let region = Region::open(&name).unwrap();
+            let region = Region::open(&name, None).unwrap();
             assert!(claim(&name, &region).unwrap());
             region.set_up_mine(&name).unwrap();
             region.say(state::HELLO);
@@ -425,7 +430,7 @@ fn a_killed_listener_leaves_a_name_that_is_taken_over() {
     assert_eq!(scratch.names(), ["name"]);
     let e = connect(&path, None).unwrap_err();
     assert_eq!((e.kind(), e.code()), (ErrorKind::ConnectionRefused, Some(ErrorCode::PartnerNotAlive)), "{e}");
-    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES)).unwrap();
+    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     let (a, b) = meet(&mut listener, &path);
     talk(&a, &b);
 }
@@ -434,7 +439,7 @@ fn a_killed_listener_leaves_a_name_that_is_taken_over() {
 fn a_killed_connector_is_noticed_after_and_skipped_before_it_is_accepted() {
     let scratch = Scratch::new();
     let path = scratch.path();
-    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES)).unwrap();
+    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     let connector = Party::start("connect", &path);
     let accepted = listener.accept(patience()).unwrap();
     let connector = connector.ready();
@@ -474,7 +479,7 @@ fn one_listener_wins_a_stale_name() {
         let winners: Vec<_> = thread::scope(|scope| {
             let bind = || {
                 start.wait();
-                match Listener::bind(&path, &Config::new(CAPACITIES)) {
+                match Listener::bind(&path, &Config::new(CAPACITIES), None) {
                     Ok(listener) => Some(listener),
                     Err(e) => {
                         assert_eq!(e.kind(), ErrorKind::AddrInUse, "{e}");
@@ -495,7 +500,7 @@ fn one_listener_wins_a_stale_name() {
 
 /// In a process of its own: a listener that cannot make the next region.
 fn limited(path: &Path) {
-    let mut listener = Listener::bind(path, &Config::new(CAPACITIES)).unwrap();
+    let mut listener = Listener::bind(path, &Config::new(CAPACITIES), None).unwrap();
     let low = Rlimit { current: Some(4096), maximum: None };
     setrlimit(Resource::Fsize, low).unwrap();
     println!("ready");

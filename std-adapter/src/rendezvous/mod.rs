@@ -35,8 +35,7 @@ pub struct Connected {
 /// What an end whose rendezvous went over a socket keeps of it.
 #[derive(Debug)]
 pub(crate) struct Link {
-    /// It is silent. Its hang-up is the death of the peer.
-    #[allow(dead_code, reason = "`life` has it as well; this is for those who want to poll it")]
+    /// It is silent but for the doorbell. Its hang-up is the death of the peer.
     pub(crate) socket: Arc<Line>,
     /// The memory of my own segment, so that an inspector finds it.
     #[expect(dead_code, reason = "held to be found under /proc")]

@@ -5,6 +5,7 @@ use super::name::{FileId, Found, Name};
 use super::{Connected, Error};
 use crate::liveness::{self, Life};
 use crate::lock::{self, Byte};
+use crate::memory::guard::{Cut, Installed};
 use crate::memory::{Access, Mapping, page_size, unnamed_file};
 use rustix::fd::OwnedFd;
 use rustix::fs::Stat;
@@ -28,11 +29,13 @@ pub(super) struct Region {
     party: u32,
     fd: Arc<OwnedFd>,
     id: FileId,
+    /// Whether the file was cut short, if that is guarded.
+    cut: Option<Arc<Cut>>,
 }
 
 impl Region {
     /// Makes a region without a name: both segments set up, ARMED, the locks of the listener taken.
-    pub(super) fn make(name: &Name, config: &Config) -> Result<Self, Error> {
+    pub(super) fn make(name: &Name, config: &Config, guard: Option<Installed>) -> Result<Self, Error> {
         let bad = |problem| name.error(Reason::BadConfig(problem));
         let align = u32::try_from(page_size()).map_err(|_| bad(Problem::Align(u32::MAX)))?;
         let config = signed(Config { align, ..*config });
@@ -41,10 +44,10 @@ impl Region {
         let fd = unnamed_file(name.directory(), len as u64).map_err(name.system("make a region"))?;
         let stat = rustix::fs::fstat(&fd).map_err(|e| name.system("look at the region")(e.into()))?;
         {
-            let (theirs, _) = map(name, &fd, &config, 1)?;
+            let (theirs, _) = map(name, &fd, &config, 1, None)?;
             initialize(name, &theirs, &config, 1)?;
         }
-        let region = Self::of(name, fd, &stat, config, 0)?;
+        let region = Self::of(name, fd, &stat, config, 0, guard.map(|guard| Cut::new(guard, len as u64)))?;
         initialize(name, &region.my, &config, 0)?;
         region.say(state::ARMED);
         for byte in [Byte::Party0, Byte::Name] {
@@ -57,24 +60,26 @@ impl Region {
     }
 
     /// Opens the region that has the name, as the connector, who claims nothing yet.
-    pub(super) fn open(name: &Name) -> Result<Self, Error> {
+    pub(super) fn open(name: &Name, guard: Option<Installed>) -> Result<Self, Error> {
         let Found { fd, stat, .. } = name.open_region()?.ok_or_else(|| name.error(Reason::NobodyListens))?;
         if stat.st_mode & 0o077 != 0 {
             return Err(name.error(Reason::OpenToOthers(stat.st_mode & 0o7777)));
         }
-        let config = Self::read_config(name, &fd, &stat)?;
-        Self::of(name, fd, &stat, config, 1)
+        let cut = guard.map(|guard| Cut::new(guard, u64::try_from(stat.st_size).unwrap_or(0)));
+        let config = Self::read_config(name, &fd, &stat, cut.as_ref())?;
+        Self::of(name, fd, &stat, config, 1, cut)
     }
 
     /// What the listener's segment says of the region, checked against the size of the file. The connector's own
     /// segment is not looked at: whoever holds the claim sets it up anew.
-    fn read_config(name: &Name, fd: &OwnedFd, stat: &Stat) -> Result<Config, Error> {
+    fn read_config(name: &Name, fd: &OwnedFd, stat: &Stat, cut: Option<&Arc<Cut>>) -> Result<Config, Error> {
         let len = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
-        let all = Mapping::new(fd, 0, len, Access::ReadOnly).map_err(name.system("map the region"))?;
+        let all = Mapping::guarded(fd, 0, len, Access::ReadOnly, cut).map_err(unmapped(name))?;
         // SAFETY: the mapping is valid for reads of `len` bytes as long as it lives, which is longer than the call. All
         // who use a region access its headers through atomics only, and nobody shortens it (the trust of `file:`
         // regions).
         let inspected = unsafe { geometry::inspect(all.as_ptr(), len) };
+        whole(name, cut)?;
         let listener = inspected.map_err(|findings| name.error(Reason::BadRegion(Box::new(findings))))?;
         let bad = |problem| name.error(Reason::Unfit(problem));
         if listener.party != 0 {
@@ -96,10 +101,27 @@ impl Region {
         Ok(config)
     }
 
-    fn of(name: &Name, fd: OwnedFd, stat: &Stat, config: Config, party: u32) -> Result<Self, Error> {
+    fn of(
+        name: &Name,
+        fd: OwnedFd,
+        stat: &Stat,
+        config: Config,
+        party: u32,
+        cut: Option<Arc<Cut>>,
+    ) -> Result<Self, Error> {
         let fd = liveness::release_first(fd);
-        let (my, peer) = map(name, &fd, &config, party as usize)?;
-        Ok(Self { my, peer, config, party, fd: Arc::new(fd), id: FileId::of(stat) })
+        let (my, peer) = map(name, &fd, &config, party as usize, cut.as_ref())?;
+        Ok(Self { my, peer, config, party, fd: Arc::new(fd), id: FileId::of(stat), cut })
+    }
+
+    /// What tells whether the file was cut short, if that is guarded.
+    pub(super) fn cut(&self) -> Option<&Arc<Cut>> {
+        self.cut.as_ref()
+    }
+
+    /// That what was read from the region, before this was called, was there.
+    pub(super) fn whole(&self, name: &Name) -> Result<(), Error> {
+        whole(name, self.cut())
     }
 
     /// Sets the connector's segment up, whatever a dead claimer left in it. The caller holds the claim.
@@ -169,12 +191,30 @@ fn signed(config: Config) -> Config {
     Config { pid: process::id(), made, features: Features::COUNTERS, ..config }
 }
 
+fn whole(name: &Name, cut: Option<&Arc<Cut>>) -> Result<(), Error> {
+    if cut.is_some_and(|cut| cut.is_set()) { Err(name.error(Reason::CutShort)) } else { Ok(()) }
+}
+
+/// Why a region could not be mapped whose size has been looked at before.
+fn unmapped(name: &Name) -> impl Fn(std::io::Error) -> Error {
+    |e| match e.kind() {
+        ErrorKind::UnexpectedEof => name.error(Reason::CutShort),
+        _ => name.system("map the region")(e),
+    }
+}
+
 /// Maps the segment of `party` for writing and the other one for reading.
-fn map(name: &Name, fd: &OwnedFd, config: &Config, party: usize) -> Result<(Mapping, Mapping), Error> {
+fn map(
+    name: &Name,
+    fd: &OwnedFd,
+    config: &Config,
+    party: usize,
+    cut: Option<&Arc<Cut>>,
+) -> Result<(Mapping, Mapping), Error> {
     let (starts, _) = config.block();
     let segment = |party: usize, access| {
-        Mapping::new(fd, starts[party] as u64, config.describe(party).segment_len(), access)
-            .map_err(name.system("map the region"))
+        Mapping::guarded(fd, starts[party] as u64, config.describe(party).segment_len(), access, cut)
+            .map_err(unmapped(name))
     };
     Ok((segment(party, Access::ReadWrite)?, segment(1 - party, Access::ReadOnly)?))
 }

@@ -8,6 +8,7 @@ use smstream_core::geometry::{self, Config};
 use super::{Peer, Stream};
 use crate::buffering::Policy;
 use crate::builder::Settings;
+use crate::doorbell::Doorbell;
 use crate::error::{Error, Reason, Result};
 use crate::half::{Mode, ReadHalf, Shared, WriteHalf};
 use crate::history::History;
@@ -85,7 +86,11 @@ impl Stream {
         let (peer_pid, peer_party) = described.map_or((0, 0), |d| (d.pid, d.party));
         let signals =
             Signals { wanted: settings.terms.wake_signal, peer: link.as_ref().and_then(|link| link.pidfd.clone()) };
-        let parker = |half| Parker::new(Arc::clone(&life), half, settings.spin).with_signals(signals.clone());
+        let doorbell = link.as_ref().map(|link| Doorbell::new(Arc::clone(&link.socket)));
+        let parker = |half| {
+            let parker = Parker::new(Arc::clone(&life), half, settings.spin);
+            parker.with_signals(signals.clone()).with_doorbell(doorbell.clone())
+        };
         let end = attachment.into_end(parker(Half::Writer), parker(Half::Reader));
         let (consumer, producer) = end.split();
         let how = match (life.watch_mode(), peer_party) {
@@ -97,8 +102,10 @@ impl Stream {
         let credentials = link.as_ref().map(|link| link.credentials);
         let shared = Arc::new(Shared {
             peer: peer.to_owned(),
+            cut: life.cut().cloned(),
             life,
             link,
+            doorbell,
             read: Mode::default(),
             write: Mode::default(),
             aborted: AtomicBool::new(false),

@@ -94,3 +94,39 @@ fn a_report_for_people() {
     let ended = Running::start(&mut smstream(["gc", &directory])).end().expect(0);
     assert!(String::from_utf8(ended.stdout).expect("text").ends_with("stream: removed\n"));
 }
+
+/// A socket goes with its lock file, if that is ours and nobody listens.
+#[test]
+fn a_dead_listeners_socket_goes() {
+    let dir = Dir::new();
+    let addr = format!("unix:{}", dir.path("socket").display());
+    let mut listener = Running::start(&mut smstream(["listen", &addr]));
+    in_the_end(|| (dir.path("socket").exists() && verdict(&dir, "socket", &[]) == "in_use").then_some(()));
+    listener.kill();
+    drop(listener);
+    // The same of another program: with a lock file that is empty, or says something else.
+    for (name, text) in [("theirs", ""), ("wayland", "4711")] {
+        drop(std::os::unix::net::UnixListener::bind(dir.path(name)).expect("a socket"));
+        fs::write(dir.path(&format!("{name}.lock")), text).expect("a file");
+    }
+    assert_eq!(verdict(&dir, "socket", &["-n"]), "would_remove");
+    assert!(dir.path("socket").exists() && dir.path("socket.lock").exists());
+    assert_eq!(verdict(&dir, "socket", &[]), "removed");
+    assert!(!dir.path("socket").exists() && !dir.path("socket.lock").exists());
+    for name in ["theirs", "wayland"] {
+        assert_eq!(verdict(&dir, name, &[]), "not mentioned");
+        assert!(dir.path(name).exists() && dir.path(&format!("{name}.lock")).exists());
+    }
+    fs::write(dir.path("alone.lock"), "lock of smstream\n").expect("a file");
+    assert_eq!(verdict(&dir, "alone.lock", &[]), "removed");
+}
+
+/// Somebody listens there who knows nothing of the lock.
+#[test]
+fn a_socket_at_which_somebody_listens_stays() {
+    let dir = Dir::new();
+    let _listener = std::os::unix::net::UnixListener::bind(dir.path("socket")).expect("a socket");
+    fs::write(dir.path("socket.lock"), "lock of smstream\n").expect("a file");
+    assert_eq!(verdict(&dir, "socket", &[]), "in_use");
+    assert!(dir.path("socket").exists() && dir.path("socket.lock").exists());
+}

@@ -13,7 +13,7 @@ use crate::style::{Paint, Role};
 /// What the help says beside the options.
 pub const MORE: &str = "\
 It removes only what begins with this project's own mark, belongs to this user, is used by nobody,
-and whose maker is proven to be gone: names of listeners that died, and marked shared memory.
+and whose maker is proven to be gone: names of listeners that died, and marked shared memory. A socket goes with its lock file.
 What it leaves of ours, it says, and why. It looks at the files of a directory, not at those of
 directories in it: by default in /dev/shm, /tmp, $TMPDIR and $XDG_RUNTIME_DIR.
 
@@ -24,7 +24,7 @@ Examples:
 
 Keys of --json:
   dry_run         whether nothing was removed on purpose
-  found           a list: place, kind (region, marked), verdict (removed, would_remove,
+  found           a list: place, kind (region, marked, socket), verdict (removed, would_remove,
                   in_use, doubt), why (or null)
   not_looked_at   a list: directory, why
 
@@ -137,6 +137,7 @@ fn json(dry_run: bool, found: &[Finding], skipped: &[(String, String)]) -> Json 
         let kind = match it.kind {
             Kind::Region => "region",
             Kind::Marked => "marked",
+            Kind::Socket => "socket",
             _ => "other",
         };
         Json::Object(vec![

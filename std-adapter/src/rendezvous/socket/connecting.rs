@@ -251,9 +251,13 @@ impl Connecting {
         })
     }
 
+    /// Whether it waits for room in the listener's queue, which no readiness tells.
+    pub(crate) fn is_queueing(&self) -> bool {
+        matches!(self.stage, Stage::Queue)
+    }
+
     /// To wait for, while [`step`](Self::step) says `None`.
-    #[allow(dead_code, reason = "for those who wait for several things")]
-    pub(crate) fn socket(&self) -> &OwnedFd {
+    pub(crate) fn socket(&self) -> &Arc<Line> {
         &self.socket
     }
 }

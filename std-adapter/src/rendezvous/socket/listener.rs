@@ -155,7 +155,6 @@ impl Listener {
     }
 
     /// Becomes readable when there is something to do for [`try_accept`](Self::try_accept).
-    #[allow(dead_code, reason = "for those who wait for several things")]
     pub(crate) fn epoll(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.epoll)
     }
@@ -178,14 +177,17 @@ impl Listener {
         if tokens.contains(&INTERRUPT) {
             return Err(self.name.error(Reason::Cancelled));
         }
-        // First those who have come farthest.
+        // First those who have come farthest. One that is ready is enough: the others go on making the instance readable,
+        // and so whoever waits for that is told of each.
         for &token in tokens.iter().filter(|&&t| t >= FIRST) {
-            self.hear(token);
+            if self.ready.is_empty() {
+                self.hear(token);
+            }
         }
         if tokens.contains(&TIMER) {
             self.turn_out_the_slow();
         }
-        if tokens.contains(&SOCKET) {
+        if tokens.contains(&SOCKET) && self.ready.is_empty() {
             self.let_in()?;
         }
         Ok(!tokens.is_empty())
@@ -194,7 +196,7 @@ impl Listener {
     /// Accepts those who have connected, a few at a time, so that those who came before get on.
     fn let_in(&mut self) -> Result<(), Error> {
         for _ in 0..MOST_AT_ONCE / 4 {
-            if self.guests.len() >= MOST_AT_ONCE && !self.make_room() {
+            if !self.ready.is_empty() || (self.guests.len() >= MOST_AT_ONCE && !self.make_room()) {
                 return Ok(());
             }
             let socket = match accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {

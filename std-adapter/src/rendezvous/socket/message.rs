@@ -19,7 +19,7 @@ const WORDS: usize = 16;
 /// The bytes of a message.
 pub(super) const LEN: usize = WORDS * 4;
 /// Bit of a message's features: its sender wants a signal beside each wake, see
-/// [`Builder::wake_signal`](crate::Builder).
+/// [`Builder::wake_signal`](crate::Builder::wake_signal).
 pub(super) const WANTS_SIGNAL: u32 = 1 << 31;
 
 /// What a message is.
@@ -241,6 +241,34 @@ mod tests {
         }
         assert_eq!(messages[1].config().channel, config.channel);
         assert_eq!(messages[4].refusal(), Refusal::TooLarge);
+    }
+
+    /// The table of the message's words in LAYOUT.md.
+    #[test]
+    fn the_words_stand_where_the_layout_says() {
+        let message = Message {
+            kind: Kind::Welcome,
+            versions: [4, 5],
+            features: 6,
+            version: 7,
+            capacities: [8, 9],
+            align: 10,
+            start: 11,
+            channel: 13 << 32 | 12,
+            refusal: 14,
+        };
+        let bytes = message.to_bytes();
+        let word = |n: usize| u32::from_ne_bytes(bytes[4 * n..4 * n + 4].try_into().unwrap());
+        assert_eq!(&bytes[..8], b"smstream");
+        assert_eq!((word(2), word(3), word(15)), (0x0102_0304, 2, 0));
+        for n in 4..15 {
+            assert_eq!(word(n), n as u32);
+        }
+        for (number, kind) in
+            [Kind::Hello, Kind::Welcome, Kind::Segment, Kind::Accepted, Kind::Refused].iter().enumerate()
+        {
+            assert_eq!(*kind as usize, number + 1);
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(crate) use connecting::{Connecting, suits};
 pub(crate) use host::Host;
 pub(crate) use listener::{Interrupt, Listener};
 pub use message::Refusal;
-pub(crate) use name::SocketName;
+pub(crate) use name::{LOCK, LOCK_MARK, SocketName, is_deserted};
 pub use terms::Credentials;
 pub(crate) use terms::{Allow, Terms};
 

@@ -16,7 +16,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// What comes behind a path in the name of its lock file.
-const LOCK: &str = ".lock";
+pub(crate) const LOCK: &str = ".lock";
+/// What a lock file says, so that it is not taken for that of another program when it is left over.
+pub(crate) const LOCK_MARK: &[u8; 17] = b"lock of smstream\n";
 
 /// The name of a socket.
 #[derive(Clone, Debug)]
@@ -165,6 +167,10 @@ impl SocketName {
             }
             // Its last holder removes the file before giving the lock up. Then this is the lock of nothing.
             if rustix::fs::lstat(&lock_path).is_ok_and(|now| id(&now) == id(&found)) {
+                // Without the mark it is a lock all the same; it is only not cleaned up by others.
+                if found.st_size == 0 {
+                    let _ = retry(|| rustix::io::pwrite(&lock, LOCK_MARK, 0));
+                }
                 return Ok(Right { lock, lock_path, bound: None });
             }
         }
@@ -244,7 +250,7 @@ impl Right {
 }
 
 /// Whether a socket file has no listener: connecting is refused. Whoever listens sees, at most, somebody who hangs up.
-fn is_deserted(address: &SocketAddrUnix) -> bool {
+pub(crate) fn is_deserted(address: &SocketAddrUnix) -> bool {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     // A refusal comes before the types are compared, so one type will do for all.
     let Ok(probe) = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None) else { return false };

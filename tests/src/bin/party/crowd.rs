@@ -1,57 +1,92 @@
-//! A listener that serves whoever comes, while the commands go on.
+//! Many streams in one process, and one server with many clients.
 
-use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use smstream::Listener;
+use smstream::condition::MOST;
+use smstream::memory::{Access, Mapping};
+use smstream::{Builder, Listener, Stream, wait_any};
 
-use crate::wrong;
+use crate::{Words, wrong};
 
-/// A listener, and the thread that accepts.
-pub(crate) struct Serving {
-    listener: Arc<Listener>,
-    thread: JoinHandle<usize>,
-    open: Arc<AtomicUsize>,
+/// The streams that this process holds, and the listener that they came from.
+#[derive(Default)]
+pub(crate) struct Crowd {
+    streams: Vec<Stream>,
+    listener: Option<Listener>,
 }
 
-impl Serving {
-    /// Sends back what comes on each stream.
-    pub(crate) fn begin(listener: Listener) -> Self {
-        let listener = Arc::new(listener);
-        let open = Arc::new(AtomicUsize::new(0));
-        let (accepting, counting) = (Arc::clone(&listener), Arc::clone(&open));
-        let thread = thread::spawn(move || {
-            let mut accepted = 0;
-            loop {
-                let stream = match accepting.accept() {
-                    Ok(stream) => stream,
-                    Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => return accepted,
-                    Err(e) => panic!("accept: {:?}: {e}", e.reason()),
-                };
-                accepted += 1;
-                counting.fetch_add(1, Ordering::Relaxed);
-                let counting = Arc::clone(&counting);
-                thread::spawn(move || {
-                    // A peer that is hostile or dies is its own affair.
-                    let _ = io::copy(&mut &stream, &mut &stream);
-                    drop(stream);
-                    counting.fetch_sub(1, Ordering::Relaxed);
-                });
+impl Crowd {
+    pub(crate) fn run(&mut self, words: &mut Words<'_>) -> io::Result<String> {
+        match words.text()? {
+            // ADDR CAPACITY
+            "bind" => {
+                let addr = words.text()?;
+                let capacity = words.number()?;
+                self.listener = Some(Builder::new().capacity(capacity).bind(addr)?);
             }
-        });
-        Serving { listener, thread, open }
+            "accept" => {
+                let listener = self.listener.as_ref().ok_or_else(|| wrong("there is no listener"))?;
+                for _ in 0..words.number()? {
+                    self.streams.push(listener.accept()?);
+                }
+            }
+            "connect" => {
+                let addr = words.text()?;
+                for _ in 0..words.number()? {
+                    self.streams.push(Stream::connect(addr)?);
+                }
+            }
+            // A byte through each, there and back.
+            "ping" => {
+                for (i, stream) in self.streams.iter_mut().enumerate() {
+                    stream.write_all(&[i as u8])?;
+                }
+                for (i, stream) in self.streams.iter_mut().enumerate() {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte)?;
+                    assert_eq!(byte, [i as u8], "another stream's byte");
+                }
+            }
+            "pong" => {
+                for stream in &mut self.streams {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte)?;
+                    stream.write_all(&byte)?;
+                }
+            }
+            // Waits for bytes from any of as many as one wait takes.
+            "wait" => {
+                let mut conditions: Vec<_> = self.streams.iter().take(MOST).map(Stream::readable).collect();
+                let ready = wait_any(&mut conditions, words.time()?)?;
+                return Ok(ready.iter().map(|place| place.to_string()).collect::<Vec<_>>().join(" "));
+            }
+            "ask" => return ask(self.streams.first_mut(), words.text()?, words.number()?),
+            "close" => *self = Crowd::default(),
+            other => return Err(wrong(format!("{other} is nothing that a crowd does"))),
+        }
+        Ok(self.streams.len().to_string())
     }
+}
 
-    /// How many streams are open.
-    pub(crate) fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+/// Asks a server `requests` times, and says how many requests it answered, at the most, between a request of this client
+/// and its answer, which counts. The server counts its answers in a file, and says with each answer which one it is.
+fn ask(stream: Option<&mut Stream>, counter: &str, requests: u64) -> io::Result<String> {
+    let stream = stream.ok_or_else(|| wrong("there is no stream"))?;
+    let file = File::open(counter)?;
+    let mapping = Mapping::new(&file, 0, size_of::<AtomicU64>(), Access::ReadOnly)?;
+    // SAFETY: the mapping is page-aligned, of that length, and lives to the end of this function; the file is only ever
+    // accessed as one atomic word, and never shortened. A relaxed load does not write.
+    let answered = unsafe { &*mapping.as_ptr().cast::<AtomicU64>() };
+    let mut most = 0;
+    for _ in 0..requests {
+        stream.write_all(&[0])?;
+        // Read after the request can be seen: a client that the system does not let run asks later, and waits no longer.
+        let before = answered.load(Ordering::Relaxed);
+        let mut answer = [0; 8];
+        stream.read_exact(&mut answer)?;
+        most = most.max(u64::from_ne_bytes(answer).saturating_sub(before));
     }
-
-    /// Stops accepting: how many were accepted.
-    pub(crate) fn end(self) -> io::Result<usize> {
-        self.listener.shutdown();
-        self.thread.join().map_err(|_| wrong("a thread panicked"))
-    }
+    Ok(most.to_string())
 }

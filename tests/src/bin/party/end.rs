@@ -26,6 +26,10 @@ impl End {
         End { stream, out: Flow::new(seeds[0], out), into: Flow::new(seeds[1], into) }
     }
 
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
     pub(crate) fn run(&mut self, command: &str, words: &mut Words<'_>) -> io::Result<String> {
         let done = Ok(String::new());
         match command {
@@ -82,6 +86,11 @@ impl End {
             }
             "deadlocks" => deadlock::rounds(&mut self.stream, (&mut self.out, &mut self.into), words),
             "fork-and-poll" => self.fork_and_poll(),
+            "drain-on-small-stack" => {
+                let Self { stream, into, .. } = self;
+                let end = crate::bus::on_small_stack(|| into.drain(&mut &*stream))?;
+                Ok(format!("{} {}", self.into.at(), end.map_or("eof".into(), |e| refusal(&e))))
+            }
             "shut-under" => self.shut_under(words.text()?),
             "both" => self.both_by_reference(words),
             // Sends back what comes, until the end.

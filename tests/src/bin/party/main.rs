@@ -1,37 +1,50 @@
 //! A process on one side of a stream, for tests: reads a command from each line, and answers each with a line, `ok …` or
 //! `err KIND REASON CODE TEXT`. It ends when its standard input does.
 //!
-//! Arguments: `--deny CALL=ERRNO` makes a system call fail from the beginning on.
+//! Arguments: `--deny CALL=ERRNO` makes a system call fail from the beginning on; `--guard on` guards memory against
+//! being cut short; `--bus HOW` handles SIGBUS first: see `bus::handle`; `--namespace pid` runs all in a PID namespace of
+//! its own.
 
 mod attack;
+mod bus;
+mod conditions;
 mod crowd;
 mod deadlock;
 mod end;
 mod held;
+mod serving;
 mod storm;
 mod system;
 
 use std::io::{self, BufRead, Write};
 use std::process::exit;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use end::End;
-use smstream::{Builder, Listener};
+use smstream::{Builder, Connecting, Listener, Stream};
+
+/// Whether the ends that are made are guarded against memory that is cut short.
+static GUARD: AtomicBool = AtomicBool::new(false);
 
 /// What this process has.
 #[derive(Default)]
 struct Party {
     listener: Option<Listener>,
     end: Option<End>,
+    connecting: Option<Connecting>,
+    crowd: crowd::Crowd,
     seeds: [u64; 2],
     attacker: attack::Attacker,
     /// Other users that it lets be its peer.
     allowed: Vec<u32>,
     /// How long its connectors may take.
     patience: Option<Duration>,
-    serving: Option<crowd::Serving>,
+    serving: Option<serving::Serving>,
     /// Does not take part in telling deadlocks.
     undetected: bool,
+    /// The signal that its ends ask for.
+    wake_signal: Option<i32>,
 }
 
 /// What a command needs was not made before, or makes no sense: the test is wrong.
@@ -62,11 +75,12 @@ impl<'a> Words<'a> {
     }
     /// A builder with a spin of this many microseconds, if there is another word.
     fn spin(&mut self) -> io::Result<Builder> {
+        let builder = Builder::new().guard_truncation(GUARD.load(Ordering::Relaxed));
         match self.0.next() {
-            None => Ok(Builder::new()),
+            None => Ok(builder),
             Some(text) => {
                 let micros = text.parse().map_err(|_| wrong(format!("{text} is no time")))?;
-                Ok(Builder::new().spin(Duration::from_micros(micros)))
+                Ok(builder.spin(Duration::from_micros(micros)))
             }
         }
     }
@@ -77,10 +91,15 @@ impl Party {
         self.listener.as_ref().ok_or_else(|| wrong("there is no listener"))
     }
 
-    fn builder(&self, words: &mut Words<'_>) -> io::Result<Builder> {
-        let builder = words.spin()?.deadlock_detection(!self.undetected);
+    /// A builder as the party was told beforehand.
+    fn told(&self, builder: Builder) -> Builder {
+        let builder = builder.deadlock_detection(!self.undetected);
         let builder = self.allowed.iter().fold(builder, |builder, &uid| builder.allow_uid(uid));
-        Ok(self.patience.map_or(builder.clone(), |time| builder.hello_timeout(time)))
+        let builder = self.patience.map_or(builder.clone(), |time| builder.hello_timeout(time));
+        match self.wake_signal {
+            Some(signal) => builder.wake_signal(signal),
+            None => builder,
+        }
     }
 
     fn take(&mut self, stream: smstream::Stream) -> String {
@@ -96,7 +115,8 @@ impl Party {
             "bind" => {
                 let addr = words.text()?;
                 let (capacities, start) = ([words.number()?, words.number()?], words.number()?);
-                let builder = self.builder(&mut words)?.capacities(capacities[0], capacities[1]).start_cursor(start);
+                let builder = words.spin()?.capacities(capacities[0], capacities[1]).start_cursor(start);
+                let builder = self.told(builder);
                 let listener = builder.bind(addr)?;
                 let [first, second] = listener.capacities();
                 self.listener = Some(listener);
@@ -112,17 +132,38 @@ impl Party {
             "connect" => {
                 let addr = words.text()?;
                 let time = words.time()?;
-                let builder = self.builder(&mut words)?;
+                let builder = self.told(words.spin()?);
                 let stream = match time {
                     None => builder.connect(addr)?,
                     Some(time) => builder.connect_timeout(addr, time)?,
                 };
                 Ok(self.take(stream))
             }
+            "begin-connect" => {
+                self.connecting = Some(Stream::begin_connect(words.text()?)?);
+                done
+            }
+            "finish" => match conditions::finish(self.connecting.take())? {
+                Ok(stream) => Ok(self.take(stream)),
+                Err(connecting) => {
+                    self.connecting = Some(connecting);
+                    Ok("pending".into())
+                }
+            },
+            "wait" => {
+                let Self { listener, end, connecting, .. } = self;
+                let (listener, stream) = (listener.as_ref(), end.as_ref().map(End::stream));
+                conditions::wait(&mut words, conditions::Sources { listener, stream, connecting: connecting.as_mut() })
+            }
             "deadlock-detection" => {
                 self.undetected = words.text()? == "off";
                 done
             }
+            "wake-signal" => {
+                self.wake_signal = Some(words.number()?);
+                done
+            }
+            "ignore-signal" => system::ignore_signal(words.number()?).map(|()| String::new()),
             "seeds" => {
                 self.seeds = [words.number()?, words.number()?];
                 done
@@ -137,7 +178,7 @@ impl Party {
             }
             "serve-all" => {
                 let listener = self.listener.take().ok_or_else(|| wrong("there is no listener"))?;
-                self.serving = Some(crowd::Serving::begin(listener));
+                self.serving = Some(serving::Serving::begin(listener));
                 done
             }
             "serving" => {
@@ -166,10 +207,12 @@ impl Party {
                 let end = self.end.take().ok_or_else(|| wrong("there is no stream"))?;
                 end.both_by_halves(&mut words)
             }
+            "crowd" => self.crowd.run(&mut words),
             "serve" => storm::serve(self.listener()?, words.number()?),
             "storm-listen" => storm::listen(words.text()?, words.text()?, words.number()?),
             "storm-connect" => storm::connect(words.text()?, words.number()?),
             "exit" => exit(words.number()?),
+            "pid" => Ok(std::process::id().to_string()),
             "fork" => system::fork_and_hold().map(|pid| pid.to_string()),
             "handle-signals" => system::handle_signals().map(|()| String::new()),
             "signals" => Ok(system::signals().to_string()),
@@ -180,6 +223,7 @@ impl Party {
             "dumpable" => system::dumpable(words.number::<u8>()? != 0).map(|()| String::new()),
             "segment" => system::segment(),
             "mount-small" => system::mount_small(words.text()?, words.number()?).map(|()| String::new()),
+            "bus-elsewhere" => bus::elsewhere(),
             command => match &mut self.end {
                 Some(end) => end.run(command, &mut words),
                 None => Err(wrong(format!("{command} is no command without a stream"))),
@@ -201,6 +245,11 @@ fn main() {
     while let Some(argument) = arguments.next() {
         match (argument.as_str(), arguments.next()) {
             ("--deny", Some(what)) => system::deny(&what).unwrap_or_else(|e| panic!("cannot deny {what}: {e}")),
+            ("--guard", Some(how)) => GUARD.store(how == "on", Ordering::Relaxed),
+            ("--namespace", Some(_)) => {
+                system::enter_pid_namespace().unwrap_or_else(|e| panic!("cannot have a PID namespace: {e}"));
+            }
+            ("--bus", Some(how)) => bus::handle(&how).unwrap_or_else(|e| panic!("cannot handle SIGBUS: {e}")),
             _ => panic!("{argument} is no argument"),
         }
     }

@@ -66,15 +66,24 @@ extern "C" fn count(_signal: libc::c_int) {
     SIGNALS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Counts SIGUSR1 and SIGALRM, with a handler that interrupts system calls.
+/// Counts SIGUSR1, SIGUSR2, SIGALRM and the last real-time signal, with a handler that interrupts system calls.
 pub(crate) fn handle_signals() -> io::Result<()> {
-    for signal in [libc::SIGUSR1, libc::SIGALRM] {
+    for signal in [libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM, libc::SIGRTMAX()] {
         // SAFETY: `sigaction` is a C struct of integers and an address, for which all zeros is a valid value.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = count as extern "C" fn(libc::c_int) as libc::sighandler_t;
         // SAFETY: `action` is initialized and outlives the call; its handler does one atomic addition, which is safe in a
         // handler. The flags are 0, so the handler is of the plain kind, and SA_RESTART is not set.
         check(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) })?;
+    }
+    Ok(())
+}
+
+/// Loses every signal of this number on purpose.
+pub(crate) fn ignore_signal(signal: i32) -> io::Result<()> {
+    // SAFETY: to ignore a signal runs no code.
+    if unsafe { libc::signal(signal, libc::SIG_IGN) } == libc::SIG_ERR {
+        return Err(io::Error::last_os_error());
     }
     Ok(())
 }
@@ -129,14 +138,13 @@ pub(crate) fn become_user(uid: u32) -> io::Result<()> {
     check(unsafe { libc::setresuid(uid, uid, uid) })
 }
 
-/// Mounts an empty tmpfs of this many bytes at `path`, which only this process and its children see. Whoever is not root
-/// becomes root of a user namespace of its own for that.
-pub(crate) fn mount_small(path: &str, bytes: u64) -> io::Result<()> {
+/// Makes new namespaces, and for whoever is not root a user namespace in which it is.
+fn unshare(flags: libc::c_int) -> io::Result<()> {
     // SAFETY: it takes nothing and cannot fail.
     let uid = unsafe { libc::geteuid() };
     // SAFETY: as above.
     let gid = unsafe { libc::getegid() };
-    let flags = if uid == 0 { libc::CLONE_NEWNS } else { libc::CLONE_NEWNS | libc::CLONE_NEWUSER };
+    let flags = if uid == 0 { flags } else { flags | libc::CLONE_NEWUSER };
     // SAFETY: it takes no pointers. New namespaces change nothing in the memory of this process.
     check(unsafe { libc::unshare(flags) })?;
     if uid != 0 {
@@ -144,6 +152,37 @@ pub(crate) fn mount_small(path: &str, bytes: u64) -> io::Result<()> {
         std::fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
         std::fs::write("/proc/self/gid_map", format!("0 {gid} 1"))?;
     }
+    Ok(())
+}
+
+/// Goes on as the first process of a new PID namespace. The process that was waits for it, and ends as it does; they die
+/// together. Whoever is not root becomes root of a user namespace of its own for that.
+pub(crate) fn enter_pid_namespace() -> io::Result<()> {
+    unshare(libc::CLONE_NEWPID)?;
+    // SAFETY: this process has one thread so far, so the child finds everything as it was.
+    let child = unsafe { libc::fork() };
+    check(child)?;
+    if child == 0 {
+        // SAFETY: this call takes no pointers.
+        return check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) });
+    }
+    for descriptor in [0, 1] {
+        // The child has them. Its end is to be the end of them.
+        // SAFETY: nothing in this process uses them from now on.
+        check(unsafe { libc::close(descriptor) })?;
+    }
+    let mut status = 0;
+    // SAFETY: the status is written to a variable that outlives the call.
+    check(unsafe { libc::waitpid(child, &raw mut status, 0) })?;
+    let code = if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) };
+    // SAFETY: it runs no destructors and no handlers; everything is the child's.
+    unsafe { libc::_exit(code) }
+}
+
+/// Mounts an empty tmpfs of this many bytes at `path`, which only this process and its children see. Whoever is not root
+/// becomes root of a user namespace of its own for that.
+pub(crate) fn mount_small(path: &str, bytes: u64) -> io::Result<()> {
+    unshare(libc::CLONE_NEWNS)?;
     let (none, root, target) = (CString::from(c"none"), CString::from(c"/"), CString::new(path)?);
     let private = libc::MS_REC | libc::MS_PRIVATE;
     // SAFETY: the strings are NUL-terminated and outlive the call; a change of propagation uses no other argument.

@@ -26,7 +26,7 @@ pub struct Door {
 
 #[derive(Debug)]
 enum Kind {
-    Stream(Listener),
+    Stream(Box<Listener>),
     Tcp(TcpListener),
     Uds(UnixListener, Option<Name>),
 }
@@ -42,7 +42,7 @@ impl Door {
     /// Listens at a place.
     pub fn open(place: &Place, options: Options) -> io::Result<Self> {
         let kind = match place {
-            Place::Stream(addr) => Kind::Stream(transport::bind(addr, options)?),
+            Place::Stream(addr) => Kind::Stream(Box::new(transport::bind(addr, options)?)),
             Place::Tcp(text) => {
                 let listener = TcpListener::bind(text.as_str())?;
                 listener.set_nonblocking(true)?;

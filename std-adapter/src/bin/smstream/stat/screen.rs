@@ -1,7 +1,8 @@
 //! The live view on a terminal: looking, drawing, keys.
 
 use std::io::{self, IsTerminal};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ratatui::DefaultTerminal;
@@ -13,10 +14,27 @@ use crate::failure::{Context, Failure};
 use crate::signals;
 use crate::style::{Paint, is_unicode};
 
-/// The signal that ends the view, once there was one.
-static SIGNAL: AtomicI32 = AtomicI32::new(0);
-/// How long a signal waits at most to be seen.
+/// Held while something is drawn, and by whoever ends the view for good.
+static DRAWING: Mutex<()> = Mutex::new(());
+/// How long to wait for keys at a time.
 const GRAIN: Duration = Duration::from_millis(100);
+
+/// Ends the view and the command, for a signal. It does not wait for the thread that shows: where the terminal is gone,
+/// that one may never come back from waiting for its keys.
+fn end(signal: i32) {
+    // Whoever draws is done soon, or hangs on a terminal that takes nothing any more.
+    let drawn = (0..10).find_map(|_| match DRAWING.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(_) => {
+            thread::sleep(GRAIN / 10);
+            None
+        }
+    });
+    if drawn.is_some() {
+        let _ = ratatui::try_restore();
+    }
+    std::process::exit(128 + signal);
+}
 
 /// Shows it until somebody ends it.
 pub fn run(args: &StatArgs) -> Result<(), Failure> {
@@ -30,16 +48,12 @@ pub fn run(args: &StatArgs) -> Result<(), Failure> {
         ));
     }
     let mut followed = Followed::new(args.target.clone())?;
-    signals::on_end(|signal| SIGNAL.store(signal, Ordering::Relaxed)).or_broken("could not prepare to be ended")?;
+    signals::on_end(end).or_broken("could not prepare to be ended")?;
     let mut terminal = ratatui::try_init().or_broken("could not draw on the terminal")?;
     let mut view = View::new(Paint::for_stdout().is_on(), is_unicode(), args.interval);
     let result = show(&mut terminal, &mut followed, &mut view);
     // In any case the terminal is as it was.
     let restored = ratatui::try_restore();
-    match SIGNAL.load(Ordering::Relaxed) {
-        0 => {}
-        signal => std::process::exit(128 + signal),
-    }
     result.and(restored).or_broken("could not draw on the terminal")
 }
 
@@ -47,7 +61,7 @@ pub fn run(args: &StatArgs) -> Result<(), Failure> {
 fn show(terminal: &mut DefaultTerminal, followed: &mut Followed, view: &mut View) -> io::Result<()> {
     let mut next = Instant::now();
     let mut changed = true;
-    while SIGNAL.load(Ordering::Relaxed) == 0 {
+    loop {
         let now = Instant::now();
         if now >= next && !view.held {
             followed.find_more();
@@ -56,6 +70,7 @@ fn show(terminal: &mut DefaultTerminal, followed: &mut Followed, view: &mut View
             changed = true;
         }
         if std::mem::take(&mut changed) {
+            let _drawing = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
             terminal.draw(|frame| view.draw(frame))?;
         }
         let wait = if view.held { GRAIN } else { next.saturating_duration_since(Instant::now()).min(GRAIN) };
@@ -74,7 +89,6 @@ fn show(terminal: &mut DefaultTerminal, followed: &mut Followed, view: &mut View
             _ => {}
         }
     }
-    Ok(())
 }
 
 /// Does what a key says. `true`: it is the end.

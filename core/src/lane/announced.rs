@@ -1,0 +1,138 @@
+//! Parking in steps, for whoever waits for several things at once: announce on each half, sleep on all words, withdraw.
+//!
+//! It is the protocol of [`park`](crate::park), without the sleep in the middle: a half announces that it is asleep,
+//! looks again, and hands out the words to sleep on, each with the value that was checked. Between announcing and
+//! withdrawing the peer rings as it would ring a half that sleeps in [`wait`](Consumer::wait).
+
+use super::{Consumer, Producer};
+use crate::cursor::{self, LOOK};
+use crate::ordering;
+use crate::park::{Park, Place, Sleeper, Watch, alerts};
+
+/// What announcing came to.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub enum Announced<'a> {
+    /// There is nothing to sleep for: reading or writing would not wait now. The half is awake, as before.
+    Ready,
+    /// The half is announced. Sleep only while each of these words holds what was seen, then withdraw.
+    Asleep {
+        /// The peer's cursor.
+        cursor: Watch<'a>,
+        /// The alert word of the half, if it has one.
+        alert: Option<Watch<'a>>,
+    },
+}
+
+impl<P: Park> Consumer<'_, P> {
+    /// Whether [`read`](Consumer::read) would return at once: there are `want` bytes, the end of the stream is near, or an
+    /// error. Looks at the peer's words.
+    ///
+    /// `want` is taken as at least 1 and at most half the capacity, as in [`wait`](Consumer::wait).
+    #[inline]
+    pub fn is_ready(&mut self, want: usize) -> bool {
+        self.is_stopped() || is_ready(self, wanted(want, self.capacity()))
+    }
+
+    /// Says to the peer that this half sleeps until there are `want` bytes, and looks again. The room of bytes taken is
+    /// given back first. It does not sleep; who does must sleep on the words that this returns, at the values that it
+    /// returns, and then [`withdraw`](Consumer::withdraw).
+    ///
+    /// To announce again, at another mark, needs no withdrawing before.
+    pub fn announce(&mut self, want: usize) -> Announced<'_> {
+        if self.is_stopped() {
+            return Announced::Ready;
+        }
+        if !cfg!(smstream_mutant = "announced_unflushed") {
+            self.flush();
+        }
+        let want = wanted(want, self.capacity());
+        match announce(self, want) {
+            Some((seen, alerted)) => asleep(self, seen, alerted),
+            None => {
+                self.withdraw();
+                Announced::Ready
+            }
+        }
+    }
+
+    /// Takes back what [`announce`](Consumer::announce) said: the half is awake. Without that, it does nothing.
+    pub fn withdraw(&mut self) {
+        // A half that has stopped, or found the peer corrupt while announced, goes on saying so.
+        if self.is_stopped() && !cfg!(smstream_mutant = "withdrawn_look") {
+            ordering::announce(self.park_word(), LOOK);
+        } else {
+            ordering::withdraw(self.park_word());
+        }
+    }
+}
+
+impl<P: Park> Producer<'_, P> {
+    /// Whether [`write`](Producer::write) would return at once: there is room for `want` bytes, or an error. Looks at the
+    /// peer's words.
+    ///
+    /// `want` is taken as at least 1 and at most half the capacity, as in [`wait`](Producer::wait).
+    #[inline]
+    pub fn is_ready(&mut self, want: usize) -> bool {
+        self.is_finished() || is_ready(self, wanted(want, self.capacity()))
+    }
+
+    /// Says to the peer that this half sleeps until there is room for `want` bytes, and looks again. Unflushed bytes are
+    /// published first. It does not sleep; who does must sleep on the words that this returns, at the values that it
+    /// returns, and then [`withdraw`](Producer::withdraw).
+    ///
+    /// To announce again, at another mark, needs no withdrawing before.
+    pub fn announce(&mut self, want: usize) -> Announced<'_> {
+        if self.is_finished() {
+            return Announced::Ready;
+        }
+        if !cfg!(smstream_mutant = "announced_unflushed") {
+            self.flush();
+        }
+        let want = wanted(want, self.capacity());
+        match announce(self, want) {
+            Some((seen, alerted)) => asleep(self, seen, alerted),
+            None => {
+                self.withdraw();
+                Announced::Ready
+            }
+        }
+    }
+
+    /// Takes back what [`announce`](Producer::announce) said: the half is awake. Without that, it does nothing.
+    pub fn withdraw(&mut self) {
+        ordering::withdraw(self.park_word());
+    }
+}
+
+/// What may be waited for.
+fn wanted(want: usize, capacity: usize) -> u32 {
+    want.clamp(1, cursor::most_wanted(capacity as u32) as usize) as u32
+}
+
+#[inline]
+fn is_ready<S: Sleeper>(half: &mut S, want: u32) -> bool {
+    alerts(half) != 0 || half.look().map_or(true, |look| look.enough(want))
+}
+
+/// Announces, and looks again. What was seen then: the peer's cursor and the alerts; `None`: that is enough.
+fn announce<S: Sleeper>(half: &mut S, want: u32) -> Option<(u32, u32)> {
+    let before = cfg!(smstream_mutant = "announced_recheck_none").then(|| half.look());
+    ordering::set_bell(half.bell_word(), half.park().bell());
+    half.parked();
+    ordering::announce(half.park_word(), half.asleep_until(want));
+    ordering::fence_announced();
+    let look = before.unwrap_or_else(|| half.look()).ok()?;
+    let alerted = alerts(half);
+    let enough = look.enough(want) || (alerted != 0 && !cfg!(smstream_mutant = "announced_alert_unchecked"));
+    (!enough).then_some((look.seen, alerted))
+}
+
+/// The words to sleep on.
+fn asleep<S: Sleeper>(half: &S, seen: u32, alerted: u32) -> Announced<'_> {
+    let seen =
+        if cfg!(smstream_mutant = "announced_seen_afresh") { ordering::peer_sent(half.peer_cursor()) } else { seen };
+    let cursor = Watch { word: half.peer_cursor(), seen, place: Place::Shared };
+    let alert = half.park().alert().map(|word| Watch { word, seen: alerted, place: Place::Local });
+    Announced::Asleep { cursor, alert }
+}

@@ -1,0 +1,232 @@
+//! A half that somebody waits for with `poll` is told once when it is worth trying again: its bell is a thing that stays
+//! rung until it is taken, and one bell is for both halves of an end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use loom::sync::{Condvar, Mutex};
+use loom::thread;
+use smstream_core::error::ReadError;
+use smstream_core::lane::Announced;
+use smstream_core::ordering;
+use smstream_core::park::{ALERT_CORRUPT, Park, Wake, Watch};
+use smstream_core::sync::AtomicU32;
+
+use crate::common::{Reader, World, Writer, check};
+
+/// A socket with a byte on it or not, as both ends know it; and the alert of the end that polls.
+#[derive(Clone)]
+struct Bell(Arc<Socket>);
+
+struct Socket {
+    rung: Mutex<bool>,
+    readable: Condvar,
+    alert: AtomicU32,
+    /// Loom does not see it.
+    rings: AtomicUsize,
+}
+
+impl Bell {
+    fn new() -> Self {
+        let (rung, readable, alert) = (Mutex::new(false), Condvar::new(), AtomicU32::new(0));
+        Bell(Arc::new(Socket { rung, readable, alert, rings: AtomicUsize::new(0) }))
+    }
+
+    fn ring(&self) {
+        *self.0.rung.lock().unwrap() = true;
+        self.0.readable.notify_all();
+    }
+
+    /// Takes what has come.
+    fn take(&self) {
+        *self.0.rung.lock().unwrap() = false;
+    }
+
+    /// Waits until it is rung, and leaves it so.
+    fn poll(&self) {
+        let mut rung = self.0.rung.lock().unwrap();
+        while !*rung {
+            rung = self.0.readable.wait(rung).unwrap();
+        }
+    }
+
+    fn rings(&self) -> usize {
+        self.0.rings.load(Relaxed)
+    }
+}
+
+impl Park for Bell {
+    type Deadline = ();
+    type Spin = ();
+    fn spin_start(&self) {}
+    fn spin(&self, (): &mut ()) -> bool {
+        false
+    }
+    fn wait(&self, _: &[Watch<'_>], _: Option<()>) -> Wake {
+        unreachable!("these halves announce and do not wait")
+    }
+    fn wake(&self, _word: &AtomicU32, _bell: u32) {
+        self.0.rings.fetch_add(1, Relaxed);
+        self.ring();
+    }
+    fn alert(&self) -> Option<&AtomicU32> {
+        Some(&self.0.alert)
+    }
+}
+
+/// Whether a half has nothing to do now and is announced. What was rung before is taken first.
+fn announced(bell: &Bell, announce: impl FnOnce() -> bool) -> bool {
+    bell.take();
+    announce()
+}
+
+fn reader_sleeps(bell: &Bell, reader: &mut Reader<Bell>) -> bool {
+    announced(bell, || matches!(reader.announce(1), Announced::Asleep { .. }))
+}
+
+fn writer_sleeps(bell: &Bell, writer: &mut Writer<Bell>) -> bool {
+    announced(bell, || matches!(writer.announce(1), Announced::Asleep { .. }))
+}
+
+/// Reads exactly these bytes, polling where there are none.
+fn expect(bell: &Bell, reader: &mut Reader<Bell>, bytes: &[u8]) {
+    let mut read = Vec::new();
+    while read.len() < bytes.len() {
+        let mut out = [0];
+        reader.withdraw();
+        match reader.read(&mut out) {
+            Ok(n) => read.extend_from_slice(&out[..n]),
+            Err(ReadError::Empty) => {
+                if reader_sleeps(bell, reader) {
+                    bell.poll();
+                }
+            }
+            Err(e) => panic!("{e}"),
+        }
+    }
+    assert_eq!(read, bytes);
+}
+
+#[test]
+fn a_polled_reader_gets_its_bytes() {
+    check(None, || {
+        let (bell, world) = (Bell::new(), World::new(1, 0));
+        let mut reader = world.reader_with(1, bell.clone());
+        let mut writer = world.writer_with(0, bell.clone());
+        let other = thread::spawn(move || {
+            writer.write(&[1]).unwrap();
+            writer
+        });
+        expect(&bell, &mut reader, &[1]);
+        other.join().unwrap();
+        assert!(bell.rings() <= 1);
+    });
+}
+
+#[test]
+fn a_polled_writer_gets_room() {
+    check(None, || {
+        let (bell, world) = (Bell::new(), World::new(1, 0));
+        let mut writer = world.writer_with(0, bell.clone());
+        let mut reader = world.reader_with(1, bell.clone());
+        writer.write(&[1]).unwrap();
+        let other = thread::spawn(move || {
+            reader.read(&mut [0]).unwrap();
+            reader
+        });
+        loop {
+            writer.withdraw();
+            if writer.write(&[2]).is_ok() {
+                break;
+            }
+            if writer_sleeps(&bell, &mut writer) {
+                bell.poll();
+            }
+        }
+        other.join().unwrap();
+        assert!(bell.rings() <= 1);
+    });
+}
+
+/// One bell for both halves: whoever takes it for one looks at the other that is announced.
+#[test]
+fn what_was_rung_for_the_other_half_is_not_lost() {
+    for room in [true, false] {
+        check(None, move || {
+            let (bell, world) = (Bell::new(), World::new(1, 1));
+            let (mut reader, mut writer) = (world.reader_with(0, bell.clone()), world.writer_with(0, bell.clone()));
+            let (mut peer_reader, mut peer_writer) =
+                (world.reader_with(1, bell.clone()), world.writer_with(1, bell.clone()));
+            writer.write(&[1]).unwrap();
+            let peer = thread::spawn(move || {
+                if room {
+                    peer_reader.read(&mut [0]).unwrap()
+                } else {
+                    peer_writer.write(&[2]).unwrap()
+                };
+                (peer_reader, peer_writer)
+            });
+            // The writer first, so that the reader takes what was rung for it.
+            let mut ready = !writer_sleeps(&bell, &mut writer);
+            ready |= !reader_sleeps(&bell, &mut reader);
+            ready |= writer.is_ready(1);
+            if !ready {
+                bell.poll();
+            }
+            assert_eq!([reader.is_ready(1), writer.is_ready(1)], [!room, room]);
+            peer.join().unwrap();
+        });
+    }
+}
+
+/// The peer's end of the stream comes while a half is announced, and another thread finds the peer corrupt.
+#[test]
+fn a_polled_half_is_told_of_the_end_and_of_alerts() {
+    for alert in [false, true] {
+        check(None, move || {
+            let (bell, world) = (Bell::new(), World::new(2, 0));
+            let mut reader = world.reader_with(1, bell.clone());
+            let mut writer = world.writer_with(0, bell.clone());
+            let ringer = bell.clone();
+            let other = thread::spawn(move || {
+                if alert {
+                    // Whoever raises it rings.
+                    ordering::raise(&ringer.0.alert, ALERT_CORRUPT);
+                    ringer.ring();
+                } else {
+                    writer.finish();
+                }
+                writer
+            });
+            while !reader.is_ready(1) {
+                if reader_sleeps(&bell, &mut reader) {
+                    bell.poll();
+                }
+            }
+            assert_eq!(reader.read(&mut [0]), if alert { Err(ReadError::Corrupt) } else { Ok(0) });
+            other.join().unwrap();
+        });
+    }
+}
+
+/// It was dropped while it waited, or has found something else to do: the peer rings once, and no more.
+#[test]
+fn a_half_that_was_left_announced_is_rung_for_once() {
+    check(None, || {
+        let (bell, world) = (Bell::new(), World::new(2, 0));
+        let mut reader = world.reader_with(1, bell.clone());
+        let mut writer = world.writer_with(0, bell.clone());
+        assert!(reader_sleeps(&bell, &mut reader));
+        let other = thread::spawn(move || {
+            writer.write(&[1]).unwrap();
+            writer.write(&[2]).unwrap();
+            writer
+        });
+        let mut writer = other.join().unwrap();
+        assert_eq!(bell.rings(), 1);
+        reader.withdraw();
+        reader.read(&mut [0; 2]).unwrap();
+        writer.write(&[3]).unwrap();
+        assert_eq!(bell.rings(), 1);
+    });
+}

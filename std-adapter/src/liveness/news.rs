@@ -1,0 +1,26 @@
+//! One word for the whole process that changes with every alert: for those who wait for many things at once, and cannot
+//! sleep on the alert word of each.
+//!
+//! Load it, then look at everything that is waited for, then sleep while it is as it was: what was told in between has
+//! changed it. Whoever tells does so *after* what is told can be seen. Each telling wakes all who sleep here, also those
+//! whom it does not concern: they look again. Alerts are rare.
+
+use crate::futex;
+use smstream_core::park::{Place, Watch};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Goes up with each piece of news. A forked child has one of its own.
+static NEWS: AtomicU32 = AtomicU32::new(0);
+
+/// To sleep on until there is news. Everything told before this call is seen by who looks after it.
+pub(crate) fn watch() -> Watch<'static> {
+    // Acquire: with the number comes what was told under it.
+    Watch { word: &NEWS, seen: NEWS.load(Ordering::Acquire), place: Place::Local }
+}
+
+/// Wakes all who wait for news. Safe in a signal handler.
+pub(crate) fn tell() {
+    // Release: see `watch`, its partner.
+    NEWS.fetch_add(1, Ordering::Release);
+    futex::wake_all(&NEWS, Place::Local);
+}

@@ -1,0 +1,78 @@
+//! Connecting, for tokio.
+
+use super::{Stream, watch};
+use crate::addr::{Addr, ToAddr};
+use crate::builder::Builder;
+use crate::error::{Error, Reason, Result};
+use crate::inherited;
+use crate::listener::into_stream;
+use crate::rendezvous::socket::{Connecting, SocketName};
+use ::tokio::task::spawn_blocking;
+use std::io;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// The pauses between two attempts to get into a listener's queue that is full: the first one, and the longest.
+const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(20)];
+
+/// Connects to the listener at `addr`, and waits until it accepts.
+///
+/// If the future is dropped the connection is given up, and nothing is left of it. For a time limit use
+/// `tokio::time::timeout`.
+///
+/// # Errors
+/// [`Reason::NotReady`] if nobody listens there; [`Reason::Unsupported`] for `file:` and `shm:`; an error without a runtime;
+/// and others as the text says.
+///
+/// # Panics
+/// Within a runtime whose I/O is not enabled.
+pub async fn connect(addr: impl ToAddr) -> Result<Stream> {
+    connect_with(&Builder::new(), addr).await
+}
+
+/// Connects like [`connect`], as `builder` says.
+///
+/// # Errors
+/// As for [`connect`].
+///
+/// # Panics
+/// Within a runtime whose I/O is not enabled.
+pub async fn connect_with(builder: &Builder, addr: impl ToAddr) -> Result<Stream> {
+    let addr = addr.to_addr()?;
+    let settings = builder.settings()?;
+    let terms = settings.terms.clone();
+    let mut connecting = match &addr {
+        Addr::Unix(path) => Connecting::to(SocketName::of_path(path)?, terms)?,
+        Addr::Abstract(name) => Connecting::to(SocketName::of_abstract(name)?, terms)?,
+        Addr::Fd(number) => Connecting::on(inherited::take(*number)?, addr.to_string(), terms)?,
+        Addr::File(_) | Addr::Shm(_) => {
+            let text = format!(
+                "cannot connect to {addr} with tokio: there is shared memory there and no socket, and nothing that tokio \
+                 could wait for; connect to unix: instead, or use smstream::Stream in a thread"
+            );
+            return Err(Error::new(Reason::Unsupported, text));
+        }
+    };
+    let mut connected = connecting.step()?;
+    let [mut pause, longest] = PAUSES;
+    while connecting.is_queueing() {
+        // Nothing tells when the queue has room again. This sleeps in a thread that is there for such things: the runtime
+        // may have no timers.
+        spawn_blocking(move || sleep(pause)).await.map_err(|e| Error::system(Reason::System, io::Error::other(e)))?;
+        pause = longest.min(2 * pause);
+        connected = connecting.step()?;
+    }
+    if connected.is_none() {
+        let socket = watch(connecting.socket())?;
+        while connected.is_none() {
+            let mut guard = socket.readable().await.map_err(|e| Error::system(Reason::System, e))?;
+            // Cleared first: whatever comes from now on is told again.
+            guard.clear_ready();
+            connected = connecting.step()?;
+        }
+    }
+    match connected {
+        Some(connected) => Stream::from_std(into_stream(connected, &settings, &addr)?),
+        None => Err(Error::new(Reason::System, "the rendezvous came to nothing")),
+    }
+}

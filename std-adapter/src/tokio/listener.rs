@@ -1,0 +1,128 @@
+//! Listening, for tokio.
+
+use super::{Stream, watch};
+use crate::addr::{Addr, Kind, ToAddr};
+use crate::builder::Builder;
+use crate::error::{Error, Reason, Result};
+use ::tokio::io::unix::AsyncFd;
+use rustix::fd::OwnedFd;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// Waits at an address for connectors: what [`smstream::Listener`](crate::Listener) is for threads.
+///
+/// Many can be in the middle of their rendezvous, and none that is slow, silent or wrong holds up another; it gets on only
+/// while somebody is in [`accept`](Listener::accept). When it is dropped the name is removed; streams that were accepted
+/// live on.
+#[derive(Debug)]
+pub struct Listener {
+    // Before the listener: it is to be watched no longer than it lives.
+    fd: AsyncFd<Arc<OwnedFd>>,
+    listener: crate::Listener,
+}
+
+impl Listener {
+    /// Listens at `addr`, with the default settings. See [`Builder`] and [`from_std`](Listener::from_std) for others.
+    ///
+    /// # Errors
+    /// As for [`Builder::bind`] and [`from_std`](Listener::from_std).
+    ///
+    /// # Panics
+    /// Within a runtime whose I/O is not enabled.
+    pub fn bind(addr: impl ToAddr) -> Result<Self> {
+        Self::from_std(Builder::new().bind(addr)?)
+    }
+
+    /// Listens at an address that nobody had before, with the default settings. [`local_addr`](Listener::local_addr) tells
+    /// which.
+    ///
+    /// # Errors
+    /// As for [`bind`](Listener::bind).
+    ///
+    /// # Panics
+    /// Within a runtime whose I/O is not enabled.
+    pub fn bind_temp(kind: Kind) -> Result<Self> {
+        Self::from_std(Builder::new().bind_temp(kind)?)
+    }
+
+    /// A listener that was made by [`Builder::bind`].
+    ///
+    /// ```no_run
+    /// # async fn serve() -> smstream::Result<()> {
+    /// let listener = smstream::Builder::new().capacity(1 << 20).allow_any().bind("unix:/run/chat")?;
+    /// let listener = smstream::tokio::Listener::from_std(listener)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Reason::Unsupported`] unless it listens at `unix:`; an error also without a runtime.
+    ///
+    /// # Panics
+    /// Within a runtime whose I/O is not enabled.
+    pub fn from_std(listener: crate::Listener) -> Result<Self> {
+        let fd = watch(listener.epoll("used with tokio")?)?;
+        listener.set_nonblocking(true)?;
+        Ok(Listener { fd, listener })
+    }
+
+    /// The listener for threads, which blocks again.
+    #[must_use]
+    pub fn into_std(self) -> crate::Listener {
+        // It gives no errors.
+        let _ = self.listener.set_nonblocking(false);
+        self.listener
+    }
+
+    /// The listener for threads, to ask it something. It does not block.
+    #[must_use]
+    pub fn get_ref(&self) -> &crate::Listener {
+        &self.listener
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> &Addr {
+        self.listener.local_addr()
+    }
+
+    /// Waits for a connector and accepts it. Several tasks may wait at once.
+    ///
+    /// It is cancel safe: no connector is lost if the future is dropped.
+    ///
+    /// # Errors
+    /// What the system says, when there are no descriptors left for example; accepting can be tried again.
+    pub async fn accept(&self) -> Result<Stream> {
+        loop {
+            let mut guard = self.fd.readable().await.map_err(|e| Error::system(Reason::System, e))?;
+            // There may be more of them: it is cleared when nobody is left. What has come since it was told is not cleared.
+            if let Some(stream) = self.try_accept() {
+                return stream;
+            }
+            guard.clear_ready();
+        }
+    }
+
+    /// [`accept`](Listener::accept) for hand-written futures. Only the last task that called this is woken.
+    ///
+    /// # Errors
+    /// As for [`accept`](Listener::accept).
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Result<Stream>> {
+        loop {
+            let mut guard = ready!(self.fd.poll_read_ready(cx)).map_err(|e| Error::system(Reason::System, e))?;
+            if let Some(stream) = self.try_accept() {
+                return Poll::Ready(stream);
+            }
+            guard.clear_ready();
+        }
+    }
+
+    /// `None`: nobody is there to be accepted.
+    fn try_accept(&self) -> Option<Result<Stream>> {
+        match self.listener.accept() {
+            Err(e) if e.reason() == Reason::WouldBlock => None,
+            result => Some(result.and_then(Stream::from_std)),
+        }
+    }
+}
+
+static_assertions::assert_impl_all!(Listener: Send, Sync);
