@@ -104,7 +104,8 @@ fn each_half_is_woken_though_there_is_one_socket() {
                     if tasks == 1 {
                         let (mut reader, mut writer) = here.split();
                         let (read, wrote) = tokio::join!(reader.read_exact(&mut out), writer.write_all(b"more"));
-                        (read.unwrap(), wrote.unwrap());
+                        read.unwrap();
+                        wrote.unwrap();
                     } else {
                         let (mut reader, mut writer) = here.into_split();
                         let write = tokio::spawn(async move {
