@@ -40,8 +40,8 @@ use std::sync::Arc;
 ///             Err(e) if e.kind() == ErrorKind::WouldBlock => {
 ///                 poll(&mut [PollFd::new(&stream, PollFlags::IN)], None)?;
 ///             }
-///             result => break result?,
-///         };
+///             result => break result.map(drop)?,
+///         }
 ///     }
 ///     assert_eq!(text, b"hello");
 ///     Ok::<(), std::io::Error>(())
@@ -234,8 +234,14 @@ impl Pollable {
         let [read, write] = self.owed;
         let owed = (read && self.reading) || write;
         if owed != self.told || (owed && anew) {
-            let events = if owed { epoll::EventFlags::IN | epoll::EventFlags::OUT } else { epoll::EventFlags::IN };
-            epoll::modify(&self.epoll, self.doorbell.socket(), epoll::EventData::new_u64(0), events)?;
+            let (socket, data) = (self.doorbell.socket(), epoll::EventData::new_u64(0));
+            if owed {
+                // Not `modify`: of a socket that is on its list of ready ones already, the instance tells nobody then.
+                epoll::delete(&self.epoll, socket)?;
+                epoll::add(&self.epoll, socket, data, epoll::EventFlags::IN | epoll::EventFlags::OUT)?;
+            } else {
+                epoll::modify(&self.epoll, socket, data, epoll::EventFlags::IN)?;
+            }
             self.told = owed;
         }
         Ok(())

@@ -132,13 +132,15 @@ fn each_direction_is_told_though_there_is_one_descriptor() {
         }
         for _ in 0..3 {
             there.read_exact(&mut [0; 4096]).unwrap();
-            // Now it is told of the room; this attempt takes that.
+            // It is told of the room, once or again; this attempt takes that.
+            assert!(waiter.is_told(&here));
             would_block(here.read(&mut [0]));
             assert!(waiter.is_told(&here), "there is room");
             assert_eq!(here.write(&[7; 4096]).unwrap(), 4096);
             would_block(here.write(b"more"));
             // The other way round: bytes, and an attempt to write.
             there.write_all(b"x").unwrap();
+            assert!(waiter.is_told(&here));
             would_block(here.write(b"more"));
             assert!(waiter.is_told(&here), "there is a byte");
             assert_eq!(here.read(&mut [0]).unwrap(), 1);
