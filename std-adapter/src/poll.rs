@@ -40,8 +40,8 @@ use std::sync::Arc;
 ///             Err(e) if e.kind() == ErrorKind::WouldBlock => {
 ///                 poll(&mut [PollFd::new(&stream, PollFlags::IN)], None)?;
 ///             }
-///             result => break result?,
-///         };
+///             result => break result.map(drop)?,
+///         }
 ///     }
 ///     assert_eq!(text, b"hello");
 ///     Ok::<(), std::io::Error>(())
@@ -117,7 +117,7 @@ impl Pollable {
         doorbell.set_polled(true);
         let (announced, owed) = ([false; 2], [true, false]);
         let mut this = Pollable { stream, doorbell, epoll, announced, owed, told: false, reading: true };
-        this.tell().map_err(|e| Error::system(Reason::System, e))?;
+        this.tell(false).map_err(|e| Error::system(Reason::System, e))?;
         Ok(this)
     }
 
@@ -129,7 +129,7 @@ impl Pollable {
     /// What the system says; nothing is known that could be wrong.
     pub fn set_reading(&mut self, on: bool) -> io::Result<()> {
         self.reading = on;
-        self.tell()
+        self.tell(on)
     }
 
     /// The stream itself, which blocks again.
@@ -167,7 +167,7 @@ impl Pollable {
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                     result => {
                         self.owed[half as usize] = half == Half::Reader;
-                        self.tell()?;
+                        self.tell(false)?;
                         return result;
                     }
                 }
@@ -179,10 +179,10 @@ impl Pollable {
             // What was rung until now is taken first. What is rung after announcing stays, and is told.
             let left = self.doorbell.take(self.stream.life());
             if self.announce(half) {
-                // Who is told of changes only is to take the rest as well: a full socket cannot be rung.
+                // A full socket cannot be rung: the rest is to be taken as well.
                 self.owed[half as usize] = left == Left::More;
-                self.owe(other(half));
-                self.tell()?;
+                let anew = self.owe(other(half)) || left == Left::More;
+                self.tell(anew)?;
                 return Err(Error::new(Reason::WouldBlock, "the stream would have to wait").into());
             }
         }
@@ -217,23 +217,31 @@ impl Pollable {
     }
 
     /// What was taken from the socket may have been rung for a half that announced itself before. If it has become ready,
-    /// the descriptor is to say so until that direction is tried.
-    fn owe(&mut self, half: Half) {
-        if self.announced[half as usize] && self.is_ready(half) {
+    /// the descriptor is to say so until that direction is tried. Says whether it has.
+    fn owe(&mut self, half: Half) -> bool {
+        let ready = self.announced[half as usize] && self.is_ready(half);
+        if ready {
             self.withdraw(half);
             self.owed[half as usize] = true;
         }
+        ready
     }
 
     /// Makes the descriptor readable while something is owed, whatever comes. It watches the socket for being writable
     /// then, which it always is: nobody sends on it but who rings, and an honest peer takes that before it wants to be
-    /// rung again.
-    fn tell(&mut self) -> io::Result<()> {
+    /// rung again. Who is told of changes only is told of it again if it is done `anew`.
+    fn tell(&mut self, anew: bool) -> io::Result<()> {
         let [read, write] = self.owed;
         let owed = (read && self.reading) || write;
-        if owed != self.told {
-            let events = if owed { epoll::EventFlags::IN | epoll::EventFlags::OUT } else { epoll::EventFlags::IN };
-            epoll::modify(&self.epoll, self.doorbell.socket(), epoll::EventData::new_u64(0), events)?;
+        if owed != self.told || (owed && anew) {
+            let (socket, data) = (self.doorbell.socket(), epoll::EventData::new_u64(0));
+            if owed {
+                // Not `modify`: of a socket that is on its list of ready ones already, the instance tells nobody then.
+                epoll::delete(&self.epoll, socket)?;
+                epoll::add(&self.epoll, socket, data, epoll::EventFlags::IN | epoll::EventFlags::OUT)?;
+            } else {
+                epoll::modify(&self.epoll, socket, data, epoll::EventFlags::IN)?;
+            }
             self.told = owed;
         }
         Ok(())

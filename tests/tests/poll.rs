@@ -118,21 +118,29 @@ fn each_direction_is_told_though_there_is_one_descriptor() {
         let (here, mut there) = ends(4096);
         let mut here = Pollable::new(here).unwrap();
         let waiter = Waiter::all(&here).into_iter().nth(which).unwrap();
+        assert!(waiter.is_told(&here), "nobody has tried to read");
         here.write_all(&[7; 4096]).unwrap();
         would_block(here.write(b"more"));
+        // Before the first attempt to read, which takes what was rung for the other direction.
+        there.read_exact(&mut [0; 4096]).unwrap();
         would_block(here.read(&mut [0]));
+        assert!(waiter.is_told(&here), "there is room");
+        assert_eq!(here.write(&[7; 4096]).unwrap(), 4096);
+        would_block(here.write(b"more"));
         while waiter.is_told(&here) {
             would_block(here.read(&mut [0]));
         }
         for _ in 0..3 {
             there.read_exact(&mut [0; 4096]).unwrap();
-            // Now it is told of the room; this attempt takes that.
+            // It is told of the room, once or again; this attempt takes that.
+            assert!(waiter.is_told(&here));
             would_block(here.read(&mut [0]));
             assert!(waiter.is_told(&here), "there is room");
             assert_eq!(here.write(&[7; 4096]).unwrap(), 4096);
             would_block(here.write(b"more"));
             // The other way round: bytes, and an attempt to write.
             there.write_all(b"x").unwrap();
+            assert!(waiter.is_told(&here));
             would_block(here.write(b"more"));
             assert!(waiter.is_told(&here), "there is a byte");
             assert_eq!(here.read(&mut [0]).unwrap(), 1);
