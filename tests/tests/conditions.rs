@@ -23,6 +23,21 @@ const SHORT: Duration = Duration::from_millis(30);
 /// Of what this process sends, and of what parties send.
 const SEEDS: [u64; 2] = [0xc0de, 0xbeef];
 
+/// Removes what killed listeners leave in shared memory, under this name and longer ones.
+struct Litter<'a>(&'a str);
+
+impl Drop for Litter<'_> {
+    fn drop(&mut self) {
+        for entry in std::fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
+            let found = entry.file_name();
+            let rest = found.to_str().and_then(|found| found.strip_prefix(self.0));
+            if rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit())) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
 /// Runs a test at an address of each kind.
 fn each_kind(test: impl Fn(&str)) {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -30,7 +45,9 @@ fn each_kind(test: impl Fn(&str)) {
     let scratch = Scratch::new();
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     test(&scratch.addr());
-    test(&format!("shm:/smstream-conditions-{}-{number}", std::process::id()));
+    let name = format!("smstream-conditions-{}-{number}", std::process::id());
+    let _litter = Litter(&name);
+    test(&format!("shm:/{name}"));
     test(&format!("unix:{}/socket", scratch.path().display()));
     test(&format!("unix:@smstream-conditions-{}-{number}", std::process::id()));
 }
