@@ -4,8 +4,9 @@
 //! Which half it is for, and what has come, stand in shared memory; the byte says nothing. A socket that is full has been
 //! rung often enough. Whoever takes what has come looks at both halves of the end.
 
+use crate::line::Line;
 use crate::liveness::Life;
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::net::{SendFlags, send};
 use std::io;
 use std::mem;
@@ -22,7 +23,7 @@ const MOST_CALLS: usize = 8;
 /// The doorbell of one end, and the way to ring at the other one.
 #[derive(Debug)]
 pub(crate) struct Doorbell {
-    socket: Arc<OwnedFd>,
+    socket: Arc<Line>,
     /// Whether this end wants to be woken by it.
     polled: AtomicBool,
 }
@@ -39,7 +40,7 @@ pub(crate) enum Left {
 }
 
 impl Doorbell {
-    pub(crate) fn new(socket: Arc<OwnedFd>) -> Arc<Self> {
+    pub(crate) fn new(socket: Arc<Line>) -> Arc<Self> {
         Arc::new(Doorbell { socket, polled: AtomicBool::new(false) })
     }
 
@@ -54,7 +55,7 @@ impl Doorbell {
     }
 
     /// The socket: readable when somebody has rung, or hung up.
-    pub(crate) fn socket(&self) -> &Arc<OwnedFd> {
+    pub(crate) fn socket(&self) -> &Arc<Line> {
         &self.socket
     }
 
@@ -111,11 +112,12 @@ fn take_some(socket: BorrowedFd<'_>) -> io::Result<Option<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fd::OwnedFd;
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
     fn pair() -> (Arc<Doorbell>, Arc<Life>, OwnedFd) {
         let (a, b) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        let a = Arc::new(a);
+        let a = Arc::new(Line::new(a));
         (Doorbell::new(Arc::clone(&a)), Life::of_socket(a), b)
     }
 
@@ -123,7 +125,7 @@ mod tests {
     fn what_was_rung_is_taken_at_once() {
         let (here, life, there) = pair();
         assert_eq!(here.take(&life), Left::Nothing);
-        let there = Doorbell::new(Arc::new(there));
+        let there = Doorbell::new(Arc::new(Line::new(there)));
         for _ in 0..3 {
             there.ring();
         }
@@ -135,7 +137,7 @@ mod tests {
     #[test]
     fn a_full_socket_does_not_stop_whoever_rings() {
         let (here, life, there) = pair();
-        let there = Doorbell::new(Arc::new(there));
+        let there = Doorbell::new(Arc::new(Line::new(there)));
         for _ in 0..10_000 {
             there.ring();
         }

@@ -20,6 +20,7 @@ mod half;
 mod history;
 mod inherited;
 pub mod inspect;
+mod line;
 mod listener;
 pub mod liveness;
 pub mod lock;

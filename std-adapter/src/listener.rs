@@ -54,7 +54,7 @@ pub struct Listener {
     nonblocking: AtomicBool,
     stop: Stop,
     /// What the next accept returns: whoever waited for the listener to be acceptable has seen it already.
-    kept: Mutex<Option<Result<Stream>>>,
+    kept: Mutex<Option<Box<Result<Stream>>>>,
     /// Readable when there may be somebody to accept, if it listens on a socket.
     epoll: Option<Arc<OwnedFd>>,
 }
@@ -177,7 +177,7 @@ impl Listener {
             let connected = {
                 let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(kept) = self.kept().take() {
-                    return kept;
+                    return *kept;
                 }
                 if self.nonblocking.load(Ordering::Relaxed) {
                     inner.try_accept()?.ok_or_else(|| Error::new(Reason::WouldBlock, "nobody waits to be accepted"))?
@@ -201,7 +201,7 @@ impl Listener {
         }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Option<Result<Stream>>> {
+    fn kept(&self) -> MutexGuard<'_, Option<Box<Result<Stream>>>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -222,7 +222,7 @@ impl Listener {
                 Ok(None) => return self.is_shut_down(),
                 Err(e) => Some(Err(e.into())),
             };
-            *self.kept() = result;
+            *self.kept() = result.map(Box::new);
         }
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod news;
 mod watcher;
 
 use crate::deadline::Deadline;
+use crate::line::Line;
 use crate::lock::{self, Byte};
 use crate::memory::guard::Cut;
 use crate::{futex, parking};
@@ -85,7 +86,7 @@ enum Proof {
         byte: Byte,
     },
     /// It holds the other end of a connected socket. This one must stay open as long as the watch.
-    Socket(Arc<OwnedFd>),
+    Socket(Arc<Line>),
 }
 
 impl Proof {
@@ -93,7 +94,7 @@ impl Proof {
     fn is_gone(&self) -> bool {
         match self {
             Proof::Lock { fd, byte } => !lock::is_held(&**fd, *byte).unwrap_or(true),
-            Proof::Socket(fd) => watcher::has_hung_up(fd),
+            Proof::Socket(line) => watcher::has_hung_up(&**line),
         }
     }
 }
@@ -153,7 +154,7 @@ impl Life {
     /// For an end whose peer has the other end of a connected socket. If that has hung up the peer is found gone at
     /// once. Nothing is read from the socket or written to it.
     #[must_use]
-    pub fn of_socket(socket: Arc<OwnedFd>) -> Arc<Self> {
+    pub(crate) fn of_socket(socket: Arc<Line>) -> Arc<Self> {
         let life = Arc::new(Self::build(Some(Proof::Socket(socket)), true, futex::has_waitv(), None));
         life.be_registered();
         life

@@ -2,7 +2,10 @@
 
 pub mod flow;
 pub mod kinds;
+pub mod lies;
 pub mod memory;
 pub mod oracle;
 pub mod party;
 pub mod watchdog;
+pub mod ways;
+pub mod wire;

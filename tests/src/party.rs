@@ -282,6 +282,18 @@ pub fn asleep(process: u32, thread: u32) {
     });
 }
 
+/// What a process has of everything that could leak: descriptors, shared mappings, threads.
+///
+/// # Panics
+/// If it is gone, or another user's.
+#[must_use]
+pub fn belongings(pid: u32) -> (usize, usize, usize) {
+    let entries = |what: &str| fs::read_dir(format!("/proc/{pid}/{what}")).expect("a process of ours").count();
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("a process of ours");
+    let shared = maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|flags| flags.ends_with('s'))).count();
+    (entries("fd"), shared, entries("task"))
+}
+
 /// A directory of its own, removed in the end.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);

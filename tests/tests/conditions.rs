@@ -2,12 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use smstream::condition::MOST;
+use smstream::liveness::WatchMode;
 use smstream::{Addr, BufMode, Builder, Condition, Connecting, ReadySet, Reason, Stream, TryFinish};
 use smstream::{try_wait, wait_all, wait_any};
 use smstream_core::geometry::Config;
@@ -251,6 +253,11 @@ fn connectable_means_that_the_attempt_is_over() {
         assert!(ready.is_all(), "{addr}");
         assert!(try_wait(&mut [connecting.connectable()]).unwrap().is_all(), "it stays so");
         let mut stream = connecting.try_finish().unwrap();
+        assert_eq!(
+            stream.stats().watch,
+            WatchMode::Watched,
+            "{addr}: the watcher has let go of what it watched before"
+        );
         let mut bytes = [0; 10];
         party.does("send 10 all");
         stream.read_exact(&mut bytes).unwrap();
@@ -489,6 +496,33 @@ fn a_shutdown_by_another_thread_is_not_slept_through() {
     });
 }
 
+/// An alert comes at every moment of a wait for many: also after the half was looked at, and before the thread sleeps.
+#[test]
+fn an_alert_while_a_wait_lies_down_is_not_missed() {
+    let _watchdog = Watchdog::new();
+    let builder = builder(16).spin(Duration::ZERO);
+    let others: Vec<_> = (1..MOST).map(|_| builder.pair().unwrap()).collect();
+    let (tell, told) = channel::<Arc<(Stream, Stream)>>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut random = Random::new(SEEDS[0]);
+            for pair in told {
+                let end = Instant::now() + Duration::from_nanos(random.below(40_000));
+                while Instant::now() < end {}
+                pair.0.shutdown(Shutdown::Read).unwrap();
+            }
+        });
+        for _ in 0..3000 {
+            let pair = Arc::new(builder.pair().unwrap());
+            let mut conditions = vec![pair.0.readable()];
+            conditions.extend(others.iter().map(|(here, _)| here.readable()));
+            tell.send(Arc::clone(&pair)).unwrap();
+            assert_eq!(places(wait_any(&mut conditions, None).unwrap()), [0]);
+        }
+        drop(tell);
+    });
+}
+
 /// As many as can be, and one more. The last of them wakes.
 #[test]
 fn as_many_as_the_kernel_takes() {
@@ -724,6 +758,57 @@ fn systems_that_lack_something_notice_death_in_a_wait() {
             peer.kill_and_reap();
             assert_eq!(party.hear().unwrap(), "readable", "{addr} without {without:?}");
             assert_eq!(party.ask("read 1").unwrap_err().reason, "PeerGone");
+        }
+    });
+}
+
+/// A third process shortens the file under a wait for a stream, or for a connector.
+#[test]
+fn a_region_that_is_cut_short_ends_a_guarded_wait() {
+    let _watchdog = Watchdog::new();
+    for without in WITHOUT {
+        let arguments: Vec<_> = without.iter().flat_map(|what| ["--deny", what]).chain(["--guard", "on"]).collect();
+        let scratch = Scratch::new();
+        let mut parties = [(); 2].map(|()| Party::start_with(PARTY, &arguments));
+        let [a, b] = &mut parties;
+        a.does(format!("bind {} 4096 4096 {NEAR_WRAP}", scratch.addr()));
+        let file = std::fs::File::options().write(true).open(scratch.name()).unwrap();
+        a.tell("accept");
+        b.does(format!("connect {}", scratch.addr()));
+        a.hear().unwrap();
+        for party in &mut parties {
+            party.tell("wait any none readable");
+            party.is_asleep();
+        }
+        file.set_len(0).unwrap();
+        // Nobody is told that a file was shortened. Whoever closes it makes the watcher look.
+        drop(file);
+        for party in &mut parties {
+            assert_eq!(party.hear().unwrap(), "readable", "without {without:?}");
+            assert_eq!(party.ask("read 1").unwrap_err().reason, "Corrupt");
+        }
+    }
+}
+
+/// Both wait for each other, one of them for several things: it might get on by another of them, so nobody is told that
+/// it is a deadlock.
+#[test]
+fn a_wait_for_several_is_no_deadlock() {
+    each_kind(|addr| {
+        for waits in [0, 1] {
+            let mut parties = [party(), party()];
+            let [a, b] = &mut parties;
+            a.does(format!("bind {addr} 64 64 {NEAR_WRAP}"));
+            a.tell("accept");
+            b.does(format!("connect {addr}"));
+            a.hear().unwrap();
+            parties[waits].tell("wait any none readable");
+            parties[waits].is_asleep();
+            parties[1 - waits].tell("read 1");
+            parties[1 - waits].is_asleep();
+            parties[waits].kill_and_reap();
+            let e = parties[1 - waits].hear().unwrap_err();
+            assert_eq!(e.reason, "PeerGone", "{addr}: {e:?}");
         }
     });
 }

@@ -1,205 +1,370 @@
-//! Many connections of one process, all waited for with `epoll`; and many clients that are busy at once.
+//! Hostile connectors around a live listener, while honest ones come and go: each of those is served, and none waits for a
+//! hostile one. Then everything that the listener had for them is gone.
 
-use std::fs;
-use std::io::{ErrorKind, Read, Write};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::any::Any;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::thread;
 
-use rustix::event::{Timespec, epoll};
-use smstream::{Builder, Listener, Pollable, Reason};
-use smstream_tests::party::{Party, Scratch};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use smstream::{Builder, Reason, Stream};
+use smstream_core::layout::{FIELDS, HEADER_LEN};
+use smstream_tests::lies::{Lingering, not_a_segment};
+use smstream_tests::party::{Party, belongings, until};
 use smstream_tests::watchdog::{PATIENCE, Watchdog};
+use smstream_tests::wire::{self, Message, Stage, Wire, kind, word};
 
-const ASYNC_PARTY: &str = env!("CARGO_BIN_EXE_async_party");
-/// The epoll token of the listener. Streams have the following numbers.
-const LISTENER: u64 = 0;
+const PARTY: &str = env!("CARGO_BIN_EXE_party");
+/// The bytes of a lane.
+const CAPACITY: u32 = 4096;
+/// Users without rights. They need no names.
+const OTHERS: [u32; 2] = [12345, 12346];
 
-/// A server with an event loop of its own: sends back what comes.
-struct Server {
-    listener: Listener,
-    epoll: OwnedFd,
-    streams: Vec<Option<Served>>,
-    /// Connections closed by their peers.
-    ended: usize,
-    bytes: u64,
+/// The reasons of a refusal.
+mod refusal {
+    pub const VERSION: u32 = 1;
+    pub const USER: u32 = 2;
+    pub const TOO_LARGE: u32 = 3;
+    pub const MEMORY: u32 = 4;
+    pub const PROTOCOL: u32 = 5;
+    pub const RESOURCES: u32 = 6;
 }
 
-struct Served {
-    stream: Pollable,
-    /// What is to be sent back.
-    pending: Vec<u8>,
+/// An address that nobody else has, and that every user can reach.
+fn fresh() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    format!("unix:@smstream-test-crowd-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
-impl Server {
-    fn new(addr: &str, capacity: usize) -> Self {
-        let listener = Builder::new().capacity(capacity).bind(addr).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
-        let server = Server { listener, epoll, streams: Vec::new(), ended: 0, bytes: 0 };
-        server.watch(server.listener.readiness().unwrap(), LISTENER);
-        server
-    }
+/// A party that serves whoever comes. Nobody is turned out for being slow before a test ends.
+fn server(addr: &str, patience: &str) -> Party {
+    let mut party = Party::start(PARTY);
+    party.does(format!("patience {patience}"));
+    party.does(format!("bind {addr} {CAPACITY} {CAPACITY} 0"));
+    party.does("serve-all");
+    party
+}
 
-    fn watch(&self, fd: impl AsFd, token: u64) {
-        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), epoll::EventFlags::IN).unwrap();
-    }
+/// A connection as it should be.
+fn honest(addr: &str) {
+    let mut stream = Stream::connect_timeout(addr, PATIENCE).expect("an honest connector is accepted");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (bytes, mut back) = ([7; 100], [0; 100]);
+    stream.write_all(&bytes).unwrap();
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(bytes, back);
+}
 
-    /// Waits for something to happen, and sees to it.
-    fn turn(&mut self) {
-        let mut events = [MaybeUninit::uninit(); 256];
-        let patience = Timespec::try_from(PATIENCE).unwrap();
-        let (events, _) = epoll::wait(&self.epoll, &mut events[..], Some(&patience)).unwrap();
-        assert!(!events.is_empty(), "nothing happens any more");
-        let tokens: Vec<u64> = events.iter().map(|e| e.data.u64()).collect();
-        for token in tokens {
-            match token {
-                LISTENER => self.accept(),
-                token => self.serve(token as usize - 1),
-            }
-        }
-    }
+/// What is held on to while the honest ones must get on.
+type Held = Box<dyn Any>;
 
-    fn accept(&mut self) {
-        loop {
-            match self.listener.accept() {
-                Ok(stream) => {
-                    let stream = Pollable::new(stream).unwrap();
-                    self.watch(&stream, self.streams.len() as u64 + 1);
-                    self.streams.push(Some(Served { stream, pending: Vec::new() }));
+/// Runs hostile ones, one after the other, amid honest ones: after each, each of the honest must have been served again,
+/// and again. All that was `Held` stays until then.
+fn amid(addr: &str, server: &mut Party, hostile: impl FnOnce(&mut dyn FnMut(&str, Held))) {
+    const HONEST: usize = 3;
+    honest(addr);
+    until("the first one is gone", || server.does("serving") == "0");
+    // The first thread, the one that accepts, the watcher; the one that served is on its way out.
+    until("its thread has ended", || belongings(server.pid()).2 == 3);
+    let before = belongings(server.pid());
+    let served = [(); HONEST].map(|()| AtomicU64::new(0));
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for served in &served {
+            let done = &done;
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    honest(addr);
+                    served.fetch_add(1, Ordering::Relaxed);
                 }
-                Err(e) if e.reason() == Reason::WouldBlock => return,
-                Err(e) => panic!("{e}"),
-            }
+            });
         }
-    }
+        // Whatever fails below, the honest ones have to end.
+        let _end = SetOnDrop(&done);
+        hostile(&mut |what, held| {
+            let then = served.each_ref().map(|s| s.load(Ordering::Relaxed));
+            until(&format!("the honest are served in spite of: {what}"), || {
+                // One that was under way when the hostile one began does not count.
+                served.iter().zip(then).all(|(now, then)| now.load(Ordering::Relaxed) >= then + 2)
+            });
+            drop(held);
+        });
+    });
+    until("nothing of them is left", || belongings(server.pid()) == before);
+    assert_eq!(server.does("serving"), "0");
+}
 
-    /// One turn for one stream: once what there is, so that the others get theirs.
-    fn serve(&mut self, number: usize) {
-        let Some(served) = &mut self.streams[number] else { return };
-        let (mut buffer, mut turns) = ([0; 4096], 0);
-        loop {
-            if !served.pending.is_empty() {
-                match served.stream.write(&served.pending) {
-                    Ok(n) => drop(served.pending.drain(..n)),
-                    // Nothing is read before that is sent.
-                    Err(e) if e.kind() == ErrorKind::WouldBlock => return served.stream.set_reading(false).unwrap(),
-                    Err(e) => panic!("{e}"),
-                }
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A connector that has come so far and sends this: what it is refused for. `wire` stays with the caller.
+fn refused(at: &Stage, bytes: &[u8]) -> u32 {
+    at.wire.send(bytes, &[]).unwrap();
+    at.wire.refusal().unwrap()
+}
+
+#[test]
+fn the_silent_and_the_slow() {
+    let _watchdog = Watchdog::new();
+    let addr = fresh();
+    let mut server = server(&addr, "3600000");
+    amid(&addr, &mut server, |then| {
+        for stage in 0..=Stage::LAST {
+            let crowd: Vec<_> = (0..20).map(|_| Stage::reach(&addr, stage).unwrap()).collect();
+            then(&format!("twenty that stop at stage {stage}"), Box::new(crowd));
+        }
+        let at = Stage::reach(&addr, 0).unwrap();
+        assert_eq!(refused(&at, b"s"), refusal::PROTOCOL);
+        then("one byte, and then nothing", Box::new(at));
+        let mut lingering = Lingering::new().unwrap();
+        let at = Stage::reach(&addr, 0).unwrap();
+        at.wire.say(&Message::hello(), &[lingering.fd()]).unwrap();
+        lingering.give_away();
+        then("a descriptor with HELLO that takes an hour to close", Box::new((at, lingering)));
+        let mut lingering = Lingering::new().unwrap();
+        let at = Stage::reach(&addr, 2).unwrap();
+        at.wire.say(&Message::new(kind::SEGMENT), &[lingering.fd()]).unwrap();
+        lingering.give_away();
+        assert_eq!(at.wire.refusal().unwrap(), refusal::MEMORY);
+        then("a segment that takes an hour to close", Box::new((at, lingering)));
+        // It is refused for the first packet, and the second one is never looked at.
+        let mut lingering = Lingering::new().unwrap();
+        let at = Stage::reach(&addr, 0).unwrap();
+        at.wire.say(&Message::new(kind::ACCEPTED), &[]).unwrap();
+        let _ = at.wire.send(b"", &[lingering.fd()]);
+        lingering.give_away();
+        then("a descriptor that nobody receives and that takes an hour to close", Box::new((at, lingering)));
+        // After the rendezvous nothing is read from the socket.
+        let mut lingering = Lingering::new().unwrap();
+        let at = Stage::reach(&addr, Stage::LAST).unwrap();
+        at.wire.send(b"", &[lingering.fd()]).unwrap();
+        lingering.give_away();
+        drop(at);
+        then("the same behind a stream", Box::new(lingering));
+    });
+}
+
+#[test]
+fn who_takes_too_long_is_turned_out() {
+    let _watchdog = Watchdog::new();
+    let addr = fresh();
+    let mut server = server(&addr, "20");
+    amid(&addr, &mut server, |then| {
+        for stage in [0, 1] {
+            let at = Stage::reach(&addr, stage).unwrap();
+            if stage == 1 {
+                at.wire.expect(kind::WELCOME).unwrap();
+            }
+            assert_eq!(at.wire.refusal().unwrap(), refusal::PROTOCOL, "stage {stage}");
+            then("one that was turned out", Box::new(at));
+        }
+    });
+}
+
+#[test]
+fn liars() {
+    let _watchdog = Watchdog::new();
+    let addr = fresh();
+    let mut server = server(&addr, "3600000");
+    let hello = Message::hello();
+    let first: &[(&str, Vec<u8>, u32)] = &[
+        ("no bytes", vec![], refusal::PROTOCOL),
+        ("a byte too few", hello.bytes()[..63].to_vec(), refusal::PROTOCOL),
+        ("a byte too many", [&hello.bytes()[..], b"!"].concat(), refusal::PROTOCOL),
+        ("a large packet", vec![b's'; 100_000], refusal::PROTOCOL),
+        ("another magic", hello.with(word::MAGIC, 0).bytes().to_vec(), refusal::PROTOCOL),
+        ("another byte order", hello.with(word::BYTE_ORDER, 0x0403_0201).bytes().to_vec(), refusal::PROTOCOL),
+        ("kind 0", hello.with(word::KIND, 0).bytes().to_vec(), refusal::PROTOCOL),
+        ("an unknown kind", hello.with(word::KIND, 6).bytes().to_vec(), refusal::PROTOCOL),
+        ("the largest kind", hello.with(word::KIND, u32::MAX).bytes().to_vec(), refusal::PROTOCOL),
+        ("WELCOME", hello.with(word::KIND, kind::WELCOME).bytes().to_vec(), refusal::PROTOCOL),
+        ("SEGMENT first", hello.with(word::KIND, kind::SEGMENT).bytes().to_vec(), refusal::PROTOCOL),
+        ("ACCEPTED", hello.with(word::KIND, kind::ACCEPTED).bytes().to_vec(), refusal::PROTOCOL),
+        ("REFUSED", hello.with(word::KIND, kind::REFUSED).bytes().to_vec(), refusal::PROTOCOL),
+        ("no version", hello.with(word::LOWEST, 9).bytes().to_vec(), refusal::VERSION),
+        ("later versions", hello.with(word::LOWEST, 2).with(word::HIGHEST, 9).bytes().to_vec(), refusal::VERSION),
+        ("no lane is small enough", hello.with(word::CAPACITIES[0], 0).bytes().to_vec(), refusal::TOO_LARGE),
+        ("half a lane", hello.with(word::CAPACITIES[0], CAPACITY / 2).bytes().to_vec(), refusal::TOO_LARGE),
+    ];
+    let config = wire::config(CAPACITY);
+    amid(&addr, &mut server, |then| {
+        for (what, bytes, why) in first {
+            let at = Stage::reach(&addr, 0).unwrap();
+            assert_eq!(refused(&at, bytes), *why, "{what}");
+            then(what, Box::new(at));
+        }
+        for again in [kind::HELLO, kind::WELCOME, kind::ACCEPTED, kind::REFUSED] {
+            let at = Stage::reach(&addr, 2).unwrap();
+            assert_eq!(refused(&at, &Message::new(again).bytes()), refusal::PROTOCOL, "{again} where SEGMENT is due");
+            then("another message where SEGMENT is due", Box::new(at));
+        }
+        for (what, fds) in not_a_segment(&config, 1).unwrap() {
+            let at = Stage::reach(&addr, 2).unwrap();
+            let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+            at.wire.say(&Message::new(kind::SEGMENT), &fds).unwrap();
+            assert_eq!(at.wire.refusal().unwrap(), refusal::MEMORY, "{what}");
+            then(&what, Box::new(at));
+        }
+    });
+}
+
+/// A segment whose header is wrong, or becomes wrong: the stream ends, or lives, and nothing else happens.
+#[test]
+fn liars_in_their_own_segment() {
+    let _watchdog = Watchdog::new();
+    let addr = fresh();
+    let mut server = server(&addr, "3600000");
+    amid(&addr, &mut server, |then| {
+        for field in FIELDS.iter().filter(|f| f.writer.starts_with("setup") && !f.meaning.contains("display only")) {
+            if field.name == "features" {
                 continue;
             }
-            served.stream.set_reading(true).unwrap();
-            if turns == 1 {
-                // It is told again if there is more, when the others have had their turn.
-                return;
-            }
-            match served.stream.read(&mut buffer) {
-                Ok(0) => {
-                    self.ended += 1;
-                    self.streams[number] = None;
-                    return;
-                }
-                Ok(n) => {
-                    self.bytes += n as u64;
-                    served.pending.extend_from_slice(&buffer[..n]);
-                    turns += 1;
-                }
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
-                Err(e) => panic!("{e}"),
-            }
+            let at = Stage::reach(&addr, 2).unwrap();
+            let (fd, mapping) = at.own.as_ref().unwrap();
+            let place = mapping.as_mut_ptr().unwrap().wrapping_add(field.offset).cast::<u32>();
+            // SAFETY: an aligned word inside of the mapping, which nobody else has yet.
+            unsafe { place.write_volatile(0x8000_0011) };
+            at.wire.say(&Message::new(kind::SEGMENT), &[fd.as_fd()]).unwrap();
+            at.wire.expect(kind::ACCEPTED).unwrap();
+            assert!(at.wire.hear().unwrap().is_none(), "a stream was made with a wrong `{}`", field.name);
+            then(field.name, Box::new(at));
         }
-    }
-
-    /// The party does this, while the server goes on; what it answers.
-    fn while_it_does(&mut self, party: &mut Party, command: &str) -> String {
-        party.tell(command);
-        loop {
-            if let Some(reply) = party.has_replied() {
-                return reply.strip_prefix("ok").unwrap_or_else(|| panic!("{command}: {reply}")).trim().to_owned();
-            }
-            self.turn_if_any();
+        for _ in 0..30 {
+            let at = Stage::reach(&addr, 2).unwrap();
+            let (fd, mapping) = at.own.as_ref().unwrap();
+            let done = AtomicBool::new(false);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let start = mapping.as_mut_ptr().unwrap().cast::<u32>();
+                    for n in (0..).take_while(|_| !done.load(Ordering::Relaxed)) {
+                        let place = start.wrapping_add(n as usize * 7 % (HEADER_LEN as usize / 4));
+                        // SAFETY: inside of the mapping, of which this process has no reference.
+                        let old = unsafe { place.read_volatile() };
+                        // SAFETY: as above.
+                        unsafe { place.write_volatile(0xdead_beef_u32.rotate_left(n)) };
+                        // SAFETY: as above.
+                        unsafe { place.write_volatile(old) };
+                    }
+                });
+                let _end = SetOnDrop(&done);
+                at.wire.say(&Message::new(kind::SEGMENT), &[fd.as_fd()]).unwrap();
+                at.wire.expect(kind::ACCEPTED).unwrap();
+                then("a header that changes while it is read", Box::new(()));
+            });
         }
-    }
-
-    fn turn_if_any(&mut self) {
-        let mut fds = [rustix::event::PollFd::new(&self.epoll, rustix::event::PollFlags::IN)];
-        let soon = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
-        if rustix::event::poll(&mut fds, Some(&soon)).unwrap() > 0 {
-            self.turn();
-        }
-    }
-}
-
-fn descriptors() -> usize {
-    fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
-/// 10,000 connections, or as many as the limits of descriptors and mappings allow: how many is printed.
-#[test]
-fn ten_thousand_streams_of_one_epoll() {
-    const MANY: usize = 10_000;
-    let _watchdog = Watchdog::after(5 * PATIENCE);
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).unwrap();
-    let scratch = Scratch::new();
-    let addr = format!("unix:{}", scratch.name().display());
-    let mut server = Server::new(&addr, 4096);
-    let mut party = Party::start(ASYNC_PARTY);
-    server.while_it_does(&mut party, &format!("connect {addr} 1"));
-    let before = descriptors();
-    server.while_it_does(&mut party, &format!("connect {addr} 10"));
-    let each = (descriptors() - before).div_ceil(10);
-    let maps: usize = fs::read_to_string("/proc/sys/vm/max_map_count").unwrap().trim().parse().unwrap();
-    let by_descriptors = limit.maximum.map_or(usize::MAX, |n| (n as usize - before - 200) / each);
-    // Two mappings for each end. Some room for those who map for other reasons.
-    let many = MANY.min(by_descriptors).min((maps - 2000) / 2);
-    println!("{many} streams, each of which takes {each} descriptors: the limits are {:?} and {maps}", limit.maximum);
-    assert!(many >= 1000, "the limits of this machine are too low for this test: {many} streams");
-    server.while_it_does(&mut party, &format!("connect {addr} {}", many - 11));
-    assert_eq!(server.streams.len(), many);
-    for round in 0..2 {
-        server.while_it_does(&mut party, "say ping");
-        assert_eq!(server.while_it_does(&mut party, "hear 4"), "ping", "round {round}");
-    }
-    assert_eq!(server.bytes, 8 * many as u64);
-    server.while_it_does(&mut party, "drop");
-    while server.ended < many {
-        server.turn();
-    }
-}
-
-/// The measure of fairness. A client's share is one round trip in 64. When the first one is done, none has made less than a
-/// third of the round trips of that one; and none has waited for one round trip while all of them together made more than
-/// 32 times 64.
-fn fair(said: &str) {
-    let mut counts: Vec<u64> = said.split(' ').map(|n| n.parse().unwrap()).collect();
-    let longest = counts.pop().unwrap();
-    assert_eq!(counts.len(), 64);
-    let (least, most) = (*counts.iter().min().unwrap(), *counts.iter().max().unwrap());
-    println!("64 clients: {least} round trips of the slowest when the fastest had {most}; the longest wait: {longest}");
-    assert!(3 * least >= most, "the slowest client had {least} round trips when the fastest had {most}: {counts:?}");
-    assert!(longest <= 32 * 64, "a client waited while all of them made {longest} round trips");
+    });
 }
 
 #[test]
-fn sixty_four_busy_clients_of_one_event_loop_have_their_share() {
-    let _watchdog = Watchdog::after(3 * PATIENCE);
-    let scratch = Scratch::new();
-    let addr = format!("unix:{}", scratch.name().display());
-    let mut server = Server::new(&addr, 4096);
-    let mut party = Party::start(ASYNC_PARTY);
-    fair(&server.while_it_does(&mut party, &format!("trips {addr} 64 1000 100")));
+fn those_who_hang_up_and_those_who_are_killed() {
+    let _watchdog = Watchdog::new();
+    let addr = fresh();
+    let mut server = server(&addr, "3600000");
+    amid(&addr, &mut server, |then| {
+        for stage in 0..=Stage::LAST {
+            for _ in 0..10 {
+                drop(Stage::reach(&addr, stage).unwrap());
+            }
+            then(&format!("ten that hang up at stage {stage}"), Box::new(()));
+            let mut victim = Party::start(PARTY);
+            victim.does(format!("rig-stage {addr} {stage}"));
+            victim.kill_and_reap();
+            then(&format!("one that is killed at stage {stage}"), Box::new(()));
+        }
+    });
 }
 
 #[test]
-fn sixty_four_busy_clients_of_one_task_each_have_their_share() {
-    let _watchdog = Watchdog::after(3 * PATIENCE);
-    for threads in ["1", "2"] {
-        let scratch = Scratch::new();
-        let addr = format!("unix:{}", scratch.name().display());
-        let mut server = Party::start_with(ASYNC_PARTY, &[threads]);
-        server.does(format!("echo {addr} 4096 50"));
-        let mut party = Party::start(ASYNC_PARTY);
-        fair(&party.does(format!("trips {addr} 64 1000 100")));
+fn a_flood() {
+    const FLOOD: usize = 1000;
+    let _watchdog = Watchdog::new();
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit }).unwrap();
+    assert!(limit.maximum.is_none_or(|most| most > FLOOD as u64 + 500), "this needs more descriptors: {limit:?}");
+    let addr = fresh();
+    let mut server = server(&addr, "3600000");
+    let (pid, before) = (server.pid(), belongings(server.pid()).0);
+    amid(&addr, &mut server, |then| {
+        let flood: Vec<_> = (0..FLOOD).map(|_| Wire::connect(&addr).unwrap()).collect();
+        // The first ones have been turned out.
+        assert_eq!(flood[0].refusal().unwrap(), refusal::RESOURCES);
+        then("a thousand that say nothing", Box::new(()));
+        let during = belongings(pid).0;
+        assert!(during < before + 200, "{during} descriptors, {before} before");
+        then("the same", Box::new(flood));
+    });
+}
+
+/// Only root can show it.
+#[test]
+fn users() {
+    if !rustix::process::geteuid().is_root() {
+        println!("NOT SHOWN: other users, because this process is not root and cannot become one");
+        return;
     }
+    let _watchdog = Watchdog::new();
+    let addr = fresh();
+    let mut server = Party::start(PARTY);
+    server.does(format!("allow {}", OTHERS[0]));
+    server.does(format!("bind {addr} {CAPACITY} {CAPACITY} 0"));
+    server.does("serve-all");
+    let [mut allowed, mut stranger] = OTHERS.map(|user| {
+        let mut party = Party::start(PARTY);
+        party.does(format!("become {user}"));
+        party.does("allow 0");
+        party
+    });
+    amid(&addr, &mut server, |then| {
+        let refused = stranger.ask(format!("connect {addr} 60000")).unwrap_err();
+        assert_eq!((refused.reason.as_str(), refused.kind.as_str()), ("Denied", "PermissionDenied"), "{refused:?}");
+        then("a user who is not allowed", Box::new(()));
+        allowed.does(format!("connect {addr} 60000"));
+        allowed.does("close");
+    });
+    server.does("serve-no-more");
+    // And the other way round: nothing is said to a listener that is not allowed.
+    let addr = fresh();
+    stranger.does(format!("rig-listen {addr}"));
+    stranger.tell("rig-hear");
+    let refused = Stream::connect_timeout(addr.as_str(), PATIENCE).unwrap_err();
+    assert_eq!(refused.reason(), Reason::Denied, "{refused}");
+    assert_eq!(stranger.hear(), Ok("nothing".into()));
+    stranger.tell("rig-hear");
+    let refused = Builder::new().allow_uid(OTHERS[0]).connect(addr.as_str()).unwrap_err();
+    assert_eq!(refused.reason(), Reason::Denied, "{refused}");
+    assert_eq!(stranger.hear(), Ok("nothing".into()));
+    stranger.tell("rig-hear");
+    thread::scope(|scope| {
+        let connecting = scope.spawn(|| Builder::new().allow_any().connect(addr.as_str()).unwrap_err());
+        assert_eq!(stranger.hear(), Ok(kind::HELLO.to_string()));
+        assert_eq!(connecting.join().unwrap().reason(), Reason::NotReady);
+    });
+}
+
+/// A user who is not allowed and does not ask the library.
+#[test]
+fn a_stranger_is_refused_whatever_it_says() {
+    if !rustix::process::geteuid().is_root() {
+        println!("NOT SHOWN: other users, because this process is not root and cannot become one");
+        return;
+    }
+    let _watchdog = Watchdog::new();
+    let addr = fresh();
+    let mut server = Party::start(PARTY);
+    server.does(format!("become {}", OTHERS[0]));
+    server.does(format!("bind {addr} {CAPACITY} {CAPACITY} 0"));
+    server.tell("accept 60000");
+    // Root is a stranger, too.
+    let at = Stage::reach(&addr, 1).unwrap();
+    assert_eq!(at.wire.refusal().unwrap(), refusal::USER);
+    let mut friend = Party::start(PARTY);
+    friend.does(format!("become {}", OTHERS[0]));
+    friend.does(format!("connect {addr} 60000"));
+    assert_eq!(server.hear(), Ok(friend.pid().to_string()));
 }

@@ -40,6 +40,12 @@ fn layout_fields() {
     check("LAYOUT.md", "fields", &table);
 }
 
+/// What `security.rs` tries, and what comes of it.
+#[test]
+fn ways_to_write_to_a_segment() {
+    check("SAFETY.md", "ways", &smstream_tests::ways::table());
+}
+
 /// Offsets rise, fields do not overlap, and the lane comes after all of them.
 #[test]
 fn layout_fields_do_not_overlap() {

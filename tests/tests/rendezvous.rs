@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use smstream::{Listener, Stream};
 use smstream_tests::flow::{NEAR_WRAP, Random};
-use smstream_tests::party::{Party, Scratch, until};
+use smstream_tests::party::{Party, Scratch, belongings, until};
 use smstream_tests::watchdog::{PATIENCE, Watchdog};
 
 const PARTY: &str = env!("CARGO_BIN_EXE_party");
@@ -106,14 +106,6 @@ fn killed_at_random_in_shared_memory() {
 #[test]
 fn killed_at_random_on_a_disk() {
     storm(&Scratch::on_disk(), 2);
-}
-
-/// What a process has of everything that could leak.
-fn belongings(pid: u32) -> (usize, usize, usize) {
-    let entries = |what: &str| fs::read_dir(format!("/proc/{pid}/{what}")).unwrap().count();
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-    let shared = maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|flags| flags.ends_with('s'))).count();
-    (entries("fd"), shared, entries("task"))
 }
 
 /// One connection after the other: a connector that is killed when it has been accepted, or one that goes in order.

@@ -15,6 +15,7 @@ use crate::deadline::Deadline;
 use crate::half::{ReadHalf, WriteHalf};
 use crate::listener::{Inner, Listener};
 use crate::liveness::{self, Half, Life};
+use crate::memory::guard::Cut;
 use crate::stream::Stream;
 
 /// What can be used alone: by its lock, or because it is borrowed alone.
@@ -179,14 +180,14 @@ impl<'c> Held<'c> {
                 if ready && half.consumer().is_corrupt() {
                     half.shared.life.raise(Half::Writer, ALERT_CORRUPT);
                 }
-                ready
+                ready || was_cut(&half.shared.life)
             }
             What::Writer(half, _) => {
                 let ready = half.producer_mut().is_ready(1);
                 if ready && half.producer().is_corrupt() {
                     half.shared.life.raise(Half::Reader, ALERT_CORRUPT);
                 }
-                ready
+                ready || was_cut(&half.shared.life)
             }
             What::Listener(inner, listener) => listener.is_acceptable(inner),
             What::Connecting(connecting) => connecting.is_ready(),
@@ -238,8 +239,14 @@ impl<'c> Held<'c> {
         }
         self.announced = true;
         match &mut self.what {
-            What::Reader(half, _) => park(half.consumer_mut().announce(1), bed),
-            What::Writer(half, _) => park(half.producer_mut().announce(1), bed),
+            What::Reader(half, _) => {
+                let cut = half.shared.cut.clone();
+                park(half.consumer_mut().announce(1), cut.as_deref(), bed)
+            }
+            What::Writer(half, _) => {
+                let cut = half.shared.cut.clone();
+                park(half.producer_mut().announce(1), cut.as_deref(), bed)
+            }
             What::Listener(inner, _) => {
                 match &**inner {
                     Inner::Region(listener) => bed.words.push(listener.watch()),
@@ -297,9 +304,20 @@ impl<'c> Held<'c> {
     }
 }
 
-fn park<'w>(announced: Announced<'w>, bed: &mut Bed<'w>) -> bool {
+/// Whether the memory was cut short, if that is guarded: then it is corrupt.
+fn was_cut(life: &Life) -> bool {
+    let cut = life.is_cut();
+    if cut {
+        life.raise_both(ALERT_CORRUPT);
+    }
+    cut
+}
+
+fn park<'w>(announced: Announced<'w>, cut: Option<&Cut>, bed: &mut Bed<'w>) -> bool {
     match announced {
         Announced::Ready => false,
+        // What was seen may be an empty page. Nobody will ever wake who sleeps on that.
+        Announced::Asleep { .. } if cut.is_some_and(Cut::is_set) => false,
         // Its alert is news.
         Announced::Asleep { cursor, .. } => {
             bed.words.push(cursor);

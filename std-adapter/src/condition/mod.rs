@@ -43,10 +43,10 @@
 //! wait for each other, in whatever order they name the same streams. It is better to let one thread do it.
 //!
 //! # What it costs
-//! One system call for a sleep, whatever is in it; it takes longer the more there is. Of a region (`file:`, `shm:`) and of
-//! all streams, the peer's own words are slept on, and a busy peer makes no system call for it. Sockets on which a
-//! rendezvous is going on (`unix:`, `fd:`) are watched by the watcher thread of the process, for two system calls more each.
-//! An alert about any stream of the process (its peer died, it was shut down) lets all waits look again.
+//! One system call for a sleep, whatever is in it; the kernel looks at each stream, so it takes longer the more there are. A
+//! socket on which a rendezvous is going on (`unix:`, `fd:`) is watched by the watcher thread of the process, for two system
+//! calls more. An alert about any stream of the process (its peer died, it was shut down) lets all waits look again. For
+//! hundreds of streams of which few have something to say, [`Pollable`](crate::Pollable) with epoll costs less.
 //!
 //! Without `futex_waitv` (Linux before 5.16, or a filter that forbids it) a wait sleeps for 1 ms, 2 ms, 4 ms … and
 //! then every 20 ms looks itself. The same 20 ms hold for what nothing tells: another thread that is done, room in the
@@ -193,7 +193,7 @@ fn take_hold<'c>(conditions: &'c mut [Condition<'_>]) -> Result<Vec<Held<'c>>> {
     if count > MOST {
         let text = format!(
             "cannot wait for {count} conditions at once: {MOST} is the most; share them out among several threads, or \
-             use epoll on `unix:` streams"
+             use epoll and `Pollable` on `unix:` streams"
         );
         return Err(Error::new(Reason::InvalidInput, text));
     }

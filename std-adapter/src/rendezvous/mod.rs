@@ -6,6 +6,7 @@ mod name;
 mod region;
 pub(crate) mod socket;
 
+use crate::line::Line;
 use crate::liveness::Life;
 use crate::memory::Mapping;
 use rustix::fd::OwnedFd;
@@ -35,7 +36,7 @@ pub struct Connected {
 #[derive(Debug)]
 pub(crate) struct Link {
     /// It is silent but for the doorbell. Its hang-up is the death of the peer.
-    pub(crate) socket: Arc<OwnedFd>,
+    pub(crate) socket: Arc<Line>,
     /// The memory of my own segment, so that an inspector finds it.
     #[expect(dead_code, reason = "held to be found under /proc")]
     pub(crate) memory: OwnedFd,

@@ -5,10 +5,10 @@ use super::watch;
 use crate::doorbell::{Doorbell, Left};
 use crate::error::Result;
 use crate::half::Polled;
+use crate::line::Line;
 use crate::liveness::{Half, Life};
 use ::tokio::io::unix::AsyncFd;
 use ::tokio::task::{coop, yield_now};
-use rustix::fd::OwnedFd;
 use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +24,7 @@ const RINGS: u32 = 4;
 /// of each kind: so it wakes both of ours.
 #[derive(Debug)]
 pub(super) struct Door {
-    fd: AsyncFd<Arc<OwnedFd>>,
+    fd: AsyncFd<Arc<Line>>,
     doorbell: Arc<Doorbell>,
     life: Arc<Life>,
     spin: Duration,

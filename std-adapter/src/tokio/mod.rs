@@ -56,15 +56,20 @@ use crate::explain::explain;
 use ::tokio::io::Interest;
 use ::tokio::io::unix::AsyncFd;
 use ::tokio::runtime::Handle;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsRawFd, OwnedFd};
 use std::io;
 use std::sync::Arc;
 
+/// What is one open descriptor, always the same, until it is dropped.
+trait Owner {}
+impl Owner for OwnedFd {}
+impl Owner for crate::line::Line {}
+
 /// Watches a descriptor in the runtime that this is called in, for being readable.
-fn watch(fd: &Arc<OwnedFd>) -> Result<AsyncFd<Arc<OwnedFd>>> {
+fn watch<T: AsRawFd + Owner>(fd: &Arc<T>) -> Result<AsyncFd<Arc<T>>> {
     let system = |e: io::Error| Error::system(Reason::System, explain(e, "cannot be watched by tokio"));
     Handle::try_current().map_err(|e| system(io::Error::other(e)))?;
-    // SAFETY: an `OwnedFd` is one open descriptor, always the same, until it is dropped; the handle that goes into the
+    // SAFETY: an `Owner` is one open descriptor, always the same, until it is dropped; the handle that goes into the
     // `AsyncFd` keeps it from that.
     let watched = unsafe { AsyncFd::register_with_interest(Arc::clone(fd), Interest::READABLE) };
     watched.map_err(|e| system(e.into()))

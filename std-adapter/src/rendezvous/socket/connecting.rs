@@ -8,6 +8,7 @@ use super::packet;
 use super::segment::{self, Own};
 use super::terms::Terms;
 use crate::deadline::Deadline;
+use crate::line::Line;
 use crate::liveness::release_first;
 use crate::memory::{Mapping, retry};
 use crate::rendezvous::{Connected, Error, Reason};
@@ -28,7 +29,7 @@ use std::time::Duration;
 pub(crate) struct Connecting {
     place: Place,
     terms: Terms,
-    socket: Arc<OwnedFd>,
+    socket: Arc<Line>,
     stage: Stage,
 }
 
@@ -74,7 +75,7 @@ impl Connecting {
     }
 
     fn over(place: Place, socket: OwnedFd, terms: Terms, stage: Stage) -> Result<Self, Error> {
-        let socket = release_first(socket);
+        let socket = Line::new(release_first(socket));
         // Before anything can have been sent.
         packet::ask_for_credentials(&socket)
             .map_err(|e| place.error(Reason::System("ask who is on the other side", e)))?;
@@ -181,7 +182,7 @@ impl Connecting {
     fn greet(&mut self) -> Result<(), Error> {
         let features = if self.terms.wake_signal.is_some() { WANTS_SIGNAL } else { 0 };
         let hello = Message { capacities: [self.terms.most; 2], ..Message::new(Kind::Hello, features) };
-        packet::send(&self.socket, &hello.to_bytes(), None).map_err(|e| self.failed(sending(e)))?;
+        packet::send(&self.socket, &hello.to_bytes(), None).map_err(|e| self.not_sent(e))?;
         self.stage = Stage::Greeted;
         Ok(())
     }
@@ -202,7 +203,7 @@ impl Connecting {
                     .map_err(|e| self.place.error(Reason::System("make this end's memory", e)))?;
                 let features = segment_features(config.features, self.terms.wake_signal.is_some());
                 let segment = Message::new(Kind::Segment, features).to_bytes();
-                packet::send(&self.socket, &segment, Some(own.fd.as_fd())).map_err(|e| self.failed(sending(e)))?;
+                packet::send(&self.socket, &segment, Some(own.fd.as_fd())).map_err(|e| self.not_sent(e))?;
                 self.stage = Stage::Offered(Box::new(Offer { own, peer, attested }));
                 Ok(None)
             }
@@ -231,6 +232,17 @@ impl Connecting {
         Ok(config)
     }
 
+    /// Why a message could not be sent. A listener that has hung up has perhaps said why.
+    fn not_sent(&self, e: io::Error) -> Error {
+        let failed = sending(e);
+        match receive(&self.socket) {
+            Ok((message, _)) if matches!(failed, Failed::HungUp) && message.kind == Kind::Refused => {
+                self.place.error(Reason::Refused(message.refusal()))
+            }
+            _ => self.failed(failed),
+        }
+    }
+
     fn failed(&self, failed: Failed) -> Error {
         self.place.error(match failed {
             Failed::HungUp => Reason::HungUp,
@@ -245,7 +257,7 @@ impl Connecting {
     }
 
     /// To wait for, while [`step`](Self::step) says `None`.
-    pub(crate) fn socket(&self) -> &Arc<OwnedFd> {
+    pub(crate) fn socket(&self) -> &Arc<Line> {
         &self.socket
     }
 }

@@ -8,6 +8,7 @@ use super::packet::{self, Came, Sender};
 use super::segment::{self, Own, Unfit};
 use super::terms::Terms;
 use crate::deadline::Deadline;
+use crate::line::Line;
 use crate::liveness::release_first;
 use crate::memory::Mapping;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,8 +19,10 @@ use std::io;
 /// One connector that has not finished its part.
 #[derive(Debug)]
 pub(super) struct Handshake {
-    socket: OwnedFd,
+    socket: Line,
     stage: Stage,
+    /// When it came.
+    pub(super) came: Deadline,
     /// When its time is up.
     pub(super) due: Deadline,
     /// The user that connected: whoever crowds the listener is turned away first.
@@ -120,18 +123,23 @@ impl Failed {
 impl Handshake {
     /// Begins with a socket that has just been accepted: the kernel attests who connected.
     pub(super) fn new(socket: OwnedFd, terms: &Terms) -> Result<Self, Failed> {
-        let socket = release_first(socket);
+        let socket = Line::new(release_first(socket));
         packet::ask_for_credentials(&socket).map_err(Failed::System)?;
         let uid = packet::peer_of(&socket).map_err(Failed::System)?.uid;
-        let handshake = Handshake { socket, stage: Stage::Connected, due: terms.due(), uid };
+        let handshake = Handshake { socket, stage: Stage::Connected, came: Deadline::now(), due: terms.due(), uid };
         if terms.allow.allows(uid) { Ok(handshake) } else { Err(handshake.end(Failed::NotAllowed(uid))) }
     }
 
     /// Begins with a socket whose other end a child inherits. Who that is shows when it speaks.
     pub(super) fn of_child(socket: OwnedFd, terms: &Terms) -> Result<Self, Failed> {
-        let socket = release_first(socket);
+        let socket = Line::new(release_first(socket));
         packet::ask_for_credentials(&socket).map_err(Failed::System)?;
-        Ok(Handshake { socket, stage: Stage::Connected, due: terms.due(), uid: 0 })
+        Ok(Handshake { socket, stage: Stage::Connected, came: Deadline::now(), due: terms.due(), uid: 0 })
+    }
+
+    /// Whether it has said nothing yet.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self.stage, Stage::Connected)
     }
 
     /// To wait for its next message.
@@ -140,7 +148,7 @@ impl Handshake {
     }
 
     /// The socket, when the two have met.
-    pub(super) fn into_socket(self) -> OwnedFd {
+    pub(super) fn into_socket(self) -> Line {
         self.socket
     }
 

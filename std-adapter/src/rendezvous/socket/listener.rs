@@ -7,13 +7,14 @@ use super::handshake::{Failed, Handshake, Progress};
 use super::name::{Right, SocketName};
 use super::terms::Terms;
 use crate::deadline::Deadline;
+use crate::line::Line;
 use crate::memory::{page_size, retry};
 use crate::rendezvous::{Connected, Error, Reason};
 use crate::trace;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, socket_with};
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, accept_with, shutdown, socket_with};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
@@ -23,11 +24,14 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem::MaybeUninit;
 use std::process;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How many connectors may be in the middle of their rendezvous. One more, and the one that has been there longest, of
-/// the user who has most of them, has to go.
+/// How many connectors may be in the middle of their rendezvous. One more, and one has to go: of the user who has most of
+/// them, the one that has been there longest, if possible one that has said nothing yet.
 const MOST_AT_ONCE: usize = 64;
+/// Nobody has to go before this time is over, which is enough for an honest one. So long the others wait in the kernel's
+/// queue.
+const GRACE: Duration = Duration::from_millis(100);
 /// How many connectors the kernel keeps waiting. It has a limit of its own (net.core.somaxconn).
 const BACKLOG: i32 = 4096;
 
@@ -52,6 +56,8 @@ pub(crate) struct Listener {
     /// Whether the timer runs. It is left running when the last guest leaves: the next one will come soon, or it goes off
     /// once for nothing.
     timed: bool,
+    /// Whether nobody is let in, because all who are here have only just come.
+    full: bool,
     interrupt: Arc<Interrupt>,
     /// Those in the middle of it, by number: the oldest first.
     guests: BTreeMap<u64, Handshake>,
@@ -106,6 +112,7 @@ impl Listener {
             epoll: Arc::new(epoll),
             timer,
             timed: false,
+            full: false,
             interrupt: Arc::new(Interrupt(interrupt)),
             guests: BTreeMap::new(),
             next: FIRST,
@@ -189,7 +196,7 @@ impl Listener {
     /// Accepts those who have connected, a few at a time, so that those who came before get on.
     fn let_in(&mut self) -> Result<(), Error> {
         for _ in 0..MOST_AT_ONCE / 4 {
-            if !self.ready.is_empty() {
+            if !self.ready.is_empty() || (self.guests.len() >= MOST_AT_ONCE && !self.make_room()) {
                 return Ok(());
             }
             let socket = match accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
@@ -208,9 +215,6 @@ impl Listener {
     }
 
     fn receive(&mut self, handshake: Handshake) {
-        if self.guests.len() >= MOST_AT_ONCE {
-            self.make_room();
-        }
         let token = self.next;
         self.next += 1;
         let data = epoll::EventData::new_u64(token);
@@ -250,25 +254,49 @@ impl Listener {
         let guest = self.guests.remove(&token)?;
         // It must not stay watched: its socket lives on if the two have met.
         let _ = epoll::delete(&self.epoll, guest.socket());
+        self.open_the_door();
         Some(guest)
     }
 
-    /// Turns out the one that has been here longest, of the user who has most.
-    fn make_room(&mut self) {
+    /// Turns one out. `false`: all have only just come, and nobody is let in for a while.
+    fn make_room(&mut self) -> bool {
         let mut count = HashMap::new();
         for guest in self.guests.values() {
             *count.entry(guest.uid).or_insert(0) += 1;
         }
-        let Some(most) = count.values().max().copied() else { return };
-        let oldest = self.guests.iter().find(|(_, guest)| count.get(&guest.uid) == Some(&most));
-        if let Some(&token) = oldest.map(|(token, _)| token) {
-            self.turn_out(token, Failed::Crowded);
+        let most = count.values().max().copied();
+        let of_the_crowd = || self.guests.iter().filter(|(_, guest)| count.get(&guest.uid).copied() == most);
+        let silent = of_the_crowd().find(|(_, guest)| guest.is_silent());
+        let Some((&token, guest)) = silent.or_else(|| of_the_crowd().next()) else { return true };
+        let ripe = guest.came.plus(GRACE);
+        if ripe > Deadline::now() {
+            self.shut_the_door(ripe);
+            return false;
+        }
+        self.turn_out(token, Failed::Crowded);
+        true
+    }
+
+    /// Lets nobody in until somebody leaves, or this time has come.
+    fn shut_the_door(&mut self, until: Deadline) {
+        let data = epoll::EventData::new_u64(SOCKET);
+        // It can only fail for want of kernel memory. Then it is tried again at once, for the socket stays readable.
+        self.full = epoll::modify(&self.epoll, &self.socket, data, epoll::EventFlags::empty()).is_ok();
+        self.wake_at(until);
+    }
+
+    /// Lets people in again.
+    fn open_the_door(&mut self) {
+        if self.full {
+            let data = epoll::EventData::new_u64(SOCKET);
+            self.full = epoll::modify(&self.epoll, &self.socket, data, epoll::EventFlags::IN).is_err();
         }
     }
 
     /// Turns out those whose time is up.
     fn turn_out_the_slow(&mut self) {
         self.clear_timer();
+        self.open_the_door();
         let now = Deadline::now();
         // They are in the order in which they came, and all have the same time.
         while let Some((&token, guest)) = self.guests.first_key_value()
@@ -290,8 +318,13 @@ impl Listener {
         if self.timed {
             return;
         }
-        let Some((_, guest)) = self.guests.first_key_value() else { return };
-        let time = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: *guest.due.timespec() };
+        if let Some((_, guest)) = self.guests.first_key_value() {
+            self.wake_at(guest.due);
+        }
+    }
+
+    fn wake_at(&mut self, time: Deadline) {
+        let time = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: *time.timespec() };
         // It can only fail for a time that is none, or a descriptor that is none.
         self.timed = timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &time).is_ok();
     }
@@ -307,11 +340,25 @@ impl Listener {
         trace::turned_away(&self.name, failed);
     }
 
+    /// Lets nobody connect any more, and hangs up on those who have and were not accepted: one by one, because what they
+    /// have sent can take long to close.
+    fn send_away(&self) {
+        let _ = shutdown(&self.socket, Shutdown::Both);
+        loop {
+            match accept_with(&self.socket, SocketFlags::CLOEXEC) {
+                Ok(socket) => drop(Line::new(socket)),
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
     /// Stops listening and removes the name.
     ///
     /// # Errors
     /// What the system says; the name may be left then, and the next listener takes it over.
     pub(crate) fn close(mut self) -> Result<(), Error> {
+        self.send_away();
         self.pid = 0;
         self.right.take().map_or(Ok(()), |right| self.name.remove(&right))
     }
@@ -326,9 +373,11 @@ impl AsFd for Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         // A forked child has a copy; the name is the parent's.
-        if self.pid == process::id()
-            && let Some(right) = &self.right
-        {
+        if self.pid != process::id() {
+            return;
+        }
+        self.send_away();
+        if let Some(right) = &self.right {
             let _ = self.name.remove(right);
         }
     }

@@ -16,6 +16,7 @@ mod segment;
 mod terms;
 
 use super::{Connected, Error, Link, Reason};
+use crate::line::Line;
 use crate::liveness::Life;
 use crate::memory::Mapping;
 use packet::Sender;
@@ -44,7 +45,7 @@ pub(crate) fn bad_descriptor(addr: &str, why: impl Into<String>) -> Error {
 /// Two parties that have met over a socket, seen from `party`.
 fn connected(
     party: u32,
-    socket: Arc<OwnedFd>,
+    socket: Arc<Line>,
     own: Own,
     peer: Mapping,
     sender: Sender,

@@ -3,12 +3,13 @@
 //! The libc calls are used here and not rustix's, because its credentials cannot hold the process id 0, and that is what
 //! the kernel gives for a sender in a PID namespace that this process does not see.
 
+use crate::line::Foreign;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::ptr;
 
-/// The descriptors that a packet brings at most; the kernel discards what is beyond the room for them.
+/// There is room for at least so many descriptors; the kernel closes those for which there is none.
 const MOST_FDS: usize = 4;
 /// The type of a control message with a pidfd of the sender (`SCM_PIDFD`, Linux 6.5; libc has no name for it yet).
 const SCM_PIDFD: i32 = 0x04;
@@ -24,8 +25,8 @@ struct Control([MaybeUninit<u8>; 256]);
 pub(super) struct Came {
     /// The bytes of the packet that are in the buffer; 0 also when the peer has closed.
     pub(super) len: usize,
-    /// Descriptors, at most a few.
-    pub(super) fds: Vec<OwnedFd>,
+    /// Descriptors, at most a few dozen.
+    pub(super) fds: Foreign,
     /// Who sent it.
     pub(super) sender: Option<Sender>,
     /// A pidfd of the sender, if [`ask_for_pidfd`] was called and the kernel knows them.
@@ -131,7 +132,12 @@ unsafe fn fill<T>(at: *mut libc::cmsghdr, kind: i32, value: T) {
 /// there are no bytes and no sender; an empty packet has a sender, if [`ask_for_credentials`] was called.
 pub(super) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Came> {
     let socket = socket.as_fd();
-    let came = receive_once(socket, buffer)?;
+    let came = match receive_once(socket, buffer) {
+        // The peer has hung up without reading everything. That is told once and first; what it said before is still
+        // there.
+        Err(e) if e.kind() == io::ErrorKind::ConnectionReset => receive_once(socket, buffer)?,
+        other => other?,
+    };
     if came.len == 0 && came.sender.is_none() {
         // Of a socket that does not block the kernel looks at the queue first and at the hang-up second. A last packet
         // that came in between is still there, and no other one can follow.
@@ -265,7 +271,7 @@ mod tests {
         assert_eq!(sender.pid, i32::try_from(std::process::id()).unwrap());
         assert_eq!(sender.uid, rustix::process::geteuid().as_raw());
         assert_eq!(sender, peer_of(&a).unwrap());
-        let [fd] = &came.fds[..] else { panic!("{came:?}") };
+        let [fd] = came.fds.as_slice() else { panic!("{came:?}") };
         let same = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).unwrap().st_ino;
         assert_eq!(same(fd.as_fd()), same(file.as_fd()));
         let flags = rustix::io::fcntl_getfd(fd).unwrap();
@@ -280,6 +286,18 @@ mod tests {
         assert_eq!(came.len, 64);
         assert_eq!(receive(&b, &mut [0; 64]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(a);
+        assert_eq!(receive(&b, &mut [0; 64]).unwrap().len, 0);
+    }
+
+    /// Nor does a hang-up by somebody who has not read everything, which the kernel reports as an error.
+    #[test]
+    fn a_reset_hides_no_packet() {
+        let (a, b) = pair();
+        ask_for_credentials(&b).unwrap();
+        send(&b, b"not listened to", None).unwrap();
+        send(&a, b"last words", None).unwrap();
+        drop(a);
+        assert_eq!(receive(&b, &mut [0; 64]).unwrap().len, 10);
         assert_eq!(receive(&b, &mut [0; 64]).unwrap().len, 0);
     }
 

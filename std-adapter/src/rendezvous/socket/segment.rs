@@ -4,6 +4,7 @@
 //! punch holes into it, or change its size, whoever has the descriptor. Then it hands the descriptor out. What it gets
 //! from the other party must be sealed in the same way, or it is not mapped at all.
 
+use crate::line::Foreign;
 use crate::memory::{self, Access, Mapping, page_size, round_up_to_page};
 use rustix::fd::OwnedFd;
 use rustix::fs::SealFlags;
@@ -75,14 +76,14 @@ pub(super) fn make(config: &Config, party: usize) -> io::Result<Own> {
 }
 
 /// Maps the segment of `party`, which the other side handed out, for reading, if nothing can be done to it any more.
-pub(super) fn map_peers(fds: Vec<OwnedFd>, config: &Config, party: usize) -> Result<Mapping, Unfit> {
-    let [fd] = <[OwnedFd; 1]>::try_from(fds).map_err(|fds| Unfit::Descriptors(fds.len()))?;
+pub(super) fn map_peers(fds: Foreign, config: &Config, party: usize) -> Result<Mapping, Unfit> {
+    let fd = fds.only().map_err(Unfit::Descriptors)?;
     // Only a memfd has seals. Other kinds of files that have them, too (huge pages), can run out of memory when they
     // are read, which is a SIGBUS.
-    let seals = rustix::fs::fcntl_get_seals(&fd).map_err(|_| Unfit::NotMemory)?;
+    let seals = rustix::fs::fcntl_get_seals(fd).map_err(|_| Unfit::NotMemory)?;
     let system = |e: rustix::io::Errno| Unfit::System(e.into());
     #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, reason = "the type differs between machines")]
-    let kind = rustix::fs::fstatfs(&fd).map_err(system)?.f_type as u64;
+    let kind = rustix::fs::fstatfs(fd).map_err(system)?.f_type as u64;
     if kind != TMPFS_MAGIC {
         return Err(Unfit::NotMemory);
     }
@@ -91,12 +92,15 @@ pub(super) fn map_peers(fds: Vec<OwnedFd>, config: &Config, party: usize) -> Res
         return Err(Unfit::NotSealed(missing));
     }
     // Sealed, so this is its size for ever.
-    let found = u64::try_from(rustix::fs::fstat(&fd).map_err(system)?.st_size).unwrap_or(0);
+    let found = u64::try_from(rustix::fs::fstat(fd).map_err(system)?.st_size).unwrap_or(0);
     let needed = file_len(config, party);
     if found < needed as u64 {
         return Err(Unfit::TooShort { needed: needed as u64, found });
     }
-    Mapping::new(&fd, 0, needed, Access::ReadOnly).map_err(Unfit::System)
+    let mapping = Mapping::new(fd, 0, needed, Access::ReadOnly).map_err(Unfit::System)?;
+    // A memfd, and mapped.
+    fds.are_harmless();
+    Ok(mapping)
 }
 
 /// Whether a channel of this geometry can be mapped here, in segments of their own.
@@ -113,8 +117,8 @@ mod tests {
         Config { align: page_size() as u32, ..Config::new([8192, 0]) }
     }
 
-    fn clone(own: &Own) -> Vec<OwnedFd> {
-        vec![own.fd.as_fd().try_clone_to_owned().unwrap()]
+    fn clone(own: &Own) -> Foreign {
+        vec![own.fd.as_fd().try_clone_to_owned().unwrap()].into()
     }
 
     #[test]
@@ -134,21 +138,21 @@ mod tests {
         let len = file_len(&config(), 0) as u64;
         // memfd() seals the size only.
         let fd = memory::memfd("segment-test", len).unwrap();
-        assert!(matches!(map_peers(vec![fd], &config(), 0), Err(Unfit::NotSealed(_))));
+        assert!(matches!(map_peers(vec![fd].into(), &config(), 0), Err(Unfit::NotSealed(_))));
         for missing in SEALS.iter() {
             let fd = rustix::fs::memfd_create("segment-test", rustix::fs::MemfdFlags::ALLOW_SEALING).unwrap();
             rustix::fs::ftruncate(&fd, len).unwrap();
             memory::seal(&fd, SEALS - missing).unwrap();
-            let refused = map_peers(vec![fd], &config(), 0);
+            let refused = map_peers(vec![fd].into(), &config(), 0);
             assert!(matches!(refused, Err(Unfit::NotSealed(m)) if m == missing), "{refused:?}");
         }
         let file = std::fs::File::open("/proc/self/exe").unwrap();
-        assert!(matches!(map_peers(vec![file.into()], &config(), 0), Err(Unfit::NotMemory)));
-        assert!(matches!(map_peers(vec![], &config(), 0), Err(Unfit::Descriptors(0))));
+        assert!(matches!(map_peers(vec![file.into()].into(), &config(), 0), Err(Unfit::NotMemory)));
+        assert!(matches!(map_peers(vec![].into(), &config(), 0), Err(Unfit::Descriptors(0))));
         let small = make(&Config { align: page_size() as u32, ..Config::new([1, 1]) }, 0).unwrap();
         let large = Config { align: page_size() as u32, ..Config::new([1 << 20, 1]) };
         assert!(matches!(map_peers(clone(&small), &large, 0), Err(Unfit::TooShort { .. })));
-        let two = [clone(&small), clone(&small)].into_iter().flatten().collect();
-        assert!(matches!(map_peers(two, &large, 0), Err(Unfit::Descriptors(2))));
+        let two: Vec<_> = (0..2).map(|_| small.fd.as_fd().try_clone_to_owned().unwrap()).collect();
+        assert!(matches!(map_peers(two.into(), &large, 0), Err(Unfit::Descriptors(2))));
     }
 }

@@ -5,12 +5,14 @@
 //! being cut short; `--bus HOW` handles SIGBUS first: see `bus::handle`; `--namespace pid` runs all in a PID namespace of
 //! its own.
 
+mod attack;
 mod bus;
 mod conditions;
 mod crowd;
 mod deadlock;
 mod end;
 mod held;
+mod serving;
 mod storm;
 mod system;
 
@@ -33,6 +35,12 @@ struct Party {
     connecting: Option<Connecting>,
     crowd: crowd::Crowd,
     seeds: [u64; 2],
+    attacker: attack::Attacker,
+    /// Other users that it lets be its peer.
+    allowed: Vec<u32>,
+    /// How long its connectors may take.
+    patience: Option<Duration>,
+    serving: Option<serving::Serving>,
     /// Does not take part in telling deadlocks.
     undetected: bool,
     /// The signal that its ends ask for.
@@ -86,6 +94,8 @@ impl Party {
     /// A builder as the party was told beforehand.
     fn told(&self, builder: Builder) -> Builder {
         let builder = builder.deadlock_detection(!self.undetected);
+        let builder = self.allowed.iter().fold(builder, |builder, &uid| builder.allow_uid(uid));
+        let builder = self.patience.map_or(builder.clone(), |time| builder.hello_timeout(time));
         match self.wake_signal {
             Some(signal) => builder.wake_signal(signal),
             None => builder,
@@ -158,6 +168,29 @@ impl Party {
                 self.seeds = [words.number()?, words.number()?];
                 done
             }
+            "allow" => {
+                self.allowed.push(words.number()?);
+                done
+            }
+            "patience" => {
+                self.patience = words.time()?;
+                done
+            }
+            "serve-all" => {
+                let listener = self.listener.take().ok_or_else(|| wrong("there is no listener"))?;
+                self.serving = Some(serving::Serving::begin(listener));
+                done
+            }
+            "serving" => {
+                let serving = self.serving.as_ref().ok_or_else(|| wrong("nobody serves"))?;
+                Ok(serving.open().to_string())
+            }
+            "serve-no-more" => {
+                let serving = self.serving.take().ok_or_else(|| wrong("nobody serves"))?;
+                Ok(serving.end()?.to_string())
+            }
+            // Everything that begins so is done by hand, and not by the library.
+            command if command.starts_with("rig-") => self.attacker.run(command, &mut words),
             "nonblocking-listener" => {
                 self.listener()?.set_nonblocking(true)?;
                 done
@@ -187,6 +220,8 @@ impl Party {
             "limit" => system::limit(words.text()?, words.number()?).map(|()| String::new()),
             "use-up-descriptors" => system::use_up_descriptors(words.number()?).map(|()| String::new()),
             "become" => system::become_user(words.number()?).map(|()| String::new()),
+            "dumpable" => system::dumpable(words.number::<u8>()? != 0).map(|()| String::new()),
+            "segment" => system::segment(),
             "mount-small" => system::mount_small(words.text()?, words.number()?).map(|()| String::new()),
             "bus-elsewhere" => bus::elsewhere(),
             command => match &mut self.end {

@@ -219,3 +219,33 @@ pub(crate) fn deny(what: &str) -> io::Result<()> {
     // SAFETY: `program` points to `filter`, which has `len` steps; the kernel copies them during the call.
     check(unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) })
 }
+
+/// Whether others of the same user may look into this process: what ptrace(2) calls dumpable.
+pub(crate) fn dumpable(on: bool) -> io::Result<()> {
+    // SAFETY: this call takes no pointers.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(on), 0, 0, 0) })
+}
+
+/// The segment that this process has made for a `unix:` stream: its descriptor, where it is mapped for writing, its
+/// length, and a hash of all its bytes.
+pub(crate) fn segment() -> io::Result<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let entry = entry?;
+        let number = entry.file_name().to_string_lossy().into_owned();
+        let name = std::fs::read_link(entry.path()).unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with("/memfd:smstream:") {
+            found.push((number, name));
+        }
+    }
+    let [(number, name)] = &found[..] else { return Err(wrong(format!("not one segment but {found:?}"))) };
+    let maps = std::fs::read_to_string("/proc/self/maps")?;
+    let line = maps.lines().find(|line| line.ends_with(name.as_str()) && line.contains(" rw-s "));
+    let start = line.and_then(|line| line.split('-').next()).ok_or_else(|| wrong("it is not mapped"))?;
+    let start = usize::from_str_radix(start, 16).map_err(|_| wrong("no address"))?;
+    let mut bytes = Vec::new();
+    // A description of its own, so that nobody's place in the file matters.
+    File::open(format!("/proc/self/fd/{number}"))?.read_to_end(&mut bytes)?;
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    Ok(format!("{number} {start} {} {hash:x}", bytes.len()))
+}
