@@ -6,7 +6,9 @@
 //! ```
 //!
 //! *Asleep*: neither end looks before it sleeps (a spin of zero), so that each message wakes the other end. *Busy*: with the
-//! default spin, one request after the other.
+//! default spin, one request after the other. Each process has a runtime with one thread, *apart*: on a CPU of its own, or with two
+//! threads. On a machine that is busy with other things the two ends seldom run at the same time, and then both figures are
+//! the scheduler's; *apart* shows most.
 
 use std::env;
 use std::io;
@@ -99,7 +101,7 @@ async fn measure(threads: &str) -> io::Result<()> {
             ratios.push(b / a);
         }
         println!(
-            "{threads} thread(s), {name:>6}: shared memory {:7.2} us, Unix socket {:7.2} us, {:.2} times as fast (from {:.2} to {:.2})",
+            "{threads:>5}, {name:>6}: shared memory {:7.2} us, Unix socket {:7.2} us, {:.2} times as fast (from {:.2} to {:.2})",
             median(ours),
             median(theirs),
             median(ratios.clone()),
@@ -116,21 +118,39 @@ async fn measure(threads: &str) -> io::Result<()> {
 
 fn runtime(threads: &str) -> io::Result<tokio::runtime::Runtime> {
     match threads {
-        "1" => tokio::runtime::Builder::new_current_thread().enable_io().build(),
+        "1" | "apart" => tokio::runtime::Builder::new_current_thread().enable_io().build(),
         _ => tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_io().build(),
     }
+}
+
+/// Runs this in a thread that is pinned to a CPU if `how` says so. The process may use the others all the same, so that it
+/// spins as it does by default.
+fn on_cpu(how: &str, cpu: usize, run: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
+    let apart = how == "apart";
+    let thread = std::thread::spawn(move || {
+        if apart {
+            let mut set = rustix::thread::CpuSet::new();
+            set.set(cpu);
+            rustix::thread::sched_setaffinity(None, &set)?;
+        }
+        run()
+    });
+    thread.join().map_err(|_| io::Error::other("the measuring thread panicked"))?
 }
 
 fn main() -> io::Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
     if let [threads, spin, addr] = &args[..] {
         // In a task, as an application would: what `block_on` itself runs is woken in a slower way.
-        let (spin, addr) = (spin.clone(), addr.clone());
-        let runtime = runtime(threads)?;
-        return runtime.block_on(async { tokio::spawn(async move { other(&spin, &addr).await }).await })?;
+        let (how, threads, spin, addr) = (threads.clone(), threads.clone(), spin.clone(), addr.clone());
+        return on_cpu(&how, 1, move || {
+            runtime(&threads)?.block_on(async { tokio::spawn(async move { other(&spin, &addr).await }).await })?
+        });
     }
-    for threads in ["1", "2"] {
-        runtime(threads)?.block_on(async { tokio::spawn(async move { measure(threads).await }).await })??;
+    for threads in ["apart", "1", "2"] {
+        on_cpu(threads, 0, move || {
+            runtime(threads)?.block_on(async { tokio::spawn(async move { measure(threads).await }).await })?
+        })?;
     }
     Ok(())
 }
