@@ -62,7 +62,7 @@ fn on_a_terminal(variables: &str, args: &str) -> String {
     let mut script = Command::new("script");
     let command = format!("{variables} {} {args}", env!("CARGO_BIN_EXE_smstream"));
     script.args(["-qc", &command, "/dev/null"]).stdin(Stdio::null()).stdout(Stdio::piped());
-    script.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env("TERM", "xterm");
+    script.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env_remove("CI").env("TERM", "xterm");
     String::from_utf8(Running::start(&mut script).end().stdout).expect("text")
 }
 
