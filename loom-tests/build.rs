@@ -1,10 +1,7 @@
-//! Sets `cfg(loom)` for this package, and `cfg(smstream_mutant = "...")` if `SMSTREAM_MUTANT` names one.
+//! Sets `cfg(loom)` for this package, and `cfg(smstream_mutants)`, with which `SMSTREAM_MUTANT` chooses a mutant at run time.
 
 fn main() {
-    println!("cargo::rerun-if-env-changed=SMSTREAM_MUTANT");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rustc-cfg=loom");
-    if let Ok(mutant) = std::env::var("SMSTREAM_MUTANT") {
-        println!("cargo::rustc-cfg=smstream_mutant=\"{mutant}\"");
-    }
+    println!("cargo::rustc-cfg=smstream_mutants");
 }

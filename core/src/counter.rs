@@ -6,6 +6,7 @@
 //! acquire: if the first high word was new, the low word was new; if the second was still old, the low word was old.
 
 use crate::layout::CounterLine;
+use crate::mutant::mutant;
 use crate::ordering;
 use crate::sync::AtomicU32;
 
@@ -30,7 +31,7 @@ impl CounterWords {
 
     /// The count, if the writer was not just carrying into the high half; `None` then: look again, or do without.
     pub fn sample(&self) -> Option<u64> {
-        let (first, last) = if cfg!(smstream_mutant = "count_loaded_as_stored") {
+        let (first, last) = if mutant!("count_loaded_as_stored") {
             (&self.high_again, &self.high)
         } else {
             (&self.high, &self.high_again)

@@ -4,6 +4,8 @@
 //! most 2²⁹ bytes, so a difference of two honest cursors is far from the modulus, and *empty*, *full* and *corrupt* are
 //! three different things.
 
+use crate::mutant::mutant;
+
 /// Bit 31 of `sent`: no more bytes will come.
 pub const FIN: u32 = 1 << 31;
 /// Bit 31 of `received`: no more bytes will be taken.
@@ -48,8 +50,8 @@ pub const fn is_capacity(capacity: u32) -> bool {
 /// What both parties wait for then adds up to at most `capacity + 1`, unless one of them waits for a single byte. Only
 /// above that could both sleep for ever: the reader for more bytes than there are, the writer for more room than is left.
 #[inline]
-pub const fn most_wanted(capacity: u32) -> u32 {
-    if cfg!(smstream_mutant = "want_too_much") && capacity != 0 {
+pub fn most_wanted(capacity: u32) -> u32 {
+    if mutant!("want_too_much") && capacity != 0 {
         return capacity;
     }
     if capacity < 2 { 1 } else { capacity / 2 }
@@ -65,23 +67,23 @@ pub const fn asleep_at(cursor: u32, ahead: u32) -> u32 {
 /// mark lies in (old, new]. `last` says that FIN or STOP was set with it: then a mark still ahead, within `capacity`, is
 /// crossed too, for the cursor will not move again.
 #[inline(always)]
-pub const fn crosses(park: u32, old: u32, new: u32, last: bool, capacity: u32) -> bool {
+pub fn crosses(park: u32, old: u32, new: u32, last: bool, capacity: u32) -> bool {
     if park & ASLEEP == 0 {
         return false;
     }
-    if cfg!(smstream_mutant = "crossing_untested") {
+    if mutant!("crossing_untested") {
         return true;
     }
     let mark = park & MARK;
     let moved = new.wrapping_sub(old) & MARK;
     let ahead = mark.wrapping_sub(old) & MARK;
-    if cfg!(smstream_mutant = "crossing_half_open") {
+    if mutant!("crossing_half_open") {
         return ahead < moved;
     }
     if ahead != 0 && ahead <= moved {
         return true;
     }
-    if !last || cfg!(smstream_mutant = "last_rings_on_crossing_only") {
+    if !last || mutant!("last_rings_on_crossing_only") {
         return false;
     }
     is_ahead(park, new, capacity)

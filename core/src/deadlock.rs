@@ -26,6 +26,7 @@
 //! Stuck is not for ever: whoever is told may write, or read, or close, and thereby wakes the other.
 
 use crate::cursor;
+use crate::mutant::mutant;
 use crate::ordering;
 use crate::park::{Park, Place, Watch};
 use crate::sync::AtomicU32;
@@ -56,30 +57,29 @@ impl Whole<'_> {
     /// Whether a peer with this park word sleeps until I publish more.
     pub(crate) fn is_stuck(&self, peer_park: u32) -> bool {
         let asleep = peer_park & cursor::ASLEEP != 0;
-        let whole = cursor::is_whole(peer_park) || (asleep && cfg!(smstream_mutant = "deadlock_with_anyone"));
+        let whole = cursor::is_whole(peer_park) || (asleep && mutant!("deadlock_with_anyone"));
         let ahead = cursor::is_ahead(peer_park, self.published, self.capacity);
-        whole && (ahead || cfg!(smstream_mutant = "deadlock_mark_untested"))
+        whole && (ahead || mutant!("deadlock_mark_untested"))
     }
 
     /// Wakes the peer, so that it looks at my park word. Only party 1 does.
     pub(crate) fn ring<P: Park>(&self, park: &P) {
-        if !cfg!(smstream_mutant = "deadlock_rung_never") {
+        if !mutant!("deadlock_rung_never") {
             park.wake(self.word, ordering::peer_bell(self.peer_bell));
         }
     }
 
     /// Whether this party tells. If not, it rings.
     pub(crate) fn tells(&self) -> bool {
-        (self.tells || cfg!(smstream_mutant = "deadlock_told_by_both"))
-            && !cfg!(smstream_mutant = "deadlock_told_by_none")
+        (self.tells || mutant!("deadlock_told_by_both")) && !mutant!("deadlock_told_by_none")
     }
 
     /// The word that party 0 sleeps on besides the cursor: party 1 may park at any moment.
     pub(crate) fn watch(&self, seen: u32) -> Option<Watch<'_>> {
-        if !self.tells() || cfg!(smstream_mutant = "deadlock_park_not_watched") {
+        if !self.tells() || mutant!("deadlock_park_not_watched") {
             return None;
         }
-        let afresh = cfg!(smstream_mutant = "deadlock_park_seen_afresh");
+        let afresh = mutant!("deadlock_park_seen_afresh");
         let seen = if afresh { self.look() } else { seen };
         Some(Watch { word: self.peer_park, seen, place: Place::Shared })
     }

@@ -6,6 +6,7 @@ use heapless::Vec;
 
 use crate::cursor::{CURSOR, is_capacity};
 use crate::layout::{BYTE_ORDER, Features, HEADER_LEN, Identity, LINE, MAGIC, VERSION};
+use crate::mutant::mutant;
 use crate::ordering;
 
 /// The largest alignment of segments in one block: 64 MiB.
@@ -148,7 +149,7 @@ impl Findings {
 /// Nobody may be attached to the segment. The caller's word that this is so is all there is; a peer that is attached
 /// would find its copy unchanged and go on.
 pub fn write(identity: &Identity, d: &Description) {
-    if cfg!(smstream_mutant = "version_stored_first") {
+    if mutant!("version_stored_first") {
         ordering::publish_version(&identity.version, VERSION);
     }
     let [m0, m1, m2, m3, m4, m5, m6, m7] = MAGIC;
@@ -187,7 +188,7 @@ pub fn read(identity: &Identity, whose: Whose, findings: &mut Findings) -> Optio
         made: u64::from(load(&identity.made_high)) << 32 | u64::from(load(&identity.made_low)),
         channel: u64::from(load(&identity.channel_high)) << 32 | u64::from(load(&identity.channel_low)),
     };
-    let early = cfg!(smstream_mutant = "version_loaded_last").then(describe);
+    let early = mutant!("version_loaded_last").then(describe);
     let version = ordering::peer_version(&identity.version);
     let [a, b] = [&identity.magic[0], &identity.magic[1]].map(|word| load(word).to_ne_bytes());
     let magic = [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]];

@@ -5,7 +5,7 @@
 // `Findings` are a few hundred bytes by value, on the cold path of attaching, because there is no allocator to put them.
 #![allow(clippy::result_large_err)]
 
-#[cfg(any(loom, test))]
+#[cfg(any(loom, test, smstream_mutants))]
 extern crate std;
 
 #[cfg(not(loom))]
@@ -20,6 +20,7 @@ pub mod geometry;
 pub mod identity;
 pub mod lane;
 pub mod layout;
+mod mutant;
 pub mod ordering;
 pub mod park;
 pub mod stream;

@@ -1,8 +1,8 @@
 //! Every atomic access of this crate, by name.
 //!
 //! Each entry names an edge: what it orders, who stands at the other end, and why that strength suffices. Nothing else
-//! in the crate names an [`Ordering`]. For each entry there are *mutants*, builds with `--cfg smstream_mutant="NAME"`
-//! in which it is weaker than it should be, and a model in `loom-tests` that fails under each of them.
+//! in the crate names an [`Ordering`]. For each entry there are *mutants*, in which it is weaker than it should
+//! be, and a model in `loom-tests` that fails under each of them.
 //!
 //! | edge | from | to | carries |
 //! |---|---|---|---|
@@ -26,14 +26,8 @@
 //! Only the half that owns a word stores it, and it never loads it again: it keeps a copy where no other process can
 //! write. [`own`] is the one exception, when an end is attached.
 
+use crate::mutant::{mutant, unless_mutant};
 use crate::sync::{AtomicU32, Ordering, fence};
-
-/// `$strong`, or `$weak` in the build of the mutant `$name`.
-macro_rules! unless_mutant {
-    ($name:tt, $strong:expr, $weak:expr) => {
-        if cfg!(smstream_mutant = $name) { $weak } else { $strong }
-    };
-}
 
 #[inline(always)]
 fn load_from_peer(word: &AtomicU32, mutant: bool) -> u32 {
@@ -56,7 +50,7 @@ pub fn publish_sent(word: &AtomicU32, cursor: u32) {
 /// DATA, to. Acquire: the bytes below the cursor are there before they are read. Partner: [`publish_sent`].
 #[inline(always)]
 pub fn peer_sent(word: &AtomicU32) -> u32 {
-    load_from_peer(word, cfg!(smstream_mutant = "peer_sent_relaxed"))
+    load_from_peer(word, mutant!("peer_sent_relaxed"))
 }
 
 /// ROOM, from. `Release`: the bytes were copied out before the room is given back. Partner: [`peer_received`].
@@ -69,7 +63,7 @@ pub fn publish_received(word: &AtomicU32, cursor: u32) {
 /// later store only through this edge). Partner: [`publish_received`].
 #[inline(always)]
 pub fn peer_received(word: &AtomicU32) -> u32 {
-    load_from_peer(word, cfg!(smstream_mutant = "peer_received_relaxed"))
+    load_from_peer(word, mutant!("peer_received_relaxed"))
 }
 
 /// SLEEP, at the publisher: after storing a cursor, before loading the peer's park word. `SeqCst`: this fence and
@@ -77,7 +71,7 @@ pub fn peer_received(word: &AtomicU32) -> u32 {
 /// C++ standard, which Rust's memory model takes over). An `AcqRel` fence does not order a store before a later load.
 #[inline(always)]
 pub fn fence_published() {
-    if cfg!(smstream_mutant = "fence_published_none") {
+    if mutant!("fence_published_none") {
         return;
     }
     fence(unless_mutant!("fence_published_acqrel", Ordering::SeqCst, Ordering::AcqRel));
@@ -87,7 +81,7 @@ pub fn fence_published() {
 /// [`fence_published`].
 #[inline(always)]
 pub fn fence_announced() {
-    if cfg!(smstream_mutant = "fence_announced_none") {
+    if mutant!("fence_announced_none") {
         return;
     }
     fence(unless_mutant!("fence_announced_acqrel", Ordering::SeqCst, Ordering::AcqRel));
@@ -105,7 +99,7 @@ pub fn announce(word: &AtomicU32, park: u32) {
 /// awake, which costs a system call and nothing else.
 #[inline(always)]
 pub fn withdraw(word: &AtomicU32) {
-    if cfg!(smstream_mutant = "withdraw_never") {
+    if mutant!("withdraw_never") {
         return;
     }
     word.store(0, Ordering::Relaxed);
@@ -114,14 +108,14 @@ pub fn withdraw(word: &AtomicU32) {
 /// BELL, to: load the peer's park word. Acquire: see [`announce`], its partner.
 #[inline(always)]
 pub fn peer_park(word: &AtomicU32) -> u32 {
-    load_from_peer(word, cfg!(smstream_mutant = "peer_park_relaxed"))
+    load_from_peer(word, mutant!("peer_park_relaxed"))
 }
 
 /// STUCK, to: load the peer's park word, after [`fence_announced`], to see if its whole party sleeps. Acquire: the peer's
 /// cursor, loaded after this, has all that the peer published before it parked. Partner: [`announce`].
 #[inline(always)]
 pub fn peer_whole(word: &AtomicU32) -> u32 {
-    load_from_peer(word, cfg!(smstream_mutant = "peer_whole_relaxed"))
+    load_from_peer(word, mutant!("peer_whole_relaxed"))
 }
 
 /// Store my bell word, before my first [`announce`], which publishes it. `Relaxed`: that store is a `Release`.
@@ -173,7 +167,7 @@ pub fn publish_version(word: &AtomicU32, version: u32) {
 /// IDENTITY, to: the version, loaded first. Acquire: see [`publish_version`], its partner.
 #[inline(always)]
 pub fn peer_version(word: &AtomicU32) -> u32 {
-    load_from_peer(word, cfg!(smstream_mutant = "peer_version_relaxed"))
+    load_from_peer(word, mutant!("peer_version_relaxed"))
 }
 
 /// Load another word of the peer's identity, after [`peer_version`]. `Relaxed`: that load acquired it. A hostile peer
@@ -193,7 +187,7 @@ pub fn publish_state(word: &AtomicU32, state: u32) {
 /// STATE, to. Acquire: see [`publish_state`], its partner.
 #[inline(always)]
 pub fn peer_state(word: &AtomicU32) -> u32 {
-    load_from_peer(word, cfg!(smstream_mutant = "peer_state_relaxed"))
+    load_from_peer(word, mutant!("peer_state_relaxed"))
 }
 
 /// COUNT, from: the low word of a counter. `Release`: see [`counter`](crate::counter). Partner: [`peer_count`].
@@ -213,5 +207,5 @@ pub fn count_high(word: &AtomicU32, high: u32) {
 /// [`count_low`], [`count_high`].
 #[inline(always)]
 pub fn peer_count(word: &AtomicU32) -> u32 {
-    load_from_peer(word, cfg!(smstream_mutant = "peer_count_relaxed"))
+    load_from_peer(word, mutant!("peer_count_relaxed"))
 }

@@ -16,6 +16,7 @@
 
 use crate::cursor;
 use crate::deadlock::Whole;
+use crate::mutant::mutant;
 use crate::ordering;
 use crate::sync::AtomicU32;
 
@@ -171,11 +172,11 @@ impl Publication<'_> {
         new: u32,
         last: bool,
     ) -> bool {
-        let early = cfg!(smstream_mutant = "wake_decided_early").then(|| ordering::peer_park(self.peer_park));
-        if last && cfg!(smstream_mutant = "fin_before_data") {
+        let early = mutant!("wake_decided_early").then(|| ordering::peer_park(self.peer_park));
+        if last && mutant!("fin_before_data") {
             store(self.word, old | cursor::FIN);
         }
-        let late = last && cfg!(smstream_mutant = "fin_after_wake");
+        let late = last && mutant!("fin_after_wake");
         store(self.word, if last && !late { new | cursor::FIN } else { new });
         ordering::fence_published();
         let asleep = early.unwrap_or_else(|| ordering::peer_park(self.peer_park));
@@ -260,16 +261,16 @@ pub(crate) fn wait<S: Sleeper>(
             break;
         }
     }
-    if !cfg!(smstream_mutant = "bell_after_announcing") {
+    if !mutant!("bell_after_announcing") {
         ordering::set_bell(half.bell_word(), half.park().bell());
     }
-    let flag = if whole.is_some() || cfg!(smstream_mutant = "whole_always") { cursor::WHOLE } else { 0 };
+    let flag = if whole.is_some() || mutant!("whole_always") { cursor::WHOLE } else { 0 };
     loop {
-        let before = cfg!(smstream_mutant = "recheck_none").then(|| half.look()).transpose()?;
-        let early = cfg!(smstream_mutant = "deadlock_looked_early").then(|| whole.map(Whole::look));
+        let before = mutant!("recheck_none").then(|| half.look()).transpose()?;
+        let early = mutant!("deadlock_looked_early").then(|| whole.map(Whole::look));
         half.parked();
         ordering::announce(half.park_word(), half.asleep_until(want) | flag);
-        if cfg!(smstream_mutant = "bell_after_announcing") {
+        if mutant!("bell_after_announcing") {
             ordering::set_bell(half.bell_word(), half.park().bell());
         }
         ordering::fence_announced();
@@ -297,15 +298,15 @@ pub(crate) fn wait<S: Sleeper>(
             }
         }
         ordering::withdraw(half.park_word());
-        if deadlock && !cfg!(smstream_mutant = "deadlock_with_the_dead") {
+        if deadlock && !mutant!("deadlock_with_the_dead") {
             half.park().ask();
         }
         // The alert first, then the cursor: after the peer's death what the cursor says is final. And the peer's park word
         // first, then the cursor: what the peer published before it parked is no deadlock.
-        let before = cfg!(smstream_mutant = "alert_after_final_look").then(|| half.look()).transpose()?;
-        let before = before.or((deadlock && cfg!(smstream_mutant = "deadlock_not_looked_again")).then_some(look));
+        let before = mutant!("alert_after_final_look").then(|| half.look()).transpose()?;
+        let before = before.or((deadlock && mutant!("deadlock_not_looked_again")).then_some(look));
         let alerted = alerts(half);
-        if cfg!(smstream_mutant = "final_look_none") && alerted & ALERT_GONE != 0 {
+        if mutant!("final_look_none") && alerted & ALERT_GONE != 0 {
             return Err(Stopped::Gone);
         }
         if before.map_or_else(|| half.look(), Ok)?.enough(want) {
@@ -338,11 +339,11 @@ fn sleep<S: Sleeper>(
     peer: Option<Watch<'_>>,
     deadline: Option<<S::Park as Park>::Deadline>,
 ) -> Wake {
-    let afresh = cfg!(smstream_mutant = "seen_loaded_afresh");
+    let afresh = mutant!("seen_loaded_afresh");
     let seen = if afresh { ordering::peer_sent(half.peer_cursor()) } else { look.seen };
     let cursor = Watch { word: half.peer_cursor(), seen, place: Place::Shared };
-    let alert = half.park().alert().filter(|_| !cfg!(smstream_mutant = "alert_not_watched")).map(|word| {
-        let afresh = cfg!(smstream_mutant = "alert_seen_afresh");
+    let alert = half.park().alert().filter(|_| !mutant!("alert_not_watched")).map(|word| {
+        let afresh = mutant!("alert_seen_afresh");
         let seen = if afresh { alerts(half) } else { alerted };
         Watch { word, seen, place: Place::Local }
     });

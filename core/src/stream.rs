@@ -2,6 +2,7 @@
 
 use crate::error::{ReadError, WaitError, WriteError};
 use crate::lane::{Consumer, Producer};
+use crate::mutant::mutant;
 use crate::park::Park;
 
 /// One party's end: it writes its own lane and reads the peer's.
@@ -45,7 +46,7 @@ impl<'m, P: Park> End<'m, P> {
     /// # Errors
     /// [`WaitError`].
     pub fn wait_room(&mut self, want: usize, deadline: Option<P::Deadline>) -> Result<usize, WaitError> {
-        if !cfg!(smstream_mutant = "end_parks_unflushed") {
+        if !mutant!("end_parks_unflushed") {
             self.consumer.flush();
         }
         let result = self.producer.wait(want, deadline);
@@ -59,7 +60,7 @@ impl<'m, P: Park> End<'m, P> {
     /// # Errors
     /// [`WaitError`].
     pub fn wait_bytes(&mut self, want: usize, deadline: Option<P::Deadline>) -> Result<usize, WaitError> {
-        if !cfg!(smstream_mutant = "end_parks_unflushed") {
+        if !mutant!("end_parks_unflushed") {
             self.producer.flush();
         }
         let result = self.consumer.wait(want, deadline);

@@ -21,8 +21,7 @@ fn in_source(dir: &Path, names: &mut BTreeSet<String>) {
             in_source(&path, names);
         } else {
             let code = fs::read_to_string(path).unwrap();
-            names.extend(between(&code, "smstream_mutant = \"", '"').filter(|name| is_name(name)));
-            names.extend(between(&code, "unless_mutant!(\"", '"').filter(|name| is_name(name)));
+            names.extend(between(&code, "mutant!(\"", '"').filter(|name| is_name(name)));
         }
     }
 }

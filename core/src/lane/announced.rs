@@ -6,6 +6,7 @@
 
 use super::{Consumer, Producer};
 use crate::cursor::{self, LOOK};
+use crate::mutant::mutant;
 use crate::ordering;
 use crate::park::{Park, Place, Sleeper, Watch, alerts};
 
@@ -43,7 +44,7 @@ impl<P: Park> Consumer<'_, P> {
         if self.is_stopped() {
             return Announced::Ready;
         }
-        if !cfg!(smstream_mutant = "announced_unflushed") {
+        if !mutant!("announced_unflushed") {
             self.flush();
         }
         let want = wanted(want, self.capacity());
@@ -59,7 +60,7 @@ impl<P: Park> Consumer<'_, P> {
     /// Takes back what [`announce`](Consumer::announce) said: the half is awake. Without that, it does nothing.
     pub fn withdraw(&mut self) {
         // A half that has stopped, or found the peer corrupt while announced, goes on saying so.
-        if self.is_stopped() && !cfg!(smstream_mutant = "withdrawn_look") {
+        if self.is_stopped() && !mutant!("withdrawn_look") {
             ordering::announce(self.park_word(), LOOK);
         } else {
             ordering::withdraw(self.park_word());
@@ -86,7 +87,7 @@ impl<P: Park> Producer<'_, P> {
         if self.is_finished() {
             return Announced::Ready;
         }
-        if !cfg!(smstream_mutant = "announced_unflushed") {
+        if !mutant!("announced_unflushed") {
             self.flush();
         }
         let want = wanted(want, self.capacity());
@@ -117,21 +118,20 @@ fn is_ready<S: Sleeper>(half: &mut S, want: u32) -> bool {
 
 /// Announces, and looks again. What was seen then: the peer's cursor and the alerts; `None`: that is enough.
 fn announce<S: Sleeper>(half: &mut S, want: u32) -> Option<(u32, u32)> {
-    let before = cfg!(smstream_mutant = "announced_recheck_none").then(|| half.look());
+    let before = mutant!("announced_recheck_none").then(|| half.look());
     ordering::set_bell(half.bell_word(), half.park().bell());
     half.parked();
     ordering::announce(half.park_word(), half.asleep_until(want));
     ordering::fence_announced();
     let look = before.unwrap_or_else(|| half.look()).ok()?;
     let alerted = alerts(half);
-    let enough = look.enough(want) || (alerted != 0 && !cfg!(smstream_mutant = "announced_alert_unchecked"));
+    let enough = look.enough(want) || (alerted != 0 && !mutant!("announced_alert_unchecked"));
     (!enough).then_some((look.seen, alerted))
 }
 
 /// The words to sleep on.
 fn asleep<S: Sleeper>(half: &S, seen: u32, alerted: u32) -> Announced<'_> {
-    let seen =
-        if cfg!(smstream_mutant = "announced_seen_afresh") { ordering::peer_sent(half.peer_cursor()) } else { seen };
+    let seen = if mutant!("announced_seen_afresh") { ordering::peer_sent(half.peer_cursor()) } else { seen };
     let cursor = Watch { word: half.peer_cursor(), seen, place: Place::Shared };
     let alert = half.park().alert().map(|word| Watch { word, seen: alerted, place: Place::Local });
     Announced::Asleep { cursor, alert }

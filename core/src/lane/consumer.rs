@@ -1,11 +1,12 @@
 //! The reading half.
 
-use super::{Peek, Producer, Ring, unless_mutant};
+use super::{Peek, Producer, Ring};
 use crate::counter::{Counts, Tally};
 use crate::cursor::{self, FIN, LOOK, STOP};
 use crate::deadlock::Whole;
 use crate::error::{ReadError, WaitError};
 use crate::layout::Port;
+use crate::mutant::{mutant, unless_mutant};
 use crate::ordering;
 use crate::park::{ALERT_CORRUPT, ALERT_GONE, Look, Park, Publication, Sleeper, Stopped, alerts, wait};
 use crate::sync::{AtomicU32, LaneByte};
@@ -202,12 +203,12 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// read are lost, and reading here is at its end. Calling it again does nothing.
     pub fn stop(&mut self) {
         if !self.stopped {
-            if cfg!(smstream_mutant = "look_before_stop") {
+            if mutant!("look_before_stop") {
                 ordering::announce(&self.mine.park.read_park, LOOK);
             }
             self.publish(true);
             self.stopped = true;
-            if !cfg!(smstream_mutant = "look_never") {
+            if !mutant!("look_never") {
                 ordering::announce(&self.mine.park.read_park, LOOK);
             }
         }
@@ -253,7 +254,7 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// # Errors
     /// [`WaitError`], never [`WaitError::Closed`]. There were no bytes then.
     pub fn wait_whole(&mut self, want: usize, other: &mut Producer<'m, P>) -> Result<usize, WaitError> {
-        if !cfg!(smstream_mutant = "whole_parks_unflushed") {
+        if !mutant!("whole_parks_unflushed") {
             other.flush();
         }
         let whole = other.whole(self.mine);
@@ -266,7 +267,7 @@ impl<'m, P: Park> Consumer<'m, P> {
         deadline: Option<P::Deadline>,
         whole: Option<&Whole<'_>>,
     ) -> Result<usize, WaitError> {
-        if !cfg!(smstream_mutant = "reader_parks_unflushed") {
+        if !mutant!("reader_parks_unflushed") {
             self.flush();
         }
         if self.stopped && !self.corrupt {
@@ -293,7 +294,7 @@ impl<'m, P: Park> Consumer<'m, P> {
     pub fn fail(&mut self) {
         self.corrupt = unless_mutant!("accept_sent_after_all", true, false);
         self.received = self.published; // Bytes taken from a corrupt peer give back no room.
-        if !cfg!(smstream_mutant = "accept_sent_silently") {
+        if !mutant!("accept_sent_silently") {
             self.stop();
         }
     }
@@ -314,7 +315,7 @@ impl<'m, P: Park> Consumer<'m, P> {
         }
         if (self.bytes() as usize) < len && !self.is_peer_finished() {
             // The alert first, then the cursor: after the peer's death what the cursor says is final.
-            let before = cfg!(smstream_mutant = "alert_after_refresh").then(|| self.refresh());
+            let before = mutant!("alert_after_refresh").then(|| self.refresh());
             let alerted = alerts(self);
             if before.unwrap_or_else(|| self.refresh()).is_err() || alerted & ALERT_CORRUPT != 0 {
                 self.fail();
@@ -353,11 +354,7 @@ impl<'m, P: Park> Consumer<'m, P> {
     fn publish(&mut self, last: bool) {
         let woke = Publication {
             word: &self.mine.received.word,
-            peer_park: if cfg!(smstream_mutant = "one_park_word") {
-                &self.peer.park.read_park
-            } else {
-                &self.peer.park.write_park
-            },
+            peer_park: if mutant!("one_park_word") { &self.peer.park.read_park } else { &self.peer.park.write_park },
             peer_bell: &self.peer.park.write_bell,
             capacity: self.ring.capacity(),
         }
@@ -369,7 +366,7 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// For a writing half that waits for the whole party: what this half has to do with that. `None` if there can be no
     /// deadlock because the peer waits for nothing from here.
     pub(super) fn whole(&self, mine: &Port) -> Option<Whole<'m>> {
-        let stopped = self.stopped && !cfg!(smstream_mutant = "whole_after_last");
+        let stopped = self.stopped && !mutant!("whole_after_last");
         (!stopped && core::ptr::eq(self.mine, mine)).then_some(Whole {
             tells: self.tells,
             peer_park: &self.peer.park.write_park,

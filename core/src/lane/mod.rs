@@ -17,15 +17,6 @@ pub use reservation::Reservation;
 
 use crate::sync::LaneByte;
 
-/// `$check`, or `$broken` in the build of the mutant `$name`. These mutants weaken the acceptance rule; `tests/mutants`
-/// wants each of them caught.
-macro_rules! unless_mutant {
-    ($name:tt, $check:expr, $broken:expr) => {
-        if cfg!(smstream_mutant = $name) { $broken } else { $check }
-    };
-}
-use unless_mutant;
-
 /// Where the bytes are: a power of two of them, or none.
 #[derive(Clone, Copy)]
 pub(crate) struct Ring {

@@ -1,11 +1,12 @@
 //! The writing half.
 
-use super::{Consumer, Reservation, Ring, unless_mutant};
+use super::{Consumer, Reservation, Ring};
 use crate::counter::{Counts, Tally};
 use crate::cursor::{self, FIN, LOOK, STOP};
 use crate::deadlock::Whole;
 use crate::error::{ReserveError, WaitError, WriteError};
 use crate::layout::Port;
+use crate::mutant::{mutant, unless_mutant};
 use crate::ordering;
 use crate::park::{ALERT_CORRUPT, ALERT_GONE, Look, Park, Publication, Sleeper, Stopped, alerts, wait};
 use crate::sync::{AtomicU32, LaneByte};
@@ -260,7 +261,7 @@ impl<'m, P: Park> Producer<'m, P> {
     /// # Errors
     /// [`WaitError`]. After [`WaitError::Deadlock`] there was no room at all.
     pub fn wait_whole(&mut self, want: usize, other: &mut Consumer<'m, P>) -> Result<usize, WaitError> {
-        if !cfg!(smstream_mutant = "whole_parks_unflushed") {
+        if !mutant!("whole_parks_unflushed") {
             other.flush();
         }
         let whole = other.whole(self.mine);
@@ -273,7 +274,7 @@ impl<'m, P: Park> Producer<'m, P> {
         deadline: Option<P::Deadline>,
         whole: Option<&Whole<'_>>,
     ) -> Result<usize, WaitError> {
-        if !cfg!(smstream_mutant = "writer_parks_unflushed") {
+        if !mutant!("writer_parks_unflushed") {
             self.flush();
         }
         if self.fin && !self.corrupt {
@@ -301,7 +302,7 @@ impl<'m, P: Park> Producer<'m, P> {
         self.corrupt = unless_mutant!("accept_received_after_all", true, false);
         // What was written and not flushed stays unseen.
         self.sent = self.published;
-        if !cfg!(smstream_mutant = "accept_received_silently") {
+        if !mutant!("accept_received_silently") {
             self.finish();
         }
     }
@@ -398,7 +399,7 @@ impl<'m, P: Park> Producer<'m, P> {
     /// For a reading half that waits for the whole party: what this half has to do with that. `None` if there can be no
     /// deadlock because the peer waits for nothing from here.
     pub(super) fn whole(&self, mine: &Port) -> Option<Whole<'m>> {
-        let finished = self.fin && !cfg!(smstream_mutant = "whole_after_last");
+        let finished = self.fin && !mutant!("whole_after_last");
         (!finished && core::ptr::eq(self.mine, mine)).then_some(Whole {
             tells: self.tells,
             peer_park: &self.peer.park.read_park,
@@ -427,7 +428,7 @@ impl<P: Park> Sleeper for Producer<'_, P> {
         &self.park
     }
     fn park_word(&self) -> &AtomicU32 {
-        if cfg!(smstream_mutant = "one_park_word") { &self.mine.park.read_park } else { &self.mine.park.write_park }
+        if mutant!("one_park_word") { &self.mine.park.read_park } else { &self.mine.park.write_park }
     }
     fn bell_word(&self) -> &AtomicU32 {
         &self.mine.park.write_bell
