@@ -75,6 +75,10 @@ impl Foreign {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// They have been looked at, and closing them takes no time.
     pub(crate) fn are_harmless(mut self) {
         self.0.clear();

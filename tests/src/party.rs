@@ -238,6 +238,11 @@ impl Party {
         asleep(self.pid(), self.pid());
     }
 
+    /// Waits until its first thread waits for a descriptor.
+    pub fn is_polling(&self) {
+        sleeps_in(self.pid(), self.pid(), "waits for a descriptor", &[libc::SYS_ppoll, libc::SYS_epoll_pwait]);
+    }
+
     /// Waits until its state, as `ps` shows it, is `state`: `T` is stopped, `Z` a zombie.
     ///
     /// # Panics
@@ -274,9 +279,13 @@ pub fn until(what: &str, mut it: impl FnMut() -> bool) {
 
 /// Waits until a thread sleeps on a futex.
 pub fn asleep(process: u32, thread: u32) {
+    sleeps_in(process, thread, "sleeps on a futex", &[libc::SYS_futex, libc::SYS_futex_waitv]);
+}
+
+/// Waits until a thread is in one of these system calls.
+fn sleeps_in(process: u32, thread: u32, what: &str, calls: &[libc::c_long]) {
     let path = format!("/proc/{process}/task/{thread}/syscall");
-    let calls = [libc::SYS_futex, libc::SYS_futex_waitv];
-    until(&format!("thread {thread} of process {process} sleeps on a futex"), || {
+    until(&format!("thread {thread} of process {process} {what}"), || {
         let now = fs::read_to_string(&path).unwrap_or_default();
         now.split(' ').next().and_then(|n| n.parse::<libc::c_long>().ok()).is_some_and(|n| calls.contains(&n))
     });

@@ -237,3 +237,43 @@ fn no_descriptors_left() {
     b.does("send 60 mixed");
     a.does("receive 60 mixed");
 }
+
+/// Over a socket a descriptor comes with a message, and may not be received. However few the listener has left: the
+/// connector waits or is told that there are none; it is never blamed.
+#[test]
+fn no_descriptors_left_for_what_comes() {
+    let _watchdog = Watchdog::new();
+    let scratch = Scratch::new();
+    let mut listener = Party::start(PARTY);
+    let addr = format!("unix:{}", scratch.name().display());
+    listener.does("limit nofile 40");
+    listener.does(format!("bind {addr} 64 64 {NEAR_WRAP}"));
+    let mut refused = Vec::new();
+    for left in 0.. {
+        let mut connector = Party::start(PARTY);
+        listener.does(format!("use-up-descriptors {left}"));
+        connector.tell(format!("connect {addr}"));
+        // It has said HELLO.
+        connector.is_polling();
+        let outcome = loop {
+            match (listener.ask("accept 5"), connector.has_replied()) {
+                (Ok(_), _) => break Ok(connector.hear().unwrap()),
+                (Err(_), Some(reply)) => break Err(reply),
+                (Err(e), None) if e.reason == "TimedOut" => {}
+                (Err(e), None) => {
+                    assert!(left == 0 && e.text.contains("ulimit -n"), "{left}: {e:?}");
+                    connector.kill_and_reap();
+                    break Err(String::from("waits"));
+                }
+            }
+        };
+        let Err(reply) = outcome else { break };
+        refused.push(reply);
+    }
+    // None for the connection; then none for the listener's own memory, for the connector's, and for what the listener
+    // needs meanwhile.
+    assert!(refused.len() > 2 && refused[0] == "waits", "{refused:?}");
+    for reply in &refused[1..] {
+        assert!(reply.contains("no memory or descriptors left"), "{reply}");
+    }
+}

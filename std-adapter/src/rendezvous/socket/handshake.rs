@@ -12,6 +12,7 @@ use crate::line::Line;
 use crate::liveness::release_first;
 use crate::memory::Mapping;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
 use smstream_core::geometry::Config;
 use std::fmt;
 use std::io;
@@ -222,6 +223,10 @@ pub(super) fn receive(socket: &OwnedFd) -> Result<(Message, Came), Failed> {
     // The end of the connection, and not an empty packet: that has a sender.
     if came.len == 0 && came.sender.is_none() {
         return Err(Failed::HungUp);
+    }
+    // There is room for one in any case, so it is this process that has no number for it.
+    if came.cut && came.fds.is_empty() {
+        return Err(Failed::System(Errno::MFILE.into()));
     }
     let message = Message::parse(&buffer[..came.len]).map_err(Failed::Garbled)?;
     Ok((message, came))

@@ -195,7 +195,7 @@ impl Listener {
 
     /// Accepts those who have connected, a few at a time, so that those who came before get on.
     fn let_in(&mut self) -> Result<(), Error> {
-        for _ in 0..MOST_AT_ONCE / 4 {
+        for let_in in 0..MOST_AT_ONCE / 4 {
             if !self.ready.is_empty() || (self.guests.len() >= MOST_AT_ONCE && !self.make_room()) {
                 return Ok(());
             }
@@ -204,6 +204,9 @@ impl Listener {
                 Err(Errno::AGAIN) => return Ok(()),
                 // It had hung up already, or a signal came.
                 Err(Errno::CONNABORTED | Errno::INTR) => continue,
+                // The kernel makes the descriptor before it looks who waits, and perhaps nobody does. Who does is told of
+                // next time.
+                Err(Errno::MFILE | Errno::NFILE) if let_in > 0 => return Ok(()),
                 Err(e) => return Err(self.name.error(Reason::System("accept", e.into()))),
             };
             match Handshake::new(socket, &self.terms) {

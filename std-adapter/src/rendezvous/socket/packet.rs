@@ -27,6 +27,8 @@ pub(super) struct Came {
     pub(super) len: usize,
     /// Descriptors, at most a few dozen.
     pub(super) fds: Foreign,
+    /// Whether more came beside the bytes than could be received: for want of descriptors, if there are none here.
+    pub(super) cut: bool,
     /// Who sent it.
     pub(super) sender: Option<Sender>,
     /// A pidfd of the sender, if [`ask_for_pidfd`] was called and the kernel knows them.
@@ -175,7 +177,7 @@ fn receive_once(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Came> {
             }
         }
     };
-    let mut came = Came { len, ..Came::default() };
+    let mut came = Came { len, cut: header.msg_flags & libc::MSG_CTRUNC != 0, ..Came::default() };
     // SAFETY: recvmsg has succeeded, so the header names the control messages that it wrote.
     let mut at = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
     while !at.is_null() {
