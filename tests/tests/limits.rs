@@ -257,7 +257,8 @@ fn no_descriptors_left_for_what_comes() {
         connector.is_polling();
         let outcome = loop {
             match (listener.ask("accept 5"), connector.has_replied()) {
-                (Ok(_), _) => break Ok(connector.hear().unwrap()),
+                (Ok(_), Some(reply)) => break Ok(reply),
+                (Ok(_), None) => break Ok(connector.hear().unwrap()),
                 (Err(_), Some(reply)) => break Err(reply),
                 (Err(e), None) if e.reason == "TimedOut" => {}
                 (Err(e), None) => {
