@@ -302,19 +302,27 @@ impl Life {
         if self.pid.load(Ordering::Acquire) == pid {
             return;
         }
+        // A socket that has hung up needs no watcher; and of one that hangs up from now on the registration tells.
+        let is_socket = matches!(proof, Proof::Socket(_));
+        if is_socket {
+            self.ask();
+        }
         // Two halves may get here at once; registering the same alerts again finds the first registration.
         let register = || match proof {
             Proof::Lock { fd, byte } => watcher::register(fd, Some(*byte), &self.alerts, self.cut()),
             Proof::Socket(fd) => watcher::register_socket(fd, &self.alerts).map(|()| 0),
         };
-        let registered = if self.watch { register().ok() } else { None };
+        let watched = self.watch && !(is_socket && self.is_gone());
+        let registered = if watched { register().ok() } else { None };
         if registered.is_none() {
             self.alerts.set_mode(WatchMode::Timed);
         }
         self.watch_id.store(registered.unwrap_or(NO_WATCH), Ordering::Relaxed);
         self.pid.store(pid, Ordering::Release);
-        // After the watch is there: the peer may have died before.
-        self.ask();
+        if !is_socket {
+            // After the watch is there: the peer may have died before.
+            self.ask();
+        }
     }
 
     /// Whether sleepers have to ask for themselves.

@@ -1,12 +1,12 @@
 //! How long it takes to connect and accept, beside a Unix socket: `cargo run --release -p smstream-tests --example meet`.
 //!
-//! Two threads, one connects again and again, one accepts; each connection is dropped at once. Nine interleaved rounds;
+//! Two processes: one connects again and again, one accepts; both drop each connection at once. Nine interleaved rounds;
 //! shown are the medians, and the median and the spread of the rounds' ratios. A connector of a Unix socket does not wait
 //! to be accepted; one of a stream does, and both of its ends have made and mapped memory then.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::thread;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use smstream::{Builder, Kind, Stream};
@@ -15,14 +15,31 @@ use smstream_tests::party::Scratch;
 const ROUNDS: usize = 9;
 const CONNECTIONS: u32 = 1000;
 
+/// The other process, in which `main` gets these arguments. It waits for a byte before it begins.
+fn connector(what: &str, to: &str) -> io::Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args([what, to]).stdin(Stdio::piped()).spawn()
+}
+
+fn connect_all(connect: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    // Once before it counts, so that both processes have made what they make once.
+    connect()?;
+    io::stdin().read_exact(&mut [0])?;
+    (0..CONNECTIONS).try_for_each(|_| connect())
+}
+
 /// The time of one connection.
-fn time(connect: impl Fn() -> io::Result<()> + Sync, accept: impl Fn() -> io::Result<()>) -> Duration {
+fn time(mut connector: Child, accept: impl Fn() -> io::Result<()>) -> io::Result<Duration> {
+    accept()?;
+    let mut input = connector.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let start = Instant::now();
-    thread::scope(|scope| {
-        scope.spawn(|| (0..CONNECTIONS).for_each(|_| connect().expect("it connects")));
-        (0..CONNECTIONS).for_each(|_| accept().expect("it accepts"));
-    });
-    start.elapsed() / CONNECTIONS
+    input.write_all(b"!")?;
+    (0..CONNECTIONS).try_for_each(|_| accept())?;
+    let time = start.elapsed() / CONNECTIONS;
+    if !connector.wait()?.success() {
+        return Err(io::Error::other("the connector failed"));
+    }
+    Ok(time)
 }
 
 fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> [T; 3] {
@@ -31,17 +48,26 @@ fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> [T; 3] {
 }
 
 fn main() -> io::Result<()> {
+    match &std::env::args().skip(1).collect::<Vec<_>>()[..] {
+        [] => measure(),
+        [what, to] if what == "socket" => connect_all(|| UnixStream::connect(to).map(drop)),
+        [what, to] if what == "stream" => connect_all(|| Ok(Stream::connect(to).map(drop)?)),
+        other => Err(io::Error::other(format!("{other:?}: no arguments are needed"))),
+    }
+}
+
+fn measure() -> io::Result<()> {
     let kinds = [("unix:", Kind::Unix), ("file:", Kind::File)];
     let mut times = [(); 3].map(|()| Vec::new());
     for _ in 0..ROUNDS {
         let scratch = Scratch::new();
         let listener = UnixListener::bind(scratch.name())?;
-        times[0].push(time(|| UnixStream::connect(scratch.name()).map(drop), || listener.accept().map(drop)));
+        let name = scratch.name().display().to_string();
+        times[0].push(time(connector("socket", &name)?, || listener.accept().map(drop))?);
         for (n, (_, kind)) in kinds.iter().enumerate() {
             let listener = Builder::new().bind_temp(*kind)?;
-            let addr = listener.local_addr().clone();
-            let connect = || Ok(Stream::connect(&addr).map(drop)?);
-            times[n + 1].push(time(connect, || Ok(listener.accept().map(drop)?)));
+            let connector = connector("stream", &listener.local_addr().to_string())?;
+            times[n + 1].push(time(connector, || Ok(listener.accept().map(drop)?))?);
         }
     }
     println!("a Unix socket: {:?} for each connection", median(times[0].clone())[1]);

@@ -20,8 +20,10 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 use smstream_core::geometry::Config;
 use smstream_core::layout::Features;
 use std::io;
+use std::mem;
 use std::process;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 /// A connection that is being made.
@@ -91,16 +93,20 @@ impl Connecting {
             self.greet()?;
         }
         loop {
-            // The answer often comes before sleeping would be worth it.
-            let spin = Deadline::after(self.terms.spin);
+            // The answer often comes before sleeping would be worth it. What this side does itself takes as long.
+            let mut spin = Deadline::after(self.terms.spin);
             loop {
+                let stage = mem::discriminant(&self.stage);
                 if let Some(connected) = self.step()? {
                     return Ok(connected);
                 }
-                if spin.has_passed() {
+                if mem::discriminant(&self.stage) != stage {
+                    spin = Deadline::after(self.terms.spin);
+                } else if spin.has_passed() {
                     break;
                 }
-                std::hint::spin_loop();
+                // The other side may wait for this very CPU.
+                thread::yield_now();
             }
             let timeout = deadline.and_then(|d| rustix::time::Timespec::try_from(d.remaining()).ok());
             match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], timeout.as_ref()) {
@@ -136,7 +142,7 @@ impl Connecting {
     /// listener's queue is full, a little later.
     pub(crate) fn step(&mut self) -> Result<Option<Connected>, Error> {
         loop {
-            match std::mem::replace(&mut self.stage, Stage::Over) {
+            match mem::replace(&mut self.stage, Stage::Over) {
                 Stage::Queue => {
                     if !self.connect()? {
                         self.stage = Stage::Queue;

@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem::MaybeUninit;
 use std::process;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How many connectors may be in the middle of their rendezvous. One more, and one has to go: of the user who has most of
@@ -131,13 +132,23 @@ impl Listener {
             if let Some(connected) = self.ready.pop_front() {
                 return Ok(connected);
             }
-            // Somebody is in the middle of it: the answer often comes before sleeping would be worth it.
-            if !self.guests.is_empty() {
-                let until = Deadline::after(self.terms.spin);
-                while !self.attend(Some(until.min(Deadline::now())))? && Deadline::now() < until {}
-                if !self.ready.is_empty() {
-                    continue;
+            // The next one, or the answer of one in the middle of it, often comes before sleeping would be worth it.
+            let mut until = Deadline::after(self.terms.spin);
+            loop {
+                let now = Deadline::now();
+                if self.attend(Some(now))? {
+                    until = Deadline::after(self.terms.spin);
+                } else if now >= until {
+                    break;
                 }
+                if !self.ready.is_empty() || deadline.is_some_and(|deadline| deadline <= now) {
+                    break;
+                }
+                // The other side may wait for this very CPU.
+                thread::yield_now();
+            }
+            if !self.ready.is_empty() {
+                continue;
             }
             if !self.attend(deadline)? && deadline.is_some_and(Deadline::has_passed) {
                 return Err(self.name.error(Reason::TimedOut));
