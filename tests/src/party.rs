@@ -243,6 +243,11 @@ impl Party {
         sleeps_in(self.pid(), self.pid(), "waits for a descriptor", &[libc::SYS_ppoll, libc::SYS_epoll_pwait]);
     }
 
+    /// Waits until its first thread waits for room in a listener's queue.
+    pub fn is_connecting(&self) {
+        sleeps_in(self.pid(), self.pid(), "waits in connect", &[libc::SYS_connect]);
+    }
+
     /// Waits until its state, as `ps` shows it, is `state`: `T` is stopped, `Z` a zombie.
     ///
     /// # Panics

@@ -158,9 +158,15 @@ fn socket() -> io::Result<OwnedFd> {
 
 /// Listens at an address, by hand.
 pub fn door(addr: &str) -> io::Result<OwnedFd> {
+    door_for(addr, 64)
+}
+
+/// Listens at an address, by hand, with a queue for so many.
+pub fn door_for(addr: &str, queue: i32) -> io::Result<OwnedFd> {
     let socket = socket()?;
     bind(&socket, &address(addr)?)?;
-    listen(&socket, 64)?;
+    // The kernel takes one more.
+    listen(&socket, queue - 1)?;
     Ok(socket)
 }
 
