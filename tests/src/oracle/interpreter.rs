@@ -1,0 +1,301 @@
+//! Each operation, done to the ends and to the model.
+
+use std::sync::atomic::Ordering;
+
+use smstream_core::cursor::{ASLEEP, LOOK, MARK, WHOLE};
+use smstream_core::error::{ReadError, ReserveError, WriteError};
+
+use super::model::Wait;
+use super::operation::{Fill, Half, Op, Outcome, Patience};
+use super::world::World;
+
+impl World {
+    pub(super) fn run(&mut self, op: &Op) {
+        match *op {
+            Op::Write { party, len, by_end } => {
+                let (party, bytes) = (usize::from(party % 2), self.bytes(len));
+                let end = self.end(party);
+                let real = if by_end { end.write(&bytes) } else { end.producer.write(&bytes) };
+                let model = self.model.write_deferred(party, &bytes).inspect(|_| self.model.flush(party));
+                self.same("write", real, model);
+            }
+            Op::WriteDeferred { party, len } => {
+                let (party, bytes) = (usize::from(party % 2), self.bytes(len));
+                let real = self.end(party).producer.write_deferred(&bytes);
+                let model = self.model.write_deferred(party, &bytes);
+                self.same("write_deferred", real, model);
+            }
+            Op::WriteVectored { party, lens } => {
+                let (party, bytes) = (usize::from(party % 2), lens.map(|len| self.bytes(len)));
+                let buffers = bytes.each_ref().map(Vec::as_slice);
+                let real = self.end(party).producer.write_vectored(buffers);
+                let model = self.model.write_vectored(party, &buffers);
+                self.same("write_vectored", real, model);
+            }
+            Op::Flush { party } => {
+                let party = usize::from(party % 2);
+                self.end(party).producer.flush();
+                self.model.flush(party);
+            }
+            Op::Reserve { party, len, fills, outcome } => self.reserve(usize::from(party % 2), len, fills, outcome),
+            Op::Read { party, len, by_end } => {
+                let (party, mut out) = (usize::from(party % 2), vec![0; len.into()]);
+                let end = self.end(party);
+                let real = if by_end { end.read(&mut out) } else { end.consumer.read(&mut out) };
+                let model = self.model.read(party, len.into());
+                self.compare_read("read", real, &out, model);
+            }
+            Op::ReadDeferred { party, len } => {
+                let (party, mut out) = (usize::from(party % 2), vec![0; len.into()]);
+                let real = self.end(party).consumer.read_deferred(&mut out);
+                let model = self.model.read_deferred(party, len.into());
+                self.compare_read("read_deferred", real, &out, model);
+            }
+            Op::ReadVectored { party, lens } => {
+                let party = usize::from(party % 2);
+                let mut out = lens.map(|len| vec![0; len.into()]);
+                let real = self.end(party).consumer.read_vectored(out.each_mut().map(Vec::as_mut_slice));
+                let model = self.model.read(party, lens.iter().map(|&len| usize::from(len)).sum());
+                self.compare_read("read_vectored", real, &out.concat(), model);
+            }
+            Op::GiveBack { party } => {
+                let party = usize::from(party % 2);
+                self.end(party).consumer.flush();
+                self.model.give_back(party);
+            }
+            Op::Peek { party, at, len, take } => self.peek(usize::from(party % 2), at.into(), len.into(), take),
+            Op::Consume { party, len } => {
+                let party = usize::from(party % 2);
+                // It takes what is known, and `check` has seen to it that this is there.
+                let n = usize::from(len).min(self.end(party).consumer.known_bytes());
+                let real = self.end(party).consumer.consume(len.into());
+                self.same("consume", real, n);
+                if !self.model.lanes[1 - party].stop {
+                    self.model.lanes[1 - party].taken += n;
+                    self.model.give_back(party);
+                }
+            }
+            Op::Finish { party } => {
+                let party = usize::from(party % 2);
+                self.end(party).finish();
+                self.model.finish(party);
+            }
+            Op::Stop { party } => {
+                let party = usize::from(party % 2);
+                self.end(party).stop();
+                self.model.stop(party);
+            }
+            Op::Close { party } => {
+                let party = usize::from(party % 2);
+                self.end(party).close();
+                self.model.finish(party);
+                self.model.stop(party);
+            }
+            Op::WaitRoom { party, want, patience, by_end, whole } => {
+                let (party, want) = (usize::from(party % 2), usize::from(want));
+                // With enough room the deadline is left out: whoever sleeps then sleeps for ever, which is reported.
+                let deadline = (!self.model.enough(party, Half::Write, want)).then_some(());
+                self.be_patient(patience);
+                self.log.untimed.set(whole);
+                self.log.whole.set(whole && !self.model.lanes[1 - party].stop);
+                let end = self.end(party);
+                let real = match (whole, by_end) {
+                    (true, true) => end.wait_room_whole(want),
+                    (true, false) => end.producer.wait_whole(want, &mut end.consumer),
+                    (false, true) => end.wait_room(want, deadline),
+                    (false, false) => end.producer.wait(want, deadline),
+                };
+                if by_end || whole {
+                    self.model.give_back(party);
+                }
+                let model = self.model.wait_room(party, want, Wait { maybes: patience.maybes, whole });
+                self.same("wait for room", real, model);
+            }
+            Op::WaitBytes { party, want, patience, by_end, whole } => {
+                let (party, want) = (usize::from(party % 2), usize::from(want));
+                let deadline = (!self.model.enough(party, Half::Read, want)).then_some(());
+                self.be_patient(patience);
+                self.log.untimed.set(whole);
+                self.log.whole.set(whole && !self.model.lanes[party].fin);
+                let end = self.end(party);
+                let real = match (whole, by_end) {
+                    (true, true) => end.wait_bytes_whole(want),
+                    (true, false) => end.consumer.wait_whole(want, &mut end.producer),
+                    (false, true) => end.wait_bytes(want, deadline),
+                    (false, false) => end.consumer.wait(want, deadline),
+                };
+                if by_end || whole {
+                    self.model.flush(party);
+                }
+                let model = self.model.wait_bytes(party, want, Wait { maybes: patience.maybes, whole });
+                self.same("wait for bytes", real, model);
+            }
+            Op::Reattach { party } => {
+                let party = usize::from(party % 2);
+                self.ends[party] = None;
+                self.attach(party);
+                self.model.lanes[party].pending.clear();
+                self.model.lanes[1 - party].taken = 0;
+            }
+            Op::Asleep { party, half, ahead, whole, bell } => {
+                let party = usize::from(party % 2);
+                let awaited = match half {
+                    Half::Read => &self.model.lanes[1 - party],
+                    Half::Write => &self.model.lanes[party],
+                };
+                if half == Half::Read && awaited.stop {
+                    return;
+                }
+                let cursor = if half == Half::Read { awaited.sent } else { awaited.received };
+                let whole = if whole { WHOLE } else { 0 };
+                let park = ASLEEP | whole | (cursor.wrapping_add(ahead.into()) & MARK);
+                self.set_park(party, half, park, bell.into());
+            }
+            Op::Awake { party, half, bits } => {
+                let party = usize::from(party % 2);
+                if half == Half::Read && self.model.lanes[1 - party].stop {
+                    return;
+                }
+                let bits = bits & !ASLEEP;
+                let bell = self.model.words[party][half as usize].bell;
+                self.set_park(party, half, if bits == LOOK { 0 } else { bits }, bell);
+            }
+        }
+        self.check();
+    }
+
+    fn be_patient(&self, patience: Patience) {
+        self.log.spins.set(patience.spins);
+        self.log.maybes.set(patience.maybes);
+    }
+
+    fn set_park(&mut self, party: usize, half: Half, park: u32, bell: u32) {
+        let line = &self.headers[party].port.park;
+        let (park_word, bell_word) = match half {
+            Half::Read => (&line.read_park, &line.read_bell),
+            Half::Write => (&line.write_park, &line.write_bell),
+        };
+        park_word.store(park, Ordering::Relaxed);
+        bell_word.store(bell, Ordering::Relaxed);
+        let words = &mut self.model.words[party][half as usize];
+        (words.park, words.bell) = (park, bell);
+    }
+
+    #[track_caller]
+    fn compare_read(
+        &self,
+        what: &str,
+        real: Result<usize, ReadError>,
+        out: &[u8],
+        model: Result<Vec<Option<u8>>, ReadError>,
+    ) {
+        self.same(what, real, model.as_ref().map(Vec::len).map_err(|&e| e));
+        if let (Ok(n), Ok(bytes)) = (real, model) {
+            self.same_bytes(&out[..n], &bytes);
+            assert!(out[n..].iter().all(|&b| b == 0), "{}: {what} wrote beyond what it read", self.context());
+        }
+    }
+
+    fn reserve(&mut self, party: usize, len: u16, fills: [Fill; 2], outcome: Outcome) {
+        let contents = fills.map(|fill| match fill {
+            Fill::Append(len) | Fill::Put { len, .. } => self.bytes(len),
+        });
+        let lane = &self.model.lanes[party];
+        let expected = match self.model.open(party) {
+            Err(closed) => Err(ReserveError::Write(closed)),
+            Ok(()) if len as u32 > lane.capacity => Err(ReserveError::TooLong),
+            Ok(()) if usize::from(len) > lane.room() => Err(ReserveError::Write(WriteError::Full)),
+            Ok(()) => Ok(usize::from(len)),
+        };
+        let mut room: Vec<Option<u8>> = vec![None; len.into()];
+        let (mut filled, mut committed, mut counts, mut expected_counts) = (0, None, Vec::new(), Vec::new());
+        let real = match self.end(party).producer.reserve(len.into()) {
+            Err(e) => Err(e),
+            Ok(mut reservation) => {
+                let got = reservation.len();
+                for (fill, bytes) in fills.into_iter().zip(&contents) {
+                    let (at, n) = match fill {
+                        Fill::Append(_) => (filled, reservation.write(bytes)),
+                        Fill::Put { at, .. } => (usize::from(at), reservation.put(at.into(), bytes)),
+                    };
+                    let fits = bytes.len().min(room.len().saturating_sub(at));
+                    counts.push(n);
+                    expected_counts.push(fits);
+                    for (slot, &byte) in room.iter_mut().skip(at).zip(bytes) {
+                        *slot = Some(byte);
+                    }
+                    if let Fill::Append(_) = fill {
+                        filled += fits;
+                    }
+                }
+                counts.push(reservation.filled());
+                expected_counts.push(filled);
+                counts.push(reservation.parts().map(|(_, len)| len).iter().sum());
+                expected_counts.push(room.len());
+                match outcome {
+                    Outcome::Commit(n) => {
+                        counts.push(reservation.commit(n.into()));
+                        expected_counts.push(room.len().min(n.into()));
+                        committed = Some(room.len().min(n.into()));
+                    }
+                    Outcome::Filled => {
+                        counts.push(reservation.commit_filled());
+                        expected_counts.push(filled);
+                        committed = Some(filled);
+                    }
+                    Outcome::Abort => reservation.abort(),
+                    Outcome::Drop => drop(reservation),
+                }
+                Ok(got)
+            }
+        };
+        self.same("reserve", real, expected);
+        self.same("bytes into a reservation", counts, expected_counts);
+        if let Some(n) = committed {
+            self.model.lanes[party].pending.extend(&room[..n]);
+            self.model.flush(party);
+        }
+    }
+
+    fn peek(&mut self, party: usize, at: usize, len: usize, take: Option<u16>) {
+        let lane = &self.model.lanes[1 - party];
+        let expected = if lane.stop {
+            Ok(Vec::new())
+        } else if lane.visible() == 0 && !lane.fin {
+            Err(ReadError::Empty)
+        } else {
+            Ok(lane.flow.iter().skip(lane.taken).copied().collect::<Vec<_>>())
+        };
+        let mut out = vec![0; len];
+        let mut taken = None;
+        let real = match self.end(party).consumer.peek() {
+            Err(e) => Err(e),
+            Ok(peek) => {
+                let found = [peek.len(), peek.parts().map(|(_, len)| len).iter().sum(), peek.copy_to(at, &mut out)];
+                assert_eq!(peek.is_empty(), found[0] == 0);
+                if let Some(n) = take {
+                    taken = Some(peek.consume(n.into()));
+                }
+                Ok(found)
+            }
+        };
+        let looked = expected.as_ref().map(|bytes| {
+            let copied = bytes.len().saturating_sub(at).min(len);
+            [bytes.len(), bytes.len(), copied]
+        });
+        self.same("peek", real, looked.map_err(|&e| e));
+        if let Ok(bytes) = expected {
+            let copied = bytes.len().saturating_sub(at).min(len);
+            if copied > 0 {
+                self.same_bytes(&out[..copied], &bytes[at..at + copied]);
+            }
+            assert!(out[copied..].iter().all(|&b| b == 0), "{}: peek wrote beyond what it copied", self.context());
+            let expected = take.map(|n| bytes.len().min(n.into()));
+            self.same("taken after a peek", taken, expected);
+            if let Some(n) = expected.filter(|_| !self.model.lanes[1 - party].stop) {
+                self.model.lanes[1 - party].taken += n;
+                self.model.give_back(party);
+            }
+        }
+    }
+}

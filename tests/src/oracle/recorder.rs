@@ -1,0 +1,129 @@
+//! A [`Park`] that never blocks, and the log of what the halves asked it for.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use smstream_core::park::{Park, Place, Wake, Watch};
+
+use super::operation::Half;
+
+/// What a half did to its `Park`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// It woke the sleepers of the cursor it had published.
+    Wake { party: usize, half: Half, bell: u32 },
+    /// It woke a peer that may wait for it, too.
+    Ring { party: usize, half: Half, bell: u32 },
+    /// It asked whether the peer lives.
+    Ask { party: usize, half: Half },
+    /// It went to sleep on the peer's cursor, having seen this value, with this park word announced.
+    Sleep { party: usize, half: Half, seen: u32, park: u32 },
+    /// It did something else; what, is the message.
+    Wrong(&'static str),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    pub(super) events: RefCell<Vec<Event>>,
+    pub(super) spins: Cell<u8>,
+    pub(super) maybes: Cell<u8>,
+    /// The wait was asked for without a deadline.
+    pub(super) untimed: Cell<bool>,
+    /// And it can be one for the whole party.
+    pub(super) whole: Cell<bool>,
+}
+
+/// A [`Park`] that never blocks and remembers what it was asked for.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    pub(super) log: Rc<Log>,
+    pub(super) party: usize,
+    pub(super) half: Half,
+    /// The cursor this half publishes.
+    pub(super) own: &'static AtomicU32,
+    /// The cursor that the other half publishes.
+    pub(super) other: &'static AtomicU32,
+    /// The cursor it waits for.
+    pub(super) awaited: &'static AtomicU32,
+    /// Its park word.
+    pub(super) word: &'static AtomicU32,
+    /// The park word of the peer's half that does the same.
+    pub(super) peer_word: &'static AtomicU32,
+    pub(super) bell: u32,
+}
+
+impl Recorder {
+    fn push(&self, event: Event) {
+        self.log.events.borrow_mut().push(event);
+    }
+}
+
+impl Park for Recorder {
+    type Deadline = ();
+    type Spin = u8;
+
+    fn spin_start(&self) -> u8 {
+        self.log.spins.get()
+    }
+
+    fn spin(&self, left: &mut u8) -> bool {
+        let more = *left > 0;
+        *left = left.saturating_sub(1);
+        more
+    }
+
+    fn wait(&self, watches: &[Watch<'_>], deadline: Option<()>) -> Wake {
+        let (party, half) = (self.party, self.half);
+        let whole = self.log.whole.get();
+        let [cursor, others @ ..] = watches else { panic!("slept on nothing") };
+        // Party 0 sleeps on the peer's park word as well: it is the one to tell.
+        let also = match others {
+            [] => !(whole && party == 0),
+            [w] => {
+                let as_it_is = w.seen == self.peer_word.load(Ordering::Relaxed) && w.place == Place::Shared;
+                whole && party == 0 && std::ptr::eq(w.word, self.peer_word) && as_it_is
+            }
+            _ => false,
+        };
+        if also && std::ptr::eq(cursor.word, self.awaited) && cursor.place == Place::Shared {
+            let park = self.word.load(Ordering::Relaxed);
+            self.push(Event::Sleep { party, half, seen: cursor.seen, park });
+        } else {
+            self.push(Event::Wrong("slept on something else"));
+        }
+        assert!(deadline.is_some() || self.log.untimed.get(), "slept for ever, though there was enough: {self:?}");
+        assert!(deadline.is_none() || !whole, "a whole party has no deadline: {self:?}");
+        match self.log.maybes.get() {
+            0 => Wake::TimedOut,
+            left => {
+                self.log.maybes.set(left - 1);
+                Wake::Maybe
+            }
+        }
+    }
+
+    fn wake(&self, word: &AtomicU32, bell: u32) {
+        let (party, half) = (self.party, self.half);
+        self.push(if std::ptr::eq(word, self.own) {
+            Event::Wake { party, half, bell }
+        } else if std::ptr::eq(word, self.other) && self.log.whole.get() {
+            Event::Ring { party, half, bell }
+        } else {
+            Event::Wrong("woke the sleepers of something else")
+        });
+    }
+
+    fn ask(&self) {
+        self.push(Event::Ask { party: self.party, half: self.half });
+    }
+
+    fn bell(&self) -> u32 {
+        self.bell
+    }
+}
+
+/// How a half of the oracle says it wants to be rung.
+pub(super) fn bell_of(party: usize, half: Half) -> u32 {
+    40 + 2 * party as u32 + half as u32
+}
