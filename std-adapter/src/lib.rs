@@ -6,6 +6,7 @@
 compile_error!("smstream needs Linux: futexes, memfds and open-file-description locks. smstream-core builds anywhere.");
 
 mod addr;
+mod background;
 mod buffering;
 mod builder;
 pub mod cleanup;

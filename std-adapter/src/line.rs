@@ -4,12 +4,12 @@
 //! whose file system is a process. To close a socket closes what lies unread in its queue, and so can take as long. None
 //! of this may hold up a listener, or the end of a stream. What may take long is closed by a thread of its own.
 
+use crate::background;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, Shutdown, recvmsg, shutdown, sockopt};
 use std::io::IoSliceMut;
 use std::ops::Deref;
-use std::thread;
 
 /// A connected socket. When it is dropped the other side hears of it at once, whatever it has sent before.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ impl Drop for Foreign {
 /// Does it in a thread of its own; here, if there can be no more threads.
 fn elsewhere(work: impl FnOnce() + Send + 'static) {
     // If no thread can be made the work is dropped here, and with it what it was to close.
-    let _ = thread::Builder::new().name("smstream-close".into()).spawn(work);
+    let _ = background::spawn("smstream-close", work);
 }
 
 fn close_all(fds: Vec<OwnedFd>) {

@@ -9,6 +9,7 @@
 //! anew, and never touches the copy.
 
 use super::{Alerts, NUDGE, WatchMode, news};
+use crate::background;
 use crate::deadline::Deadline;
 use crate::lock::{self, Byte};
 use crate::memory::guard::Cut;
@@ -236,7 +237,7 @@ impl Watcher {
     fn running(&'static self) -> io::Result<MutexGuard<'static, Registry>> {
         let mut registry = self.lock();
         if !registry.running {
-            spawn(self)?;
+            background::spawn("smstream-watch", || self.run())?;
             registry.running = true;
         }
         Ok(registry)
@@ -437,33 +438,4 @@ impl End {
         }
         gone
     }
-}
-
-/// Starts the thread, with all signals blocked: they are the application's, and must not run its handlers here.
-fn spawn(watcher: &'static Watcher) -> io::Result<()> {
-    let old = block_all_signals()?;
-    let spawned = thread::Builder::new().name("smstream-watch".into()).stack_size(1 << 17).spawn(|| watcher.run());
-    restore_signals(&old);
-    spawned.map(drop)
-}
-
-/// Blocks all signals in this thread. Threads that it makes inherit that. Returns what was blocked before.
-fn block_all_signals() -> io::Result<libc::sigset_t> {
-    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
-    let mut old = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: the pointer is to writable memory of the right type, which sigfillset(3) initializes. It cannot fail.
-    unsafe { libc::sigfillset(all.as_mut_ptr()) };
-    // SAFETY: `all` has just been initialized, and `old` is writable memory of the right type.
-    let result = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), old.as_mut_ptr()) };
-    if result != 0 {
-        return Err(io::Error::from_raw_os_error(result));
-    }
-    // SAFETY: pthread_sigmask(3) has succeeded and so has stored the previous mask there.
-    Ok(unsafe { old.assume_init() })
-}
-
-fn restore_signals(old: &libc::sigset_t) {
-    // SAFETY: `old` is a mask that pthread_sigmask(3) gave out; a null pointer asks for no copy of the present one.
-    let result = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, old, ptr::null_mut()) };
-    debug_assert_eq!(result, 0, "SIG_SETMASK with a valid mask cannot fail");
 }
