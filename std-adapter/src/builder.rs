@@ -240,7 +240,8 @@ impl Builder {
     /// `SIGRTMIN` to `SIGRTMAX`. For `unix:` and `fd:`, where the kernel attests which process that is.
     ///
     /// It is a hint, beside the wake itself: for a program whose other threads or whose main loop live by signals. One
-    /// that is lost loses nothing, and a half that is not asleep gets none. Nothing is installed here: have a handler, or
+    /// that is lost loses nothing, and a half that is not asleep gets none; nor does one that a [`Pollable`](crate::Pollable) or
+    /// tokio waits with, for it is woken by a byte on the socket. Nothing is installed here: have a handler, or
     /// block the signal and take it with `sigwait` or a `signalfd`, before the connection is made. The signal goes to the
     /// process that took part in the rendezvous, to whichever of its threads takes it, and to no child that it hands the
     /// stream on to.

@@ -40,7 +40,8 @@ pub(crate) use make::Segments;
 /// * If both parties read through `&mut Stream`, without a timeout, and nothing is on its way to either, or both write into
 ///   full lanes, then neither can go on: the listener's call ends with [`Reason::Deadlock`](crate::Reason::Deadlock), the
 ///   connector's goes on waiting. The stream is as good as before: write, or read, and the connector goes on. It is never
-///   told while the other is slow or stopped. [`Builder::deadlock_detection`] switches it off.
+///   told while the other is slow, or stopped on its way to wait (one that already waits may be stopped, and still
+///   waits). [`Builder::deadlock_detection`] switches it off.
 ///
 /// # What it does not promise
 /// * That the peer has *read* what was written. Ask it to answer.
