@@ -6,6 +6,7 @@ pub mod lies;
 pub mod memory;
 pub mod oracle;
 pub mod party;
+pub mod privileges;
 pub mod watchdog;
 pub mod ways;
 pub mod wire;

@@ -12,6 +12,7 @@ use smstream::{Builder, Reason, Stream};
 use smstream_core::layout::{FIELDS, HEADER_LEN};
 use smstream_tests::lies::{Lingering, not_a_segment};
 use smstream_tests::party::{Party, belongings, until};
+use smstream_tests::privileges::is_root_to_show;
 use smstream_tests::watchdog::{PATIENCE, Watchdog};
 use smstream_tests::wire::{self, Message, Stage, Wire, kind, word};
 
@@ -304,8 +305,7 @@ fn a_flood() {
 /// Only root can show it.
 #[test]
 fn users() {
-    if !rustix::process::geteuid().is_root() {
-        println!("NOT SHOWN: other users, because this process is not root and cannot become one");
+    if !is_root_to_show("that other users are refused") {
         return;
     }
     let _watchdog = Watchdog::new();
@@ -350,8 +350,7 @@ fn users() {
 /// A user who is not allowed and does not ask the library.
 #[test]
 fn a_stranger_is_refused_whatever_it_says() {
-    if !rustix::process::geteuid().is_root() {
-        println!("NOT SHOWN: other users, because this process is not root and cannot become one");
+    if !is_root_to_show("that other users are refused") {
         return;
     }
     let _watchdog = Watchdog::new();

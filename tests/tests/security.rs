@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use smstream_tests::flow::NEAR_WRAP;
 use smstream_tests::party::Party;
+use smstream_tests::privileges::is_root_to_show;
 use smstream_tests::watchdog::Watchdog;
 use smstream_tests::ways::{CHANGES, Relation, WAYS, WRITES, Way};
 
@@ -129,8 +130,7 @@ fn a_peer_of_the_same_user_if_the_owner_is_not_dumpable() {
 
 #[test]
 fn a_peer_of_another_user() {
-    if !is_root() {
-        println!("NOT SHOWN: another user, because this process is not root and cannot become one");
+    if !is_root_to_show("what a peer of another user can do") {
         return;
     }
     attack(Relation::Other);
