@@ -7,8 +7,10 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use smstream::{Builder, Error, Kind, Listener, Pollable, Reason, Stream};
 use smstream_tests::flow::{Flow, NEAR_WRAP};
+use smstream_tests::lies::Lingering;
 use smstream_tests::party::{Party, Scratch};
 use smstream_tests::watchdog::Watchdog;
+use smstream_tests::wire::Stage;
 
 const PARTY: &str = env!("CARGO_BIN_EXE_party");
 
@@ -343,5 +345,25 @@ fn a_listener_is_told_of_each_connector() {
             }
         }
         parties.iter_mut().for_each(|party| drop(party.hear().unwrap()));
+    }
+}
+
+/// What a peer rings with takes as long to close as it likes. Nobody waits for that.
+#[test]
+fn a_ring_that_takes_an_hour_to_close_holds_up_nobody() {
+    let _watchdog = Watchdog::new();
+    let listener = Builder::new().capacity(4096).bind_temp(Kind::Abstract).unwrap();
+    let addr = listener.local_addr().to_string();
+    let (here, at) = std::thread::scope(|scope| {
+        let at = scope.spawn(|| Stage::reach(&addr, Stage::LAST).unwrap());
+        (listener.accept().unwrap(), at.join().unwrap())
+    });
+    let mut here = Pollable::new(here).unwrap();
+    // With the byte of a ring, and with an empty packet; one descriptor, and as many as there can be.
+    for (bytes, count) in [(&b"!"[..], 1), (b"", 1), (b"!", 200)] {
+        let mut lingering: Vec<_> = (0..count).map(|_| Lingering::new().unwrap()).collect();
+        at.wire.send(bytes, &lingering.iter().map(Lingering::fd).collect::<Vec<_>>()).unwrap();
+        lingering.iter_mut().for_each(Lingering::give_away);
+        would_block(here.read(&mut [0]));
     }
 }
