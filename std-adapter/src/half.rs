@@ -69,6 +69,11 @@ impl Shared {
         self.life.raise_both(ALERT_CANCEL);
     }
 
+    /// Whether somebody waits for this end with `poll`, `epoll` or an executor.
+    pub(crate) fn is_polled(&self) -> bool {
+        self.doorbell.as_ref().is_some_and(|doorbell| doorbell.is_polled())
+    }
+
     fn is_aborted(&self) -> bool {
         self.aborted.load(Ordering::Acquire)
     }

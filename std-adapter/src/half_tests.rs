@@ -46,6 +46,18 @@ fn what_is_given_up_has_no_end() {
     }
 }
 
+/// Whoever does not wait is told, too, and does not try again for ever.
+#[test]
+fn an_attempt_on_what_was_given_up_says_so() {
+    for (mut here, _there) in ends() {
+        here.set_nonblocking(true).unwrap();
+        while here.write(&[0; 4096]).is_ok() {}
+        here.abort();
+        assert_eq!(reason(&here.read(&mut [0; 1]).unwrap_err()), Some(Reason::Aborted));
+        assert_eq!(reason(&here.write(b"x").unwrap_err()), Some(Reason::Aborted));
+    }
+}
+
 #[test]
 fn the_halves_give_up_both() {
     for writer_does in [true, false] {

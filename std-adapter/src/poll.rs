@@ -75,8 +75,8 @@ pub struct Pollable {
     /// Which directions are worth an attempt though nobody may ring: the reading one until it has found nothing; either
     /// one if what was rung for it was taken by the other.
     owed: [bool; 2],
-    /// Whether the descriptor says so.
-    told: bool,
+    /// Whether the descriptor says so, if that is known.
+    told: Option<bool>,
     /// Whether it is to tell of bytes at all.
     reading: bool,
 }
@@ -116,7 +116,7 @@ impl Pollable {
         stream.set_nonblocking(true)?;
         doorbell.set_polled(true);
         let (announced, owed) = ([false; 2], [true, false]);
-        let mut this = Pollable { stream, doorbell, epoll, announced, owed, told: false, reading: true };
+        let mut this = Pollable { stream, doorbell, epoll, announced, owed, told: Some(false), reading: true };
         this.tell(false).map_err(|e| Error::system(Reason::System, e))?;
         Ok(this)
     }
@@ -167,7 +167,8 @@ impl Pollable {
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                     result => {
                         self.owed[half as usize] = half == Half::Reader;
-                        self.tell(false)?;
+                        // The bytes have gone, or come: that is what is said. What could not be told is told next time.
+                        let _ = self.tell(false);
                         return result;
                     }
                 }
@@ -233,16 +234,24 @@ impl Pollable {
     fn tell(&mut self, anew: bool) -> io::Result<()> {
         let [read, write] = self.owed;
         let owed = (read && self.reading) || write;
-        if owed != self.told || (owed && anew) {
+        if Some(owed) != self.told || (owed && anew) {
+            // If this fails half-way it is done next time.
+            self.told = None;
             let (socket, data) = (self.doorbell.socket(), epoll::EventData::new_u64(0));
             if owed {
                 // Not `modify`: of a socket that is on its list of ready ones already, the instance tells nobody then.
-                epoll::delete(&self.epoll, socket)?;
+                match epoll::delete(&self.epoll, socket) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(e) => return Err(e.into()),
+                }
                 epoll::add(&self.epoll, socket, data, epoll::EventFlags::IN | epoll::EventFlags::OUT)?;
             } else {
-                epoll::modify(&self.epoll, socket, data, epoll::EventFlags::IN)?;
+                match epoll::modify(&self.epoll, socket, data, epoll::EventFlags::IN) {
+                    Err(Errno::NOENT) => epoll::add(&self.epoll, socket, data, epoll::EventFlags::IN)?,
+                    other => other?,
+                }
             }
-            self.told = owed;
+            self.told = Some(owed);
         }
         Ok(())
     }
@@ -335,6 +344,41 @@ mod tests {
             assert!(is_told(), "the socket was full, and the byte is not told");
             here.read_exact(&mut [0]).unwrap();
         }
+    }
+
+    /// Whoever tries is told, and does not try for ever.
+    #[test]
+    fn an_attempt_on_what_was_given_up_says_so() {
+        let (here, _there) = ends();
+        let mut here = Pollable::new(here).unwrap();
+        while here.write(&[0; 4096]).is_ok() {}
+        here.get_ref().abort();
+        let reason = |e: io::Error| Error::inside(&e).unwrap().reason();
+        assert_eq!(reason(here.read(&mut [0]).unwrap_err()), Reason::Aborted);
+        assert_eq!(reason(here.write(&[0]).unwrap_err()), Reason::Aborted);
+    }
+
+    /// A condition does not take away what was announced for the descriptor.
+    #[test]
+    fn a_condition_on_it_disturbs_nobody() {
+        let (here, mut there) = ends();
+        let mut here = Pollable::new(here).unwrap();
+        assert_eq!(here.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let poller = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        epoll::add(&poller, &here, epoll::EventData::new_u64(0), epoll::EventFlags::IN).unwrap();
+        let timeout = Some(std::time::Duration::from_millis(1));
+        assert!(crate::wait_any(&mut [here.get_ref().readable()], timeout).unwrap().is_empty());
+        there.write_all(b"x").unwrap();
+        assert!(crate::wait_any(&mut [here.get_ref().readable()], None).unwrap().is_all());
+        let mut events = [MaybeUninit::uninit(); 1];
+        assert_eq!(epoll::wait(&poller, &mut events[..], Some(&Timespec::default())).unwrap().0.len(), 1);
+        here.read_exact(&mut [0]).unwrap();
+        // The peer wakes those who wait with a condition, too.
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| crate::wait_any(&mut [here.get_ref().readable()], None).unwrap());
+            there.write_all(b"y").unwrap();
+            assert!(waits.join().unwrap().is_all());
+        });
     }
 
     /// What the park words say: how this half is to be woken.

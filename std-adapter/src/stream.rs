@@ -169,7 +169,7 @@ impl Stream {
     /// error of [`Reason::PeerGone`](crate::Reason::PeerGone) instead of the end of the stream. So an answer that broke off does not look whole.
     ///
     /// Calls that wait in this end return [`Reason::Aborted`](crate::Reason::Aborted), in any thread, and waiting for the peer to close returns
-    /// `false`. The peer is told when this end, with both halves if it was split, is dropped. A direction that was shut
+    /// `false`. Whoever waits for this end with `poll`, `epoll` or an executor is not woken by it, and told at the next attempt. The peer is told when this end, with both halves if it was split, is dropped. A direction that was shut
     /// down before has ended in order, and stays so. The ends of a [`pair`](Stream::pair) cannot outlive one another:
     /// there this closes both directions.
     ///

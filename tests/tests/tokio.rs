@@ -399,3 +399,18 @@ fn many_connect_at_once() {
     });
     until("all were served", || party.does("served") == "1000 2000");
 }
+
+/// Who tries after that is told; who waits already finds out when the socket says something.
+#[test]
+fn what_was_given_up_is_told() {
+    run(|| async {
+        for spin in SPINS {
+            let (mut here, _there) = ends(64, spin).await;
+            here.write_all(&[0; 64]).await.unwrap();
+            here.get_ref().abort();
+            for e in [here.read(&mut [0]).await.unwrap_err(), here.write(&[0]).await.unwrap_err()] {
+                assert_eq!(Error::inside(&e).unwrap().reason(), Reason::Aborted, "{e}");
+            }
+        }
+    });
+}

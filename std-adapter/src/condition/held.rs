@@ -151,6 +151,15 @@ impl<'c> Held<'c> {
         }
     }
 
+    /// Whether somebody waits for this half with `poll`, `epoll` or an executor.
+    fn is_polled(&self) -> bool {
+        match &self.what {
+            What::Reader(half, _) => half.shared.is_polled(),
+            What::Writer(half, _) => half.shared.is_polled(),
+            _ => false,
+        }
+    }
+
     /// How long it spins before it sleeps, if it is a half.
     pub(super) fn spin_time(&self) -> Option<Duration> {
         match &self.what {
@@ -237,8 +246,13 @@ impl<'c> Held<'c> {
         if self.life().is_some_and(Life::is_timed) {
             bed.at_most(slice);
         }
-        self.announced = true;
+        self.announced = !self.is_polled();
         match &mut self.what {
+            // What it has announced is for a descriptor or a task, and stays so.
+            What::Reader(..) | What::Writer(..) if !self.announced => {
+                bed.at_most(slice);
+                true
+            }
             What::Reader(half, _) => {
                 let cut = half.shared.cut.clone();
                 park(half.consumer_mut().announce(1), cut.as_deref(), bed)

@@ -128,6 +128,9 @@ impl ReadHalf {
         let mode = &self.shared.read;
         if mode.is_nonblocking() {
             self.shared.life.look_after();
+            if self.shared.is_aborted() {
+                return Err(self.shared.given_up("read"));
+            }
             return Err(Error::new(Reason::WouldBlock, "there is nothing to read yet"));
         }
         let timeout = mode.timeout();

@@ -168,6 +168,9 @@ impl WriteHalf {
             self.shared.life.look_after();
             // Nobody makes room by reading what he is not shown.
             self.producer.flush();
+            if self.shared.is_aborted() {
+                return Err(self.shared.given_up("write"));
+            }
             return Err(Error::new(Reason::WouldBlock, "there is no room to write yet"));
         }
         let timeout = mode.timeout();
