@@ -317,7 +317,11 @@ impl Life {
         if registered.is_none() {
             self.alerts.set_mode(WatchMode::Timed);
         }
-        self.watch_id.store(registered.unwrap_or(NO_WATCH), Ordering::Relaxed);
+        if let Some(id) = registered {
+            self.watch_id.store(id, Ordering::Relaxed);
+        }
+        // Otherwise what stands there is the parent's, of which this process knows nothing, or another thread's, which has
+        // registered meanwhile: that must be found again.
         self.pid.store(pid, Ordering::Release);
         if !is_socket {
             // After the watch is there: the peer may have died before.
