@@ -1,5 +1,6 @@
 //! Nothing is left behind: connects and accepts over every kind of address, a third of them killed on the way, and
-//! afterwards there are as many names, descriptors, mappings, threads and processes as before.
+//! afterwards there are as many names, descriptors, mappings, threads and processes as before. Where somebody listens, one
+//! connector makes more than half of the connections, and has in the end what it had.
 //!
 //! One test, because it counts what its process has. `tests/leaks 10000` does it that often for each kind.
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 use smstream::{Builder, Listener, Reason, Stream};
 use smstream_tests::flow::{NEAR_WRAP, Random};
 use smstream_tests::kinds::{Kind, Place};
-use smstream_tests::party::{Party, until};
+use smstream_tests::party::{Party, belongings, until};
 use smstream_tests::watchdog::{PATIENCE, Watchdog};
 
 const PARTY: &str = env!("CARGO_BIN_EXE_party");
@@ -71,9 +72,9 @@ fn nothing_is_left_behind() {
         let place = Place::new(kind);
         // The first connection starts the watcher, which stays.
         run(kind, &place, 12);
-        let before = settled(&place, None);
+        let before = settled(|| Having::now(&place));
         let tally = run(kind, &place, rounds);
-        let after = settled(&place, Some(&before));
+        let after = as_soon_as(&before, || Having::now(&place));
         println!("{kind:?}: {rounds} connections, {tally:?}");
         println!("  before {before:?}\n  after  {after:?}");
         assert_eq!(before, after, "{kind:?}");
@@ -83,25 +84,29 @@ fn nothing_is_left_behind() {
     }
 }
 
+/// What there is, once nothing changes any more.
+fn settled<T: PartialEq>(now: impl Fn() -> T) -> T {
+    let mut last = now();
+    until("nothing changes any more", || {
+        thread::sleep(Duration::from_millis(50));
+        let now = now();
+        let same = now == last;
+        last = now;
+        same
+    });
+    last
+}
+
 /// What there is, as soon as it is what there was `before`. Threads that read what a dead party had to say, and the
 /// watcher's questions about it, take a moment.
-fn settled(place: &Place, before: Option<&Having>) -> Having {
-    let Some(before) = before else {
-        let mut last = Having::now(place);
-        until("nothing changes any more", || {
-            thread::sleep(Duration::from_millis(50));
-            let now = Having::now(place);
-            now == std::mem::replace(&mut last, now.clone())
-        });
-        return last;
-    };
+fn as_soon_as<T: PartialEq>(before: &T, now: impl Fn() -> T) -> T {
     for _ in 0..100 {
-        if Having::now(place) == *before {
+        if now() == *before {
             break;
         }
         thread::sleep(Duration::from_millis(20));
     }
-    Having::now(place)
+    now()
 }
 
 /// Connects `rounds` times. Every third time somebody is killed.
@@ -117,6 +122,11 @@ fn run(kind: Kind, place: &Place, rounds: u32) -> Tally {
     let builder = Builder::new().capacity(CAPACITY).start_cursor(NEAR_WRAP);
     let mut listener = Some(builder.bind(place.addr()).unwrap());
     let mut lasting = Party::start(PARTY);
+    // Its first connection starts its watcher.
+    for _ in 0..2 {
+        accept_lasting(listener.as_ref().unwrap(), place, &mut lasting, &mut random);
+    }
+    let before = settled(|| belongings(lasting.pid()));
     for round in 0..rounds {
         let it = listener.take().unwrap_or_else(|| builder.bind(place.addr()).unwrap());
         match round % 30 {
@@ -129,10 +139,7 @@ fn run(kind: Kind, place: &Place, rounds: u32) -> Tally {
             }
             n if n % 3 == 2 => dies_connecting(&it, place, &mut random, &mut tally),
             _ => {
-                lasting.tell(format!("connect {}", place.addr()));
-                let mut stream = it.accept_timeout(PATIENCE).unwrap();
-                lasting.hear().unwrap();
-                talk(&mut stream, &mut lasting, &mut random);
+                accept_lasting(&it, place, &mut lasting, &mut random);
                 tally.closed += 1;
             }
         }
@@ -140,8 +147,19 @@ fn run(kind: Kind, place: &Place, rounds: u32) -> Tally {
     }
     // The name of a listener that was killed is left, as documented; the next one takes it over, and removes it.
     listener.take().unwrap_or_else(|| builder.bind(place.addr()).unwrap()).close().unwrap();
+    let after = as_soon_as(&before, || belongings(lasting.pid()));
+    println!("{kind:?}: descriptors, mappings and threads of the connector: before {before:?}, after {after:?}");
+    assert_eq!(before, after, "{kind:?}: of the connector, after {tally:?}");
     assert_eq!(lasting.reap().code(), Some(0));
     tally
+}
+
+/// One more connection of the connector that lasts.
+fn accept_lasting(listener: &Listener, place: &Place, lasting: &mut Party, random: &mut Random) {
+    lasting.tell(format!("connect {}", place.addr()));
+    let mut stream = listener.accept_timeout(PATIENCE).unwrap();
+    lasting.hear().unwrap();
+    talk(&mut stream, lasting, random);
 }
 
 /// Bytes both ways, and a close from either side.
