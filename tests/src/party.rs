@@ -220,14 +220,29 @@ impl Party {
         assert_eq!(self.reap().signal(), Some(libc::SIGKILL));
     }
 
-    /// Kills the process that it has become in a PID namespace of its own (`--namespace pid`), and reaps what waits for that.
+    /// The process that it has become in another PID namespace (`--namespace`), by its number here. It is the child of one
+    /// that waits for it.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn pid_inside(&self) -> u32 {
+        let path = format!("/proc/{0}/task/{0}/children", self.pid());
+        let mut child = None;
+        until("a party is in its PID namespace", || {
+            let children = fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {path}: {e}"));
+            child = children.trim().parse().ok();
+            child.is_some()
+        });
+        child.expect("it was found")
+    }
+
+    /// Kills the process that it has become in another PID namespace, and reaps what waits for that.
     ///
     /// # Panics
     /// If there is none.
     pub fn kill_inside_and_reap(&mut self) {
-        let path = format!("/proc/{0}/task/{0}/children", self.pid());
-        let children = fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {path}: {e}"));
-        let child = children.trim().parse().unwrap_or_else(|_| panic!("not one child: {children:?}"));
+        let child = self.pid_inside() as i32;
         // SAFETY: kill takes no pointers. The process is the child of one that waits for it, so the number is its own.
         assert_eq!(unsafe { libc::kill(child, libc::SIGKILL) }, 0, "a process below ours can be killed");
         assert_eq!(self.reap().code(), Some(128 + libc::SIGKILL));
@@ -236,6 +251,12 @@ impl Party {
     /// Waits until its first thread sleeps on a futex.
     pub fn is_asleep(&self) {
         asleep(self.pid(), self.pid());
+    }
+
+    /// The same, of one in another PID namespace.
+    pub fn is_asleep_inside(&self) {
+        let pid = self.pid_inside();
+        asleep(pid, pid);
     }
 
     /// Waits until its first thread waits for a descriptor.

@@ -70,7 +70,7 @@ fn signals_that_are_lost_lose_nothing() {
     }
 }
 
-/// A peer that has gone is not signalled, and neither is whoever has its number now.
+/// A peer that has gone is not signalled, and that is no error.
 #[test]
 fn the_dead_are_not_signalled() {
     let _watchdog = Watchdog::new();
@@ -81,6 +81,48 @@ fn the_dead_are_not_signalled() {
     // The park word of the dead still says that it sleeps, and wants a signal.
     until("its death is known", || a.ask("write 0").is_err());
     assert_eq!(a.ask("write 10").unwrap_err().reason, "PeerGone");
+}
+
+/// Whoever has the number of a dead peer is not signalled, by one who does not know yet that it died: all three are in a PID
+/// namespace in which numbers are given out as the test wants.
+#[test]
+fn whoever_has_the_number_of_the_dead_is_not_signalled() {
+    let _watchdog = Watchdog::new();
+    let scratch = Scratch::new();
+    let addr = format!("unix:{}", scratch.name().display());
+    // Without a watcher it looks whether the other lives only when it would sleep.
+    let mut a = Party::start_with(PARTY, &["--deny", "inotify_init1=EMFILE", "--namespace", "pid"]);
+    let inside = a.pid_inside().to_string();
+    let join = || Party::start_with(PARTY, &["--namespace", &inside]);
+    let mut b = join();
+    a.does(format!("seeds {} {}", SEEDS[0], SEEDS[1]));
+    b.does(format!("seeds {} {}", SEEDS[1], SEEDS[0]));
+    b.does("handle-signals");
+    b.does(format!("wake-signal {}", libc::SIGUSR1));
+    a.does(format!("bind {addr} 64 64 {NEAR_WRAP} 0"));
+    a.tell("accept");
+    b.does(format!("connect {addr} none 0"));
+    let number = a.hear().unwrap();
+    assert_eq!(b.does("pid"), number);
+    // As long as it lives it is signalled.
+    b.tell("read 10");
+    b.is_asleep_inside();
+    a.does("write 10");
+    b.hear().unwrap();
+    until("the signal came", || counted(&mut b) == 1);
+    b.tell("read 10");
+    b.is_asleep_inside();
+    b.kill_inside_and_reap();
+    a.does(format!("next-pid {number}"));
+    let mut innocent = join();
+    assert_eq!(innocent.does("pid"), number, "it has the number of the dead");
+    innocent.does("handle-signals");
+    let wakes = |a: &mut Party| a.does("stats").split(' ').nth(4).unwrap().parse::<u64>().unwrap();
+    let before = wakes(&mut a);
+    assert_eq!(a.does("write 10"), "10", "it knows of no death");
+    assert_eq!(wakes(&mut a), before + 1, "it has woken the dead, as it thinks");
+    assert_eq!(counted(&mut innocent), 0);
+    assert_eq!(a.ask("read 1").unwrap_err().reason, "PeerGone");
 }
 
 #[test]

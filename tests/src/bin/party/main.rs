@@ -3,7 +3,7 @@
 //!
 //! Arguments: `--deny CALL=ERRNO` makes a system call fail from the beginning on; `--guard on` guards memory against
 //! being cut short; `--bus HOW` handles SIGBUS first: see `bus::handle`; `--namespace pid` runs all in a PID namespace of
-//! its own.
+//! its own, and `--namespace N` in that of process N.
 
 mod attack;
 mod bus;
@@ -213,6 +213,7 @@ impl Party {
             "storm-connect" => storm::connect(words.text()?, words.number()?),
             "exit" => exit(words.number()?),
             "pid" => Ok(std::process::id().to_string()),
+            "next-pid" => system::next_pid(words.number()?).map(|()| String::new()),
             "fork" => system::fork_and_hold().map(|pid| pid.to_string()),
             "handle-signals" => system::handle_signals().map(|()| String::new()),
             "signals" => Ok(system::signals().to_string()),
@@ -246,8 +247,8 @@ fn main() {
         match (argument.as_str(), arguments.next()) {
             ("--deny", Some(what)) => system::deny(&what).unwrap_or_else(|e| panic!("cannot deny {what}: {e}")),
             ("--guard", Some(how)) => GUARD.store(how == "on", Ordering::Relaxed),
-            ("--namespace", Some(_)) => {
-                system::enter_pid_namespace().unwrap_or_else(|e| panic!("cannot have a PID namespace: {e}"));
+            ("--namespace", Some(whose)) => {
+                system::enter_pid_namespace(&whose).unwrap_or_else(|e| panic!("cannot have a PID namespace: {e}"));
             }
             ("--bus", Some(how)) => bus::handle(&how).unwrap_or_else(|e| panic!("cannot handle SIGBUS: {e}")),
             _ => panic!("{argument} is no argument"),

@@ -4,6 +4,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::ptr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -155,10 +156,35 @@ fn unshare(flags: libc::c_int) -> io::Result<()> {
     Ok(())
 }
 
-/// Goes on as the first process of a new PID namespace. The process that was waits for it, and ends as it does; they die
-/// together. Whoever is not root becomes root of a user namespace of its own for that.
-pub(crate) fn enter_pid_namespace() -> io::Result<()> {
-    unshare(libc::CLONE_NEWPID)?;
+/// Children of this process are made in the PID namespace of another one from now on. Whoever is not root becomes root of
+/// its user namespace first.
+fn join_pid_namespace_of(process: u32) -> io::Result<()> {
+    // SAFETY: it takes nothing and cannot fail.
+    let is_root = unsafe { libc::geteuid() } == 0;
+    for (name, kind) in [("user", libc::CLONE_NEWUSER), ("pid", libc::CLONE_NEWPID)] {
+        if name == "user" && is_root {
+            continue;
+        }
+        let namespace = File::open(format!("/proc/{process}/ns/{name}"))?;
+        // SAFETY: the descriptor is open. Other namespaces change nothing in the memory of this process.
+        check(unsafe { libc::setns(namespace.as_raw_fd(), kind) })?;
+    }
+    Ok(())
+}
+
+/// Has the next process of this PID namespace, or thread, get this number if it is free.
+pub(crate) fn next_pid(number: u32) -> io::Result<()> {
+    std::fs::write("/proc/sys/kernel/ns_last_pid", (number - 1).to_string())
+}
+
+/// Goes on as the first process of a new PID namespace (`pid`), or in that of another process, whose number this is. The
+/// process that was waits for it, and ends as it does; they die together. Whoever is not root becomes root of a user
+/// namespace for that.
+pub(crate) fn enter_pid_namespace(whose: &str) -> io::Result<()> {
+    match whose {
+        "pid" => unshare(libc::CLONE_NEWPID)?,
+        number => join_pid_namespace_of(number.parse().map_err(|_| wrong(format!("{number} is no process")))?)?,
+    }
     // SAFETY: this process has one thread so far, so the child finds everything as it was.
     let child = unsafe { libc::fork() };
     check(child)?;
