@@ -1,36 +1,46 @@
 //! Two processes wait for each other: exactly one is told, the other goes on as soon as it can, and nobody is told for
 //! nothing.
 
+use std::future::Future;
 use std::io::{ErrorKind, Read, Write};
+use std::pin::pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::channel;
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
-use smstream::{Builder, Error, ErrorCode, Reason, Stream};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use smstream::{Builder, Error, ErrorCode, Pollable, Reason, Stream};
 use smstream_tests::flow::{Flow, NEAR_WRAP, Random};
+use smstream_tests::kinds::{Kind, Place};
 use smstream_tests::party::{Party, Refusal, Reply, Scratch, asleep};
 use smstream_tests::watchdog::{PATIENCE, Watchdog};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PARTY: &str = env!("CARGO_BIN_EXE_party");
 const SEEDS: [u64; 2] = [0xdead_10c1, 0xdead_10c2];
 
+/// What proves that a party lives: a lock, or a socket.
+const PROOFS: [Kind; 2] = [Kind::File, Kind::Unix];
+
 /// Listener and connector. `listener` and `connector` are the words after the address in `bind` and `connect`.
-fn couple(scratch: &Scratch, listener: &str, connector: &str) -> [Party; 2] {
+fn couple(kind: Kind, listener: &str, connector: &str) -> [Party; 2] {
+    let place = Place::new(kind);
     let [mut a, mut b] = [Party::start(PARTY), Party::start(PARTY)];
-    a.does(format!("bind {} {listener}", scratch.addr()));
+    a.does(format!("bind {} {listener}", place.addr()));
     a.does(format!("seeds {} {}", SEEDS[0], SEEDS[1]));
     b.does(format!("seeds {} {}", SEEDS[1], SEEDS[0]));
     a.tell("accept");
-    b.does(format!("connect {} {connector}", scratch.addr()));
+    b.does(format!("connect {} {connector}", place.addr()));
     a.hear().unwrap();
     [a, b]
 }
 
 /// Two with lanes of 64 bytes that sleep at once.
 fn two() -> [Party; 2] {
-    couple(&Scratch::new(), &format!("64 64 {NEAR_WRAP} 0"), "none 0")
+    couple(Kind::File, &format!("64 64 {NEAR_WRAP} 0"), "none 0")
 }
 
 #[track_caller]
@@ -41,19 +51,19 @@ fn is_deadlock(reply: Reply) -> Refusal {
 }
 
 /// This process is one of two, a party the other. `here` is 0 if this process listens. Both sleep at once.
-fn meet(here: usize) -> (Stream, Party) {
-    let scratch = Scratch::new();
+fn meet(kind: Kind, here: usize) -> (Stream, Party) {
+    let place = Place::new(kind);
     let builder = Builder::new().capacity(64).start_cursor(NEAR_WRAP).spin(Duration::ZERO);
     let mut party = Party::start(PARTY);
     party.does(format!("seeds {} {}", SEEDS[1], SEEDS[0]));
     let stream = if here == 0 {
-        let listener = builder.bind(scratch.addr()).unwrap();
-        party.tell(format!("connect {} none 0", scratch.addr()));
+        let listener = builder.bind(place.addr()).unwrap();
+        party.tell(format!("connect {} none 0", place.addr()));
         listener.accept_timeout(PATIENCE).unwrap()
     } else {
-        party.does(format!("bind {} 64 64 {NEAR_WRAP} 0", scratch.addr()));
+        party.does(format!("bind {} 64 64 {NEAR_WRAP} 0", place.addr()));
         party.tell("accept");
-        builder.connect(scratch.addr()).unwrap()
+        builder.connect(place.addr()).unwrap()
     };
     party.hear().unwrap();
     (stream, party)
@@ -78,7 +88,7 @@ fn stop_and_go(parties: &mut [Party; 2], random: &mut Random) -> [Reply; 2] {
 }
 
 /// Ten thousand deadlocks, of both kinds, with lanes of many sizes and cursors that begin anywhere; either party may be the
-/// first to wait. In each, party 0 is told, exactly once, while party 1 is in its call, and party 1 goes on.
+/// first to wait. One half of them is over `file:` and the other over `unix:`. In each, party 0 is told, exactly once, while party 1 is in its call, and party 1 goes on.
 #[test]
 fn ten_thousand_times_exactly_one_is_told() {
     const CONNECTIONS: u64 = 20;
@@ -88,12 +98,13 @@ fn ten_thousand_times_exactly_one_is_told() {
     let (mut told, mut second) = (0, 0);
     for connection in 0..CONNECTIONS {
         let scratch = Scratch::new();
+        let kind = PROOFS[usize::from(connection >= CONNECTIONS / 2)];
         let capacities = [1 << random.below(9), 1 << random.below(9)];
         let start = if connection % 4 == 0 { NEAR_WRAP } else { random.draw() as u32 };
         let spins = [0, 0, 20, 50];
         let [ours, theirs] = [0; 2].map(|_| spins[random.below(4) as usize]);
         let listener = format!("{} {} {start} {ours}", capacities[0], capacities[1]);
-        let mut parties = couple(&scratch, &listener, &format!("none {theirs}"));
+        let mut parties = couple(kind, &listener, &format!("none {theirs}"));
         let seed = random.draw() >> 1;
         let witness = scratch.path().join("witness");
         for (party, process) in parties.iter_mut().enumerate() {
@@ -105,7 +116,7 @@ fn ten_thousand_times_exactly_one_is_told() {
         } else {
             parties.each_mut().map(Party::hear)
         };
-        let context = format!("connection {connection}: {listener}, spin {theirs}");
+        let context = format!("connection {connection}: {kind:?} {listener}, spin {theirs}");
         let [first, other] = replies.map(|reply| reply.unwrap_or_else(|e| panic!("{context}: {e:?}")));
         let (times, early) = first.split_once(' ').unwrap();
         assert_eq!((times, other.as_str()), ("500", "0 0"), "{context}");
@@ -202,7 +213,7 @@ fn a_stopped_peer_waits_only_if_it_had_come_to_that() {
     assert_eq!((b.hear(), a.hear()), (Ok("1".into()), Ok("1".into())));
 
     // Stopped within it, while it still looks: it spins for a second.
-    let [mut a, mut b] = couple(&Scratch::new(), &format!("64 64 {NEAR_WRAP} 0"), "none 1000000");
+    let [mut a, mut b] = couple(Kind::File, &format!("64 64 {NEAR_WRAP} 0"), "none 1000000");
     b.tell("read 1");
     b.is_in_state('R');
     b.signal(libc::SIGSTOP);
@@ -266,7 +277,7 @@ fn while_one_reads(
 fn a_half_that_waits_is_no_deadlock() {
     let _watchdog = Watchdog::new();
     for here in [0, 1] {
-        let (stream, mut party) = meet(here);
+        let (stream, mut party) = meet(Kind::File, here);
         let (reader, writer) = stream.split();
         let (reader, writer) = (Mutex::new(reader), Mutex::new(writer));
         while_one_reads(
@@ -281,8 +292,96 @@ fn a_half_that_waits_is_no_deadlock() {
 fn a_shared_stream_that_waits_is_no_deadlock() {
     let _watchdog = Watchdog::new();
     for here in [0, 1] {
-        let (stream, mut party) = meet(here);
+        let (stream, mut party) = meet(Kind::File, here);
         while_one_reads(&mut party, |out| (&stream).read_exact(out), |bytes| (&stream).write_all(bytes));
+    }
+}
+
+/// This process announces that it waits to read, without sleeping, and the party reads in earnest; either of them is the first.
+/// The party waits until bytes come, and gets them. `announce` tries to read in vain; `write` gives the party its byte, and
+/// `read` takes the one that the party sends then.
+fn while_one_is_announced<S>(
+    party: &mut Party,
+    stream: &mut S,
+    announce: impl Fn(&mut S),
+    write: impl Fn(&mut S, &[u8]),
+    read: impl Fn(&mut S),
+) {
+    for round in 0..6 {
+        let party_first = round % 2 == 0;
+        if party_first {
+            party.tell("read 1");
+            party.is_asleep();
+        }
+        announce(stream);
+        if !party_first {
+            party.tell("read 1");
+        }
+        party.is_asleep();
+        // Whoever is told by mistake is told soon.
+        thread::sleep(Duration::from_millis(20));
+        assert_eq!(party.has_replied(), None);
+        write(stream, &next_byte(round));
+        assert_eq!(party.hear(), Ok("1".into()));
+        assert_eq!(party.does("write 1"), "1");
+        read(stream);
+    }
+}
+
+/// A task that waits to read is a half that waits, whatever the other tasks do.
+#[test]
+fn a_task_that_waits_is_no_deadlock() {
+    let _watchdog = Watchdog::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    for here in [0, 1] {
+        let (stream, mut party) = meet(Kind::Unix, here);
+        let _inside = runtime.enter();
+        let mut halves = smstream::tokio::Stream::from_std(stream).unwrap().into_split();
+        while_one_is_announced(
+            &mut party,
+            &mut halves,
+            |(reader, _)| {
+                // It does not spin, so that it has announced itself when it is pending.
+                let mut byte = [0];
+                let pending = pin!(reader.read(&mut byte)).poll(&mut Context::from_waker(Waker::noop())).is_pending();
+                assert!(pending, "there is nothing to read");
+            },
+            |(_, writer), bytes| runtime.block_on(writer.write_all(bytes)).unwrap(),
+            |(reader, _)| assert_eq!(runtime.block_on(reader.read(&mut [0])).unwrap(), 1),
+        );
+    }
+}
+
+/// A descriptor that is waited for takes part in no deadlock, though whoever has it may do nothing else.
+#[test]
+fn a_pollable_end_that_waits_is_no_deadlock() {
+    let _watchdog = Watchdog::new();
+    for here in [0, 1] {
+        let (stream, mut party) = meet(Kind::Unix, here);
+        let mut stream = Pollable::new(stream).unwrap();
+        let ready = |stream: &Pollable, time: Option<Duration>| {
+            let time = time.map(|time| Timespec::try_from(time).unwrap());
+            poll(&mut [PollFd::new(stream, PollFlags::IN)], time.as_ref()).unwrap() == 1
+        };
+        while_one_is_announced(
+            &mut party,
+            &mut stream,
+            |stream| {
+                // As long as it is worth an attempt.
+                while ready(stream, Some(Duration::ZERO)) {
+                    assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+                }
+                assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+            },
+            |stream, bytes| {
+                assert!(!ready(stream, Some(Duration::ZERO)), "nothing has come");
+                stream.write_all(bytes).unwrap();
+            },
+            |stream| {
+                assert!(ready(stream, None));
+                assert_eq!(stream.read(&mut [0]).unwrap(), 1);
+            },
+        );
     }
 }
 
@@ -291,7 +390,7 @@ fn a_shared_stream_that_waits_is_no_deadlock() {
 fn a_wait_with_a_timeout_is_no_deadlock() {
     let _watchdog = Watchdog::new();
     for here in [0, 1] {
-        let (mut stream, mut party) = meet(here);
+        let (mut stream, mut party) = meet(Kind::File, here);
         for round in 0..6 {
             stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
             let (say, said) = channel();
@@ -364,18 +463,20 @@ fn either_party_can_switch_it_off() {
 }
 
 /// A peer that died in its sleep still says that it sleeps. The kernel has closed its files when it can be reaped, so that
-/// it can be known to be dead, and nobody is told that it waits.
+/// it can be known to be dead, by its lock or by its socket, and nobody is told that it waits.
 #[test]
 fn a_dead_peer_is_no_deadlock() {
     let _watchdog = Watchdog::new();
-    for _ in 0..50 {
-        let (mut stream, mut party) = meet(0);
+    for round in 0..100 {
+        let kind = PROOFS[round % 2];
+        let (mut stream, mut party) = meet(kind, 0);
         party.tell("read 1");
         party.is_asleep();
         party.kill_and_reap();
         let e = stream.read(&mut [0]).unwrap_err();
         let inner = e.get_ref().and_then(|e| e.downcast_ref::<Error>()).unwrap();
-        assert_eq!((inner.reason(), inner.code()), (Reason::PeerGone, Some(ErrorCode::PartnerNotAlive)), "{e}");
+        let seen = (inner.reason(), inner.code());
+        assert_eq!(seen, (Reason::PeerGone, Some(ErrorCode::PartnerNotAlive)), "{kind:?}: {e}");
     }
 }
 
