@@ -280,6 +280,16 @@ impl Party {
             stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(state))
         });
     }
+
+    /// Waits until it is a zombie, and its other threads have gone, too: only then are its files closed.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    pub fn is_zombie(&self) {
+        self.is_in_state('Z');
+        let path = format!("/proc/{}/task", self.pid());
+        until("the threads of a zombie have gone", || fs::read_dir(&path).expect("it is not reaped").count() == 1);
+    }
 }
 
 impl Drop for Party {

@@ -227,7 +227,20 @@ impl Death {
         (stream, party)
     }
 
+    /// One that is to die so.
+    fn start(self) -> Party {
+        let inside = self == Death::InAnotherPidNamespace;
+        Party::start_with(PARTY, if inside { &["--namespace", "pid"] } else { &[] })
+    }
+
     fn strikes(self, party: &mut Party, stream: &Stream) {
+        self.strikes_while(party, |_| {
+            assert!(!stream.wait_peer_closed(Some(Duration::from_millis(30))), "the heir holds the end");
+        });
+    }
+
+    /// The same; `inherited` is called while the process is dead and its heir is not, if it has one.
+    fn strikes_while(self, party: &mut Party, inherited: impl FnOnce(&Party)) {
         match self {
             Death::Killed => party.kill_and_reap(),
             Death::InAnotherPidNamespace => party.kill_inside_and_reap(),
@@ -237,7 +250,7 @@ impl Death {
             }
             Death::Zombie => {
                 party.kill();
-                party.is_in_state('Z');
+                party.is_zombie();
             }
             Death::KilledWhileStopped => {
                 party.signal(libc::SIGSTOP);
@@ -248,7 +261,7 @@ impl Death {
                 party.does("fork");
                 party.kill();
                 party.is_in_state('Z');
-                assert!(!stream.wait_peer_closed(Some(Duration::from_millis(30))), "the heir holds the end");
+                inherited(party);
                 // The end of the commands is the end of the heir.
                 party.reap();
             }
@@ -338,28 +351,35 @@ fn closing_never_blocks() {
     }
 }
 
+/// The listener dies before it accepts. A connector is told, and whoever listens there next takes the name over. While a
+/// forked heir has the listener's descriptors, the listener is not gone: connectors wait, and the name is in use.
 #[test]
 fn the_listener_dies_while_somebody_connects() {
     let _watchdog = Watchdog::new();
-    for kind in Kind::NAMED {
+    for (kind, death) in Kind::NAMED.into_iter().flat_map(|kind| DEATHS.map(|death| (kind, death))) {
         for waits in [false, true] {
             let place = Place::new(kind);
-            let [mut a, mut b] = [(); 2].map(|()| Party::start(PARTY));
-            a.does(format!("bind {} {CAPACITY} {CAPACITY} {NEAR_WRAP}", place.addr()));
+            let (mut a, mut b, mut c) = (death.start(), Party::start(PARTY), Party::start(PARTY));
+            let bind = format!("bind {} {CAPACITY} {CAPACITY} {NEAR_WRAP}", place.addr());
+            a.does(&bind);
             b.tell(format!("connect {}", place.addr()));
             if waits {
-                waits_for_another(&b);
+                waits_for_another(b.pid());
             }
-            a.kill_and_reap();
+            death.strikes_while(&mut a, |_| {
+                waits_for_another(b.pid());
+                thread::sleep(Duration::from_millis(30));
+                assert_eq!(b.has_replied(), None, "{kind:?}: the heir holds the listener's place");
+                assert_eq!(c.ask(&bind).unwrap_err().kind, "AddrInUse", "{kind:?}");
+            });
             let e = b.hear().unwrap_err();
             let words = [e.kind.as_str(), e.reason.as_str(), e.code.as_str()];
             let died = words == ["ConnectionRefused", "NotReady", "PartnerNotAlive"];
             // Who has not begun when the listener dies may find a socket that nobody listens on, or no name at all.
             let nobody = words[1..] == ["NotReady", "ConnectionNotReady"];
-            assert!(died || !waits && nobody, "{kind:?}: {e:?}");
+            assert!(died || !waits && nobody, "{kind:?} {death:?}: {e:?}");
             // The name that is left is taken over.
-            let mut c = Party::start(PARTY);
-            c.does(format!("bind {} {CAPACITY} {CAPACITY} {NEAR_WRAP}", place.addr()));
+            c.does(&bind);
             c.tell("accept");
             b.does(format!("connect {}", place.addr()));
             c.hear().unwrap();
@@ -367,23 +387,59 @@ fn the_listener_dies_while_somebody_connects() {
     }
 }
 
+/// A connector dies before it is accepted: nobody hears of it, and the next one is accepted.
+///
+/// Whoever is in the middle of `connect` takes no command to exit or to fork. So these two ways are those of one that has
+/// begun to connect and does something else meanwhile.
 #[test]
 fn a_connector_dies_before_it_is_accepted() {
     let _watchdog = Watchdog::new();
-    for kind in Kind::NAMED {
+    for (kind, death) in Kind::NAMED.into_iter().flat_map(|kind| DEATHS.map(|death| (kind, death))) {
         // At some moment on the way, or when all that is missing is the listener's answer.
         for waits in [false, true] {
             let place = Place::new(kind);
-            let [mut a, mut b, mut c] = [(); 3].map(|()| Party::start(PARTY));
+            let (mut a, mut b, mut c) = (Party::start(PARTY), death.start(), Party::start(PARTY));
             a.does(format!("bind {} {CAPACITY} {CAPACITY} {NEAR_WRAP}", place.addr()));
-            b.tell(format!("connect {}", place.addr()));
-            if waits {
-                waits_for_another(&b);
+            match death {
+                Death::Exited | Death::WithAnHeir => {
+                    b.does(format!("begin-connect {}", place.addr()));
+                    if waits {
+                        assert_eq!(b.does("finish"), "pending");
+                    }
+                }
+                _ => {
+                    b.tell(format!("connect {}", place.addr()));
+                    if waits {
+                        let inside = death == Death::InAnotherPidNamespace;
+                        waits_for_another(if inside { b.pid_inside() } else { b.pid() });
+                    }
+                }
             }
-            b.kill_and_reap();
-            a.tell("accept");
-            c.does(format!("connect {}", place.addr()));
-            assert_eq!(a.hear(), Ok(c.pid().to_string()), "{kind:?}: nobody hears of the dead one");
+            let mut met = false;
+            death.strikes_while(&mut b, |b| {
+                if matches!(kind, Kind::File | Kind::Shm) {
+                    // The heir holds the claim, so the dead one is accepted, and is gone when its heir is.
+                    assert_eq!(a.does("accept"), b.pid().to_string(), "{kind:?}");
+                    a.tell("read 1");
+                    a.is_asleep();
+                } else {
+                    // The heir holds a socket, and does not go on with the rendezvous. Others do.
+                    a.tell("accept");
+                    c.tell(format!("connect {}", place.addr()));
+                    assert_eq!(a.hear(), Ok(c.pid().to_string()), "{kind:?}: an heir that is silent holds up nobody");
+                    c.hear().unwrap();
+                    met = true;
+                }
+            });
+            if death == Death::WithAnHeir && !met {
+                assert_eq!(a.hear().unwrap_err().reason, "PeerGone", "{kind:?}");
+            }
+            if !met {
+                a.tell("accept");
+                c.tell(format!("connect {}", place.addr()));
+                assert_eq!(a.hear(), Ok(c.pid().to_string()), "{kind:?} {death:?}: nobody hears of the dead one");
+                c.hear().unwrap();
+            }
             c.does("send 100 all");
             a.does("read 1");
         }
@@ -426,7 +482,7 @@ fn a_listener_is_dropped_while_somebody_connects() {
         let listener = builder().bind(place.addr()).unwrap();
         let mut party = Party::start(PARTY);
         party.tell(format!("connect {}", place.addr()));
-        waits_for_another(&party);
+        waits_for_another(party.pid());
         drop(listener);
         assert_eq!(party.hear().unwrap_err().reason, "NotReady", "{kind:?}");
     }
@@ -436,9 +492,9 @@ fn pairs() -> impl Iterator<Item = (Kind, Death)> {
     Kind::ALL.into_iter().flat_map(|kind| DEATHS.into_iter().map(move |death| (kind, death)))
 }
 
-/// Waits until a party sleeps in a system call other than the one for its next command.
-fn waits_for_another(party: &Party) {
-    let path = format!("/proc/{}/syscall", party.pid());
+/// Waits until a party, by its process number, sleeps in a system call other than the one for its next command.
+fn waits_for_another(pid: u32) {
+    let path = format!("/proc/{pid}/syscall");
     let read = libc::SYS_read.to_string();
     until("a party sleeps", || {
         let now = fs::read_to_string(&path).unwrap_or_default();
