@@ -9,7 +9,7 @@ use serde_json::Value;
 use smstream::{Builder, Listener, Stream};
 use smstream_core::layout::FIELDS;
 
-use crate::command::{Dir, Running, in_the_end, smstream};
+use crate::command::{Dir, Running, in_the_end, reach, smstream};
 use crate::looking::{descriptor, json};
 
 const CAPACITY: usize = 4096;
@@ -216,6 +216,79 @@ fn what_is_no_region() {
     }
     Running::start(&mut smstream(["doctor", "unix:@nobody"])).end().expect(3).saying("PID:FD");
     Running::start(&mut smstream(["doctor", "4194305:0"])).end().expect(3);
+}
+
+/// A path, and an abstract name that no other test has.
+fn socket_addrs(dir: &Dir) -> [String; 2] {
+    let path = dir.path("socket").display().to_string();
+    [format!("unix:{path}"), format!("unix:@{path}")]
+}
+
+/// What was written into the listener's lane lies there, and both segments are examined.
+#[test]
+fn the_only_stream_of_a_socket_is_examined() {
+    let dir = Dir::new();
+    for addr in socket_addrs(&dir) {
+        let _listener =
+            Running::start(&mut smstream(["listen", "-k", &addr, "--", "sh", "-c", "echo hello; exec cat"]));
+        let mut mine = reach(&addr);
+        mine.read_exact(&mut [0; 2]).expect("read");
+        let seen = json(&["stat", "--json", &addr], 0);
+        assert_eq!(seen["streams"][0]["address"], *addr);
+        assert_eq!(seen["streams"][0]["lanes"][0]["fill"], 4, "{seen}");
+        let checked = json(&["doctor", "--json", &addr], 0);
+        assert_eq!((&checked["sound"], &checked["target"]), (&true.into(), &addr.clone().into()));
+        let text = checked.to_string();
+        for part in ["4 bytes are in the lane", "segment 0", "segment 1", "lane 1"] {
+            assert!(text.contains(part), "no '{part}' in {text}");
+        }
+        drop(mine);
+    }
+}
+
+#[test]
+fn of_several_streams_of_a_socket_one_must_be_chosen() {
+    let dir = Dir::new();
+    for addr in socket_addrs(&dir) {
+        let listener = Running::start(&mut smstream(["listen", "-k", &addr, "--", "cat"]));
+        let mut mine = [reach(&addr), reach(&addr)];
+        for stream in &mut mine {
+            // What comes back has come from the other side's stream.
+            stream.write_all(b"x").expect("written");
+            stream.read_exact(&mut [0; 1]).expect("read");
+        }
+        let seen = json(&["stat", "--json", &addr], 0);
+        assert_eq!(seen["streams"].as_array().expect("a list").len(), 2, "{seen}");
+        let ended = Running::start(&mut smstream(["doctor", &addr])).end().expect(3).saying("PID:FD");
+        let choices: Vec<&str> = ended.stderr.lines().filter_map(|line| line.strip_prefix("  listener ")).collect();
+        assert_eq!(choices.len(), 2, "{ended:?}");
+        for choice in choices {
+            // A child that another test forks has what this process has, for a moment.
+            let mut ends = choice.split("  connector ");
+            let [here, there] = [ends.next(), ends.next()].map(|end| end.expect("both parties"));
+            assert!(here.starts_with(&format!("{}:", listener.id())), "{choice}");
+            assert!(there.starts_with(&format!("{}:", std::process::id())), "{choice}");
+            for target in [here, there] {
+                assert_eq!(json(&["doctor", "--json", target], 0)["sound"], true);
+            }
+        }
+        drop(mine);
+    }
+}
+
+#[test]
+fn a_socket_without_a_stream() {
+    let dir = Dir::new();
+    let [addr, _] = socket_addrs(&dir);
+    for command in ["doctor", "stat"] {
+        let ended = Running::start(&mut smstream([command, &addr])).end().expect(3);
+        ended.saying("none of the streams").saying("smstream ls");
+    }
+    let _listener = Listener::bind(&addr).expect("a listener");
+    for command in ["doctor", "stat"] {
+        let ended = Running::start(&mut smstream([command, &addr])).end().expect(3);
+        ended.saying(&format!("process {} listens there", std::process::id()));
+    }
 }
 
 /// A connection that carries bytes all the time is sound at every look.

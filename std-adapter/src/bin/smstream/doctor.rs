@@ -18,8 +18,13 @@ orphaned, or of another version or byte order. A line for each rule:
   bad   no party that follows the rules brings this about
   note  nothing is wrong with it, but who looks for a fault wants to know
 
+A unix: address means the stream that met there. If there are several, it lists them, and you
+choose one by PID:FD. The streams of a process that has accepted at several such addresses are
+named by PID:FD only: which one met where does not show.
+
 Examples:
   smstream doctor file:/dev/shm/x              the region that waits there
+  smstream doctor unix:/tmp/x                  the stream that met at that socket
   smstream doctor copy-of-a-region             a file, wherever it came from
   smstream doctor 4711:9                       a connected one: `smstream ls` shows the numbers
 
@@ -31,12 +36,12 @@ Exit codes:
   0  nothing is bad
   1  something is bad, or standard output could not be written
   2  the command line is wrong
-  3  it cannot be opened, or not read";
+  3  it cannot be opened, or not read; no stream, or more than one, met at the address";
 
 /// `smstream doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// What to examine: file:PATH, shm:/NAME, the path of a file, or PID:FD
+    /// What to examine: file:PATH, shm:/NAME, unix:PATH, unix:@NAME, the path of a file, or PID:FD
     #[arg(value_name = "ADDR|FILE|PID:FD", value_parser = target::parse)]
     pub target: Target,
     /// Write one line of JSON instead of text

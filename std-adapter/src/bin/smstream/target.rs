@@ -3,12 +3,13 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use smstream::Addr;
-use smstream::inspect::{self, Channel, Patient, Scan, Source, Stream};
+use smstream::inspect::{self, Channel, Holder, Patient, Scan, Source, Stream, printable};
 
 use crate::failure::Failure;
 
@@ -78,7 +79,7 @@ impl Target {
     /// The streams that it means: a listener and what it has accepted, or a single one. `known` is what was found
     /// before, so that nothing of it is opened again, and becomes what is found now.
     pub fn streams(&self, known: &mut Vec<Stream>) -> Result<Vec<Stream>, Failure> {
-        let scan = inspect::scan_again(true, known).map_err(|error| cannot(&error))?;
+        let mut scan = inspect::scan_again(true, known).map_err(|error| cannot(&error))?;
         known.clone_from(&scan.streams);
         match self {
             Self::Descriptor { pid, fd } => {
@@ -103,9 +104,8 @@ impl Target {
                 region(source).map(|stream| vec![stream])
             }
             Self::Other(addr) => {
-                let addr_shown = Some(addr.to_string());
-                let found: Vec<Stream> = scan.streams.into_iter().filter(|it| it.addr == addr_shown).collect();
-                if found.is_empty() { Err(self.no_file(addr)) } else { Ok(found) }
+                let found: Vec<Stream> = scan.streams.extract_if(.., |stream| met_at(stream, addr)).collect();
+                if found.is_empty() { Err(none_met_at(addr, &scan)) } else { Ok(found) }
             }
         }
     }
@@ -115,17 +115,14 @@ impl Target {
         let source = match self {
             Self::Descriptor { pid, fd } => Source::descriptor(*pid, *fd),
             Self::File(path) => Source::path(path),
-            Self::Other(addr) => return Err(self.no_file(addr)),
+            Self::Other(addr) => return only_one_at(addr),
         };
         let source = Arc::new(source.map_err(|error| cannot(&error))?);
         let streams = scan(true)?.streams;
         let id = source.id();
         let both = streams.iter().find(|stream| !stream.channel.is_region() && uses(stream, id));
         let patient = match both {
-            Some(stream) => {
-                let [listener, connector] = [0, 1].map(|party| Arc::clone(stream.channel.segment(party).0));
-                Patient::Segments(listener, connector)
-            }
+            Some(stream) => segments(stream),
             None if self.is_segment() => Patient::Segment(source),
             None => Patient::Region(source),
         };
@@ -138,13 +135,68 @@ impl Target {
         let link = std::fs::read_link(format!("/proc/{pid}/fd/{fd}"));
         link.is_ok_and(|link| link.as_os_str().as_encoded_bytes().starts_with(b"/memfd:smstream:"))
     }
+}
 
-    fn no_file(&self, addr: &Addr) -> Failure {
-        Failure::no_connection(format!(
-            "{addr} leads to a socket, and none of the streams that were found is known to have met there: `smstream ls` shows \
-             all of them; give one as PID:FD"
-        ))
+/// The stream whose parties met at a socket, if there is one only, and the streams of running processes beside it.
+fn only_one_at(addr: &Addr) -> Result<(Patient, Vec<Stream>), Failure> {
+    let scan = scan(true)?;
+    let met: Vec<&Stream> = scan.streams.iter().filter(|stream| met_at(stream, addr)).collect();
+    match met[..] {
+        [] => Err(none_met_at(addr, &scan)),
+        [only] => Ok((segments(only), scan.streams)),
+        _ => {
+            let count = met.len();
+            let lines: String = met.into_iter().map(|stream| format!("\n  {}", ends(stream))).collect();
+            Err(Failure::no_connection(format!(
+                "{addr}: {count} streams that met there were found, and one is examined at a time: give its PID:FD{lines}"
+            )))
+        }
     }
+}
+
+/// Whether the parties of a stream met at a socket.
+fn met_at(stream: &Stream, addr: &Addr) -> bool {
+    if stream.channel.is_region() {
+        return false;
+    }
+    match addr {
+        Addr::Unix(path) => stream.path.as_deref().is_some_and(|it| place(it) == place(path)),
+        _ => stream.addr == Some(shown(addr)),
+    }
+}
+
+/// A socket's address as streams and listeners that were found show it.
+fn shown(addr: &Addr) -> String {
+    match addr {
+        Addr::Unix(path) => format!("unix:{}", printable(place(path).as_os_str().as_bytes())),
+        Addr::Abstract(name) => format!("unix:@{}", printable(name.as_bytes())),
+        other => other.to_string(),
+    }
+}
+
+/// What to say when no stream is known to have met at a socket.
+fn none_met_at(addr: &Addr, scan: &Scan) -> Failure {
+    let waits = scan.listeners.iter().find(|listener| listener.addr == shown(addr));
+    let waits = waits.map_or_else(String::new, |it| format!("process {} listens there, but ", it.holder.pid));
+    Failure::no_connection(format!(
+        "{addr}: {waits}none of the streams that were found is known to have met there: `smstream ls --all` shows all of \
+         them; give one as PID:FD"
+    ))
+}
+
+/// The descriptors of the parties of a stream, each of which names it.
+fn ends(stream: &Stream) -> String {
+    let who = |party: usize, name: &str| {
+        let end = |it: &Holder| format!("{name} {}:{}", it.pid, it.fd);
+        stream.of_party(party).map(end).collect::<Vec<_>>()
+    };
+    [who(0, "listener"), who(1, "connector")].concat().join("  ")
+}
+
+/// Both segments of a stream that has a file for each.
+fn segments(stream: &Stream) -> Patient {
+    let [listener, connector] = [0, 1].map(|party| Arc::clone(stream.channel.segment(party).0));
+    Patient::Segments(listener, connector)
 }
 
 /// Whether a segment of a stream lies in this file.

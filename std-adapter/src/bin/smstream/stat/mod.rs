@@ -26,7 +26,9 @@ It only looks: no lock is taken, nobody is woken, nothing is written. Rates are 
 two looks. A time of sleep is how long this command has seen it; it may be longer. Whoever looks
 keeps the memory of the stream until the command ends.
 
-An address means its listener and the streams that it has accepted.
+An address means its listener and the streams that it has accepted. At a unix: address there is
+nothing to look at before the first stream, and the streams of a process that has accepted at
+several such addresses are named by PID:FD only: which one met where does not show.
 
 Keys of --watch:
   q, Esc, Ctrl-C  end                      + -    look more or less often
@@ -34,6 +36,7 @@ Keys of --watch:
 
 Examples:
   smstream stat file:/dev/shm/x                once
+  smstream stat unix:@web                      the streams that met there
   smstream stat --watch 4711:9                 live; `smstream ls` shows the numbers
   smstream stat --watch --json 4711:9          a line of JSON every second
 
@@ -64,7 +67,7 @@ const MOMENT: Duration = Duration::from_millis(250);
 /// `smstream stat`.
 #[derive(Debug, Args)]
 pub struct StatArgs {
-    /// What to look at: file:PATH, shm:/NAME, or PID:FD
+    /// What to look at: file:PATH, shm:/NAME, unix:PATH, unix:@NAME, or PID:FD
     #[arg(value_name = "ADDR|PID:FD", value_parser = target::parse)]
     pub target: Target,
     /// Go on looking, on the whole terminal
