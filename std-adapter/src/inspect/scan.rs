@@ -14,9 +14,10 @@ use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirEntryExt;
+use std::os::unix::fs::{DirEntryExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// What a memfd with a segment is called, without the number of its party.
 const SEGMENT: &[u8] = b"/memfd:smstream:";
@@ -46,6 +47,16 @@ pub struct SocketListener {
     pub addr: String,
     /// The process that listens.
     pub holder: Holder,
+    /// When its socket got its path, as the file system says. An abstract name has no such time.
+    pub since: Option<SystemTime>,
+}
+
+impl SocketListener {
+    /// How long ago its socket got its path, by the clock of this machine.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        SystemTime::now().duration_since(self.since?).ok()
+    }
 }
 
 /// What a look at all processes has found.
@@ -84,6 +95,8 @@ struct Found {
     sockets: Sockets,
     /// Where streams were accepted.
     met_at: MetAt,
+    /// Sockets with an abstract name that listen. Nothing but a stream tells that one is a listener of streams.
+    abstract_listeners: Vec<SocketListener>,
 }
 
 /// Looks at the processes of this user, or of everybody, as far as the system lets one see them.
@@ -92,7 +105,8 @@ struct Found {
 /// it holds one of the locks of a region, or is called as the memory of a `unix:` stream is. Processes come and go
 /// meanwhile; what was there the whole time is found. A pair of streams within one process
 /// ([`Stream::pair`](crate::Stream::pair)) keeps no descriptor and cannot be seen, nor can what processes in another
-/// PID namespace have. A listener at `unix:@NAME` holds nothing that tells it from others; its streams are found.
+/// PID namespace have. A listener at `unix:@NAME` holds nothing that tells it from another program's socket. So a socket
+/// that may be one is among what is not seen, until a stream that met there shows what it is.
 ///
 /// # Errors
 /// There is no `/proc`.
@@ -117,7 +131,13 @@ pub fn scan_again(everybody: bool, known: &[Stream]) -> io::Result<Scan> {
         .collect();
     let pids = process::all(everybody)
         .map_err(|e| crate::explain::explain(e, "cannot look at the processes: is /proc mounted?"))?;
-    let mut found = Found { known, files: BTreeMap::new(), sockets: Sockets::now(), met_at: BTreeMap::new() };
+    let mut found = Found {
+        known,
+        files: BTreeMap::new(),
+        sockets: Sockets::now(),
+        met_at: BTreeMap::new(),
+        abstract_listeners: Vec::new(),
+    };
     for pid in pids {
         look_at(pid, &mut found, &mut scan);
     }
@@ -126,6 +146,7 @@ pub fn scan_again(everybody: bool, known: &[Stream]) -> io::Result<Scan> {
         if candidate.segment { segments.push(candidate) } else { scan.add_region(candidate) }
     }
     scan.add_pairs(segments, &found.met_at);
+    scan.add_abstract(found.abstract_listeners);
     scan.streams.sort_by_key(|stream| {
         let first = stream.holders.first().map(|holder| (holder.pid, holder.fd));
         (stream.addr.is_none(), stream.addr.clone(), first)
@@ -150,12 +171,20 @@ fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
         // Who listens for streams at a path has the right to it: a lock file behind the same name.
         let lock = [&socket.name[..], b".lock"].concat();
         let is_ours = descriptors.iter().any(|it| it.link.as_bytes() == lock);
-        if socket.listens && is_ours {
+        if !socket.listens {
+            found.met_at.entry(pid).or_default().insert(socket.addr(), socket.path());
+            continue;
+        }
+        let listener = || {
             let command = process::command(pid);
             let holder = Holder { pid, fd: descriptor.number, command, party: Some(0), began };
-            scan.listeners.push(SocketListener { addr: socket.addr(), holder });
-        } else if !socket.listens {
-            found.met_at.entry(pid).or_default().insert(socket.addr(), socket.path());
+            let since = socket.path().and_then(|path| named_since(pid, &path));
+            SocketListener { addr: socket.addr(), holder, since }
+        };
+        if is_ours {
+            scan.listeners.push(listener());
+        } else if socket.is_abstract() {
+            found.abstract_listeners.push(listener());
         }
     }
     let myself = pid == std::process::id();
@@ -226,6 +255,13 @@ fn open<'a>(
     Ok(Some(place.insert(Candidate { source, segment, holders: Vec::new(), path: None, directory: None })))
 }
 
+/// When a process's socket got its path, which is a file there and nowhere else in the file system.
+fn named_since(pid: u32, path: &Path) -> Option<SystemTime> {
+    let place = Path::new("/proc").join(pid.to_string()).join("root").join(path.strip_prefix("/").ok()?);
+    let found = fs::symlink_metadata(place).ok().filter(|found| found.file_type().is_socket())?;
+    found.modified().ok()
+}
+
 /// The path that the kernel shows for a file that was opened by its name, whether it still has that or not.
 fn named(link: &[u8]) -> Option<PathBuf> {
     let path = Path::new(OsStr::from_bytes(link.strip_suffix(DELETED).unwrap_or(link)));
@@ -258,6 +294,25 @@ impl Scan {
                 self.streams.push(Stream { channel, addr: path.as_deref().map(address), path, holders });
             }
             Err(e) => self.unseen.push(Unseen { what: "a region".into(), why: e.to_string() }),
+        }
+    }
+
+    /// Tells the listeners of streams from other sockets: they have accepted one.
+    fn add_abstract(&mut self, sockets: Vec<SocketListener>) {
+        for socket in sockets {
+            let accepted = |stream: &Stream| {
+                let at = stream.addr.as_deref() == Some(&socket.addr);
+                at && stream.of_party(0).any(|holder| holder.pid == socket.holder.pid)
+            };
+            if self.streams.iter().any(accepted) {
+                self.listeners.push(socket);
+                continue;
+            }
+            let Holder { pid, fd, command, .. } = &socket.holder;
+            self.unseen.push(Unseen {
+                what: format!("{} of process {pid}:{fd} ({command})", socket.addr),
+                why: "a socket listens there, and only a stream would show that it is a listener of streams".into(),
+            });
         }
     }
 

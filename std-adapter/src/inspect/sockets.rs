@@ -67,6 +67,11 @@ impl Socket {
         format!("unix:{}", super::process::printable(&self.name))
     }
 
+    /// Whether its name is abstract.
+    pub(super) fn is_abstract(&self) -> bool {
+        self.name.starts_with(b"@")
+    }
+
     /// Its path, unless its name is abstract.
     pub(super) fn path(&self) -> Option<PathBuf> {
         self.name.starts_with(b"/").then(|| PathBuf::from(OsStr::from_bytes(&self.name)))
@@ -92,6 +97,7 @@ mod tests {
         assert_eq!(listener.path(), Some("/tmp/a b".into()));
         let accepted = of("socket:[1906]").expect("the second");
         assert!(!accepted.listens && accepted.addr() == "unix:@name" && accepted.path().is_none());
+        assert!(accepted.is_abstract() && !listener.is_abstract());
         for none in ["socket:[1907]", "socket:[1908]", "socket:[1]", "pipe:[1905]", "socket:[x]"] {
             assert_eq!(of(none), None, "{none}");
         }

@@ -106,6 +106,57 @@ fn streams_over_sockets_are_listed_with_both_parties() {
     drop(input);
 }
 
+/// A listener's entry in a list of `ls` whose address, or whatever the key names, begins so.
+fn entry(all: &Value, list: &str, key: &str, begins: &str) -> Option<Value> {
+    let entries = all[list].as_array().expect("a list");
+    entries.iter().find(|it| it[key].as_str().is_some_and(|it| it.starts_with(begins))).cloned()
+}
+
+#[test]
+fn a_socket_is_as_old_as_its_path() {
+    let dir = Dir::new();
+    let path = dir.path("socket");
+    let addr = format!("unix:{}", path.display());
+    let _listener = Listener::bind(&addr).expect("a listener");
+    let age = || {
+        entry(&json(&["ls", "--json"], 0), "socket_listeners", "address", &addr).expect("it")["age_seconds"].as_f64()
+    };
+    assert!(age().is_some_and(|age| age < 60.0), "{:?}", age());
+    // What the file says counts.
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    let times = rustix::fs::Timestamps {
+        last_access: rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
+        last_modification: hour_ago.duration_since(std::time::UNIX_EPOCH).expect("later").try_into().expect("a time"),
+    };
+    rustix::fs::utimensat(rustix::fs::CWD, &path, &times, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).expect("a time");
+    assert!(age().is_some_and(|age| (3600.0..3700.0).contains(&age)), "{:?}", age());
+    let text = String::from_utf8(Running::start(&mut smstream(["ls"])).end().expect(0).stdout).expect("text");
+    let line = text.lines().find(|line| line.ends_with(&addr)).expect("its line");
+    assert!(line.contains("  1 h 0 m  ") || line.contains("  1 h 1 m  "), "{line}");
+    // A name that is gone has no time.
+    fs::remove_file(&path).expect("removed");
+    assert_eq!(age(), None);
+}
+
+/// Nothing about a socket with an abstract name tells whose it is, until a stream does.
+#[test]
+fn an_abstract_listener_is_no_secret() {
+    let dir = Dir::new();
+    let addr = format!("unix:@{}", dir.path("socket").display());
+    let listener = Running::start(&mut smstream(["listen", "-k", &addr, "--", "cat"]));
+    let what = format!("{addr} of process {}:", listener.id());
+    let unseen = in_the_end(|| entry(&json(&["ls", "--json"], 0), "unseen", "what", &what));
+    assert!(unseen["why"].as_str().is_some_and(|why| why.contains("a socket listens there")), "{unseen}");
+    let mut mine = reach(&addr);
+    mine.write_all(b"x").expect("written");
+    mine.read_exact(&mut [0; 1]).expect("read");
+    let all = json(&["ls", "--json"], 0);
+    assert_eq!(entry(&all, "unseen", "what", &what), None);
+    let listed = entry(&all, "socket_listeners", "address", &addr).expect("the listener");
+    assert_eq!((&listed["age_seconds"], &listed["holder"]["pid"]), (&Value::Null, &listener.id().into()));
+    drop(mine);
+}
+
 #[test]
 fn what_may_not_be_seen_is_said() {
     let dir = Dir::new();

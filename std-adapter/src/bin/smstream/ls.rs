@@ -16,14 +16,17 @@ use crate::target;
 pub const MORE: &str = "\
 It looks at the processes of this user and opens the memory of their streams for reading. What
 it could not see, it says, and why. Not to be seen from outside: a pair within one process
-(Stream::pair), a listener at unix:@NAME before it has a stream, and what processes in another
-PID namespace have.
+(Stream::pair), and what processes in another PID namespace have. A socket at unix:@NAME may be
+another program's: it counts as not seen until a stream shows that it is a listener.
 
 States:
   listening    waits for a connector           half-closed  one direction has ended
   connecting   waits to be accepted            closed       both directions have ended
   connected    both parties live               peer dead    a party died without closing
   orphaned     the listener died; the next one takes the name over
+
+AGE is the time since the region was made, or since the listener's socket got its path. A name
+unix:@NAME has no such time.
 
 Examples:
   smstream ls
@@ -38,7 +41,10 @@ Keys of --json:
     age_seconds   or null
     alive         whether the listener and the connector live: true, false, null
     holders       a list: pid, fd, command, party (0 listener, 1 connector, null)
-  socket_listeners  listeners at unix: addresses, a list: address, holder (as above)
+  socket_listeners  listeners at unix: addresses, a list:
+    address
+    age_seconds   of the socket's path; null at unix:@NAME
+    holder        as one of holders
   unseen          a list: what, why
 
 Exit codes:
@@ -86,6 +92,16 @@ pub fn span(time: Duration) -> String {
     }
 }
 
+/// An age: the times from which it counts are no more precise.
+fn whole_seconds(age: Duration) -> String {
+    span(Duration::from_secs(age.as_secs()))
+}
+
+/// An age for programs.
+fn age_json(age: Option<Duration>) -> Json {
+    Json::maybe(age.map(|age| age.as_secs() as f64))
+}
+
 /// The two capacities of a channel.
 pub fn capacities(look: &Look) -> String {
     let [first, second] = look.sample.lanes.each_ref().map(|lane| Bytes(lane.capacity.into()));
@@ -121,14 +137,15 @@ fn table(found: &[(Stream, Look)], scan: &Scan, paint: Paint) -> String {
     let rows: Vec<[String; 6]> = found
         .iter()
         .map(|(stream, look)| {
-            let age = look.age().map_or_else(|| "?".into(), |age| span(Duration::from_secs(age.as_secs())));
+            let age = look.age().map_or_else(|| "?".into(), whole_seconds);
             let addr = stream.addr.clone().unwrap_or_else(|| "(not known)".into());
             [look.state().name().into(), ends(stream, 0), ends(stream, 1), capacities(look), age, addr]
         })
         .collect();
     let waiting = scan.listeners.iter().map(|it| {
         let end = format!("{}:{}", it.holder.pid, it.holder.fd);
-        [State::Listening.name().into(), end, "-".into(), "-".into(), "-".into(), it.addr.clone()]
+        let age = it.age().map_or_else(|| "-".into(), whole_seconds);
+        [State::Listening.name().into(), end, "-".into(), "-".into(), age, it.addr.clone()]
     });
     let waiting: Vec<[String; 6]> = waiting.collect();
     let widths = [0, 1, 2, 3, 4, 5]
@@ -186,7 +203,7 @@ pub fn stream_json(stream: &Stream, look: &Look) -> Vec<(&'static str, Json)> {
         ("address", stream.addr.clone().map_or(Json::Null, Json::Text)),
         ("capacities", Json::List(lanes.iter().map(|lane| Json::Whole(lane.capacity.into())).collect())),
         ("fill", Json::List(fill)),
-        ("age_seconds", Json::maybe(look.age().map(|age| age.as_secs() as f64))),
+        ("age_seconds", age_json(look.age())),
         ("alive", Json::List(look.alive.iter().map(|it| it.map_or(Json::Null, Json::Bool)).collect())),
         ("holders", Json::List(stream.holders.iter().map(holder_json).collect())),
     ]
@@ -199,7 +216,11 @@ fn json(found: &[(Stream, Look)], scan: &Scan) -> Json {
         Json::Object(vec![("what", Json::text(it.what.clone())), ("why", Json::text(it.why.clone()))])
     };
     let listener = |it: &SocketListener| {
-        Json::Object(vec![("address", Json::text(it.addr.clone())), ("holder", holder_json(&it.holder))])
+        Json::Object(vec![
+            ("address", Json::text(it.addr.clone())),
+            ("age_seconds", age_json(it.age())),
+            ("holder", holder_json(&it.holder)),
+        ])
     };
     Json::Object(vec![
         ("streams", Json::List(streams)),
