@@ -8,6 +8,7 @@ mod demo;
 mod examine;
 mod exec;
 mod keep_open;
+mod keys;
 mod leftovers;
 mod looking;
 mod manners;

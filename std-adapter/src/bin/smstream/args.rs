@@ -68,21 +68,28 @@ Targets (one that is missed is shown, and does not change the exit code):
   both asleep     at most 1.2 x floor
 
 Keys of --json:
-  verification    verified, bytes_each_way, seconds, over (file or unix)
+  verification
+    verified, bytes_each_way, seconds
+    over          file or unix
   capacity        bytes of a lane
   pipe_buffer     bytes of a pipe's buffer
-  measurements    regime (near, far, unknown), near_rounds, rounds, cpus (two numbers,
-                  or null), targets_met, rows (a list):
-    test          throughput, round_trip_busy or round_trip_asleep
-    contestant    smstream, pipe, socket or floor
-    name          the same for people
-    unit          bytes_per_second or nanoseconds
-    median, min, max
-    rounds        the figure of every round
-    p99           over all trips (asleep only, else null)
-    ratio         to what ratio_to names: pipe or floor
-    target        of the ratio, or null
-    target_met    true, false, or null";
+  measurements
+    regime        near, far or unknown
+    near_rounds, rounds
+    cpus          two numbers, or null
+    targets_met
+    rows          a list:
+      test        throughput, round_trip_busy or round_trip_asleep
+      contestant  smstream, pipe, socket or floor
+      name        the same for people
+      unit        bytes_per_second or nanoseconds
+      median, min, max
+      rounds      the figure of every round
+      p99         over all trips (asleep only, else null)
+      ratio       to what ratio_to names, or null
+      ratio_to    pipe or floor
+      target      of the ratio, or null
+      target_met  true, false, or null";
 
 /// Byte streams between processes through shared memory.
 #[derive(Debug, Parser)]

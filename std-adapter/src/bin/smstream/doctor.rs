@@ -29,8 +29,11 @@ Examples:
   smstream doctor 4711:9                       a connected one: `smstream ls` shows the numbers
 
 Keys of --json:
-  target, sound   what was examined; whether nothing is bad
-  checks          a list: verdict (ok, bad, note), part, rule, found, meaning
+  target          what was examined
+  sound           whether nothing is bad
+  checks          a list:
+    verdict       ok, bad or note
+    part, rule, found, meaning
 
 Exit codes:
   0  nothing is bad

@@ -24,9 +24,13 @@ Examples:
 
 Keys of --json:
   dry_run         whether nothing was removed on purpose
-  found           a list: place, kind (region, marked, socket), verdict (removed, would_remove,
-                  in_use, doubt), why (or null)
-  not_looked_at   a list: directory, why
+  found           a list:
+    place
+    kind          region, marked or socket
+    verdict       removed, would_remove, in_use or doubt
+    why           or null
+  not_looked_at   a list:
+    directory, why
 
 Exit codes:
   0  done, whatever was left

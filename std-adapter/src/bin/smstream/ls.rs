@@ -40,12 +40,16 @@ Keys of --json:
     fill          bytes in each, or null
     age_seconds   or null
     alive         whether the listener and the connector live: true, false, null
-    holders       a list: pid, fd, command, party (0 listener, 1 connector, null)
+    holders       a list:
+      pid, fd, command
+      party       0 listener, 1 connector, or null
   socket_listeners  listeners at unix: addresses, a list:
     address
     age_seconds   of the socket's path; null at unix:@NAME
-    holder        as one of holders
-  unseen          a list: what, why
+    holder        as one of holders:
+      pid, fd, command, party
+  unseen          a list:
+    what, why
 
 Exit codes:
   0  done, whatever was found

@@ -42,18 +42,24 @@ Examples:
 
 Keys of --json (with --watch, a line for each look):
   streams          a list:
-    state, address, capacities, fill, age_seconds, alive, holders
+    state, address, capacities, fill, age_seconds, alive
                    as `smstream ls --json` has them
+    holders        likewise:
+      pid, fd, command, party
     stuck          why nothing moves, if that can be told, or null
     lanes          the listener's lane, then the connector's:
-      capacity, fill (or null), sent, received (cursors), finished, stopped
+      capacity
+      fill         or null
+      sent, received  cursors
+      finished, stopped
       writer, reader
         rest       awake, asleep or odd
         wants      bytes (or bytes of room) waited for, or null
         seen_for   seconds
         bytes, operations, parks, wakes_sent, wakes_avoided
                    in all, or null without counters
-        rates      the same in a second, or null
+        rates      the same in a second, or null:
+          bytes, operations, parks, wakes_sent, wakes_avoided
 
 Exit codes:
   0  done; the end of what is watched is no failure
