@@ -13,6 +13,8 @@ mod leftovers;
 mod looking;
 mod manners;
 mod proxy;
+#[cfg(feature = "sysv")]
+mod segments;
 mod transfer;
 mod trouble;
 mod usage;
