@@ -45,7 +45,7 @@ pub fn rows(report: &Report) -> Vec<Row> {
             plain(lanes[n].1.writer.rates.map_or_else(|| "-".into(), |rates| Rate(rates.bytes).to_string()))
         }),
         row("total", &|n| plain(lanes[n].0.writes.map_or_else(|| "-".into(), |it| Bytes(it.bytes).to_string()))),
-        row("writer", &|n| rest(&lanes[n].1.writer, lanes[n].0.finished, "finished", "room")),
+        row("writer", &|n| rest(&lanes[n].1.writer, lanes[n].0.finished, "finished", "of room")),
         row("reader", &|n| rest(&lanes[n].1.reader, lanes[n].0.stopped, "stopped", "")),
         row("writes", &|n| plain(count(lanes[n].0.writes, |it| it.operations))),
         row("reads", &|n| plain(count(lanes[n].0.reads, |it| it.operations))),
