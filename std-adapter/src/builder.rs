@@ -127,7 +127,8 @@ impl Builder {
 
     /// How long a half looks for what it waits for before it sleeps. Zero: it sleeps at once, which is kinder to
     /// batteries and slower to wake. If this is not called, [`default_spin`] decides: where only one CPU may be used
-    /// there is no spinning.
+    /// there is no spinning. A timeout is looked at when the spin is over, and so can be late by as much; the death of the
+    /// peer is noticed at once. Who gives `Duration::MAX` never sleeps, and knows no timeouts.
     #[must_use]
     pub fn spin(mut self, time: Duration) -> Self {
         self.spin = Some(time);

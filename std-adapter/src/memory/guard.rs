@@ -175,8 +175,10 @@ fn mend(address: usize) -> bool {
     let protection = if found.writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
     let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
     // SAFETY: the range lies within the mapping that is guarded, which stays until this thread's access is over, and
-    // belongs to the end that this thread uses. Its pages are beyond the end of their file, so nobody loses anything.
-    // Who has a pointer there must expect any bytes at any time; there are no references to others than atomics.
+    // belongs to the end that this thread uses. A page of it could not be had: its file ended before it, or had no room for
+    // it. Pages behind that may be there, or be there again, and this process sees them no more; its end is corrupt from
+    // now on, and uses none of them. Who has a pointer there must expect any bytes at any time; there are no references to
+    // others than atomics.
     // mmap is one system call, as async-signal-safe as those that POSIX lists.
     let mapped = unsafe { rustix::mm::mmap_anonymous(from as *mut libc::c_void, found.end - from, protection, flags) };
     mapped.is_ok()
