@@ -2,6 +2,7 @@
 //! hostile one. Then everything that the listener had for them is gone.
 
 use std::any::Any;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -19,6 +20,8 @@ use smstream_tests::wire::{self, Message, Stage, Wire, kind, word};
 const PARTY: &str = env!("CARGO_BIN_EXE_party");
 /// The bytes of a lane.
 const CAPACITY: u32 = 4096;
+/// The most descriptors that one packet can have (SCM_MAX_FD).
+const MOST_FDS: usize = 253;
 /// Users without rights. They need no names.
 const OTHERS: [u32; 2] = [12345, 12346];
 
@@ -128,6 +131,17 @@ fn the_silent_and_the_slow() {
         at.wire.say(&Message::hello(), &[lingering.fd()]).unwrap();
         lingering.give_away();
         then("a descriptor with HELLO that takes an hour to close", Box::new((at, lingering)));
+        // As many as a packet can hold, and the last one is such.
+        for (stage, message) in [(0, Message::hello()), (2, Message::new(kind::SEGMENT))] {
+            let mut lingering = Lingering::new().unwrap();
+            let harmless = File::open("/dev/null").unwrap();
+            let at = Stage::reach(&addr, stage).unwrap();
+            let mut fds = vec![harmless.as_fd(); MOST_FDS - 1];
+            fds.push(lingering.fd());
+            at.wire.say(&message, &fds).unwrap();
+            lingering.give_away();
+            then(&format!("{MOST_FDS} descriptors at stage {stage}"), Box::new((at, lingering)));
+        }
         let mut lingering = Lingering::new().unwrap();
         let at = Stage::reach(&addr, 2).unwrap();
         at.wire.say(&Message::new(kind::SEGMENT), &[lingering.fd()]).unwrap();

@@ -9,8 +9,9 @@ use std::io;
 use std::mem::{self, MaybeUninit};
 use std::ptr;
 
-/// There is room for at least so many descriptors; the kernel closes those for which there is none.
-const MOST_FDS: usize = 4;
+/// The most descriptors that a packet can have (SCM_MAX_FD in unix(7)), and there is room for all: those for which there is
+/// none the kernel closes in the thread that receives, and that can take as long as the sender likes.
+const MOST_FDS: usize = 253;
 /// The type of a control message with a pidfd of the sender (`SCM_PIDFD`, Linux 6.5; libc has no name for it yet).
 const SCM_PIDFD: i32 = 0x04;
 /// The socket option that asks for it.
@@ -18,14 +19,20 @@ const SO_PASSPIDFD: i32 = 76;
 
 /// Bytes of control messages: descriptors, credentials, a pidfd. Aligned as `cmsghdr` must be.
 #[repr(C, align(8))]
-struct Control([MaybeUninit<u8>; 256]);
+struct Control([MaybeUninit<u8>; 1280]);
+
+impl Control {
+    fn zeroed() -> Self {
+        Control([MaybeUninit::zeroed(); 1280])
+    }
+}
 
 /// What came, beside the bytes.
 #[derive(Debug, Default)]
 pub(super) struct Came {
     /// The bytes of the packet that are in the buffer; 0 also when the peer has closed.
     pub(super) len: usize,
-    /// Descriptors, at most a few dozen.
+    /// Descriptors: all of them, unless this process has no numbers left.
     pub(super) fds: Foreign,
     /// Whether more came beside the bytes than could be received: for want of descriptors, if there are none here.
     pub(super) cut: bool,
@@ -73,7 +80,7 @@ const _: () = assert!(
 
 /// Sends one packet with this process's credentials (its effective user) and perhaps a descriptor. Never waits.
 pub(super) fn send(socket: impl AsFd, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    let mut control = Control([MaybeUninit::zeroed(); 256]);
+    let mut control = Control::zeroed();
     let mut iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let fds = if fd.is_some() { space(size_of::<RawFd>()) } else { 0 };
     let len = space(size_of::<libc::ucred>()) + fds;
@@ -149,7 +156,7 @@ pub(super) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Came> 
 }
 
 fn receive_once(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Came> {
-    let mut control = Control([MaybeUninit::zeroed(); 256]);
+    let mut control = Control::zeroed();
     let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: `msghdr` is a C struct of integers and pointers, for which all zeros is a valid value.
     let mut header: libc::msghdr = unsafe { mem::zeroed() };
@@ -278,6 +285,24 @@ mod tests {
         assert_eq!(same(fd.as_fd()), same(file.as_fd()));
         let flags = rustix::io::fcntl_getfd(fd).unwrap();
         assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+    }
+
+    /// None is left to the kernel, which would close it in this thread.
+    #[test]
+    fn as_many_descriptors_as_a_packet_can_have() {
+        let (a, b) = pair();
+        ask_for_credentials(&b).unwrap();
+        ask_for_pidfd(&b);
+        let file = crate::memory::memfd("packet-test", 4096).unwrap();
+        let fds = [file.as_fd(); 253];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
+        let mut control = rustix::net::SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(rustix::net::SendAncillaryMessage::ScmRights(&fds)));
+        let flags = rustix::net::SendFlags::empty();
+        rustix::net::sendmsg(&a, &[io::IoSlice::new(b"x")], &mut control, flags).unwrap();
+        let came = receive(&b, &mut [0; 8]).unwrap();
+        assert_eq!(came.fds.as_slice().len(), 253);
+        assert!(!came.cut && came.sender.is_some() && came.pidfd.is_some());
     }
 
     #[test]
