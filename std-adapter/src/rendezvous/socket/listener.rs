@@ -150,18 +150,30 @@ impl Listener {
             if !self.ready.is_empty() {
                 continue;
             }
-            if !self.attend(deadline)? && deadline.is_some_and(Deadline::has_passed) {
+            self.attend(deadline)?;
+            // Whatever there was to do: connectors that come and go in crowds must not outlast the deadline.
+            if self.ready.is_empty() && deadline.is_some_and(Deadline::has_passed) {
                 return Err(self.name.error(Reason::TimedOut));
             }
         }
     }
 
-    /// Accepts if that needs no waiting.
+    /// Accepts if that needs no waiting. `None` may also mean that very many come and go; then there is more to do, and
+    /// [`epoll`](Self::epoll) tells of it again.
     ///
     /// # Errors
     /// As for [`accept`](Self::accept).
     pub(crate) fn try_accept(&mut self) -> Result<Option<Connected>, Error> {
-        while self.ready.is_empty() && self.attend(Some(Deadline::now()))? {}
+        for _ in 0..MOST_AT_ONCE {
+            if !self.ready.is_empty() || !self.attend(Some(Deadline::now()))? {
+                return Ok(self.ready.pop_front());
+            }
+        }
+        if self.ready.is_empty() {
+            // More come than can be seen to at once. Whoever is told of changes only must be told again. To modify what is
+            // watched would not do that, for the socket is ready already; a timer that goes off does.
+            self.wake_at(Deadline::now());
+        }
         Ok(self.ready.pop_front())
     }
 
@@ -403,4 +415,97 @@ pub(super) fn channel_number() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
     static COUNT: AtomicU64 = AtomicU64::new(0);
     RandomState::new().hash_one((process::id(), COUNT.fetch_add(1, Ordering::Relaxed))).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Allow, Connecting};
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, poll};
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    fn terms() -> Terms {
+        Terms {
+            allow: Allow::SameUser,
+            most: 1 << 20,
+            patience: Duration::from_secs(3600),
+            spin: Duration::ZERO,
+            wake_signal: None,
+        }
+    }
+
+    fn listener() -> (SocketName, Listener) {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("smstream-test-listener-{}-{}", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let name = SocketName::of_abstract(name.as_ref()).unwrap();
+        let config = Config::new([4096, 4096]);
+        let listener = Listener::bind(name.clone(), &config, terms(), false).unwrap();
+        (name, listener)
+    }
+
+    /// One that connects and says nothing.
+    fn silent(name: &SocketName) -> OwnedFd {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        name.connect(&socket).unwrap();
+        socket
+    }
+
+    /// Those who connect and hang up, more of them than are dealt with at a time.
+    fn flood(name: &SocketName) {
+        let limit = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+        let queue = limit.trim().parse::<usize>().unwrap().min(BACKLOG as usize);
+        assert!(queue > 2000, "this needs a longer queue: net.core.somaxconn is {queue}");
+        for _ in 0..2000 {
+            silent(name);
+        }
+    }
+
+    fn is_readable(fd: &OwnedFd) -> bool {
+        poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&Timespec::default())) == Ok(1)
+    }
+
+    /// Whether something happened since it was asked last, to one who is told of changes only.
+    fn was_told(edges: &OwnedFd) -> bool {
+        let mut events = [MaybeUninit::<epoll::Event>::uninit(); 4];
+        !epoll::wait(edges, &mut events[..], Some(&Timespec::default())).unwrap().0.is_empty()
+    }
+
+    #[test]
+    fn a_flood_does_not_outlast_the_deadline() {
+        let (name, mut listener) = listener();
+        flood(&name);
+        let e = listener.accept(Some(Deadline::now())).unwrap_err();
+        assert!(matches!(e.reason(), Reason::TimedOut), "{e}");
+        assert!(is_readable(&listener.epoll()), "all were dealt with first");
+    }
+
+    #[test]
+    fn a_flood_keeps_nobody_who_does_not_wait() {
+        let (name, mut listener) = listener();
+        let edges = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&edges, listener.epoll(), epoll::EventData::new_u64(0), flags).unwrap();
+        flood(&name);
+        let mut connecting = Connecting::to(name, terms()).unwrap();
+        assert!(connecting.step().unwrap().is_none());
+        assert!(was_told(&edges));
+        assert!(listener.try_accept().unwrap().is_none());
+        assert!(is_readable(&listener.epoll()), "all were dealt with first");
+        // Whoever is told of changes only hears that there is more to do, until the last one has been dealt with.
+        let met = loop {
+            // The timer's interrupt may take a moment.
+            assert_eq!(
+                poll(&mut [PollFd::new(&edges, PollFlags::IN)], Some(&Timespec { tv_sec: 10, tv_nsec: 0 })),
+                Ok(1)
+            );
+            assert!(was_told(&edges));
+            let met = listener.try_accept().unwrap();
+            connecting.step().unwrap();
+            if met.is_some() {
+                break met;
+            }
+        };
+        assert!(met.is_some());
+    }
 }
