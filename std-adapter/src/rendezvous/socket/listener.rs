@@ -11,7 +11,7 @@ use crate::line::Line;
 use crate::memory::{page_size, retry};
 use crate::rendezvous::{Connected, Error, Reason};
 use crate::trace;
-use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, epoll, eventfd, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, accept_with, shutdown, socket_with};
@@ -28,13 +28,20 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How many connectors may be in the middle of their rendezvous. One more, and one has to go: of the user who has most of
-/// them, the one that has been there longest, if possible one that has said nothing yet.
+/// them, the one that has been there longest of those whose [`GRACE`] is over, if possible one that has said nothing yet.
 const MOST_AT_ONCE: usize = 64;
 /// Nobody has to go before this time is over, which is enough for an honest one. So long the others wait in the kernel's
 /// queue.
 const GRACE: Duration = Duration::from_millis(100);
 /// How many connectors the kernel keeps waiting. It has a limit of its own (net.core.somaxconn).
 const BACKLOG: i32 = 4096;
+
+impl Handshake {
+    /// When it may have to go.
+    fn ripe(&self) -> Deadline {
+        self.came.plus(GRACE)
+    }
+}
 
 /// What woke the epoll instance. Connectors have numbers from [`FIRST`] on.
 const SOCKET: u64 = 0;
@@ -219,7 +226,8 @@ impl Listener {
     /// Accepts those who have connected, a few at a time, so that those who came before get on.
     fn let_in(&mut self) -> Result<(), Error> {
         for let_in in 0..MOST_AT_ONCE / 4 {
-            if !self.ready.is_empty() || (self.guests.len() >= MOST_AT_ONCE && !self.make_room()) {
+            let full = self.guests.len() >= MOST_AT_ONCE;
+            if !self.ready.is_empty() || (full && !(self.somebody_waits() && self.make_room())) {
                 return Ok(());
             }
             let socket = match accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
@@ -284,6 +292,10 @@ impl Listener {
         Some(guest)
     }
 
+    fn somebody_waits(&self) -> bool {
+        poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&Timespec::default())) != Ok(0)
+    }
+
     /// Turns one out. `false`: all have only just come, and nobody is let in for a while.
     fn make_room(&mut self) -> bool {
         let mut count = HashMap::new();
@@ -292,15 +304,19 @@ impl Listener {
         }
         let most = count.values().max().copied();
         let of_the_crowd = || self.guests.iter().filter(|(_, guest)| count.get(&guest.uid).copied() == most);
-        let silent = of_the_crowd().find(|(_, guest)| guest.is_silent());
-        let Some((&token, guest)) = silent.or_else(|| of_the_crowd().next()) else { return true };
-        let ripe = guest.came.plus(GRACE);
-        if ripe > Deadline::now() {
-            self.shut_the_door(ripe);
-            return false;
+        // The oldest come first, so those who are ripe do.
+        let now = Deadline::now();
+        let of_the_ripe = || of_the_crowd().take_while(|(_, guest)| guest.ripe() <= now);
+        let silent = of_the_ripe().find(|(_, guest)| guest.is_silent());
+        if let Some((&token, _)) = silent.or_else(|| of_the_ripe().next()) {
+            self.turn_out(token, Failed::Crowded);
+            return true;
         }
-        self.turn_out(token, Failed::Crowded);
-        true
+        let first = of_the_crowd().next().map(|(_, guest)| guest.ripe());
+        if let Some(ripe) = first {
+            self.shut_the_door(ripe);
+        }
+        first.is_none()
     }
 
     /// Lets nobody in until somebody leaves, or this time has come.
@@ -419,9 +435,9 @@ pub(super) fn channel_number() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Allow, Connecting};
+    use super::super::message::{Kind, Message};
+    use super::super::{Allow, Connecting, packet};
     use super::*;
-    use rustix::event::{PollFd, PollFlags, poll};
     use std::sync::atomic::{AtomicU32, Ordering};
 
     fn terms() -> Terms {
@@ -507,5 +523,30 @@ mod tests {
             }
         };
         assert!(met.is_some());
+    }
+
+    /// One that has only just come is not turned out, and keeps no older one in.
+    #[test]
+    fn the_ripe_make_room_for_others() {
+        let (name, mut listener) = listener();
+        let hello = Message { capacities: [1 << 20; 2], ..Message::new(Kind::Hello, 0) };
+        let crowd: Vec<_> = (0..MOST_AT_ONCE - 1).map(|_| silent(&name)).collect();
+        for guest in &crowd {
+            packet::send(guest, &hello.to_bytes(), None).unwrap();
+        }
+        assert!(listener.try_accept().unwrap().is_none());
+        assert_eq!(listener.guests.len(), MOST_AT_ONCE - 1);
+        thread::sleep(GRACE);
+        let _young = silent(&name);
+        assert!(listener.try_accept().unwrap().is_none());
+        let others: Vec<_> = (1..MOST_AT_ONCE).map(|_| silent(&name)).collect();
+        assert!(listener.try_accept().unwrap().is_none());
+        assert_eq!((listener.guests.len(), listener.next), (MOST_AT_ONCE, FIRST + 2 * MOST_AT_ONCE as u64 - 1));
+        assert!(!listener.full);
+        // Nobody goes for nobody.
+        thread::sleep(GRACE);
+        listener.let_in().unwrap();
+        assert_eq!(listener.guests.len(), MOST_AT_ONCE);
+        drop(others);
     }
 }
