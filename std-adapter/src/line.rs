@@ -10,14 +10,33 @@ use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, Shutdown, recvmsg, shutdown, sockopt};
 use std::io::IoSliceMut;
 use std::ops::Deref;
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A connected socket. When it is dropped the other side hears of it at once, whatever it has sent before.
+///
+/// A forked child has a copy. As long as the rendezvous lasts, that is the parent's, and the child only closes its own: to
+/// hang up would be felt by all who have the socket. Once there is a stream, who drops that, hangs up.
 #[derive(Debug)]
-pub(crate) struct Line(Option<OwnedFd>);
+pub(crate) struct Line {
+    socket: Option<OwnedFd>,
+    /// The process whose rendezvous goes over it; 0: it is over.
+    pid: AtomicU32,
+}
 
 impl Line {
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        Line(Some(socket))
+        Line { socket: Some(socket), pid: AtomicU32::new(process::id()) }
+    }
+
+    /// The rendezvous is over, and this is a stream's.
+    pub(crate) fn is_a_streams(&self) {
+        self.pid.store(0, Ordering::Relaxed);
+    }
+
+    fn is_ours(&self) -> bool {
+        let pid = self.pid.load(Ordering::Relaxed);
+        pid == 0 || pid == process::id()
     }
 }
 
@@ -26,7 +45,7 @@ impl Deref for Line {
 
     fn deref(&self) -> &OwnedFd {
         // It is taken out when this is dropped, and at no other time.
-        self.0.as_ref().unwrap_or_else(|| unreachable!())
+        self.socket.as_ref().unwrap_or_else(|| unreachable!())
     }
 }
 
@@ -44,7 +63,10 @@ impl AsRawFd for Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        let Some(socket) = self.0.take() else { return };
+        let Some(socket) = self.socket.take() else { return };
+        if !self.is_ours() {
+            return;
+        }
         // From now on nothing is added to the queue. It fails if the socket is not connected; then nobody sends.
         let _ = shutdown(&socket, Shutdown::Both);
         if has_unread(&socket) {

@@ -400,6 +400,10 @@ impl Listener {
     /// # Errors
     /// What the system says; the name may be left then, and the next listener takes it over.
     pub(crate) fn close(mut self) -> Result<(), Error> {
+        // A forked child has a copy; the name is the parent's.
+        if self.pid != process::id() {
+            return Ok(());
+        }
         self.send_away();
         self.pid = 0;
         self.right.take().map_or(Ok(()), |right| self.name.remove(&right))
@@ -548,5 +552,38 @@ mod tests {
         listener.let_in().unwrap();
         assert_eq!(listener.guests.len(), MOST_AT_ONCE);
         drop(others);
+    }
+
+    /// A forked child has copies of all that a rendezvous needs.
+    #[test]
+    fn what_a_forked_child_drops_its_parent_keeps() {
+        let (name, mut listener) = listener();
+        let mut connecting = Connecting::to(name.clone(), terms()).unwrap();
+        assert!(connecting.step().unwrap().is_none());
+        assert!(listener.try_accept().unwrap().is_none());
+        let mut others = [0, 1].map(|_| Connecting::to(name.clone(), terms()).unwrap());
+        assert!(others[0].step().unwrap().is_none());
+        // SAFETY: the child drops what is its own, allocates at most (fork(2) of the C library sees to its heap), and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            drop(connecting);
+            drop(others);
+            listener.close().unwrap();
+            // SAFETY: ends the process and runs nothing.
+            unsafe { libc::_exit(0) };
+        }
+        let mut status = -1;
+        // SAFETY: `status` may be written.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0);
+        assert!(connecting.step().unwrap().is_none(), "it offers its segment");
+        assert!(listener.try_accept().unwrap().is_some());
+        assert!(connecting.step().unwrap().is_some());
+        assert!(others[1].step().unwrap().is_none());
+        assert!(listener.try_accept().unwrap().is_none());
+        for other in &mut others {
+            assert!(other.step().unwrap().is_none());
+        }
+        assert!(listener.try_accept().unwrap().is_some());
     }
 }

@@ -51,6 +51,7 @@ fn connected(
     sender: Sender,
     pidfd: Option<OwnedFd>,
 ) -> Connected {
+    socket.is_a_streams();
     let life = Life::of_socket(Arc::clone(&socket));
     let link = Link { socket, memory: own.fd, credentials: sender.into(), pidfd: pidfd.map(Arc::new) };
     Connected { my: own.mapping, peer, party, life, link: Some(link) }
