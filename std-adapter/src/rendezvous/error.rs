@@ -29,6 +29,8 @@ pub enum Reason {
     Unfit(Problem),
     /// The capacities asked for cannot be.
     BadConfig(Problem),
+    /// Where the lock file of a socket is due there is something else: what it is.
+    ForeignLock(&'static str),
     /// The file belongs to somebody else: to whom.
     ForeignOwner(u32),
     /// Others than the owner may open the file: its mode.
@@ -122,7 +124,7 @@ impl Error {
             Reason::NobodyListens | Reason::NoSuchName => ErrorKind::NotFound,
             Reason::ListenerDied | Reason::HungUp | Reason::ChildEnded => ErrorKind::ConnectionRefused,
             Reason::InUse => ErrorKind::AddrInUse,
-            Reason::Occupied(_) => ErrorKind::AlreadyExists,
+            Reason::Occupied(_) | Reason::ForeignLock(_) => ErrorKind::AlreadyExists,
             Reason::NotARegion(_)
             | Reason::BadRegion(_)
             | Reason::Unfit(_)
@@ -205,6 +207,13 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     "{path} exists and is {what}, and no region of smstream; it is left alone, choose another name"
+                )
+            }
+            Reason::ForeignLock(what) => {
+                write!(
+                    f,
+                    "{path} is {what}, and no lock file of smstream; it is left alone: remove it if nobody needs it, or \
+                     choose another name"
                 )
             }
             Reason::BadRegion(findings) if findings.is_foreign() => {

@@ -106,34 +106,40 @@ impl SocketName {
             return Ok(None);
         };
         let mut right = self.lock(path)?;
-        // The file gets the mode of the socket, less the umask: nobody but this user may connect, for now.
-        retry(|| rustix::fs::fchmod(socket, Mode::RUSR | Mode::WUSR)).map_err(self.system("set the mode"))?;
-        loop {
-            match retry(|| rustix::net::bind(socket, &self.address)) {
-                Ok(()) => break,
-                Err(Errno::ADDRINUSE) if take_over => self.remove_stale(path)?,
-                Err(e) => {
-                    right.release();
-                    return Err(self.not_bound(e));
-                }
-            }
-        }
-        // From here on the file is removed if anything fails.
-        let bound = rustix::fs::lstat(path).map_err(self.system("look at the socket"))?;
-        right.bound = Some(id(&bound));
-        let finish = || -> Result<(), Error> {
-            if others {
-                self.open_to_others(path, id(&bound))?;
-            }
-            retry(|| rustix::net::listen(socket, backlog)).map_err(self.system("listen"))
-        };
-        match finish() {
+        match self.take_path(path, socket, backlog, others, take_over, &mut right) {
             Ok(()) => Ok(Some(right)),
             Err(e) => {
                 let _ = self.remove(&right);
                 Err(e)
             }
         }
+    }
+
+    /// The rest of it, with the lock: `right` says then what there is to be removed.
+    fn take_path(
+        &self,
+        path: &Path,
+        socket: &OwnedFd,
+        backlog: i32,
+        others: bool,
+        take_over: bool,
+        right: &mut Right,
+    ) -> Result<(), Error> {
+        // The file gets the mode of the socket, less the umask: nobody but this user may connect, for now.
+        retry(|| rustix::fs::fchmod(socket, Mode::RUSR | Mode::WUSR)).map_err(self.system("set the mode"))?;
+        loop {
+            match retry(|| rustix::net::bind(socket, &self.address)) {
+                Ok(()) => break,
+                Err(Errno::ADDRINUSE) if take_over => self.remove_stale(path)?,
+                Err(e) => return Err(self.not_bound(e)),
+            }
+        }
+        let bound = id(&rustix::fs::lstat(path).map_err(self.system("look at the socket"))?);
+        right.bound = Some(bound);
+        if others {
+            self.open_to_others(path, bound)?;
+        }
+        retry(|| rustix::net::listen(socket, backlog)).map_err(self.system("listen"))
     }
 
     fn not_bound(&self, e: Errno) -> Error {
@@ -148,17 +154,25 @@ impl SocketName {
         let mut name = path.as_os_str().to_os_string();
         name.push(LOCK);
         let lock_path = PathBuf::from(name);
+        let not_ours = |what| Error::new(&lock_path, Reason::ForeignLock(what));
         loop {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let lock = retry(|| rustix::fs::open(&lock_path, flags, Mode::RUSR | Mode::WUSR)).map_err(|e| {
                 match rustix::fs::lstat(&lock_path) {
                     Ok(stat) if stat.st_uid != euid() => self.error(Reason::ForeignOwner(stat.st_uid)),
+                    Ok(stat) if !is_regular(&stat) => not_ours(describe(FileType::from_raw_mode(stat.st_mode))),
                     _ => self.system("open its lock file")(e),
                 }
             })?;
             let found = rustix::fs::fstat(&lock).map_err(self.system("look at its lock file"))?;
             if found.st_uid != euid() {
                 return Err(self.error(Reason::ForeignOwner(found.st_uid)));
+            }
+            if !is_regular(&found) {
+                return Err(not_ours(describe(FileType::from_raw_mode(found.st_mode))));
+            }
+            if !is_marked(&lock).map_err(self.system("read its lock file"))? {
+                return Err(not_ours("a file of another program"));
             }
             match retry(|| rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)) {
                 Ok(()) => {}
@@ -167,7 +181,7 @@ impl SocketName {
             }
             // Its last holder removes the file before giving the lock up. Then this is the lock of nothing.
             if rustix::fs::lstat(&lock_path).is_ok_and(|now| id(&now) == id(&found)) {
-                // Without the mark it is a lock all the same; it is only not cleaned up by others.
+                // Without the mark it is a lock all the same; it is only not cleaned up by others, as an empty one is not.
                 if found.st_size == 0 {
                     let _ = retry(|| rustix::io::pwrite(&lock, LOCK_MARK, 0));
                 }
@@ -244,8 +258,11 @@ impl fmt::Display for SocketName {
 impl Right {
     /// Removes the lock file, while the lock is held. It is given up when this is dropped.
     fn release(&self) {
-        let _ = &self.lock;
-        let _ = retry(|| rustix::fs::unlink(&self.lock_path));
+        let ours = rustix::fs::fstat(&self.lock).map(|stat| id(&stat));
+        // Somebody may have put another file there.
+        if ours.is_ok() && ours == rustix::fs::lstat(&self.lock_path).map(|stat| id(&stat)) {
+            let _ = retry(|| rustix::fs::unlink(&self.lock_path));
+        }
     }
 }
 
@@ -268,6 +285,17 @@ fn id(stat: &Stat) -> (u64, u64) {
     (u64::from(stat.st_dev), u64::from(stat.st_ino))
 }
 
+fn is_regular(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
+/// Whether a regular file is a lock of ours: it has the mark and nothing else, or nothing yet.
+fn is_marked(lock: &OwnedFd) -> rustix::io::Result<bool> {
+    let mut content = [0; LOCK_MARK.len() + 1];
+    let len = retry(|| rustix::io::pread(lock, &mut content[..], 0))?;
+    Ok(len == 0 || content[..len] == *LOCK_MARK)
+}
+
 fn kind_of(path: &Path) -> rustix::io::Result<FileType> {
     rustix::fs::stat(path).map(|stat| FileType::from_raw_mode(stat.st_mode))
 }
@@ -285,4 +313,93 @@ fn describe(kind: FileType) -> &'static str {
 
 fn euid() -> u32 {
     rustix::process::geteuid().as_raw()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, mknodat};
+    use std::fs;
+
+    /// A directory that goes when it is dropped, and a name in it.
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new(what: &str) -> (Self, PathBuf, PathBuf) {
+            let dir = std::env::temp_dir().join(format!("smstream-test-name-{what}-{}", std::process::id()));
+            let _ = fs::remove_dir_all(&dir);
+            fs::create_dir(&dir).unwrap();
+            let [path, lock] = ["name", "name.lock"].map(|name| dir.join(name));
+            (Dir(dir), path, lock)
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn listen(path: &Path) -> Result<(OwnedFd, Right), Error> {
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        let right = SocketName::of_path(path)?.listen(&socket, 1, false, true)?;
+        Ok((socket, right.unwrap()))
+    }
+
+    #[test]
+    fn the_lock_file_of_somebody_else_is_left_alone() {
+        let (_dir, path, lock) = Dir::new("foreign");
+        for content in [&b"4711\n"[..], b"lock of smstream", b"lock of smstream\n and more"] {
+            fs::write(&lock, content).unwrap();
+            let e = listen(&path).unwrap_err();
+            assert_eq!(e.kind(), std::io::ErrorKind::AlreadyExists, "{e}");
+            assert!(e.to_string().contains("name.lock"), "{e}");
+            assert_eq!(fs::read(&lock).unwrap(), content);
+            assert!(!path.exists());
+        }
+        fs::remove_file(&lock).unwrap();
+        mknodat(CWD, &lock, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let e = listen(&path).unwrap_err();
+        assert!(e.to_string().contains("fifo"), "{e}");
+        fs::remove_file(&lock).unwrap();
+        std::os::unix::fs::symlink("nowhere", &lock).unwrap();
+        let e = listen(&path).unwrap_err();
+        assert!(e.to_string().contains("symbolic link"), "{e}");
+        fs::remove_file(&lock).unwrap();
+        fs::create_dir(&lock).unwrap();
+        let e = listen(&path).unwrap_err();
+        assert!(e.to_string().contains("directory"), "{e}");
+    }
+
+    #[test]
+    fn what_was_left_is_taken_over() {
+        let (_dir, path, lock) = Dir::new("left");
+        for content in [&b""[..], LOCK_MARK] {
+            fs::write(&lock, content).unwrap();
+            let (_socket, right) = listen(&path).unwrap();
+            assert_eq!(fs::read(&lock).unwrap(), LOCK_MARK);
+            SocketName::of_path(&path).unwrap().remove(&right).unwrap();
+            assert!(!lock.exists() && !path.exists());
+        }
+    }
+
+    #[test]
+    fn who_cannot_listen_leaves_no_lock() {
+        let (_dir, path, lock) = Dir::new("no-lock");
+        fs::write(&path, "something else").unwrap();
+        let e = listen(&path).unwrap_err();
+        assert!(matches!(e.reason(), Reason::Occupied(_)), "{e}");
+        assert!(path.exists() && !lock.exists());
+    }
+
+    /// Somebody may have replaced it.
+    #[test]
+    fn another_lock_is_not_removed() {
+        let (_dir, path, lock) = Dir::new("replaced");
+        let (_socket, right) = listen(&path).unwrap();
+        fs::remove_file(&lock).unwrap();
+        fs::write(&lock, "another").unwrap();
+        SocketName::of_path(&path).unwrap().remove(&right).unwrap();
+        assert_eq!(fs::read(&lock).unwrap(), b"another");
+    }
 }
