@@ -80,13 +80,13 @@ impl Builder {
             // the kernel answers EBADF.
             let theirs = unsafe { BorrowedFd::borrow_raw(number) };
             // The handover may have been used or dropped before the command was started.
-            if rustix::fs::fstat(theirs)?.st_ino != inode {
+            if rustix::fs::fstat(theirs)?.st_ino != inode || socket::suits(theirs).is_err() {
                 return Err(Errno::BADF.into());
             }
             fcntl_setfd(theirs, fcntl_getfd(theirs)? - FdFlags::CLOEXEC)?;
             Ok(())
         };
-        // SAFETY: the closure calls fstat and fcntl, which are async-signal-safe (signal-safety(7)), and touches neither
+        // SAFETY: the closure calls fstat, getsockopt and fcntl, which are async-signal-safe (signal-safety(7)), and touches neither
         // locks nor the heap.
         unsafe { command.pre_exec(inherit) };
         Ok(handover)
@@ -144,6 +144,12 @@ pub(crate) fn take(number: RawFd) -> Result<OwnedFd> {
         ))
         .into());
     };
+    take_if(number, expected)
+}
+
+/// Takes the descriptor if its inode is the expected one.
+fn take_if(number: RawFd, expected: u64) -> Result<OwnedFd> {
+    let bad = |why: String| socket::bad_descriptor(&Addr::Fd(number).to_string(), why);
     let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
     if taken.contains(&expected) {
         return Err(bad("it was connected before; a socket is good for one stream".into()).into());
@@ -155,14 +161,16 @@ pub(crate) fn take(number: RawFd) -> Result<OwnedFd> {
         Ok(_) => return Err(bad(format!("it is not the socket that {VARIABLE} names")).into()),
         Err(e) => return Err(bad(e.to_string()).into()),
     }
-    // SAFETY: the descriptor is open, and is the very socket that our parent made for us: the inode says so, which is no
-    // other socket's while this one is open. By the agreement that the variable stands for, nobody else in this process
+    // An inode is one of its file system only. All sockets are in one, so this makes it that socket's. And what is not to
+    // be used stays somebody else's.
+    socket::suits(borrowed).map_err(|why| bad(why.into()))?;
+    // SAFETY: the descriptor is open, and is the very socket that our parent made for us: it is a socket, and its inode is
+    // no other socket's while this one is open. By the agreement that the variable stands for, nobody else in this process
     // owns it, and it has not been taken before.
     let socket = unsafe { OwnedFd::from_raw_fd(number) };
     taken.push(expected);
     let flags = fcntl_getfd(&socket).and_then(|flags| fcntl_setfd(&socket, flags | FdFlags::CLOEXEC));
     flags.map_err(|e| bad(io::Error::from(e).to_string()))?;
-    socket::suits(&socket).map_err(|why| bad(why.into()))?;
     Ok(socket)
 }
 
@@ -201,5 +209,20 @@ mod tests {
         assert_eq!(e.reason(), Reason::InvalidInput);
         assert!(e.to_string().contains("SMSTREAM_FDS"), "{e}");
         assert!(rustix::fs::fstat(&a).is_ok());
+    }
+
+    /// An inode is one of its file system, so a file may have that of a socket.
+    #[test]
+    fn what_is_no_socket_to_meet_over_stays_open() {
+        let file = std::fs::File::open("/proc/self/exe").unwrap();
+        let (stream, _other) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        for (fd, why) in [(OwnedFd::from(file), "no socket"), (stream, "another type")] {
+            let number = fd.as_raw_fd();
+            let e = take_if(number, inode(&fd).unwrap()).unwrap_err();
+            assert!(e.to_string().contains(why), "{e}");
+            // Nobody has closed it, and it was not marked as taken.
+            assert!(rustix::fs::fstat(&fd).is_ok());
+            assert!(!TAKEN.lock().unwrap().contains(&inode(&fd).unwrap()));
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::liveness::release_first;
 use crate::memory::{Mapping, retry};
 use crate::rendezvous::{Connected, Error, Reason};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
@@ -278,11 +278,36 @@ impl Place {
 }
 
 /// Whether a descriptor is a socket that a rendezvous can go over: what is wrong with it otherwise.
-pub(crate) fn suits(socket: &OwnedFd) -> Result<(), &'static str> {
+pub(crate) fn suits(socket: BorrowedFd<'_>) -> Result<(), &'static str> {
     match (sockopt::socket_domain(socket), sockopt::socket_type(socket)) {
         (Err(Errno::NOTSOCK), _) | (_, Err(Errno::NOTSOCK)) => Err("it is no socket"),
         (Ok(AddressFamily::UNIX), Ok(SocketType::SEQPACKET)) => Ok(()),
         (Ok(AddressFamily::UNIX), _) => Err("it is a Unix socket of another type than SOCK_SEQPACKET"),
         _ => Err("it is no Unix socket"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::socketpair;
+    use std::time::Instant;
+
+    #[test]
+    fn the_spin_ends_at_the_deadline() {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (ours, _theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        let terms = Terms {
+            allow: super::super::Allow::SameUser,
+            most: 1 << 20,
+            patience: Duration::from_secs(3600),
+            spin: Duration::from_secs(60),
+            wake_signal: None,
+        };
+        let begin = Instant::now();
+        let connecting = Connecting::on(ours, "test".into(), terms).unwrap();
+        let e = connecting.wait(Some(Deadline::after(Duration::from_millis(10)))).unwrap_err();
+        assert!(matches!(e.reason(), Reason::TimedOut), "{e}");
+        assert!(begin.elapsed() < Duration::from_secs(30));
     }
 }
