@@ -2,7 +2,7 @@
 
 use super::{Stream, watch};
 use crate::addr::{Addr, ToAddr};
-use crate::builder::Builder;
+use crate::builder::{Builder, Settings};
 use crate::error::{Error, Reason, Result};
 use crate::inherited;
 use crate::listener::into_stream;
@@ -40,8 +40,13 @@ pub async fn connect(addr: impl ToAddr) -> Result<Stream> {
 pub async fn connect_with(builder: &Builder, addr: impl ToAddr) -> Result<Stream> {
     let addr = addr.to_addr()?;
     let settings = builder.settings()?;
+    connected(&settings, &addr).await.map_err(Error::of_connecting)
+}
+
+async fn connected(settings: &Settings, addr: &Addr) -> Result<Stream> {
+    settings.check(addr)?;
     let terms = settings.terms.clone();
-    let mut connecting = match &addr {
+    let mut connecting = match addr {
         Addr::Unix(path) => Connecting::to(SocketName::of_path(path)?, terms)?,
         Addr::Abstract(name) => Connecting::to(SocketName::of_abstract(name)?, terms)?,
         Addr::Fd(number) => Connecting::on(inherited::take(*number)?, addr.to_string(), terms)?,
@@ -72,7 +77,44 @@ pub async fn connect_with(builder: &Builder, addr: impl ToAddr) -> Result<Stream
         }
     }
     match connected {
-        Some(connected) => Stream::from_std(into_stream(connected, &settings, &addr)?),
+        Some(connected) => Stream::from_std(into_stream(connected, settings, addr)?),
         None => Err(Error::new(Reason::System, "the rendezvous came to nothing")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smstream_core::error::ErrorCode;
+
+    fn refused(builder: &Builder, addr: &str) -> [Error; 2] {
+        let runtime = ::tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        [runtime.block_on(connect_with(builder, addr)).unwrap_err(), builder.connect(addr).unwrap_err()]
+    }
+
+    /// What does not connect says the same as without tokio.
+    #[test]
+    fn errors_are_those_of_the_blocking_call() {
+        let nobody = "unix:/nowhere/nobody";
+        let too_long = format!("unix:/{}", "x".repeat(200));
+        let not_a_directory = "unix:/dev/null/name";
+        let fatal = Builder::new().wake_signal(libc::SIGUSR2);
+        let no_signal = Builder::new().wake_signal(libc::SIGKILL);
+        let usual = Builder::new();
+        let cases = [
+            (&usual, nobody),
+            (&usual, &too_long),
+            (&usual, not_a_directory),
+            (&usual, "fd:9999"),
+            (&fatal, nobody),
+            (&no_signal, nobody),
+        ];
+        for (builder, addr) in cases {
+            let [with, without] = refused(builder, addr);
+            assert_eq!(with.to_string(), without.to_string());
+            assert_eq!((with.reason(), with.code()), (without.reason(), without.code()), "{addr}");
+        }
+        assert_eq!(refused(&fatal, nobody)[0].reason(), Reason::InvalidInput);
+        assert_eq!(refused(&usual, not_a_directory)[0].code(), Some(ErrorCode::ConnectionNotReady));
     }
 }

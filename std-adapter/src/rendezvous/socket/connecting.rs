@@ -250,11 +250,7 @@ impl Connecting {
     }
 
     fn failed(&self, failed: Failed) -> Error {
-        self.place.error(match failed {
-            Failed::HungUp => Reason::HungUp,
-            Failed::System(e) => Reason::System("talk to the listener", e),
-            other => Reason::Protocol(other.to_string()),
-        })
+        self.place.error(failed.into_reason("talk to the listener"))
     }
 
     /// Whether it waits for room in the listener's queue, which no readiness tells.

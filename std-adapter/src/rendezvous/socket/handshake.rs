@@ -11,6 +11,7 @@ use crate::deadline::Deadline;
 use crate::line::Line;
 use crate::liveness::release_first;
 use crate::memory::Mapping;
+use crate::rendezvous::Reason;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use smstream_core::geometry::Config;
@@ -105,6 +106,18 @@ impl fmt::Display for Failed {
 }
 
 impl Failed {
+    /// The reason that this process is told. `what` it did when the system failed.
+    pub(super) fn into_reason(self, what: &'static str) -> Reason {
+        match self {
+            Failed::HungUp => Reason::HungUp,
+            Failed::NotAllowed(uid) => Reason::NotAllowed(uid),
+            Failed::System(e) => Reason::System(what, e),
+            // The other side's memory is in order; this process has no room for it.
+            Failed::Unfit(Unfit::System(e)) => Reason::System("map the other side's memory", e),
+            other => Reason::Protocol(other.to_string()),
+        }
+    }
+
     /// What the connector is told: nothing if it is not there any more.
     fn refusal(&self) -> Option<Refusal> {
         Some(match self {

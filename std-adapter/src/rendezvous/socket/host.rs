@@ -30,7 +30,7 @@ impl Host {
         let config = Config { align, features: Features::COUNTERS, channel, ..*config };
         config.check().map_err(|problem| Error::new(called.as_ref(), Reason::BadConfig(problem)))?;
         let handshake = Handshake::of_child(socket, &terms)
-            .map_err(|e| Error::new(called.as_ref(), Reason::Protocol(e.to_string())))?;
+            .map_err(|failed| Error::new(called.as_ref(), failed.into_reason("talk to the child")))?;
         Ok(Host { handshake, config, terms, called })
     }
 
@@ -46,9 +46,7 @@ impl Host {
                 Progress::Failed(failed) => {
                     let reason = match failed {
                         Failed::HungUp => Reason::ChildEnded,
-                        Failed::NotAllowed(uid) => Reason::NotAllowed(uid),
-                        Failed::System(e) => Reason::System("talk to the child", e),
-                        other => Reason::Protocol(other.to_string()),
+                        other => other.into_reason("talk to the child"),
                     };
                     return Err(error(&self.called, reason));
                 }
