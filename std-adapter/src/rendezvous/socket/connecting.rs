@@ -152,11 +152,12 @@ impl Connecting {
                 }
                 stage @ (Stage::Greeted | Stage::Offered(_)) => {
                     let came = match receive(&self.socket) {
-                        Err(Failed::System(e)) if e.kind() == io::ErrorKind::WouldBlock => {
+                        Ok(Some(came)) => came,
+                        Ok(None) => {
                             self.stage = stage;
                             return Ok(None);
                         }
-                        other => other.map_err(|e| self.failed(e))?,
+                        Err(e) => return Err(self.failed(e)),
                     };
                     if let Some(connected) = self.hear(stage, came)? {
                         return Ok(Some(connected));
@@ -242,7 +243,7 @@ impl Connecting {
     fn not_sent(&self, e: io::Error) -> Error {
         let failed = sending(e);
         match receive(&self.socket) {
-            Ok((message, _)) if matches!(failed, Failed::HungUp) && message.kind == Kind::Refused => {
+            Ok(Some((message, _))) if matches!(failed, Failed::HungUp) && message.kind == Kind::Refused => {
                 self.place.error(Reason::Refused(message.refusal()))
             }
             _ => self.failed(failed),

@@ -169,10 +169,14 @@ impl Handshake {
     /// Reads what has come and answers.
     pub(super) fn advance(&mut self, config: &Config, terms: &Terms) -> Progress {
         loop {
-            match self.step(config, terms) {
+            let next = match receive(&self.socket) {
+                Ok(None) => return Progress::Waiting,
+                Ok(Some(came)) => self.hear(came, config, terms),
+                Err(failed) => Err(failed),
+            };
+            match next {
                 Ok(None) => {}
                 Ok(Some(met)) => return Progress::Met(Box::new(met)),
-                Err(Failed::System(e)) if e.kind() == io::ErrorKind::WouldBlock => return Progress::Waiting,
                 Err(failed) => return Progress::Failed(self.say(failed)),
             }
         }
@@ -192,8 +196,13 @@ impl Handshake {
         why
     }
 
-    fn step(&mut self, config: &Config, terms: &Terms) -> Result<Option<Met>, Failed> {
-        let (message, came) = receive(&self.socket)?;
+    /// What a message means.
+    fn hear(
+        &mut self,
+        (message, came): (Message, Came),
+        config: &Config,
+        terms: &Terms,
+    ) -> Result<Option<Met>, Failed> {
         let sender = came.sender.ok_or(Failed::Anonymous)?;
         if !terms.allow.allows(sender.uid) {
             return Err(Failed::NotAllowed(sender.uid));
@@ -226,13 +235,16 @@ impl Handshake {
     }
 }
 
-/// Receives one message: `WouldBlock` if there is none yet.
-pub(super) fn receive(socket: &OwnedFd) -> Result<(Message, Came), Failed> {
+/// Receives one message. `None`: there is none yet. Nothing else means that, for memory that cannot be mapped may be the
+/// same error (EAGAIN).
+pub(super) fn receive(socket: &OwnedFd) -> Result<Option<(Message, Came)>, Failed> {
     let mut buffer = [0; LEN + 1];
-    let came = packet::receive(socket, &mut buffer).map_err(|e| match e.kind() {
-        io::ErrorKind::ConnectionReset => Failed::HungUp,
-        _ => Failed::System(e),
-    })?;
+    let came = match packet::receive(socket, &mut buffer) {
+        Ok(came) => came,
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Err(Failed::HungUp),
+        Err(e) => return Err(Failed::System(e)),
+    };
     // The end of the connection, and not an empty packet: that has a sender.
     if came.len == 0 && came.sender.is_none() {
         return Err(Failed::HungUp);
@@ -242,7 +254,7 @@ pub(super) fn receive(socket: &OwnedFd) -> Result<(Message, Came), Failed> {
         return Err(Failed::System(Errno::MFILE.into()));
     }
     let message = Message::parse(&buffer[..came.len]).map_err(Failed::Garbled)?;
-    Ok((message, came))
+    Ok(Some((message, came)))
 }
 
 /// What a failed send means.
@@ -252,5 +264,57 @@ pub(super) fn sending(e: io::Error) -> Failed {
         // Nothing but the other side's unread messages can fill the socket, and there are none in an honest rendezvous.
         io::ErrorKind::WouldBlock => Failed::Slow,
         _ => Failed::System(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Allow;
+    use super::*;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use std::time::Duration;
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
+    }
+
+    /// What the system says of memory that may not be locked is what it says of a socket without a packet.
+    #[test]
+    fn only_the_want_of_a_packet_is_waited_for() {
+        let again = || io::Error::from(Errno::AGAIN);
+        for failed in [Failed::System(again()), Failed::Unfit(Unfit::System(again()))] {
+            assert_eq!(failed.refusal(), Some(Refusal::Resources));
+            let reason = failed.into_reason("talk");
+            assert!(matches!(reason, Reason::System(_, e) if e.kind() == io::ErrorKind::WouldBlock));
+        }
+        let (a, b) = pair();
+        packet::ask_for_credentials(&b).unwrap();
+        assert!(matches!(receive(&b), Ok(None)));
+        packet::send(&a, &Message::new(Kind::Accepted, 0).to_bytes(), None).unwrap();
+        assert!(matches!(receive(&b), Ok(Some((message, _))) if message.kind == Kind::Accepted));
+        assert!(matches!(receive(&b), Ok(None)));
+        drop(a);
+        assert!(matches!(receive(&b), Err(Failed::HungUp)));
+    }
+
+    /// A handshake that has failed is over, and is not waited for.
+    #[test]
+    fn memory_that_cannot_be_made_ends_it() {
+        let terms = Terms {
+            allow: Allow::SameUser,
+            most: 1 << 20,
+            patience: Duration::from_secs(3600),
+            spin: Duration::ZERO,
+            wake_signal: None,
+        };
+        let (a, b) = pair();
+        let mut handshake = Handshake::of_child(b, &terms).unwrap();
+        // A channel that cannot be, so that its segment cannot be made.
+        let config = Config { align: 1, ..Config::new([4096; 2]) };
+        assert!(matches!(handshake.advance(&config, &terms), Progress::Waiting));
+        let hello = Message { capacities: [1 << 20; 2], ..Message::new(Kind::Hello, 0) };
+        packet::send(&a, &hello.to_bytes(), None).unwrap();
+        assert!(matches!(handshake.advance(&config, &terms), Progress::Failed(Failed::System(_))));
+        assert!(matches!(receive(&a), Ok(Some((message, _))) if message.kind == Kind::Refused));
     }
 }
