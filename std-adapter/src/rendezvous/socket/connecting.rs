@@ -92,16 +92,21 @@ impl Connecting {
             }
             self.greet()?;
         }
+        let spin_for = self.terms.spin;
+        let spin_until = || {
+            let end = Deadline::after(spin_for);
+            deadline.map_or(end, |deadline| deadline.min(end))
+        };
         loop {
             // The answer often comes before sleeping would be worth it. What this side does itself takes as long.
-            let mut spin = Deadline::after(self.terms.spin);
+            let mut spin = spin_until();
             loop {
                 let stage = mem::discriminant(&self.stage);
                 if let Some(connected) = self.step()? {
                     return Ok(connected);
                 }
                 if mem::discriminant(&self.stage) != stage {
-                    spin = Deadline::after(self.terms.spin);
+                    spin = spin_until();
                 } else if spin.has_passed() {
                     break;
                 }

@@ -33,6 +33,8 @@ const MOST_AT_ONCE: usize = 64;
 /// Nobody has to go before this time is over, which is enough for an honest one. So long the others wait in the kernel's
 /// queue.
 const GRACE: Duration = Duration::from_millis(100);
+/// Kernels without epoll_pwait2 take no timeout of more than 24.8 days. Who has slept so long looks at the time again.
+const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many connectors the kernel keeps waiting. It has a limit of its own (net.core.somaxconn).
 const BACKLOG: i32 = 4096;
 
@@ -196,7 +198,7 @@ impl Listener {
 
     /// Sleeps until something happens, and sees to it. `false`: nothing did.
     fn attend(&mut self, deadline: Option<Deadline>) -> Result<bool, Error> {
-        let timeout = deadline.and_then(|d| Timespec::try_from(d.remaining()).ok());
+        let timeout = deadline.and_then(|d| Timespec::try_from(d.remaining().min(LONGEST_SLEEP)).ok());
         let mut events = [MaybeUninit::<epoll::Event>::uninit(); 16];
         let events = match epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()) {
             Ok((events, _)) => &*events,
