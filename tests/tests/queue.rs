@@ -65,6 +65,19 @@ fn until_the_time_is_up() {
     drop(rig);
 }
 
+/// Each signal begins the wait anew, and none of them the time.
+#[test]
+fn until_the_time_is_up_amid_signals() {
+    let _watchdog = Watchdog::new();
+    let full = Full::new();
+    let mut party = Party::start(PARTY);
+    party.does("handle-signals");
+    party.does("alarm-every 5000");
+    let e = party.ask(format!("connect {} 100", full.addr)).unwrap_err();
+    assert_eq!(e.reason, "TimedOut", "{e:?}");
+    party.does("alarm-every 0");
+}
+
 #[test]
 fn asleep_in_the_kernel() {
     let _watchdog = Watchdog::new();

@@ -10,7 +10,7 @@ use super::terms::Terms;
 use crate::deadline::Deadline;
 use crate::line::Line;
 use crate::liveness::release_first;
-use crate::memory::{Mapping, retry};
+use crate::memory::Mapping;
 use crate::rendezvous::{Connected, Error, Reason};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -173,12 +173,13 @@ impl Connecting {
         }
     }
 
-    /// Connects the socket: `false` if the listener's queue is full.
+    /// Connects the socket: `false` if the listener's queue is full, or a signal came while it was.
     fn connect(&self) -> Result<bool, Error> {
         if let Place::Name(name) = &self.place {
-            match retry(|| name.connect(&self.socket)) {
+            match name.connect(&self.socket) {
                 Ok(()) | Err(Errno::ISCONN) => {}
-                Err(Errno::AGAIN) => return Ok(false),
+                // A signal ends the wait for room. The next one is for the rest of the time only.
+                Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
                 Err(e) => return Err(name.not_connected(e)),
             }
         }
