@@ -1,8 +1,12 @@
 //! Threads of the library's own. Signals are the application's, so its handlers must not run there.
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
+use std::process;
 use std::ptr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// Runs `work` in a thread of this name, with all signals blocked and a small stack. If there can be none, `work` is
@@ -12,6 +16,69 @@ pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Res
     let spawned = thread::Builder::new().name(name.into()).stack_size(1 << 17).spawn(work);
     restore_signals(&old);
     spawned.map(drop)
+}
+
+/// Threads that do what may take long, a few at once. What they cannot do yet waits.
+pub(crate) struct Few {
+    /// The process that they are in: a forked child has none of them.
+    pub(crate) pid: u32,
+    name: &'static str,
+    most: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    threads: usize,
+    waiting: VecDeque<Box<dyn FnOnce() + Send>>,
+}
+
+impl Few {
+    pub(crate) fn new(name: &'static str, most: usize) -> Self {
+        Few { pid: process::id(), name, most, state: Mutex::default() }
+    }
+
+    /// Has `work` done and does not wait. If there can be no thread now it is left undone, and what it owns stays open,
+    /// until there is one for later work.
+    pub(crate) fn run(&'static self, work: impl FnOnce() + Send + 'static) {
+        self.run_in(Box::new(work), || spawn(self.name, || self.work()));
+    }
+
+    fn run_in(&self, work: Box<dyn FnOnce() + Send>, spawn: impl FnOnce() -> io::Result<()>) {
+        let mut state = self.lock();
+        state.waiting.push_back(work);
+        if state.threads >= self.most {
+            return;
+        }
+        state.threads += 1;
+        drop(state);
+        if spawn().is_err() {
+            self.lock().threads -= 1;
+        }
+    }
+
+    /// One of the threads: it ends when nothing waits.
+    fn work(&self) {
+        loop {
+            let mut state = self.lock();
+            let Some(work) = state.waiting.pop_front() else {
+                state.threads -= 1;
+                return;
+            };
+            drop(state);
+            work();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Few {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Few").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// Blocks all signals in this thread. Threads that it makes inherit that. Returns what was blocked before.
@@ -62,5 +129,50 @@ mod tests {
         let missing: Vec<i32> = all.chain(34..=64).filter(|n| there >> (n - 1) & 1 == 0).collect();
         assert!(missing.is_empty(), "{missing:?}");
         assert_eq!(blocked(), before);
+    }
+
+    #[test]
+    fn a_few_at_once_and_the_rest_after_them() {
+        let few: &'static Few = Box::leak(Box::new(Few::new("smstream-test", 2)));
+        let (begin, begun) = mpsc::channel();
+        let gates = [(); 5].map(|()| {
+            let (open, gate) = mpsc::channel::<()>();
+            let begin = begin.clone();
+            few.run(move || {
+                begin.send(thread::current().id()).unwrap();
+                let _ = gate.recv();
+            });
+            open
+        });
+        let threads = [begun.recv().unwrap(), begun.recv().unwrap()];
+        assert!(begun.try_recv().is_err());
+        assert_eq!(few.lock().waiting.len(), 3);
+        drop(gates);
+        for _ in 0..3 {
+            assert!(threads.contains(&begun.recv().unwrap()));
+        }
+        while few.lock().threads > 0 {
+            thread::yield_now();
+        }
+    }
+
+    /// Nothing is done, or dropped, where it was asked for.
+    #[test]
+    fn without_a_thread_it_waits() {
+        struct TellWhere(mpsc::Sender<thread::ThreadId>);
+        impl Drop for TellWhere {
+            fn drop(&mut self) {
+                self.0.send(thread::current().id()).unwrap();
+            }
+        }
+        let few: &'static Few = Box::leak(Box::new(Few::new("smstream-test", 1)));
+        let (tell, told) = mpsc::channel();
+        let first = TellWhere(tell.clone());
+        few.run_in(Box::new(move || drop(first)), || Err(io::ErrorKind::WouldBlock.into()));
+        assert!(told.try_recv().is_err());
+        few.run(move || drop(TellWhere(tell)));
+        for _ in 0..2 {
+            assert_ne!(told.recv().unwrap(), thread::current().id());
+        }
     }
 }

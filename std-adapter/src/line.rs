@@ -2,16 +2,19 @@
 //!
 //! To close a descriptor can take as long as its sender likes: a TCP socket that lingers until its bytes are read, a file
 //! whose file system is a process. To close a socket closes what lies unread in its queue, and so can take as long. None
-//! of this may hold up a listener, or the end of a stream. What may take long is closed by a thread of its own.
+//! of this may hold up a listener, or the end of a stream. What may take long is closed by other threads, and there are at
+//! most [`MOST_THREADS`] of them: what they have no time for yet stays open.
 
-use crate::background;
+use crate::background::Few;
+use crate::rendezvous::socket::discard;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, Shutdown, recvmsg, shutdown, sockopt};
 use std::io::IoSliceMut;
 use std::ops::Deref;
 use std::process;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 /// A connected socket. When it is dropped the other side hears of it at once, whatever it has sent before.
 ///
@@ -72,8 +75,8 @@ impl Drop for Line {
         if has_unread(&socket) {
             elsewhere(move || {
                 // To a peer whose packets were not read the kernel reports an error, and it might not look for what
-                // was said to it before. There is room for nothing, so the kernel closes what came with a packet.
-                while receives(&socket, RecvFlags::DONTWAIT) {}
+                // was said to it before. What comes with a packet is received, to be closed without lingering.
+                while discard(&socket) {}
                 drop(socket);
             });
         }
@@ -127,10 +130,34 @@ impl Drop for Foreign {
     }
 }
 
-/// Does it in a thread of its own; here, if there can be no more threads.
+/// How many threads close things at once.
+const MOST_THREADS: usize = 64;
+
+/// The threads of the process, or of the parent after a fork. Never freed: they use it to the end.
+static CLOSING: AtomicPtr<Few> = AtomicPtr::new(ptr::null_mut());
+
+/// Does it in another thread, when there can be one. Until then what it is to close stays open: nobody waits for that.
 fn elsewhere(work: impl FnOnce() + Send + 'static) {
-    // If no thread can be made the work is dropped here, and with it what it was to close.
-    let _ = background::spawn("smstream-close", work);
+    closing().run(work);
+}
+
+fn closing() -> &'static Few {
+    loop {
+        let seen = CLOSING.load(Ordering::Acquire);
+        // SAFETY: the pointer is null or comes from `Box::into_raw` below, whose Release store this load acquired. What
+        // was stored is never freed.
+        if let Some(few) = unsafe { seen.as_ref() }
+            && few.pid == process::id()
+        {
+            return few;
+        }
+        let made = Box::into_raw(Box::new(Few::new("smstream-close", MOST_THREADS)));
+        // What was there is null, or the copy of a parent's: it is left alone, for its mutex may be locked for ever.
+        if CLOSING.compare_exchange(seen, made, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            // SAFETY: it comes from `Box::into_raw` just above, and was not stored, so nobody else has it.
+            drop(unsafe { Box::from_raw(made) });
+        }
+    }
 }
 
 fn close_all(fds: Vec<OwnedFd>) {

@@ -29,6 +29,7 @@ pub(crate) use host::Host;
 pub(crate) use listener::{Interrupt, Listener};
 pub use message::Refusal;
 pub(crate) use name::{LOCK, LOCK_MARK, SocketName, is_deserted};
+pub(crate) use packet::discard;
 pub use terms::Credentials;
 pub(crate) use terms::{Allow, Terms};
 

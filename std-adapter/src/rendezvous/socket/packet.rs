@@ -155,6 +155,15 @@ pub(super) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Came> 
     Ok(came)
 }
 
+/// Receives one packet and gives up what came with it. `false`: there is none.
+pub(crate) fn discard(socket: &OwnedFd) -> bool {
+    match receive(socket, &mut [0; 1]) {
+        Ok(came) => came.len > 0 || came.sender.is_some() || came.cut || !came.fds.is_empty(),
+        // An error is reported once, and says nothing about the queue.
+        Err(e) => e.kind() == io::ErrorKind::ConnectionReset,
+    }
+}
+
 fn receive_once(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Came> {
     let mut control = Control::zeroed();
     let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
