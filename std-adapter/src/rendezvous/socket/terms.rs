@@ -2,7 +2,10 @@
 
 use super::packet::Sender;
 use crate::deadline::Deadline;
+use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
+use std::{fs, io};
 
 /// Who may be the other party.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,8 +22,14 @@ pub(crate) enum Allow {
 impl Allow {
     /// Whether `uid` may.
     pub(crate) fn allows(&self, uid: u32) -> bool {
+        self.allows_where(uid, unknown_user())
+    }
+
+    /// The same where `unknown` stands for every user that has no id here.
+    fn allows_where(&self, uid: u32, unknown: Option<u32>) -> bool {
         match self {
             Allow::Any => true,
+            _ if Some(uid) == unknown => false,
             Allow::SameUser => uid == me(),
             Allow::Users(users) => uid == me() || users.contains(&uid),
         }
@@ -78,6 +87,30 @@ fn me() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
+/// The id that the kernel gives for all users who have none in this process's user namespace (user_namespaces(7)). `None`:
+/// all have one. It is found out once.
+fn unknown_user() -> Option<u32> {
+    static UNKNOWN: OnceLock<Option<u32>> = OnceLock::new();
+    *UNKNOWN.get_or_init(|| {
+        let overflow = fs::read_to_string("/proc/sys/kernel/overflowuid").unwrap_or_default();
+        match fs::read_to_string("/proc/self/uid_map") {
+            // A kernel without user namespaces.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && Path::new("/proc/self/stat").exists() => None,
+            map => unknown_with(&map.unwrap_or_default(), &overflow),
+        }
+    })
+}
+
+/// The same, from what the two files say: each line of the map has the first id here, the first one outside, and how many.
+fn unknown_with(map: &str, overflow: &str) -> Option<u32> {
+    let all = map.lines().any(|line| {
+        let mut words = line.split_whitespace();
+        words.next() == Some("0") && words.nth(1).and_then(|n| n.parse().ok()) == Some(u32::MAX)
+    });
+    // What it is unless somebody has changed it.
+    (!all).then(|| overflow.trim().parse().unwrap_or(65534))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +122,25 @@ mod tests {
         let named = Allow::Users(vec![other]);
         assert!(named.allows(me()) && named.allows(other) && !named.allows(other + 1));
         assert!(Allow::Any.allows(other) && Allow::Any.others() && !Allow::SameUser.others());
+    }
+
+    #[test]
+    fn nobody_is_known_by_the_id_of_all_unknown() {
+        let (me, other) = (me(), me() + 1);
+        assert!(!Allow::SameUser.allows_where(me, Some(me)) && Allow::SameUser.allows_where(me, Some(other)));
+        let named = Allow::Users(vec![other]);
+        assert!(!named.allows_where(other, Some(other)) && named.allows_where(other, None));
+        assert!(!named.allows_where(me, Some(me)) && Allow::Any.allows_where(me, Some(me)));
+    }
+
+    #[test]
+    fn where_all_users_have_ids() {
+        assert_eq!(unknown_with("         0          0 4294967295\n", "65534\n"), None);
+        assert_eq!(unknown_with("0 1000 4294967295\n", "65534\n"), None);
+        for map in ["", "0 0 1", "0 100000 65536\n", "0 1000 1\n1 100000 65536\n", "1 1 4294967295"] {
+            assert_eq!(unknown_with(map, "65533\n"), Some(65533), "{map}");
+        }
+        assert_eq!(unknown_with("0 1000 1", ""), Some(65534));
     }
 
     #[test]
