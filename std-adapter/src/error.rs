@@ -212,7 +212,9 @@ impl From<rendezvous::Error> for Error {
             | rendezvous::Reason::ChildEnded
             | rendezvous::Reason::Refused(Refusal::Resources) => Reason::NotReady,
             rendezvous::Reason::InUse => Reason::AddrInUse,
-            rendezvous::Reason::NotARegion(_) | rendezvous::Reason::Occupied(_) => Reason::NotARegion,
+            rendezvous::Reason::NotARegion(_)
+            | rendezvous::Reason::Occupied(_)
+            | rendezvous::Reason::ForeignLock(_) => Reason::NotARegion,
             rendezvous::Reason::BadRegion(findings) if findings.is_foreign() => Reason::Version,
             rendezvous::Reason::Refused(Refusal::Version) => Reason::Version,
             rendezvous::Reason::BadRegion(_)
