@@ -17,7 +17,7 @@ use crate::doorbell::Doorbell;
 use crate::error::{Error, Reason};
 use crate::history::{History, Operation};
 use crate::liveness::{Life, WatchMode};
-use crate::memory::Mapping;
+use crate::memory::Both;
 use crate::memory::guard::Cut;
 use crate::rendezvous::Link;
 use crate::trace;
@@ -52,7 +52,7 @@ pub(crate) struct Shared {
     pub(crate) history: History,
     /// The segments. The halves point into them, and are dropped before them, because each holds this in an `Arc`.
     #[expect(dead_code, reason = "held for its drop, which unmaps")]
-    pub(crate) memory: [Mapping; 2],
+    pub(crate) memory: Both,
 }
 
 impl Shared {

@@ -14,6 +14,7 @@ use rustix::mm::{MapFlags, ProtFlags};
 use rustix::process::{Resource, getrlimit};
 use std::ffi::c_void;
 use std::io;
+use std::mem::{self, ManuallyDrop};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -168,6 +169,30 @@ impl Drop for Mapping {
         // agreed not to use it after this moment (`as_ptr`), and no reference into it was ever made here.
         let result = unsafe { rustix::mm::munmap(self.start.as_ptr().cast::<c_void>(), self.len) };
         debug_assert!(result.is_ok(), "munmap of one's own mapping: {result:?}");
+    }
+}
+
+/// Two mappings that are given up together: in one system call if one begins where the other ends, as they do when they
+/// were made one after the other.
+#[derive(Debug)]
+pub(crate) struct Both(ManuallyDrop<[Mapping; 2]>);
+
+impl Both {
+    pub(crate) fn new(mappings: [Mapping; 2]) -> Self {
+        Both(ManuallyDrop::new(mappings))
+    }
+}
+
+impl Drop for Both {
+    fn drop(&mut self) {
+        // SAFETY: this is the last use of the field.
+        let [a, b] = unsafe { ManuallyDrop::take(&mut self.0) };
+        let (mut low, high) = if a.start < b.start { (a, b) } else { (b, a) };
+        if low.guard.is_none() && high.guard.is_none() && low.start.addr().get() + low.len == high.start.addr().get() {
+            // `low` now stands for both ranges, which are one.
+            low.len += high.len;
+            mem::forget(high);
+        }
     }
 }
 

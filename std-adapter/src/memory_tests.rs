@@ -109,3 +109,30 @@ fn the_file_size_limit_is_an_error_and_no_signal() {
     let status = crate::testing::helper("memory::tests::helper_file_size_limit", "file-size-limit").status().unwrap();
     assert!(status.success(), "{status}");
 }
+
+/// Side by side in either order, and apart: nothing is left of two mappings, and what is between them stays.
+#[test]
+fn two_mappings_are_given_up_together() {
+    let name = "smstream-both-test";
+    let page = page_size();
+    let fd = memfd(name, 3 * page as u64).unwrap();
+    let mapped = || std::fs::read_to_string("/proc/self/maps").unwrap().lines().filter(|l| l.contains(name)).count();
+    let reservation = rustix::mm::MapFlags::PRIVATE | rustix::mm::MapFlags::NORESERVE;
+    // SAFETY: the kernel chooses the place.
+    let space =
+        unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), 4 * page, ProtFlags::empty(), reservation) }.unwrap();
+    let at = |place: usize| {
+        let offset = place * page;
+        let there = NonNull::new(space.cast::<u8>().wrapping_add(offset));
+        // SAFETY: the place is in the range that was reserved here, and this mapping alone has it.
+        let start = unsafe { map(there, fd.as_fd(), offset as u64, page, Access::ReadOnly) }.unwrap();
+        Mapping { start, len: page, access: Access::ReadOnly, guard: None }
+    };
+    for places in [[0, 1], [1, 0], [0, 2], [2, 0]] {
+        let mappings = places.map(at);
+        let between = (!places.contains(&1)).then(|| at(1));
+        assert!(mapped() >= 1);
+        drop(Both::new(mappings));
+        assert_eq!(mapped(), usize::from(between.is_some()), "{places:?}");
+    }
+}

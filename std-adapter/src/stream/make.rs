@@ -13,7 +13,7 @@ use crate::error::{Error, Reason, Result};
 use crate::half::{Mode, ReadHalf, Shared, WriteHalf};
 use crate::history::History;
 use crate::liveness::{Half, Life, WatchMode};
-use crate::memory::{self, Access, Mapping};
+use crate::memory::{self, Access, Both, Mapping};
 use crate::parking::Parker;
 use crate::rendezvous::Link;
 use crate::signal::Signals;
@@ -112,7 +112,7 @@ impl Stream {
             deadlock_detection: settings.deadlock_detection,
             policy: Policy::new(settings.buf_mode),
             history: History::default(),
-            memory: [mine, theirs],
+            memory: Both::new([mine, theirs]),
         });
         Ok(Stream {
             reader: Mutex::new(ReadHalf::new(consumer, Arc::clone(&shared))),
