@@ -4,18 +4,17 @@
 //! Which half it is for, and what has come, stand in shared memory; the byte says nothing. A socket that is full has been
 //! rung often enough. Whoever takes what has come looks at both halves of the end.
 
-use crate::line::{Foreign, Line};
+use crate::line::Line;
 use crate::liveness::Life;
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use crate::packet::{self, Control};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::net::{SendFlags, send};
 use std::io;
-use std::mem::{self, MaybeUninit};
+use std::mem;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The type of a control message with a pidfd of the sender (`SCM_PIDFD`, Linux 6.5; libc has no name for it yet).
-const SCM_PIDFD: i32 = 0x04;
 /// The packets that one system call takes.
 const AT_ONCE: usize = 8;
 /// The system calls in which they are taken. An honest peer sends one packet for each time a half says that it sleeps,
@@ -90,40 +89,20 @@ impl Doorbell {
     }
 }
 
-/// Bytes of control messages. There is room for all that can come with a packet: so no descriptor is left to the kernel,
-/// which would close it in this thread, and that can take as long as its sender likes.
-#[derive(Clone, Copy)]
-#[repr(C, align(8))]
-struct Control([MaybeUninit<u8>; 1104]);
-
-/// The most descriptors that a packet holds (`SCM_MAX_FD`).
-const MOST_FDS: usize = 253;
-
-/// The room that one control message of `len` bytes takes.
-const fn space(len: usize) -> usize {
-    // SAFETY: CMSG_SPACE is arithmetic on its argument.
-    (unsafe { libc::CMSG_SPACE(len as u32) }) as usize
-}
-
-// Descriptors, who sent them, and a pidfd of that.
-const _: () = assert!(
-    space(MOST_FDS * size_of::<RawFd>()) + space(size_of::<libc::ucred>()) + space(size_of::<RawFd>())
-        <= size_of::<Control>()
-);
-
 /// Takes up to [`AT_ONCE`] packets and says how many. `None`: one of them was empty.
 fn take_some(socket: BorrowedFd<'_>) -> io::Result<Option<usize>> {
     // All go to the same place: nobody looks at it. What is beyond the one byte is cut off.
     let mut byte = [0u8; 1];
     let mut place = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: byte.len() };
-    let mut controls = [const { Control([MaybeUninit::uninit(); 1104]) }; AT_ONCE];
+    // There is room for all that can come with a packet: what is left to the kernel it would close in this thread, and that
+    // can take as long as its sender likes.
+    let mut controls = [const { Control::UNINIT }; AT_ONCE];
     // SAFETY: `mmsghdr` is a C struct of integers and pointers, for which all zeros is a valid value.
     let mut packets: [libc::mmsghdr; AT_ONCE] = unsafe { mem::zeroed() };
     for (packet, control) in packets.iter_mut().zip(&mut controls) {
         packet.msg_hdr.msg_iov = &raw mut place;
         packet.msg_hdr.msg_iovlen = 1;
-        packet.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
-        packet.msg_hdr.msg_controllen = size_of::<Control>() as _;
+        control.offer_to(&mut packet.msg_hdr);
     }
     // SAFETY: the socket is open, as it is borrowed. There are `AT_ONCE` headers, each of which points at one place for one
     // byte and at control messages of its own; all live during the call. recvmmsg(2) writes there and to the headers.
@@ -141,46 +120,10 @@ fn take_some(socket: BorrowedFd<'_>) -> io::Result<Option<usize>> {
     let came = &packets[..n.min(AT_ONCE)];
     for packet in came {
         // SAFETY: recvmmsg has filled in this header, and nobody has taken what it names.
-        drop(unsafe { descriptors(&packet.msg_hdr) });
+        drop(unsafe { packet::came(&packet.msg_hdr, packet.msg_len as usize) });
     }
     let empty = came.iter().any(|packet| packet.msg_len == 0);
     Ok((!empty).then_some(n))
-}
-
-/// The descriptors that came with a packet, a pidfd among them if the kernel was asked for one.
-///
-/// # Safety
-/// `header` is what a call to receive has just filled in, and nobody has taken its descriptors before.
-unsafe fn descriptors(header: &libc::msghdr) -> Foreign {
-    let mut all = Foreign::default();
-    // SAFETY: the header names the control messages that the kernel wrote.
-    let mut at = unsafe { libc::CMSG_FIRSTHDR(header) };
-    while !at.is_null() {
-        // SAFETY: `at` is not null, so it is a whole message within what the kernel wrote.
-        let message = unsafe { at.read() };
-        if message.cmsg_level == libc::SOL_SOCKET && [libc::SCM_RIGHTS, SCM_PIDFD].contains(&message.cmsg_type) {
-            // SAFETY: CMSG_LEN is arithmetic.
-            let before = unsafe { libc::CMSG_LEN(0) } as usize;
-            #[allow(clippy::unnecessary_cast, reason = "the type differs between libcs")]
-            let len = (message.cmsg_len as usize).saturating_sub(before);
-            // SAFETY: the data of a message begin behind its header.
-            let data: *const u8 = unsafe { libc::CMSG_DATA(at) };
-            for n in 0..len / size_of::<RawFd>() {
-                // SAFETY: there are `len` bytes of data.
-                let place = unsafe { data.add(n * size_of::<RawFd>()) };
-                // SAFETY: the place holds a whole descriptor, perhaps unaligned.
-                let fd = unsafe { ptr::read_unaligned(place.cast::<RawFd>()) };
-                // A pidfd that could not be made is an error number.
-                if fd >= 0 {
-                    // SAFETY: the kernel has just made it for us (unix(7)), and nobody else knows of it.
-                    all.push(unsafe { OwnedFd::from_raw_fd(fd) });
-                }
-            }
-        }
-        // SAFETY: `at` is a message of `header`.
-        at = unsafe { libc::CMSG_NXTHDR(header, at) };
-    }
-    all
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! one message, and the sender of a *later* message has the same number while that pidfd's process still lives: then the
 //! number has belonged to that process all the time, for no two have it at once.
 
-use super::packet::{self, Sender};
+use crate::packet::{self, Sender};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};

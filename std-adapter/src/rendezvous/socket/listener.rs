@@ -9,6 +9,7 @@ use super::terms::Terms;
 use crate::deadline::Deadline;
 use crate::line::Line;
 use crate::memory::{page_size, retry};
+use crate::packet;
 use crate::rendezvous::{Connected, Error, Reason};
 use crate::trace;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, epoll, eventfd, poll};
@@ -102,7 +103,7 @@ impl Listener {
         let socket =
             socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).map_err(made("make a socket"))?;
         // What connectors send before they are accepted is to have a sender, too.
-        super::packet::ask_for_credentials(&socket)
+        packet::ask_for_credentials(&socket)
             .map_err(|e| name.error(Reason::System("ask who is on the other side", e)))?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(made("make an epoll instance"))?;
         let interrupt = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(made("make an eventfd"))?;
@@ -442,7 +443,7 @@ pub(super) fn channel_number() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::super::message::{Kind, Message};
-    use super::super::{Allow, Connecting, packet};
+    use super::super::{Allow, Connecting};
     use super::*;
     use std::sync::atomic::{AtomicU32, Ordering};
 

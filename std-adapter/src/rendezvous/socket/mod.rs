@@ -11,7 +11,6 @@ mod host;
 mod listener;
 mod message;
 mod name;
-mod packet;
 mod segment;
 mod terms;
 
@@ -19,7 +18,7 @@ use super::{Connected, Error, Link, Reason};
 use crate::line::Line;
 use crate::liveness::Life;
 use crate::memory::Mapping;
-use packet::Sender;
+use crate::packet::Sender;
 use rustix::fd::OwnedFd;
 use segment::Own;
 use std::sync::Arc;
@@ -29,7 +28,6 @@ pub(crate) use host::Host;
 pub(crate) use listener::{Interrupt, Listener};
 pub use message::Refusal;
 pub(crate) use name::{LOCK, LOCK_MARK, SocketName, is_deserted};
-pub(crate) use packet::discard;
 pub use terms::Credentials;
 pub(crate) use terms::{Allow, Terms};
 

@@ -4,7 +4,7 @@
 //! punch holes into it, or change its size, whoever has the descriptor. Then it hands the descriptor out. What it gets
 //! from the other party must be sealed in the same way, or it is not mapped at all.
 
-use crate::line::Foreign;
+use crate::foreign::Foreign;
 use crate::memory::{self, Access, Mapping, page_size, round_up_to_page};
 use rustix::fd::OwnedFd;
 use rustix::fs::SealFlags;

@@ -1,7 +1,7 @@
 //! On what terms a party deals with one that it need not trust.
 
-use super::packet::Sender;
 use crate::deadline::Deadline;
+use crate::packet::Sender;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;

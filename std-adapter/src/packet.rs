@@ -3,7 +3,7 @@
 //! The libc calls are used here and not rustix's, because its credentials cannot hold the process id 0, and that is what
 //! the kernel gives for a sender in a PID namespace that this process does not see.
 
-use crate::line::Foreign;
+use crate::foreign::Foreign;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::io;
 use std::mem::{self, MaybeUninit};
@@ -19,45 +19,55 @@ const SO_PASSPIDFD: i32 = 76;
 
 /// Bytes of control messages: descriptors, credentials, a pidfd. Aligned as `cmsghdr` must be.
 #[repr(C, align(8))]
-struct Control([MaybeUninit<u8>; 1280]);
+pub(crate) struct Control([MaybeUninit<u8>; 1280]);
 
 impl Control {
+    /// To receive into: the kernel says how much of it it has written.
+    pub(crate) const UNINIT: Control = Control([MaybeUninit::uninit(); 1280]);
+
+    /// To fill in.
     fn zeroed() -> Self {
         Control([MaybeUninit::zeroed(); 1280])
+    }
+
+    /// Makes room in a header for all that can come with a packet.
+    pub(crate) fn offer_to(&mut self, header: &mut libc::msghdr) {
+        header.msg_control = self.0.as_mut_ptr().cast();
+        header.msg_controllen = size_of::<Control>() as _;
     }
 }
 
 /// What came, beside the bytes.
 #[derive(Debug, Default)]
-pub(super) struct Came {
+pub(crate) struct Came {
     /// The bytes of the packet that are in the buffer; 0 also when the peer has closed.
-    pub(super) len: usize,
+    pub(crate) len: usize,
     /// Descriptors: all of them, unless this process has no numbers left.
-    pub(super) fds: Foreign,
+    pub(crate) fds: Foreign,
     /// Whether more came beside the bytes than could be received: for want of descriptors, if there are none here.
-    pub(super) cut: bool,
+    pub(crate) cut: bool,
     /// Who sent it.
-    pub(super) sender: Option<Sender>,
+    pub(crate) sender: Option<Sender>,
     /// A pidfd of the sender, if [`ask_for_pidfd`] was called and the kernel knows them.
-    pub(super) pidfd: Option<OwnedFd>,
+    pub(crate) pidfd: Option<OwnedFd>,
 }
 
 /// Who sent a packet, as the kernel attests: the sender may choose among its own ids, and nobody else's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sender {
+pub(crate) struct Sender {
     /// 0 for a process that this one's PID namespace does not see.
-    pub(super) pid: i32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+    pub(crate) pid: i32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
 }
 
 /// Asks the kernel to attest who sends, on this socket and on those that it accepts.
-pub(super) fn ask_for_credentials(socket: impl AsFd) -> io::Result<()> {
+pub(crate) fn ask_for_credentials(socket: impl AsFd) -> io::Result<()> {
     Ok(rustix::net::sockopt::set_socket_passcred(socket, true)?)
 }
 
 /// Asks the kernel for a pidfd of who sends. `false`: it has none to give (before Linux 6.5).
-pub(super) fn ask_for_pidfd(socket: impl AsFd) -> bool {
+pub(crate) fn ask_for_pidfd(socket: impl AsFd) -> bool {
     let on: libc::c_int = 1;
     let len = size_of_val(&on) as libc::socklen_t;
     // SAFETY: `socket` is borrowed, so it is open; the option's value is an int that lives during the call.
@@ -79,7 +89,7 @@ const _: () = assert!(
 );
 
 /// Sends one packet with this process's credentials (its effective user) and perhaps a descriptor. Never waits.
-pub(super) fn send(socket: impl AsFd, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let mut control = Control::zeroed();
     let mut iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let fds = if fd.is_some() { space(size_of::<RawFd>()) } else { 0 };
@@ -139,7 +149,7 @@ unsafe fn fill<T>(at: *mut libc::cmsghdr, kind: i32, value: T) {
 
 /// Receives one packet, or what there is of it. Never waits: `WouldBlock` if there is none. At the end of the connection
 /// there are no bytes and no sender; an empty packet has a sender, if [`ask_for_credentials`] was called.
-pub(super) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Came> {
+pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Came> {
     let socket = socket.as_fd();
     let came = match receive_once(socket, buffer) {
         // The peer has hung up without reading everything. That is told once and first; what it said before is still
@@ -165,14 +175,13 @@ pub(crate) fn discard(socket: &OwnedFd) -> bool {
 }
 
 fn receive_once(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Came> {
-    let mut control = Control::zeroed();
+    let mut control = Control::UNINIT;
     let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: `msghdr` is a C struct of integers and pointers, for which all zeros is a valid value.
     let mut header: libc::msghdr = unsafe { mem::zeroed() };
     header.msg_iov = &raw mut iov;
     header.msg_iovlen = 1;
-    header.msg_control = control.0.as_mut_ptr().cast();
-    header.msg_controllen = size_of::<Control>() as _;
+    control.offer_to(&mut header);
     let len = loop {
         // SAFETY: the socket is open. The header points at one iovec over `buffer`, which is exclusively borrowed, and
         // at `control`: memory that recvmsg(2) may write, and that lives during the call.
@@ -193,16 +202,25 @@ fn receive_once(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Came> {
             }
         }
     };
+    // SAFETY: recvmsg has just filled in the header, and nobody has taken what it names.
+    Ok(unsafe { came(&header, len) })
+}
+
+/// What came with a packet of `len` bytes.
+///
+/// # Safety
+/// `header` is what a call to receive has just filled in, and nobody has taken its descriptors before.
+pub(crate) unsafe fn came(header: &libc::msghdr, len: usize) -> Came {
     let mut came = Came { len, cut: header.msg_flags & libc::MSG_CTRUNC != 0, ..Came::default() };
-    // SAFETY: recvmsg has succeeded, so the header names the control messages that it wrote.
-    let mut at = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
+    // SAFETY: the header names the control messages that the kernel wrote, and their length.
+    let mut at = unsafe { libc::CMSG_FIRSTHDR(header) };
     while !at.is_null() {
-        // SAFETY: `at` is not null, so it is a whole message within what recvmsg wrote.
+        // SAFETY: `at` is not null, so it is a whole message within what the kernel wrote.
         unsafe { take(at, &mut came) };
         // SAFETY: `at` is a message of `header`.
-        at = unsafe { libc::CMSG_NXTHDR(&raw const header, at) };
+        at = unsafe { libc::CMSG_NXTHDR(header, at) };
     }
-    Ok(came)
+    came
 }
 
 /// Takes what one control message says, and owns the descriptors in it.
@@ -247,7 +265,7 @@ unsafe fn take(at: *const libc::cmsghdr, came: &mut Came) {
 }
 
 /// Who made the other end of a connected socket (or called listen, for whoever connected), as the kernel attests.
-pub(super) fn peer_of(socket: impl AsFd) -> io::Result<Sender> {
+pub(crate) fn peer_of(socket: impl AsFd) -> io::Result<Sender> {
     let mut ucred = libc::ucred { pid: 0, uid: 0, gid: 0 };
     let mut len = size_of::<libc::ucred>() as libc::socklen_t;
     // SAFETY: the socket is open; the value is a `ucred`, and its length says so; both may be written.

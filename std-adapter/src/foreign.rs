@@ -1,0 +1,116 @@
+//! Descriptors that came from a party that need not be trusted: how to close these.
+//!
+//! To close a descriptor can take as long as its sender likes: a TCP socket that lingers until its bytes are read, a file
+//! whose file system is a process. What may take long is closed by other threads, and there are at most [`MOST_THREADS`] of
+//! them: what they have no time for yet stays open.
+
+use crate::background::Few;
+use rustix::fd::OwnedFd;
+use rustix::net::sockopt;
+use std::process;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// Descriptors that came from a party that need not be trusted.
+#[derive(Debug, Default)]
+pub(crate) struct Foreign(Vec<OwnedFd>);
+
+impl Foreign {
+    pub(crate) fn push(&mut self, fd: OwnedFd) {
+        self.0.push(fd);
+    }
+
+    /// Takes the only one, which the caller must know to be harmless before closing it; `Err`: how many there are.
+    pub(crate) fn only(&self) -> Result<&OwnedFd, usize> {
+        match &self.0[..] {
+            [fd] => Ok(fd),
+            all => Err(all.len()),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// They have been looked at, and closing them takes no time.
+    pub(crate) fn are_harmless(mut self) {
+        self.0.clear();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn as_slice(&self) -> &[OwnedFd] {
+        &self.0
+    }
+}
+
+impl From<Vec<OwnedFd>> for Foreign {
+    fn from(fds: Vec<OwnedFd>) -> Self {
+        Foreign(fds)
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        if !self.0.is_empty() {
+            let fds = std::mem::take(&mut self.0);
+            elsewhere(move || close_all(fds));
+        }
+    }
+}
+
+/// How many threads close things at once.
+const MOST_THREADS: usize = 64;
+
+/// The threads of the process, or of the parent after a fork. Never freed: they use it to the end.
+static CLOSING: AtomicPtr<Few> = AtomicPtr::new(ptr::null_mut());
+
+/// Does it in another thread, when there can be one. Until then what it is to close stays open: nobody waits for that.
+pub(crate) fn elsewhere(work: impl FnOnce() + Send + 'static) {
+    closing().run(work);
+}
+
+fn closing() -> &'static Few {
+    loop {
+        let seen = CLOSING.load(Ordering::Acquire);
+        // SAFETY: the pointer is null or comes from `Box::into_raw` below, whose Release store this load acquired. What
+        // was stored is never freed.
+        if let Some(few) = unsafe { seen.as_ref() }
+            && few.pid == process::id()
+        {
+            return few;
+        }
+        let made = Box::into_raw(Box::new(Few::new("smstream-close", MOST_THREADS)));
+        // What was there is null, or the copy of a parent's: it is left alone, for its mutex may be locked for ever.
+        if CLOSING.compare_exchange(seen, made, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            // SAFETY: it comes from `Box::into_raw` just above, and was not stored, so nobody else has it.
+            drop(unsafe { Box::from_raw(made) });
+        }
+    }
+}
+
+fn close_all(fds: Vec<OwnedFd>) {
+    for fd in fds {
+        // It fails for what is no socket.
+        let _ = sockopt::set_socket_linger(&fd, None);
+        drop(fd);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fd::AsRawFd;
+    use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair};
+
+    #[test]
+    fn foreign_descriptors_are_closed() {
+        let (a, b) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        let number = b.as_raw_fd();
+        assert_eq!(Foreign::from(vec![]).only().unwrap_err(), 0);
+        let foreign = Foreign::from(vec![b]);
+        assert_eq!(foreign.only().unwrap().as_raw_fd(), number);
+        drop(foreign);
+        // It waits until the last one has closed the other end.
+        assert_eq!(recv(&a, &mut [0; 1], RecvFlags::empty()).unwrap().1, 0);
+    }
+}
