@@ -165,8 +165,9 @@ unsafe fn map(
 impl Drop for Mapping {
     fn drop(&mut self) {
         self.guard = None;
-        // SAFETY: `start` and `len` are a range that `mmap` gave to this value alone. Whoever took a pointer from it
-        // agreed not to use it after this moment (`as_ptr`), and no reference into it was ever made here.
+        // SAFETY: `start` and `len` are a range that `mmap` gave to this value alone, or two such ranges side by side, the
+        // second of which `Both` has taken from a value that is no more. Whoever took a pointer from it agreed not to use
+        // it after this moment (`as_ptr`), and no reference into it was ever made here.
         let result = unsafe { rustix::mm::munmap(self.start.as_ptr().cast::<c_void>(), self.len) };
         debug_assert!(result.is_ok(), "munmap of one's own mapping: {result:?}");
     }

@@ -112,7 +112,8 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fd: Option<BorrowedFd<'_>>) 
     if let Some(fd) = fd {
         // SAFETY: `first` is a message of `header` that has just been filled in.
         let second = unsafe { libc::CMSG_NXTHDR(&raw const header, first) };
-        // SAFETY: `len` counts a descriptor behind the credentials, so `second` is not null and has room for it.
+        // SAFETY: `len` counts a descriptor behind the credentials, and what is there is zeros, whose length some libcs look
+        // at; so `second` is not null and has room for it.
         unsafe { fill(second, libc::SCM_RIGHTS, fd.as_raw_fd()) };
     }
     loop {
