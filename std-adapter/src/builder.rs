@@ -358,6 +358,7 @@ impl Builder {
             most: u32::try_from(self.most).unwrap_or(u32::MAX),
             patience: self.patience,
             wake_signal: self.wake_signal,
+            proposal: self.config().ok(),
         };
         Ok(Settings { spin, guard, deadlock_detection: self.deadlock_detection, buf_mode: self.buf_mode, terms })
     }

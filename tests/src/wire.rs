@@ -54,7 +54,18 @@ pub mod word {
     pub const CAPACITIES: [usize; 2] = [8, 9];
     pub const ALIGN: usize = 10;
     pub const START: usize = 11;
+    pub const CHANNEL: [usize; 2] = [12, 13];
     pub const REFUSAL: usize = 14;
+    /// The capacities of a channel that HELLO proposes.
+    pub const PROPOSED: [usize; 2] = [14, 15];
+}
+
+/// Bits of a message's features.
+pub mod feature {
+    /// HELLO brings the connector's segment, and says which channel it is for.
+    pub const PROPOSES: u32 = 1 << 30;
+    /// The sender wants signals.
+    pub const WANTS_SIGNAL: u32 = 1 << 31;
 }
 
 /// A message: sixteen words.
@@ -75,10 +86,33 @@ impl Message {
         Message(words)
     }
 
-    /// HELLO of a connector that accepts lanes of any size.
+    /// HELLO of a connector that accepts lanes of any size, and proposes nothing.
     #[must_use]
     pub fn hello() -> Self {
         Message::new(kind::HELLO).with(word::CAPACITIES[0], LARGEST).with(word::CAPACITIES[1], LARGEST)
+    }
+
+    /// HELLO of one that proposes this channel.
+    #[must_use]
+    pub fn proposal(config: &Config) -> Self {
+        Message::hello()
+            .with(word::FEATURES, feature::PROPOSES)
+            .with(word::VERSION, VERSION)
+            .with(word::ALIGN, config.align)
+            .with(word::START, config.start)
+            .with(word::CHANNEL[0], config.channel as u32)
+            .with(word::CHANNEL[1], (config.channel >> 32) as u32)
+            .with(word::PROPOSED[0], config.capacities[0])
+            .with(word::PROPOSED[1], config.capacities[1])
+    }
+
+    /// The channel that a HELLO proposes.
+    #[must_use]
+    pub fn proposed(&self) -> Option<Config> {
+        let proposes = self.kind() == kind::HELLO && self.0[word::FEATURES] & feature::PROPOSES != 0;
+        let capacities = word::PROPOSED.map(|at| self.0[at]);
+        let channel = u64::from(self.0[word::CHANNEL[1]]) << 32 | u64::from(self.0[word::CHANNEL[0]]);
+        proposes.then(|| Config { capacities, channel, ..self.config() })
     }
 
     /// WELCOME to this channel.
@@ -304,7 +338,34 @@ impl Rig {
         Self::new(wire, &config, 1, own_fd, own, peer_fd)
     }
 
-    /// Accepts whoever connects.
+    /// Connects with a proposal that the listener is sure to take.
+    ///
+    /// # Errors
+    /// A rendezvous that does not come about.
+    pub fn propose(addr: &str, config: &Config) -> io::Result<Self> {
+        let wire = Wire::connect(addr)?;
+        let (own_fd, own) = segment(config, 1)?;
+        wire.say(&Message::proposal(config), &[own_fd.as_fd()])?;
+        let (_, mut fds) = wire.expect(kind::ACCEPTED)?;
+        let peer_fd = fds.pop().ok_or_else(|| io::Error::other("no descriptor came"))?;
+        Self::new(wire, config, 1, own_fd, own, peer_fd)
+    }
+
+    /// Accepts whoever connects, as it proposes.
+    ///
+    /// # Errors
+    /// A rendezvous that does not come about.
+    pub fn accept_as_proposed(door: &OwnedFd) -> io::Result<Self> {
+        let wire = Wire::accept(door)?;
+        let (hello, mut fds) = wire.expect(kind::HELLO)?;
+        let config = hello.proposed().ok_or_else(|| io::Error::other("nothing was proposed"))?;
+        let peer_fd = fds.pop().ok_or_else(|| io::Error::other("no descriptor came"))?;
+        let (own_fd, own) = segment(&config, 0)?;
+        wire.say(&Message::new(kind::ACCEPTED), &[own_fd.as_fd()])?;
+        Self::new(wire, &config, 0, own_fd, own, peer_fd)
+    }
+
+    /// Accepts whoever connects, with a channel of its own.
     ///
     /// # Errors
     /// A rendezvous that does not come about.
@@ -390,7 +451,7 @@ impl Stage {
     /// The last one: it is accepted.
     pub const LAST: u32 = 4;
 
-    /// 0: it has connected. 1: it has said HELLO. 2: it has heard WELCOME. 3: it has sent its segment. 4: it has heard
+    /// 0: it has connected. 1: it has said HELLO, and proposed nothing. 2: it has heard WELCOME. 3: it has sent its segment. 4: it has heard
     /// ACCEPTED.
     ///
     /// # Errors
@@ -412,5 +473,15 @@ impl Stage {
             at.wire.expect(kind::ACCEPTED)?;
         }
         Ok(at)
+    }
+
+    /// It has connected and proposed a channel, and does not wait for the answer.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn propose(addr: &str, config: &Config) -> io::Result<Self> {
+        let (wire, own) = (Wire::connect(addr)?, segment(config, 1)?);
+        wire.say(&Message::proposal(config), &[own.0.as_fd()])?;
+        Ok(Stage { wire, given: Vec::new(), own: Some(own) })
     }
 }

@@ -10,12 +10,13 @@ use std::thread;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use smstream::{Builder, Reason, Stream};
+use smstream_core::geometry::{self, Config};
 use smstream_core::layout::{FIELDS, HEADER_LEN};
 use smstream_tests::lies::{Lingering, not_a_segment};
 use smstream_tests::party::{Party, belongings, until};
 use smstream_tests::privileges::is_root_to_show;
 use smstream_tests::watchdog::{PATIENCE, Watchdog};
-use smstream_tests::wire::{self, Message, Stage, Wire, kind, word};
+use smstream_tests::wire::{self, Message, Rig, Stage, Wire, feature, kind, segment, word};
 
 const PARTY: &str = env!("CARGO_BIN_EXE_party");
 /// The bytes of a lane.
@@ -273,6 +274,120 @@ fn liars_in_their_own_segment() {
                 then("a header that changes while it is read", Box::new(()));
             });
         }
+    });
+}
+
+/// The channel that the server would choose, proposed.
+fn proposal() -> Config {
+    Config { start: 0, channel: 0x1234_5678_9abc_def0, ..wire::config(CAPACITY) }
+}
+
+/// A connector that sends its segment with HELLO.
+#[test]
+fn proposals() {
+    let _watchdog = Watchdog::new();
+    let addr = fresh();
+    let mut server = server(&addr, "3600000");
+    let config = proposal();
+    amid(&addr, &mut server, |then| {
+        let mut rig = Rig::propose(&addr, &config).unwrap();
+        let mut back = [0; 9000];
+        rig.write_all(b"a question").unwrap();
+        rig.read_exact(&mut back[..10]).unwrap();
+        assert_eq!(&back[..10], b"a question");
+        // SAFETY: the mapping is valid for reads of its length, and nobody changes what this reads.
+        let described = unsafe { geometry::inspect(rig.peer.as_ptr(), rig.peer.len()) }.unwrap();
+        assert_eq!(described.channel, config.channel);
+        then("an honest one", Box::new(rig));
+        // What the listener would not choose it answers with what it would.
+        let good = Message::proposal(&config);
+        let declined = [
+            ("another capacity", good.with(word::PROPOSED[0], 2 * CAPACITY)),
+            ("another capacity for us", good.with(word::PROPOSED[1], CAPACITY / 2)),
+            ("no capacity", good.with(word::PROPOSED[0], 0).with(word::PROPOSED[1], 0)),
+            ("all bytes there are", good.with(word::PROPOSED[1], u32::MAX)),
+            ("another alignment", good.with(word::ALIGN, 2 * config.align)),
+            ("no alignment", good.with(word::ALIGN, 0)),
+            ("another start", good.with(word::START, 1)),
+            ("a start that is none", good.with(word::START, u32::MAX)),
+            ("no number", good.with(word::CHANNEL[0], 0).with(word::CHANNEL[1], 0)),
+            ("a later layout", good.with(word::VERSION, 2)),
+            ("no layout", good.with(word::VERSION, 0)),
+            ("and wants signals", good.with(word::FEATURES, feature::PROPOSES | feature::WANTS_SIGNAL)),
+            ("says that it does not", good.with(word::FEATURES, 0)),
+        ];
+        for (what, hello) in declined {
+            let (wire, own) = (Wire::connect(&addr).unwrap(), segment(&config, 1).unwrap());
+            wire.say(&hello, &[own.0.as_fd()]).unwrap();
+            let (welcome, given) = wire.expect(kind::WELCOME).unwrap();
+            assert_eq!((welcome.config().capacities, welcome.config().start, given.len()), ([CAPACITY; 2], 0, 1));
+            let own = segment(&welcome.config(), 1).unwrap();
+            wire.say(&Message::new(kind::SEGMENT), &[own.0.as_fd()]).unwrap();
+            wire.expect(kind::ACCEPTED).unwrap();
+            then(what, Box::new((wire, own, given)));
+        }
+        // What the connector does not accept itself is refused as ever.
+        let at = Stage::reach(&addr, 0).unwrap();
+        let hello = good.with(word::CAPACITIES[0], CAPACITY / 2);
+        at.wire.say(&hello, &[segment(&config, 1).unwrap().0.as_fd()]).unwrap();
+        assert_eq!(at.wire.refusal().unwrap(), refusal::TOO_LARGE);
+        then("more than it accepts", Box::new(at));
+    });
+}
+
+/// What a proposal brings may be no segment, or a wrong one, or become one; and who sent it may be gone.
+#[test]
+fn hostile_proposals() {
+    let _watchdog = Watchdog::new();
+    let addr = fresh();
+    let mut server = server(&addr, "3600000");
+    let config = proposal();
+    amid(&addr, &mut server, |then| {
+        for (what, fds) in not_a_segment(&config, 1).unwrap() {
+            for (hello, expected) in
+                [(Message::proposal(&config), kind::REFUSED), (Message::proposal(&wire::config(1)), kind::WELCOME)]
+            {
+                let at = Stage::reach(&addr, 0).unwrap();
+                at.wire.say(&hello, &fds.iter().map(AsFd::as_fd).collect::<Vec<_>>()).unwrap();
+                let (answer, _) = at.wire.expect(expected).unwrap();
+                assert!(expected != kind::REFUSED || answer.0[word::REFUSAL] == refusal::MEMORY, "{what}: {answer:?}");
+                then(&what, Box::new(at));
+            }
+        }
+        // What is given up without being mapped may be the last one of much memory, or take an hour to close.
+        for hello in [Message::proposal(&config), Message::proposal(&wire::config(1))] {
+            let mut lingering = Lingering::new().unwrap();
+            let at = Stage::reach(&addr, 0).unwrap();
+            at.wire.say(&hello, &[lingering.fd()]).unwrap();
+            lingering.give_away();
+            then("a proposal that takes an hour to close", Box::new((at, lingering)));
+        }
+        for field in FIELDS.iter().filter(|f| f.writer.starts_with("setup") && !f.meaning.contains("display only")) {
+            if field.name == "features" {
+                continue;
+            }
+            let (wire, (fd, mapping)) = (Wire::connect(&addr).unwrap(), segment(&config, 1).unwrap());
+            let place = mapping.as_mut_ptr().unwrap().wrapping_add(field.offset).cast::<u32>();
+            // SAFETY: an aligned word inside of the mapping, which nobody else has yet.
+            unsafe { place.write_volatile(0x8000_0011) };
+            wire.say(&Message::proposal(&config), &[fd.as_fd()]).unwrap();
+            wire.expect(kind::ACCEPTED).unwrap();
+            assert!(wire.hear().unwrap().is_none(), "a stream was made with a wrong `{}`", field.name);
+            then(field.name, Box::new(wire));
+        }
+        for again in [kind::HELLO, kind::WELCOME, kind::SEGMENT, kind::ACCEPTED, kind::REFUSED] {
+            let at = Stage::propose(&addr, &config).unwrap();
+            // It comes before or after the answer, and nobody reads it.
+            at.wire.say(&Message::new(again), &[at.own.as_ref().unwrap().0.as_fd()]).unwrap();
+            at.wire.expect(kind::ACCEPTED).unwrap();
+            then("another message after a proposal", Box::new(at));
+        }
+        for _ in 0..10 {
+            drop(Stage::propose(&addr, &config).unwrap());
+        }
+        then("ten that hang up after a proposal", Box::new(()));
+        let crowd: Vec<_> = (0..20).map(|_| Stage::propose(&addr, &config).unwrap()).collect();
+        then("twenty that propose and do nothing else", Box::new(crowd));
     });
 }
 

@@ -1,6 +1,7 @@
 //! The connector's side of a rendezvous over a socket. A step never waits; whoever wants to wait polls the socket.
 
 use super::attested::Attested;
+use super::channel_number;
 use super::handshake::{Failed, receive, sending};
 use super::message::{Kind, Message, WANTS_SIGNAL, segment_features};
 use super::name::SocketName;
@@ -24,7 +25,7 @@ use std::mem;
 use std::process;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A connection that is being made.
 #[derive(Debug)]
@@ -45,13 +46,21 @@ enum Place {
 
 #[derive(Debug)]
 enum Stage {
-    /// The socket is to be connected.
-    Queue,
-    /// HELLO was said.
-    Greeted,
+    /// The socket is to be connected. The memory for a proposal is there already: once the listener knows of this party, it
+    /// looks for its HELLO.
+    Queue(Option<Box<Proposal>>),
+    /// HELLO was said, and perhaps a channel proposed.
+    Greeted(Option<Box<Proposal>>),
     /// WELCOME was heard, and SEGMENT sent.
     Offered(Box<Offer>),
     Over,
+}
+
+/// A channel that the listener may accept as it is.
+#[derive(Debug)]
+struct Proposal {
+    config: Config,
+    own: Own,
 }
 
 #[derive(Debug)]
@@ -68,29 +77,30 @@ impl Connecting {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
             .map_err(|e| place.error(Reason::System("make a socket", e.into())))?;
-        Self::over(place, socket, terms, Stage::Queue)
+        Self::over(place, socket, terms)
     }
 
     /// Begins on a socket that is connected already; `called` is what messages call it.
     pub(crate) fn on(socket: OwnedFd, called: String, terms: Terms) -> Result<Self, Error> {
-        Self::over(Place::Given(called), socket, terms, Stage::Queue)
+        Self::over(Place::Given(called), socket, terms)
     }
 
-    fn over(place: Place, socket: OwnedFd, terms: Terms, stage: Stage) -> Result<Self, Error> {
+    fn over(place: Place, socket: OwnedFd, terms: Terms) -> Result<Self, Error> {
         let socket = Line::new(release_first(socket));
         // Before anything can have been sent.
         packet::ask_for_credentials(&socket)
             .map_err(|e| place.error(Reason::System("ask who is on the other side", e)))?;
+        let stage = Stage::Queue(proposal(&terms).map(Box::new));
         Ok(Connecting { place, terms, socket: Arc::new(socket), stage })
     }
 
     /// Waits until it is made, or the deadline passes.
     pub(crate) fn wait(mut self, deadline: Option<Deadline>) -> Result<Connected, Error> {
-        if matches!(self.stage, Stage::Queue) {
+        if let Stage::Queue(proposal) = mem::replace(&mut self.stage, Stage::Over) {
             if !self.connect()? {
                 self.queue(deadline)?;
             }
-            self.greet()?;
+            self.greet(proposal)?;
         }
         let spin_for = self.terms.spin;
         let spin_until = || {
@@ -148,14 +158,14 @@ impl Connecting {
     pub(crate) fn step(&mut self) -> Result<Option<Connected>, Error> {
         loop {
             match mem::replace(&mut self.stage, Stage::Over) {
-                Stage::Queue => {
+                Stage::Queue(proposal) => {
                     if !self.connect()? {
-                        self.stage = Stage::Queue;
+                        self.stage = Stage::Queue(proposal);
                         return Ok(None);
                     }
-                    self.greet()?;
+                    self.greet(proposal)?;
                 }
-                stage @ (Stage::Greeted | Stage::Offered(_)) => {
+                stage @ (Stage::Greeted(_) | Stage::Offered(_)) => {
                     let came = match receive(&self.socket) {
                         Ok(Some(came)) => came,
                         Ok(None) => {
@@ -192,11 +202,12 @@ impl Connecting {
         Ok(true)
     }
 
-    fn greet(&mut self) -> Result<(), Error> {
+    fn greet(&mut self, proposal: Option<Box<Proposal>>) -> Result<(), Error> {
         let features = if self.terms.wake_signal.is_some() { WANTS_SIGNAL } else { 0 };
-        let hello = Message { capacities: [self.terms.most; 2], ..Message::new(Kind::Hello, features) };
-        packet::send(&self.socket, &hello.to_bytes(), None).map_err(|e| self.not_sent(e))?;
-        self.stage = Stage::Greeted;
+        let hello = Message::hello(self.terms.most, features, proposal.as_ref().map(|p| &p.config)).to_bytes();
+        let memory = proposal.as_ref().map(|p| p.own.fd.as_fd());
+        packet::send(&self.socket, &hello, memory).map_err(|e| self.not_sent(e))?;
+        self.stage = Stage::Greeted(proposal);
         Ok(())
     }
 
@@ -208,7 +219,12 @@ impl Connecting {
         }
         match (stage, message.kind) {
             (_, Kind::Refused) => Err(self.place.error(Reason::Refused(message.refusal()))),
-            (Stage::Greeted, Kind::Welcome) => {
+            (Stage::Greeted(Some(proposal)), Kind::Accepted) => {
+                let Proposal { config, own } = *proposal;
+                let peer = segment::map_peers(came.fds, &config, 0).map_err(|e| self.failed(Failed::Unfit(e)))?;
+                Ok(Some(super::connected(1, Arc::clone(&self.socket), own, peer, sender, None)))
+            }
+            (Stage::Greeted(_), Kind::Welcome) => {
                 let config = self.geometry(&message)?;
                 let attested = Attested::begin(&self.socket, sender, message.features & WANTS_SIGNAL != 0);
                 let peer = segment::map_peers(came.fds, &config, 0).map_err(|e| self.failed(Failed::Unfit(e)))?;
@@ -234,8 +250,7 @@ impl Connecting {
         if message.version != smstream_core::layout::VERSION {
             return Err(self.failed(Failed::Version([message.version; 2])));
         }
-        let made = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        let config = Config { pid: process::id(), made, features: Features::COUNTERS, ..message.config() };
+        let config = made_here(message.config());
         if let Some(&large) = config.capacities.iter().find(|&&c| c > self.terms.most) {
             return Err(self.place.error(Reason::TooLarge { found: large, most: self.terms.most }));
         }
@@ -262,13 +277,30 @@ impl Connecting {
 
     /// Whether it waits for room in the listener's queue, which no readiness tells.
     pub(crate) fn is_queueing(&self) -> bool {
-        matches!(self.stage, Stage::Queue)
+        matches!(self.stage, Stage::Queue(_))
     }
 
     /// To wait for, while [`step`](Self::step) says `None`.
     pub(crate) fn socket(&self) -> &Arc<Line> {
         &self.socket
     }
+}
+
+/// A channel of the geometry that this party would choose, and its segment: if the listener would choose the same, one
+/// answer is enough. `None`: the listener is to say what it wants.
+fn proposal(terms: &Terms) -> Option<Proposal> {
+    // Whoever is to be signalled must be attested, and that takes two messages.
+    let config = terms.proposal.filter(|config| terms.wake_signal.is_none() && segment::fits(config))?;
+    let config = made_here(Config { channel: channel_number(), ..config });
+    // If there is no memory for it now, there may be some for what the listener wants; if not, that is told then.
+    let own = segment::make(&config, 1).ok()?;
+    Some(Proposal { config, own })
+}
+
+/// With what this party adds to a channel's description.
+fn made_here(config: Config) -> Config {
+    let made = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    Config { pid: process::id(), made, features: Features::COUNTERS, ..config }
 }
 
 impl Place {
@@ -306,6 +338,7 @@ mod tests {
             patience: Duration::from_secs(3600),
             spin: Duration::from_secs(60),
             wake_signal: None,
+            proposal: None,
         };
         let begin = Instant::now();
         let connecting = Connecting::on(ours, "test".into(), terms).unwrap();

@@ -7,6 +7,7 @@ use super::message::{Garbled, Kind, LEN, Message, Refusal, WANTS_SIGNAL, segment
 use super::segment::{self, Own, Unfit};
 use super::terms::Terms;
 use crate::deadline::Deadline;
+use crate::foreign::Foreign;
 use crate::line::Line;
 use crate::liveness::release_first;
 use crate::memory::Mapping;
@@ -35,7 +36,7 @@ pub(super) struct Handshake {
 enum Stage {
     /// It has connected.
     Connected,
-    /// It has said HELLO and was made WELCOME.
+    /// It has said HELLO and was made WELCOME, for it did not propose what is wanted here.
     Welcomed { own: Own, config: Config, attested: Attested },
     /// It is to be closed, or has become something else.
     Over,
@@ -216,12 +217,15 @@ impl Handshake {
                 if config.capacities.iter().any(|&c| c > most) {
                     return Err(Failed::Limit(most));
                 }
-                let attested = Attested::begin(&self.socket, sender, message.features & WANTS_SIGNAL != 0);
-                let own = segment::make(config, 0).map_err(Failed::System)?;
-                let features = segment_features(config.features, terms.wake_signal.is_some());
-                let welcome = Message::welcome(config, features).to_bytes();
-                packet::send(&self.socket, &welcome, Some(own.fd.as_fd())).map_err(sending)?;
-                self.stage = Stage::Welcomed { own, config: *config, attested };
+                let wants_signal = message.features & WANTS_SIGNAL != 0;
+                // Whoever is to be signalled must be attested, and that takes two messages.
+                let signals = wants_signal || terms.wake_signal.is_some();
+                if let Some(proposed) = message.proposal().filter(|proposed| !signals && fits(proposed, config)) {
+                    let config = Config { channel: proposed.channel, ..*config };
+                    return self.accept(came.fds, &config, sender).map(Some);
+                }
+                segment::give_up(came.fds);
+                self.welcome(config, terms, Attested::begin(&self.socket, sender, wants_signal))?;
                 Ok(None)
             }
             (Stage::Welcomed { own, config, attested }, Kind::Segment) => {
@@ -233,6 +237,31 @@ impl Handshake {
             (_, kind) => Err(Failed::NotDue(kind)),
         }
     }
+
+    /// Answers a HELLO whose proposal is as good as one's own: the two have met.
+    fn accept(&self, fds: Foreign, config: &Config, sender: Sender) -> Result<Met, Failed> {
+        let peer = segment::map_peers(fds, config, 1).map_err(Failed::Unfit)?;
+        let own = segment::make(config, 0).map_err(Failed::System)?;
+        let accepted = Message::new(Kind::Accepted, 0).to_bytes();
+        packet::send(&self.socket, &accepted, Some(own.fd.as_fd())).map_err(sending)?;
+        Ok(Met { own, peer, sender, pidfd: None })
+    }
+
+    /// Answers any other HELLO: this is the channel, and the connector is to bring its segment.
+    fn welcome(&mut self, config: &Config, terms: &Terms, attested: Attested) -> Result<(), Failed> {
+        let own = segment::make(config, 0).map_err(Failed::System)?;
+        let features = segment_features(config.features, terms.wake_signal.is_some());
+        let welcome = Message::welcome(config, features).to_bytes();
+        packet::send(&self.socket, &welcome, Some(own.fd.as_fd())).map_err(sending)?;
+        self.stage = Stage::Welcomed { own, config: *config, attested };
+        Ok(())
+    }
+}
+
+/// Whether a proposed channel has the geometry that this party decides for, and a number.
+fn fits(proposed: &Config, config: &Config) -> bool {
+    let geometry = |c: &Config| (c.capacities, c.align, c.start);
+    geometry(proposed) == geometry(config) && proposed.channel != 0
 }
 
 /// Receives one message. `None`: there is none yet. Nothing else means that, for memory that cannot be mapped may be the
@@ -306,13 +335,14 @@ mod tests {
             patience: Duration::from_secs(3600),
             spin: Duration::ZERO,
             wake_signal: None,
+            proposal: None,
         };
         let (a, b) = pair();
         let mut handshake = Handshake::of_child(b, &terms).unwrap();
         // A channel that cannot be, so that its segment cannot be made.
         let config = Config { align: 1, ..Config::new([4096; 2]) };
         assert!(matches!(handshake.advance(&config, &terms), Progress::Waiting));
-        let hello = Message { capacities: [1 << 20; 2], ..Message::new(Kind::Hello, 0) };
+        let hello = Message::hello(1 << 20, 0, None);
         packet::send(&a, &hello.to_bytes(), None).unwrap();
         assert!(matches!(handshake.advance(&config, &terms), Progress::Failed(Failed::System(_))));
         assert!(matches!(receive(&a), Ok(Some((message, _))) if message.kind == Kind::Refused));

@@ -26,7 +26,7 @@ impl Host {
     /// Waits on `socket` for HELLO. Messages call it `called`.
     pub(crate) fn new(socket: OwnedFd, called: String, config: &Config, terms: Terms) -> Result<Self, Error> {
         let align = u32::try_from(page_size()).unwrap_or(u32::MAX);
-        let channel = super::listener::channel_number();
+        let channel = super::channel_number();
         let config = Config { align, features: Features::COUNTERS, channel, ..*config };
         config.check().map_err(|problem| Error::new(called.as_ref(), Reason::BadConfig(problem)))?;
         let handshake = Handshake::of_child(socket, &terms)

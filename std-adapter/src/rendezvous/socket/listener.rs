@@ -3,7 +3,8 @@
 //! Everything that can happen wakes one epoll instance: a connector, a message of one that is in the middle of its
 //! rendezvous, the end of the time that one has for it, an interruption. So a listener can wait, or be waited for.
 
-use super::handshake::{Failed, Handshake, Progress};
+use super::channel_number;
+use super::handshake::{Failed, Handshake, Met, Progress};
 use super::name::{Right, SocketName};
 use super::terms::Terms;
 use crate::deadline::Deadline;
@@ -251,7 +252,13 @@ impl Listener {
         Ok(())
     }
 
-    fn receive(&mut self, handshake: Handshake) {
+    fn receive(&mut self, mut handshake: Handshake) {
+        // HELLO was probably said before it was accepted, and perhaps that is all there is to say.
+        match handshake.advance(&self.next_channel(), &self.terms) {
+            Progress::Waiting => {}
+            Progress::Met(met) => return self.met(handshake, *met),
+            Progress::Failed(failed) => return self.note(&failed),
+        }
         let token = self.next;
         self.next += 1;
         let data = epoll::EventData::new_u64(token);
@@ -261,22 +268,17 @@ impl Listener {
         }
         self.guests.insert(token, handshake);
         self.set_timer();
-        // HELLO was probably said before it was accepted.
-        self.hear(token);
     }
 
     /// Goes on with one rendezvous.
     fn hear(&mut self, token: u64) {
-        let channel = channel_number();
-        let made = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        let config = Config { channel, made, ..self.config };
+        let config = self.next_channel();
         let Some(guest) = self.guests.get_mut(&token) else { return };
         match guest.advance(&config, &self.terms) {
             Progress::Waiting => {}
             Progress::Met(met) => {
                 if let Some(guest) = self.leave(token) {
-                    let socket = Arc::new(guest.into_socket());
-                    self.ready.push_back(super::connected(0, socket, met.own, met.peer, met.sender, met.pidfd));
+                    self.met(guest, *met);
                 }
             }
             Progress::Failed(failed) => {
@@ -284,6 +286,17 @@ impl Listener {
                 self.note(&failed);
             }
         }
+    }
+
+    /// The channel that the next connector gets.
+    fn next_channel(&self) -> Config {
+        let made = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        Config { channel: channel_number(), made, ..self.config }
+    }
+
+    fn met(&mut self, guest: Handshake, met: Met) {
+        let socket = Arc::new(guest.into_socket());
+        self.ready.push_back(super::connected(0, socket, met.own, met.peer, met.sender, met.pidfd));
     }
 
     /// Takes one out of those who wait.
@@ -432,14 +445,6 @@ impl Drop for Listener {
     }
 }
 
-/// A number for a channel. It is for people who look at several processes; chance must not repeat it often.
-pub(super) fn channel_number() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    RandomState::new().hash_one((process::id(), COUNT.fetch_add(1, Ordering::Relaxed))).max(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::message::{Kind, Message};
@@ -454,6 +459,7 @@ mod tests {
             patience: Duration::from_secs(3600),
             spin: Duration::ZERO,
             wake_signal: None,
+            proposal: None,
         }
     }
 

@@ -2,6 +2,14 @@
 //!
 //! ```text
 //! connector                                      listener
+//! HELLO     versions, features, limit;     ────►
+//!           a proposal: geometry, its segment
+//!                                          ◄──── ACCEPTED  the listener's segment
+//! ```
+//!
+//! or, without a proposal, or if the listener wants another geometry:
+//!
+//! ```text
 //! HELLO     versions, features, limit      ────►
 //!                                          ◄──── WELCOME   version, features, geometry; the listener's segment
 //! SEGMENT   features; its segment          ────►
@@ -21,6 +29,9 @@ pub(super) const LEN: usize = WORDS * 4;
 /// Bit of a message's features: its sender wants a signal beside each wake, see
 /// [`Builder::wake_signal`](crate::Builder::wake_signal).
 pub(super) const WANTS_SIGNAL: u32 = 1 << 31;
+
+/// Bit of HELLO's features: it proposes a geometry, and brings the connector's segment.
+pub(super) const PROPOSES: u32 = 1 << 30;
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,19 +79,19 @@ pub(super) struct Message {
     pub(super) kind: Kind,
     /// The lowest and the highest layout version that the sender knows.
     pub(super) versions: [u32; 2],
-    /// The sender's features, and [`WANTS_SIGNAL`].
+    /// The sender's features, [`WANTS_SIGNAL`] and [`PROPOSES`].
     pub(super) features: u32,
-    /// WELCOME: the version to use.
+    /// WELCOME and a proposal: the version to use.
     pub(super) version: u32,
     /// WELCOME: the bytes of both lanes. HELLO: the most that the connector accepts, twice.
     pub(super) capacities: [u32; 2],
-    /// WELCOME: the alignment, and where the cursors begin.
+    /// WELCOME and a proposal: the alignment, and where the cursors begin.
     pub(super) align: u32,
     pub(super) start: u32,
-    /// WELCOME: the number of the channel.
+    /// WELCOME and a proposal: the number of the channel.
     pub(super) channel: u64,
-    /// REFUSED: why.
-    pub(super) refusal: u32,
+    /// A proposal: the bytes of both lanes. REFUSED: why, and 0.
+    pub(super) last: [u32; 2],
 }
 
 /// Why bytes are no message.
@@ -115,13 +126,34 @@ impl Message {
             align: 0,
             start: 0,
             channel: 0,
-            refusal: 0,
+            last: [0; 2],
         }
+    }
+
+    /// HELLO of one who accepts lanes of `most` bytes, and perhaps proposes a channel.
+    pub(super) fn hello(most: u32, features: u32, proposal: Option<&Config>) -> Self {
+        let hello = Message { capacities: [most; 2], ..Message::new(Kind::Hello, features) };
+        let Some(config) = proposal else { return hello };
+        Message {
+            features: features | PROPOSES,
+            version: VERSION,
+            align: config.align,
+            start: config.start,
+            channel: config.channel,
+            last: config.capacities,
+            ..hello
+        }
+    }
+
+    /// The channel that a HELLO proposes, if this program knows its layout.
+    pub(super) fn proposal(&self) -> Option<Config> {
+        let proposes = self.kind == Kind::Hello && self.features & PROPOSES != 0 && self.version == VERSION;
+        proposes.then(|| Message { capacities: self.last, ..*self }.config())
     }
 
     /// REFUSED, and why.
     pub(super) fn refused(why: Refusal) -> Self {
-        Message { refusal: why as u32, ..Message::new(Kind::Refused, 0) }
+        Message { last: [why as u32, 0], ..Message::new(Kind::Refused, 0) }
     }
 
     /// WELCOME to a channel.
@@ -136,7 +168,7 @@ impl Message {
         }
     }
 
-    /// The channel that a WELCOME describes.
+    /// The channel that a WELCOME describes, without what the parties add.
     pub(super) fn config(&self) -> Config {
         Config { align: self.align, start: self.start, channel: self.channel, ..Config::new(self.capacities) }
     }
@@ -148,7 +180,7 @@ impl Message {
 
     /// Why the other side refused.
     pub(super) fn refusal(&self) -> Refusal {
-        Refusal::from_word(self.refusal)
+        Refusal::from_word(self.last[0])
     }
 
     /// The bytes to send.
@@ -169,8 +201,8 @@ impl Message {
             self.start,
             self.channel as u32,
             (self.channel >> 32) as u32,
-            self.refusal,
-            0,
+            self.last[0],
+            self.last[1],
         ];
         let mut bytes = [0; LEN];
         for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
@@ -212,7 +244,7 @@ impl Message {
             align: word(10),
             start: word(11),
             channel: u64::from(word(13)) << 32 | u64::from(word(12)),
-            refusal: word(14),
+            last: [word(14), word(15)],
         })
     }
 }
@@ -230,7 +262,8 @@ mod tests {
     fn what_is_sent_is_what_is_read() {
         let config = Config { align: 4096, start: 0x7fff_fff0, channel: 0x1234_5678_9abc_def0, ..Config::new([16, 0]) };
         let messages = [
-            Message { capacities: [1 << 20; 2], ..Message::new(Kind::Hello, WANTS_SIGNAL) },
+            Message::hello(1 << 20, WANTS_SIGNAL, None),
+            Message::hello(1 << 20, 0, Some(&config)),
             Message::welcome(&config, Features::COUNTERS.bits()),
             Message::new(Kind::Segment, 0),
             Message::new(Kind::Accepted, 0),
@@ -239,8 +272,13 @@ mod tests {
         for message in messages {
             assert_eq!(Message::parse(&message.to_bytes()), Ok(message));
         }
-        assert_eq!(messages[1].config().channel, config.channel);
-        assert_eq!(messages[4].refusal(), Refusal::TooLarge);
+        assert_eq!(messages[0].proposal(), None);
+        assert_eq!(messages[1].proposal(), Some(config));
+        assert_eq!(Message { version: VERSION + 1, ..messages[1] }.proposal(), None);
+        assert_eq!(messages[1].capacities, [1 << 20; 2]);
+        assert_eq!(messages[2].proposal(), None);
+        assert_eq!(messages[2].config(), config);
+        assert_eq!(messages[5].refusal(), Refusal::TooLarge);
     }
 
     /// The table of the message's words in LAYOUT.md.
@@ -255,13 +293,13 @@ mod tests {
             align: 10,
             start: 11,
             channel: 13 << 32 | 12,
-            refusal: 14,
+            last: [14, 15],
         };
         let bytes = message.to_bytes();
         let word = |n: usize| u32::from_ne_bytes(bytes[4 * n..4 * n + 4].try_into().unwrap());
         assert_eq!(&bytes[..8], b"smstream");
-        assert_eq!((word(2), word(3), word(15)), (0x0102_0304, 2, 0));
-        for n in 4..15 {
+        assert_eq!((word(2), word(3)), (0x0102_0304, 2));
+        for n in 4..16 {
             assert_eq!(word(n), n as u32);
         }
         for (number, kind) in

@@ -55,3 +55,11 @@ fn connected(
     let link = Link { socket, memory: own.fd, credentials: sender.into(), pidfd: pidfd.map(Arc::new) };
     Connected { my: own.mapping, peer, party, life, link: Some(link) }
 }
+
+/// A number for a channel. It is for people who look at several processes; chance must not repeat it often.
+fn channel_number() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    RandomState::new().hash_one((std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))).max(1)
+}

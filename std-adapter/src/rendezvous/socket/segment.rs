@@ -77,22 +77,13 @@ pub(super) fn make(config: &Config, party: usize) -> io::Result<Own> {
 
 /// Maps the segment of `party`, which the other side handed out, for reading, if nothing can be done to it any more.
 pub(super) fn map_peers(fds: Foreign, config: &Config, party: usize) -> Result<Mapping, Unfit> {
-    let fd = fds.only().map_err(Unfit::Descriptors)?;
-    // Only a memfd has seals. Other kinds of files that have them, too (huge pages), can run out of memory when they
-    // are read, which is a SIGBUS.
-    let seals = rustix::fs::fcntl_get_seals(fd).map_err(|_| Unfit::NotMemory)?;
-    let system = |e: rustix::io::Errno| Unfit::System(e.into());
-    #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, reason = "the type differs between machines")]
-    let kind = rustix::fs::fstatfs(fd).map_err(system)?.f_type as u64;
-    if kind != TMPFS_MAGIC {
-        return Err(Unfit::NotMemory);
-    }
+    let (fd, seals) = memory_in(&fds)?;
     let missing = SEALS.difference(seals);
     if !missing.is_empty() {
         return Err(Unfit::NotSealed(missing));
     }
     // Sealed, so this is its size for ever.
-    let found = u64::try_from(rustix::fs::fstat(fd).map_err(system)?.st_size).unwrap_or(0);
+    let found = u64::try_from(rustix::fs::fstat(fd).map_err(|e| Unfit::System(e.into()))?.st_size).unwrap_or(0);
     let needed = file_len(config, party);
     if found < needed as u64 {
         return Err(Unfit::TooShort { needed: needed as u64, found });
@@ -101,6 +92,29 @@ pub(super) fn map_peers(fds: Foreign, config: &Config, party: usize) -> Result<M
     // A memfd, and mapped.
     fds.are_harmless();
     Ok(mapping)
+}
+
+/// The memory that is given up in no time, in the units of `st_blocks`: more than a segment has that nobody has used.
+const LITTLE: u64 = (1 << 20) / 512;
+
+/// Gives up what came with a message and is not wanted. A segment that was proposed in vain needs no other thread for that.
+pub(super) fn give_up(fds: Foreign) {
+    let is_little =
+        |fd: &OwnedFd| rustix::fs::fstat(fd).is_ok_and(|stat| u64::try_from(stat.st_blocks).is_ok_and(|n| n <= LITTLE));
+    if memory_in(&fds).is_ok_and(|(fd, _)| is_little(fd)) {
+        fds.are_harmless();
+    }
+}
+
+/// The one descriptor that came, if it is a memfd of ordinary pages, and its seals.
+fn memory_in(fds: &Foreign) -> Result<(&OwnedFd, SealFlags), Unfit> {
+    let fd = fds.only().map_err(Unfit::Descriptors)?;
+    // Only a memfd has seals. Other kinds of files that have them, too (huge pages), can run out of memory when they
+    // are read, which is a SIGBUS.
+    let seals = rustix::fs::fcntl_get_seals(fd).map_err(|_| Unfit::NotMemory)?;
+    #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, reason = "the type differs between machines")]
+    let kind = rustix::fs::fstatfs(fd).map_err(|e| Unfit::System(e.into()))?.f_type as u64;
+    if kind == TMPFS_MAGIC { Ok((fd, seals)) } else { Err(Unfit::NotMemory) }
 }
 
 /// Whether a channel of this geometry can be mapped here, in segments of their own.

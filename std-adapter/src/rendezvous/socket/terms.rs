@@ -2,6 +2,7 @@
 
 use crate::deadline::Deadline;
 use crate::packet::Sender;
+use smstream_core::geometry::Config;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -54,6 +55,8 @@ pub(crate) struct Terms {
     pub(crate) spin: Duration,
     /// The signal that this party wants beside each wake.
     pub(crate) wake_signal: Option<i32>,
+    /// The channel that a connector proposes.
+    pub(crate) proposal: Option<Config>,
 }
 
 impl Terms {
