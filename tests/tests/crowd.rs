@@ -386,6 +386,10 @@ fn hostile_proposals() {
             drop(Stage::propose(&addr, &config).unwrap());
         }
         then("ten that hang up after a proposal", Box::new(()));
+        let mut victim = Party::start(PARTY);
+        victim.does(format!("rig-propose {addr} {CAPACITY}"));
+        victim.kill_and_reap();
+        then("one that is killed after a proposal", Box::new(()));
         let crowd: Vec<_> = (0..20).map(|_| Stage::propose(&addr, &config).unwrap()).collect();
         then("twenty that propose and do nothing else", Box::new(crowd));
     });

@@ -1,10 +1,13 @@
 //! Hostile listeners, and a connector that is another process: each lie is an error with a reason, never a stream, and
 //! nothing of it is left.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use smstream::Builder;
 use smstream_core::geometry::Config;
+use smstream_tests::flow::NEAR_WRAP;
 use smstream_tests::lies::{Lingering, not_a_segment};
 use smstream_tests::party::{Party, Refusal, belongings, until};
 use smstream_tests::watchdog::Watchdog;
@@ -160,6 +163,96 @@ fn lies_in_segments() {
         wire.say(&good, &[fd.as_fd()]).unwrap();
         wire.expect(kind::SEGMENT).unwrap();
         wire.say(&Message::new(kind::ACCEPTED), &[]).unwrap();
+    });
+}
+
+/// The channel that a connector proposes that nobody has told anything.
+fn usual() -> Config {
+    Config { start: 0, ..wire::config(smstream::DEFAULT_CAPACITY as u32) }
+}
+
+/// ACCEPTED in answer to a proposal.
+fn accept(wire: &Wire, segment: &[BorrowedFd<'_>]) {
+    wire.say(&Message::new(kind::ACCEPTED), segment).unwrap();
+}
+
+#[test]
+fn lies_about_a_proposal() {
+    let _watchdog = Watchdog::new();
+    let mut trap = Trap::new();
+    for (what, fds) in not_a_segment(&usual(), 0).unwrap() {
+        trap.fails(&what, "Corrupt", |wire| accept(wire, &fds.iter().map(AsFd::as_fd).collect::<Vec<_>>()));
+    }
+    let mut lingering = Lingering::new().unwrap();
+    let refused = trap.catch(|wire| {
+        accept(wire, &[lingering.fd()]);
+        lingering.give_away();
+    });
+    assert_eq!(refused.reason, "Corrupt", "a segment that takes an hour to close: {refused:?}");
+    drop(lingering);
+    let others = [
+        ("another start", Config { start: 5, ..usual() }, 0),
+        ("another capacity", Config { capacities: [usual().capacities[0], 4096], ..usual() }, 0),
+        ("a connector's", usual(), 1),
+    ];
+    for (what, config, party) in others {
+        trap.fails(what, "Corrupt", |wire| accept(wire, &[segment(&config, party).unwrap().0.as_fd()]));
+    }
+    // Its own segment.
+    trap.victim.tell(format!("connect {} {LONG}", trap.addr));
+    let wire = Wire::accept(&trap.door).unwrap();
+    let (_, fds) = wire.expect(kind::HELLO).unwrap();
+    accept(&wire, &[fds[0].as_fd()]);
+    assert_eq!(trap.victim.hear().unwrap_err().reason, "Corrupt");
+    drop((wire, fds));
+    // Nothing was proposed.
+    trap.victim.does(format!("ignore-signal {}", libc::SIGUSR1));
+    trap.victim.does(format!("wake-signal {}", libc::SIGUSR1));
+    for with in [&[][..], &[segment(&usual(), 0).unwrap().0.as_fd()]] {
+        trap.fails("ACCEPTED, and nothing was proposed", "Corrupt", |wire| accept(wire, with));
+    }
+}
+
+/// A listener and a connector that are not ours, and keep to the table.
+#[test]
+fn an_honest_proposal_is_all_it_takes() {
+    let _watchdog = Watchdog::new();
+    let addr = fresh();
+    let door = door(&addr).unwrap();
+    let bytes: Vec<u8> = (0..100_000u32).map(|n| (n % 251) as u8).collect();
+    for start in [0, NEAR_WRAP] {
+        std::thread::scope(|scope| {
+            let connecting = scope.spawn(|| {
+                let mut stream =
+                    Builder::new().capacities(1 << 16, 4096).start_cursor(start).connect(addr.as_str()).unwrap();
+                stream.write_all(&bytes).unwrap();
+                let mut back = vec![0; bytes.len()];
+                stream.read_exact(&mut back).unwrap();
+                assert!(back == bytes);
+            });
+            let mut rig = Rig::accept_as_proposed(&door).unwrap();
+            let mut through = vec![0; bytes.len()];
+            rig.read_exact(&mut through).unwrap();
+            rig.write_all(&through).unwrap();
+            connecting.join().unwrap();
+        });
+    }
+    let listener = Builder::new().capacities(1 << 16, 4096).start_cursor(NEAR_WRAP).bind(fresh().as_str()).unwrap();
+    let config = Config { capacities: [1 << 16, 4096], channel: 1, ..usual() };
+    let config = Config { start: NEAR_WRAP, ..config };
+    std::thread::scope(|scope| {
+        let accepting = scope.spawn(|| {
+            let mut stream = listener.accept().unwrap();
+            let mut through = vec![0; bytes.len()];
+            stream.read_exact(&mut through).unwrap();
+            stream.write_all(&through).unwrap();
+        });
+        let mut rig = Rig::propose(&listener.local_addr().to_string(), &config).unwrap();
+        rig.write_all(&bytes).unwrap();
+        let mut back = vec![0; bytes.len()];
+        rig.read_exact(&mut back).unwrap();
+        assert!(back == bytes);
+        accepting.join().unwrap();
     });
 }
 

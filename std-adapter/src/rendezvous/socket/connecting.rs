@@ -224,7 +224,8 @@ impl Connecting {
                 let peer = segment::map_peers(came.fds, &config, 0).map_err(|e| self.failed(Failed::Unfit(e)))?;
                 Ok(Some(super::connected(1, Arc::clone(&self.socket), own, peer, sender, None)))
             }
-            (Stage::Greeted(_), Kind::Welcome) => {
+            (Stage::Greeted(proposal), Kind::Welcome) => {
+                drop(proposal);
                 let config = self.geometry(&message)?;
                 let attested = Attested::begin(&self.socket, sender, message.features & WANTS_SIGNAL != 0);
                 let peer = segment::map_peers(came.fds, &config, 0).map_err(|e| self.failed(Failed::Unfit(e)))?;

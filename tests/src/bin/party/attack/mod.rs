@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use smstream::memory::{Access, Mapping};
+use smstream_core::geometry::Config;
 use smstream_tests::flow::{Flow, Manner};
 use smstream_tests::wire::{self, Rig, Stage, Wire};
 
@@ -112,6 +113,11 @@ impl Attacker {
             "rig-stage" => {
                 let addr = words.text()?;
                 self.stage = Some(Stage::reach(addr, words.number()?)?);
+            }
+            "rig-propose" => {
+                let addr = words.text()?;
+                let config = Config { start: 0, channel: 1, ..wire::config(words.number()?) };
+                self.stage = Some(Stage::propose(addr, &config)?);
             }
             // Lets somebody in, and tells what comes first.
             "rig-hear" => {

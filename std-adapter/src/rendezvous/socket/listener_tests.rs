@@ -1,0 +1,192 @@
+use super::super::message::{Kind, Message};
+use super::super::{Allow, Connecting};
+use super::*;
+use smstream_core::geometry;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+fn terms() -> Terms {
+    Terms {
+        allow: Allow::SameUser,
+        most: 1 << 20,
+        patience: Duration::from_secs(3600),
+        spin: Duration::ZERO,
+        wake_signal: None,
+        proposal: None,
+    }
+}
+
+fn listener() -> (SocketName, Listener) {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("smstream-test-listener-{}-{}", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let name = SocketName::of_abstract(name.as_ref()).unwrap();
+    let config = Config::new([4096, 4096]);
+    let listener = Listener::bind(name.clone(), &config, terms(), false).unwrap();
+    (name, listener)
+}
+
+/// One that connects and says nothing.
+fn silent(name: &SocketName) -> OwnedFd {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+    name.connect(&socket).unwrap();
+    socket
+}
+
+/// Those who connect and hang up, more of them than are dealt with at a time.
+fn flood(name: &SocketName) {
+    let limit = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let queue = limit.trim().parse::<usize>().unwrap().min(BACKLOG as usize);
+    assert!(queue > 2000, "this needs a longer queue: net.core.somaxconn is {queue}");
+    for _ in 0..2000 {
+        silent(name);
+    }
+}
+
+fn is_readable(fd: &OwnedFd) -> bool {
+    poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&Timespec::default())) == Ok(1)
+}
+
+/// Whether something happened since it was asked last, to one who is told of changes only.
+fn was_told(edges: &OwnedFd) -> bool {
+    let mut events = [MaybeUninit::<epoll::Event>::uninit(); 4];
+    !epoll::wait(edges, &mut events[..], Some(&Timespec::default())).unwrap().0.is_empty()
+}
+
+/// Who proposes what the listener wants needs no second message; nobody who is to be signalled does without.
+#[test]
+fn a_proposal_is_taken_if_it_fits() {
+    let wanted = Config { align: page_size() as u32, ..Config::new([4096, 4096]) };
+    let larger = Config { capacities: [4096, 8192], ..wanted };
+    let later = Config { start: 1, ..wanted };
+    let signal = Some(libc::SIGUSR1);
+    for (proposal, ours, theirs, at_once) in [
+        (Some(wanted), None, None, true),
+        (None, None, None, false),
+        (Some(larger), None, None, false),
+        (Some(later), None, None, false),
+        (Some(Config { align: 64, ..wanted }), None, None, false),
+        (Some(wanted), signal, None, false),
+        (Some(wanted), None, signal, false),
+    ] {
+        let case = format!("{proposal:?}, signals {ours:?} and {theirs:?}");
+        let (name, mut listener) = listener();
+        listener.terms.wake_signal = ours;
+        let terms = Terms { proposal, wake_signal: theirs, ..terms() };
+        let mut connecting = Connecting::to(name, terms).unwrap();
+        assert!(connecting.step().unwrap().is_none(), "{case}");
+        let mut accepted = listener.try_accept().unwrap();
+        assert_eq!(accepted.is_some(), at_once, "{case}");
+        if !at_once {
+            assert!(connecting.step().unwrap().is_none(), "{case}");
+            accepted = listener.try_accept().unwrap();
+        }
+        let ends = [accepted.unwrap(), connecting.step().unwrap().unwrap()];
+        for (end, signals) in ends.iter().zip([theirs, ours]) {
+            assert_eq!(end.link.as_ref().unwrap().pidfd.is_some(), signals.is_some(), "{case}");
+            let described = [&end.my, &end.peer].map(|segment| {
+                // SAFETY: the mapping is valid for reads of its length, and its header is accessed by atomics only.
+                unsafe { geometry::inspect(segment.as_ptr(), segment.len()) }.unwrap()
+            });
+            assert_eq!(described[0].channel, described[1].channel, "{case}");
+            assert_ne!(described[0].channel, 0, "{case}");
+            for described in described {
+                let found = (described.capacity, described.peer_capacity, described.align, described.start);
+                assert_eq!(found, (4096, 4096, wanted.align, 0), "{case}");
+            }
+        }
+        assert!(listener.guests.is_empty(), "{case}");
+    }
+}
+
+#[test]
+fn a_flood_does_not_outlast_the_deadline() {
+    let (name, mut listener) = listener();
+    flood(&name);
+    let e = listener.accept(Some(Deadline::now())).unwrap_err();
+    assert!(matches!(e.reason(), Reason::TimedOut), "{e}");
+    assert!(is_readable(&listener.epoll()), "all were dealt with first");
+}
+
+#[test]
+fn a_flood_keeps_nobody_who_does_not_wait() {
+    let (name, mut listener) = listener();
+    let edges = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+    epoll::add(&edges, listener.epoll(), epoll::EventData::new_u64(0), flags).unwrap();
+    flood(&name);
+    let mut connecting = Connecting::to(name, terms()).unwrap();
+    assert!(connecting.step().unwrap().is_none());
+    assert!(was_told(&edges));
+    assert!(listener.try_accept().unwrap().is_none());
+    assert!(is_readable(&listener.epoll()), "all were dealt with first");
+    // Whoever is told of changes only hears that there is more to do, until the last one has been dealt with.
+    let met = loop {
+        // The timer's interrupt may take a moment.
+        assert_eq!(poll(&mut [PollFd::new(&edges, PollFlags::IN)], Some(&Timespec { tv_sec: 10, tv_nsec: 0 })), Ok(1));
+        assert!(was_told(&edges));
+        let met = listener.try_accept().unwrap();
+        connecting.step().unwrap();
+        if met.is_some() {
+            break met;
+        }
+    };
+    assert!(met.is_some());
+}
+
+/// One that has only just come is not turned out, and keeps no older one in.
+#[test]
+fn the_ripe_make_room_for_others() {
+    let (name, mut listener) = listener();
+    let hello = Message { capacities: [1 << 20; 2], ..Message::new(Kind::Hello, 0) };
+    let crowd: Vec<_> = (0..MOST_AT_ONCE - 1).map(|_| silent(&name)).collect();
+    for guest in &crowd {
+        packet::send(guest, &hello.to_bytes(), None).unwrap();
+    }
+    assert!(listener.try_accept().unwrap().is_none());
+    assert_eq!(listener.guests.len(), MOST_AT_ONCE - 1);
+    thread::sleep(GRACE);
+    let _young = silent(&name);
+    assert!(listener.try_accept().unwrap().is_none());
+    let others: Vec<_> = (1..MOST_AT_ONCE).map(|_| silent(&name)).collect();
+    assert!(listener.try_accept().unwrap().is_none());
+    assert_eq!((listener.guests.len(), listener.next), (MOST_AT_ONCE, FIRST + 2 * MOST_AT_ONCE as u64 - 1));
+    assert!(!listener.full);
+    // Nobody goes for nobody.
+    thread::sleep(GRACE);
+    listener.let_in().unwrap();
+    assert_eq!(listener.guests.len(), MOST_AT_ONCE);
+    drop(others);
+}
+
+/// A forked child has copies of all that a rendezvous needs.
+#[test]
+fn what_a_forked_child_drops_its_parent_keeps() {
+    let (name, mut listener) = listener();
+    let mut connecting = Connecting::to(name.clone(), terms()).unwrap();
+    assert!(connecting.step().unwrap().is_none());
+    assert!(listener.try_accept().unwrap().is_none());
+    let mut others = [0, 1].map(|_| Connecting::to(name.clone(), terms()).unwrap());
+    assert!(others[0].step().unwrap().is_none());
+    // SAFETY: the child drops what is its own, allocates at most (fork(2) of the C library sees to its heap), and ends.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        drop(connecting);
+        drop(others);
+        listener.close().unwrap();
+        // SAFETY: ends the process and runs nothing.
+        unsafe { libc::_exit(0) };
+    }
+    let mut status = -1;
+    // SAFETY: `status` may be written.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0);
+    assert!(connecting.step().unwrap().is_none(), "it offers its segment");
+    assert!(listener.try_accept().unwrap().is_some());
+    assert!(connecting.step().unwrap().is_some());
+    assert!(others[1].step().unwrap().is_none());
+    assert!(listener.try_accept().unwrap().is_none());
+    for other in &mut others {
+        assert!(other.step().unwrap().is_none());
+    }
+    assert!(listener.try_accept().unwrap().is_some());
+}
