@@ -108,7 +108,8 @@ impl Builder {
     }
 
     /// How many bytes each lane holds: from 1 to [`LARGEST_CAPACITY`], rounded up to a power of two. The listener
-    /// decides; a connector takes what it finds.
+    /// decides; a connector takes what it finds. Over `unix:` and `fd:` the two meet in one round trip instead of two if the
+    /// connector asks for the same.
     ///
     /// Reading and writing are fastest while the lane stays in the caches of the CPU.
     #[must_use]

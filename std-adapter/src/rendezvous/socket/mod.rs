@@ -1,6 +1,6 @@
 //! Rendezvous by a Unix socket: for parties that need not trust each other, and for containers.
 //!
-//! The socket carries four messages and no payload. Each party makes its own segment in sealed memory and hands its
+//! The socket carries two or four messages and no payload. Each party makes its own segment in sealed memory and hands its
 //! descriptor to the other one; the kernel attests who that is. Then the socket stays open and silent: its hang-up is the
 //! death of the peer.
 
