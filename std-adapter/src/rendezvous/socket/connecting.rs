@@ -51,8 +51,8 @@ enum Stage {
     Queue(Option<Box<Proposal>>),
     /// HELLO was said, and perhaps a channel proposed.
     Greeted(Option<Box<Proposal>>),
-    /// WELCOME was heard, and SEGMENT sent.
-    Offered(Box<Offer>),
+    /// WELCOME was heard, and answered with SEGMENT.
+    Answered(Box<Answer>),
     Over,
 }
 
@@ -64,7 +64,7 @@ struct Proposal {
 }
 
 #[derive(Debug)]
-struct Offer {
+struct Answer {
     own: Own,
     peer: Mapping,
     attested: Attested,
@@ -96,11 +96,14 @@ impl Connecting {
 
     /// Waits until it is made, or the deadline passes.
     pub(crate) fn wait(mut self, deadline: Option<Deadline>) -> Result<Connected, Error> {
-        if let Stage::Queue(proposal) = mem::replace(&mut self.stage, Stage::Over) {
-            if !self.connect()? {
-                self.queue(deadline)?;
+        match mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Queue(proposal) => {
+                if !self.connect()? {
+                    self.queue(deadline)?;
+                }
+                self.greet(proposal)?;
             }
-            self.greet(proposal)?;
+            begun => self.stage = begun,
         }
         let spin_for = self.terms.spin;
         let spin_until = || {
@@ -165,7 +168,7 @@ impl Connecting {
                     }
                     self.greet(proposal)?;
                 }
-                stage @ (Stage::Greeted(_) | Stage::Offered(_)) => {
+                stage @ (Stage::Greeted(_) | Stage::Answered(_)) => {
                     let came = match receive(&self.socket) {
                         Ok(Some(came)) => came,
                         Ok(None) => {
@@ -234,11 +237,11 @@ impl Connecting {
                 let features = segment_features(config.features, self.terms.wake_signal.is_some());
                 let segment = Message::new(Kind::Segment, features).to_bytes();
                 packet::send(&self.socket, &segment, Some(own.fd.as_fd())).map_err(|e| self.not_sent(e))?;
-                self.stage = Stage::Offered(Box::new(Offer { own, peer, attested }));
+                self.stage = Stage::Answered(Box::new(Answer { own, peer, attested }));
                 Ok(None)
             }
-            (Stage::Offered(offer), Kind::Accepted) => {
-                let Offer { own, peer, attested } = *offer;
+            (Stage::Answered(answer), Kind::Accepted) => {
+                let Answer { own, peer, attested } = *answer;
                 let pidfd = attested.finish(sender, came.pidfd).ok_or_else(|| self.failed(Failed::Changed))?;
                 Ok(Some(super::connected(1, Arc::clone(&self.socket), own, peer, sender, pidfd)))
             }

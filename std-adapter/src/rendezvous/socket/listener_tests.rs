@@ -80,7 +80,8 @@ fn a_proposal_is_taken_if_it_fits() {
             assert!(connecting.step().unwrap().is_none(), "{case}");
             accepted = listener.try_accept().unwrap();
         }
-        let ends = [accepted.unwrap(), connecting.step().unwrap().unwrap()];
+        // Whoever has taken steps can wait for the rest.
+        let ends = [accepted.unwrap(), connecting.wait(Some(Deadline::after(Duration::from_secs(60)))).unwrap()];
         for (end, signals) in ends.iter().zip([theirs, ours]) {
             assert_eq!(end.link.as_ref().unwrap().pidfd.is_some(), signals.is_some(), "{case}");
             let described = [&end.my, &end.peer].map(|segment| {
@@ -180,7 +181,7 @@ fn what_a_forked_child_drops_its_parent_keeps() {
     // SAFETY: `status` may be written.
     assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
     assert_eq!(status, 0);
-    assert!(connecting.step().unwrap().is_none(), "it offers its segment");
+    assert!(connecting.step().unwrap().is_none(), "it sends its segment");
     assert!(listener.try_accept().unwrap().is_some());
     assert!(connecting.step().unwrap().is_some());
     assert!(others[1].step().unwrap().is_none());
