@@ -7,6 +7,7 @@ pub mod memory;
 pub mod oracle;
 pub mod party;
 pub mod privileges;
+pub mod waits;
 pub mod watchdog;
 pub mod ways;
 pub mod wire;
