@@ -1,5 +1,6 @@
 //! What the tests of smstream share.
 
+pub mod cursors;
 pub mod flow;
 pub mod kinds;
 pub mod lies;
