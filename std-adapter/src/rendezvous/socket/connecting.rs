@@ -205,11 +205,21 @@ impl Connecting {
         Ok(true)
     }
 
-    fn greet(&mut self, proposal: Option<Box<Proposal>>) -> Result<(), Error> {
+    fn greet(&mut self, mut proposal: Option<Box<Proposal>>) -> Result<(), Error> {
         let features = if self.terms.wake_signal.is_some() { WANTS_SIGNAL } else { 0 };
-        let hello = Message::hello(self.terms.most, features, proposal.as_ref().map(|p| &p.config)).to_bytes();
-        let memory = proposal.as_ref().map(|p| p.own.fd.as_fd());
-        packet::send(&self.socket, &hello, memory).map_err(|e| self.not_sent(e))?;
+        loop {
+            let hello = Message::hello(self.terms.most, features, proposal.as_ref().map(|p| &p.config)).to_bytes();
+            let memory = proposal.as_ref().map(|p| p.own.fd.as_fd());
+            match packet::send(&self.socket, &hello, memory) {
+                Ok(()) => break,
+                // A user may have so many descriptors on the way. Those who have said HELLO and wait have one each; this one
+                // waits without.
+                Err(e) if proposal.is_some() && e.raw_os_error() == Some(Errno::TOOMANYREFS.raw_os_error()) => {
+                    proposal = None;
+                }
+                Err(e) => return Err(self.not_sent(e)),
+            }
+        }
         self.stage = Stage::Greeted(proposal);
         Ok(())
     }
@@ -295,6 +305,9 @@ impl Connecting {
 fn proposal(terms: &Terms) -> Option<Proposal> {
     // Whoever is to be signalled must be attested, and that takes two messages.
     let config = terms.proposal.filter(|config| terms.wake_signal.is_none() && segment::fits(config))?;
+    if config.capacities.iter().any(|&c| c > terms.most) {
+        return None;
+    }
     let config = made_here(Config { channel: channel_number(), ..config });
     // If there is no memory for it now, there may be some for what the listener wants; if not, that is told then.
     let own = segment::make(&config, 1).ok()?;

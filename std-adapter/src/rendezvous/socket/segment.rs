@@ -7,7 +7,7 @@
 use crate::foreign::Foreign;
 use crate::memory::{self, Access, Mapping, page_size, round_up_to_page};
 use rustix::fd::OwnedFd;
-use rustix::fs::SealFlags;
+use rustix::fs::{SealFlags, Stat};
 use smstream_core::geometry::{self, Config};
 use std::fmt;
 use std::io;
@@ -16,6 +16,10 @@ use std::io;
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::FUTURE_WRITE).union(SealFlags::SEAL);
 /// The file system that memfds of ordinary pages belong to.
 const TMPFS_MAGIC: u64 = 0x0102_1994;
+/// How much longer than its segment the memory may be: room for a page of any size.
+const MOST_UNUSED: u64 = 2 << 20;
+/// The memory that is given up in no time, in the units of `st_blocks`: more than a segment has that nobody has used.
+const LITTLE: u64 = (1 << 20) / 512;
 
 /// My segment: mapped for writing, and sealed.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub(super) enum Unfit {
     NotSealed(SealFlags),
     /// It is shorter than its segment.
     TooShort { needed: u64, found: u64 },
+    /// It is much longer than its segment.
+    TooLong { needed: u64, found: u64 },
     /// The system cannot map it.
     System(io::Error),
 }
@@ -47,6 +53,9 @@ impl fmt::Display for Unfit {
             Unfit::NotMemory => f.write_str("its segment is no memfd of ordinary pages"),
             Unfit::NotSealed(missing) => write!(f, "its segment lacks the seals {missing:?}"),
             Unfit::TooShort { needed, found } => write!(f, "its segment has {found} bytes and needs {needed}"),
+            Unfit::TooLong { needed, found } => {
+                write!(f, "its segment has {found} bytes, which is far more than the {needed} that it needs")
+            }
             Unfit::System(e) => write!(f, "its segment cannot be mapped: {e}"),
         }
     }
@@ -77,16 +86,16 @@ pub(super) fn make(config: &Config, party: usize) -> io::Result<Own> {
 
 /// Maps the segment of `party`, which the other side handed out, for reading, if nothing can be done to it any more.
 pub(super) fn map_peers(fds: Foreign, config: &Config, party: usize) -> Result<Mapping, Unfit> {
-    let (fd, seals) = memory_in(&fds)?;
-    let missing = SEALS.difference(seals);
-    if !missing.is_empty() {
-        return Err(Unfit::NotSealed(missing));
-    }
+    let (fd, stat) = sealed(&fds)?;
     // Sealed, so this is its size for ever.
-    let found = u64::try_from(rustix::fs::fstat(fd).map_err(|e| Unfit::System(e.into()))?.st_size).unwrap_or(0);
+    let found = u64::try_from(stat.st_size).unwrap_or(0);
     let needed = file_len(config, party);
     if found < needed as u64 {
         return Err(Unfit::TooShort { needed: needed as u64, found });
+    }
+    // Who has it last, frees it, and that takes time.
+    if found - needed as u64 > MOST_UNUSED {
+        return Err(Unfit::TooLong { needed: needed as u64, found });
     }
     let mapping = Mapping::new(fd, 0, needed, Access::ReadOnly).map_err(Unfit::System)?;
     // A memfd, and mapped.
@@ -94,27 +103,32 @@ pub(super) fn map_peers(fds: Foreign, config: &Config, party: usize) -> Result<M
     Ok(mapping)
 }
 
-/// The memory that is given up in no time, in the units of `st_blocks`: more than a segment has that nobody has used.
-const LITTLE: u64 = (1 << 20) / 512;
-
-/// Gives up what came with a message and is not wanted. A segment that was proposed in vain needs no other thread for that.
+/// Gives up what came with a message and is not wanted: here, if it is memory that nobody has used much. A segment that was
+/// proposed in vain needs no other thread.
 pub(super) fn give_up(fds: Foreign) {
-    let is_little =
-        |fd: &OwnedFd| rustix::fs::fstat(fd).is_ok_and(|stat| u64::try_from(stat.st_blocks).is_ok_and(|n| n <= LITTLE));
-    if memory_in(&fds).is_ok_and(|(fd, _)| is_little(fd)) {
+    let is_little = |stat: Stat| u64::try_from(stat.st_blocks).is_ok_and(|blocks| blocks <= LITTLE);
+    if sealed(&fds).is_ok_and(|(_, stat)| is_little(stat)) {
         fds.are_harmless();
     }
 }
 
-/// The one descriptor that came, if it is a memfd of ordinary pages, and its seals.
-fn memory_in(fds: &Foreign) -> Result<(&OwnedFd, SealFlags), Unfit> {
+/// The one descriptor that came, if it is a memfd of ordinary pages that is sealed as a segment must be.
+fn sealed(fds: &Foreign) -> Result<(&OwnedFd, Stat), Unfit> {
     let fd = fds.only().map_err(Unfit::Descriptors)?;
-    // Only a memfd has seals. Other kinds of files that have them, too (huge pages), can run out of memory when they
-    // are read, which is a SIGBUS.
+    let system = |e: rustix::io::Errno| Unfit::System(e.into());
+    // Files on a tmpfs that somebody has mounted have seals, too, but cannot get these. Other kinds of memfds that can (huge
+    // pages) can run out of memory when they are read, which is a SIGBUS.
     let seals = rustix::fs::fcntl_get_seals(fd).map_err(|_| Unfit::NotMemory)?;
     #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, reason = "the type differs between machines")]
-    let kind = rustix::fs::fstatfs(fd).map_err(|e| Unfit::System(e.into()))?.f_type as u64;
-    if kind == TMPFS_MAGIC { Ok((fd, seals)) } else { Err(Unfit::NotMemory) }
+    let kind = rustix::fs::fstatfs(fd).map_err(system)?.f_type as u64;
+    if kind != TMPFS_MAGIC {
+        return Err(Unfit::NotMemory);
+    }
+    let missing = SEALS.difference(seals);
+    if !missing.is_empty() {
+        return Err(Unfit::NotSealed(missing));
+    }
+    Ok((fd, rustix::fs::fstat(fd).map_err(system)?))
 }
 
 /// Whether a channel of this geometry can be mapped here, in segments of their own.
@@ -133,6 +147,11 @@ mod tests {
 
     fn clone(own: &Own) -> Foreign {
         vec![own.fd.as_fd().try_clone_to_owned().unwrap()].into()
+    }
+
+    /// A segment that is much larger than that of `config()`.
+    fn many_pages() -> Own {
+        make(&Config { align: page_size() as u32, ..Config::new([4 << 20, 0]) }, 0).unwrap()
     }
 
     #[test]
@@ -166,6 +185,7 @@ mod tests {
         let small = make(&Config { align: page_size() as u32, ..Config::new([1, 1]) }, 0).unwrap();
         let large = Config { align: page_size() as u32, ..Config::new([1 << 20, 1]) };
         assert!(matches!(map_peers(clone(&small), &large, 0), Err(Unfit::TooShort { .. })));
+        assert!(matches!(map_peers(clone(&many_pages()), &config(), 0), Err(Unfit::TooLong { .. })));
         let two: Vec<_> = (0..2).map(|_| small.fd.as_fd().try_clone_to_owned().unwrap()).collect();
         assert!(matches!(map_peers(two.into(), &large, 0), Err(Unfit::Descriptors(2))));
     }
