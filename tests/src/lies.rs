@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::fs::{MemfdFlags, SealFlags, ftruncate, memfd_create};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, ftruncate, memfd_create};
 use smstream_core::geometry::Config;
 
 use crate::wire::{SEALS, segment};
@@ -19,6 +19,14 @@ pub fn memory(len: u64, flags: MemfdFlags, seals: SealFlags) -> io::Result<Owned
     let fd = memfd_create("smstream-lie", flags | MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     ftruncate(&fd, len)?;
     rustix::fs::fcntl_add_seals(&fd, seals)?;
+    Ok(fd)
+}
+
+/// A file without a name on a tmpfs. It has seals as memory has, but other ones.
+fn file_in_memory(len: u64) -> io::Result<OwnedFd> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let fd = rustix::fs::open("/dev/shm", flags, Mode::RUSR | Mode::WUSR)?;
+    ftruncate(&fd, len)?;
     Ok(fd)
 }
 
@@ -40,10 +48,12 @@ pub fn not_a_segment(config: &Config, party: usize) -> io::Result<Vec<(String, V
         ("a file".into(), vec![File::open("/proc/self/exe")?.into()]),
         ("a pipe".into(), vec![io::pipe()?.0.into()]),
         ("a socket".into(), vec![std::os::unix::net::UnixStream::pair()?.0.into()]),
-        ("a path".into(), vec![rustix::fs::open("/dev/shm", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty())?]),
+        ("a path".into(), vec![rustix::fs::open("/dev/shm", OFlags::PATH, Mode::empty())?]),
         ("memory that is not sealed".into(), vec![memory(len, none, SealFlags::empty())?]),
         ("too little memory".into(), vec![memory(len - 1, none, SEALS)?]),
         ("no memory".into(), vec![memory(0, none, SEALS)?]),
+        ("far too much memory".into(), vec![memory(len + (4 << 20), none, SEALS)?]),
+        ("a file in memory".into(), vec![file_in_memory(len)?]),
         ("huge pages".into(), vec![memory(2 << 20, MemfdFlags::HUGETLB, SEALS)?]),
     ];
     for missing in SEALS.iter() {

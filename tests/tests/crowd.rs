@@ -8,11 +8,12 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread;
 
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use smstream::{Builder, Reason, Stream};
 use smstream_core::geometry::{self, Config};
 use smstream_core::layout::{FIELDS, HEADER_LEN};
-use smstream_tests::lies::{Lingering, not_a_segment};
+use smstream_tests::lies::{Lingering, memory, not_a_segment};
 use smstream_tests::party::{Party, belongings, until};
 use smstream_tests::privileges::is_root_to_show;
 use smstream_tests::watchdog::{PATIENCE, Watchdog};
@@ -51,9 +52,10 @@ fn server(addr: &str, patience: &str) -> Party {
     party
 }
 
-/// A connection as it should be.
-fn honest(addr: &str) {
-    let mut stream = Stream::connect_timeout(addr, PATIENCE).expect("an honest connector is accepted");
+/// A connection as it should be, of one that would choose lanes of this size.
+fn honest(addr: &str, capacity: usize) {
+    let builder = Builder::new().capacity(capacity);
+    let mut stream = builder.connect_timeout(addr, PATIENCE).expect("an honest connector is accepted");
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let (bytes, mut back) = ([7; 100], [0; 100]);
     stream.write_all(&bytes).unwrap();
@@ -67,20 +69,21 @@ type Held = Box<dyn Any>;
 /// Runs hostile ones, one after the other, amid honest ones: after each, each of the honest must have been served again,
 /// and again. All that was `Held` stays until then.
 fn amid(addr: &str, server: &mut Party, hostile: impl FnOnce(&mut dyn FnMut(&str, Held))) {
-    const HONEST: usize = 3;
-    honest(addr);
+    // Two that propose what the server wants, and one that does not.
+    const HONEST: [usize; 3] = [CAPACITY as usize, CAPACITY as usize, smstream::DEFAULT_CAPACITY];
+    HONEST.iter().for_each(|&capacity| honest(addr, capacity));
     until("the first one is gone", || server.does("serving") == "0");
     // The first thread, the one that accepts, the watcher; the one that served is on its way out.
     until("its thread has ended", || belongings(server.pid()).2 == 3);
     let before = belongings(server.pid());
-    let served = [(); HONEST].map(|()| AtomicU64::new(0));
+    let served = HONEST.map(|_| AtomicU64::new(0));
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        for served in &served {
+        for (served, capacity) in served.iter().zip(HONEST) {
             let done = &done;
             scope.spawn(move || {
                 while !done.load(Ordering::Relaxed) {
-                    honest(addr);
+                    honest(addr, capacity);
                     served.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -355,6 +358,14 @@ fn hostile_proposals() {
             }
         }
         // What is given up without being mapped may be the last one of much memory, or take an hour to close.
+        let much = memory(64 << 20, MemfdFlags::empty(), SealFlags::empty()).unwrap();
+        fallocate(&much, FallocateFlags::empty(), 0, 64 << 20).unwrap();
+        fcntl_add_seals(&much, wire::SEALS).unwrap();
+        let at = Stage::reach(&addr, 0).unwrap();
+        at.wire.say(&Message::proposal(&wire::config(1)), &[much.as_fd()]).unwrap();
+        drop(much);
+        at.wire.expect(kind::WELCOME).unwrap();
+        then("much memory that is not wanted", Box::new(at));
         for hello in [Message::proposal(&config), Message::proposal(&wire::config(1))] {
             let mut lingering = Lingering::new().unwrap();
             let at = Stage::reach(&addr, 0).unwrap();

@@ -93,7 +93,7 @@ fn lies_in_messages() {
         ("longer than its segment", "Corrupt", good.with(word::CAPACITIES[0], 8192)),
         ("HELLO", "Corrupt", good.with(word::KIND, kind::HELLO)),
         ("SEGMENT", "Corrupt", good.with(word::KIND, kind::SEGMENT)),
-        ("ACCEPTED at once", "Corrupt", good.with(word::KIND, kind::ACCEPTED)),
+        ("ACCEPTED of another channel than was proposed", "Corrupt", good.with(word::KIND, kind::ACCEPTED)),
         ("no kind", "Corrupt", good.with(word::KIND, 0)),
         ("another magic", "Corrupt", good.with(word::MAGIC, 0)),
         ("another byte order", "Corrupt", good.with(word::BYTE_ORDER, 0x0403_0201)),

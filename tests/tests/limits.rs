@@ -4,9 +4,10 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
-use smstream::Stream;
+use smstream::{DEFAULT_CAPACITY, Stream};
 use smstream_tests::flow::NEAR_WRAP;
 use smstream_tests::party::{Party, Refusal, Scratch};
+use smstream_tests::privileges::is_root_to_show;
 use smstream_tests::watchdog::Watchdog;
 
 const PARTY: &str = env!("CARGO_BIN_EXE_party");
@@ -243,11 +244,18 @@ fn no_descriptors_left() {
 #[test]
 fn no_descriptors_left_for_what_comes() {
     let _watchdog = Watchdog::new();
+    // The connector's segment comes with its second message, or with the first.
+    for channel in [format!("64 64 {NEAR_WRAP}"), format!("{DEFAULT_CAPACITY} {DEFAULT_CAPACITY} 0")] {
+        no_descriptors_left_for(&channel);
+    }
+}
+
+fn no_descriptors_left_for(channel: &str) {
     let scratch = Scratch::new();
     let mut listener = Party::start(PARTY);
     let addr = format!("unix:{}", scratch.name().display());
     listener.does("limit nofile 40");
-    listener.does(format!("bind {addr} 64 64 {NEAR_WRAP}"));
+    listener.does(format!("bind {addr} {channel}"));
     let mut refused = Vec::new();
     for left in 0.. {
         let mut connector = Party::start(PARTY);
@@ -271,10 +279,60 @@ fn no_descriptors_left_for_what_comes() {
         let Err(reply) = outcome else { break };
         refused.push(reply);
     }
-    // None for the connection; then none for the listener's own memory, for the connector's, and for what the listener
-    // needs meanwhile.
-    assert!(refused.len() > 2 && refused[0] == "waits", "{refused:?}");
+    // None for the connection; then none for the listener's own memory and for the connector's, both of which it has for a
+    // while if that is not proposed.
+    assert!(refused.len() > 1 && refused[0] == "waits", "{refused:?}");
     for reply in &refused[1..] {
         assert!(reply.contains("no memory or descriptors left"), "{reply}");
     }
+}
+
+/// The same on the other side: whoever cannot receive what is handed out, or cannot make its own, says so itself.
+#[test]
+fn no_descriptors_left_to_connect() {
+    let _watchdog = Watchdog::new();
+    for channel in [format!("64 64 {NEAR_WRAP}"), format!("{DEFAULT_CAPACITY} {DEFAULT_CAPACITY} 0")] {
+        let scratch = Scratch::new();
+        let addr = format!("unix:{}", scratch.name().display());
+        let mut listener = Party::start(PARTY);
+        listener.does(format!("bind {addr} {channel}"));
+        listener.does("serve-all");
+        let mut connector = Party::start(PARTY);
+        connector.does("limit nofile 40");
+        let mut left = 0;
+        loop {
+            connector.does(format!("use-up-descriptors {left}"));
+            match connector.ask(format!("connect {addr} 60000")) {
+                Ok(_) => break,
+                Err(e) => assert!(e.text.contains("ulimit -n"), "{left}: {e:?}"),
+            }
+            left += 1;
+        }
+        // The socket, and the memory that it makes; then what comes.
+        assert!(left > 2, "{left}");
+    }
+}
+
+/// The kernel counts the descriptors that a user has sent and that nobody has received. One that waits to be accepted waits
+/// without having sent any, if there are too many.
+#[test]
+fn too_many_descriptors_on_the_way() {
+    if !is_root_to_show("that a user who is not root is held to it") {
+        return;
+    }
+    let _watchdog = Watchdog::new();
+    let scratch = Scratch::new();
+    let addr = format!("unix:{}", scratch.name().display());
+    let [mut listener, mut other, mut connector] = [(); 3].map(|()| ordinary(&scratch));
+    listener.does(format!("bind {addr} {DEFAULT_CAPACITY} {DEFAULT_CAPACITY} 0"));
+    connector.does("limit nofile 40");
+    other.does("rig-fly 60");
+    connector.tell(format!("connect {addr} 60000"));
+    // It has said HELLO.
+    connector.is_polling();
+    other.does("rig-land");
+    listener.does("accept 60000");
+    connector.hear().unwrap();
+    listener.does("close");
+    connector.does("close");
 }

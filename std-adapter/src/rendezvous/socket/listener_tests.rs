@@ -46,6 +46,19 @@ fn is_readable(fd: &OwnedFd) -> bool {
     poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&Timespec::default())) == Ok(1)
 }
 
+/// The channel that the listener wants.
+fn wanted() -> Config {
+    Config { align: page_size() as u32, ..Config::new([4096, 4096]) }
+}
+
+/// A connector that has proposed that.
+fn proposing(name: &SocketName) -> Connecting {
+    let terms = Terms { proposal: Some(wanted()), ..terms() };
+    let mut connecting = Connecting::to(name.clone(), terms).unwrap();
+    assert!(connecting.step().unwrap().is_none());
+    connecting
+}
+
 /// Whether something happened since it was asked last, to one who is told of changes only.
 fn was_told(edges: &OwnedFd) -> bool {
     let mut events = [MaybeUninit::<epoll::Event>::uninit(); 4];
@@ -55,7 +68,7 @@ fn was_told(edges: &OwnedFd) -> bool {
 /// Who proposes what the listener wants needs no second message; nobody who is to be signalled does without.
 #[test]
 fn a_proposal_is_taken_if_it_fits() {
-    let wanted = Config { align: page_size() as u32, ..Config::new([4096, 4096]) };
+    let wanted = wanted();
     let larger = Config { capacities: [4096, 8192], ..wanted };
     let later = Config { start: 1, ..wanted };
     let signal = Some(libc::SIGUSR1);
@@ -106,6 +119,22 @@ fn a_flood_does_not_outlast_the_deadline() {
     let e = listener.accept(Some(Deadline::now())).unwrap_err();
     assert!(matches!(e.reason(), Reason::TimedOut), "{e}");
     assert!(is_readable(&listener.epoll()), "all were dealt with first");
+}
+
+/// Those who have said all and are gone are answered, and nobody gets the answer.
+#[test]
+fn a_flood_of_proposals_does_not_outlast_the_deadline() {
+    let (name, mut listener) = listener();
+    for _ in 0..300 {
+        drop(proposing(&name));
+    }
+    let mut last = proposing(&name);
+    let e = listener.accept(Some(Deadline::now())).map(drop).unwrap_err();
+    assert!(matches!(e.reason(), Reason::TimedOut), "{e}");
+    assert!(is_readable(&listener.epoll()), "all were dealt with first");
+    while listener.try_accept().unwrap().is_none() {}
+    assert!(last.step().unwrap().is_some());
+    assert!(listener.guests.is_empty());
 }
 
 #[test]
@@ -159,6 +188,25 @@ fn the_ripe_make_room_for_others() {
     drop(others);
 }
 
+/// A child that drops what is its own and then calls [`end`] gets 0.
+fn fork() -> libc::pid_t {
+    // SAFETY: the child allocates at most (fork(2) of the C library sees to its heap), drops things, and ends.
+    unsafe { libc::fork() }
+}
+
+fn end() -> ! {
+    // SAFETY: ends the process and runs nothing.
+    unsafe { libc::_exit(0) }
+}
+
+/// Waits until the child has ended as it should.
+fn ended(child: libc::pid_t) {
+    let mut status = -1;
+    // SAFETY: `status` may be written.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0);
+}
+
 /// A forked child has copies of all that a rendezvous needs.
 #[test]
 fn what_a_forked_child_drops_its_parent_keeps() {
@@ -168,19 +216,14 @@ fn what_a_forked_child_drops_its_parent_keeps() {
     assert!(listener.try_accept().unwrap().is_none());
     let mut others = [0, 1].map(|_| Connecting::to(name.clone(), terms()).unwrap());
     assert!(others[0].step().unwrap().is_none());
-    // SAFETY: the child drops what is its own, allocates at most (fork(2) of the C library sees to its heap), and ends.
-    let child = unsafe { libc::fork() };
+    let child = fork();
     if child == 0 {
         drop(connecting);
         drop(others);
         listener.close().unwrap();
-        // SAFETY: ends the process and runs nothing.
-        unsafe { libc::_exit(0) };
+        end();
     }
-    let mut status = -1;
-    // SAFETY: `status` may be written.
-    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-    assert_eq!(status, 0);
+    ended(child);
     assert!(connecting.step().unwrap().is_none(), "it sends its segment");
     assert!(listener.try_accept().unwrap().is_some());
     assert!(connecting.step().unwrap().is_some());
@@ -190,4 +233,26 @@ fn what_a_forked_child_drops_its_parent_keeps() {
         assert!(other.step().unwrap().is_none());
     }
     assert!(listener.try_accept().unwrap().is_some());
+}
+
+/// The same of a channel that is proposed, before HELLO and after.
+#[test]
+fn what_a_forked_child_drops_its_parent_proposes() {
+    let (name, mut listener) = listener();
+    let terms = Terms { proposal: Some(wanted()), ..terms() };
+    let mut both = [Connecting::to(name.clone(), terms).unwrap(), proposing(&name)];
+    let child = fork();
+    if child == 0 {
+        drop(both);
+        listener.close().unwrap();
+        end();
+    }
+    ended(child);
+    assert!(both[0].step().unwrap().is_none());
+    for _ in 0..both.len() {
+        assert!(listener.try_accept().unwrap().is_some());
+    }
+    for connecting in &mut both {
+        assert!(connecting.step().unwrap().is_some());
+    }
 }

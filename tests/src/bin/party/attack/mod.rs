@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use smstream::memory::{Access, Mapping};
 use smstream_core::geometry::Config;
 use smstream_tests::flow::{Flow, Manner};
@@ -25,6 +26,7 @@ pub(crate) struct Attacker {
     rig: Option<Rig>,
     flows: Option<[Flow; 2]>,
     stage: Option<Stage>,
+    flying: Option<[OwnedFd; 2]>,
 }
 
 /// What came of an attempt, as the system says it.
@@ -119,6 +121,15 @@ impl Attacker {
                 let config = Config { start: 0, channel: 1, ..wire::config(words.number()?) };
                 self.stage = Some(Stage::propose(addr, &config)?);
             }
+            // So many descriptors are on the way to somebody who does not receive them, until they land.
+            "rig-fly" => {
+                let (from, to) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+                for _ in 0..words.number()? {
+                    Wire(from.try_clone()?).send(b"!", &[from.as_fd()])?;
+                }
+                self.flying = Some([from, to]);
+            }
+            "rig-land" => self.flying = None,
             // Lets somebody in, and tells what comes first.
             "rig-hear" => {
                 let door = self.door.as_ref().ok_or_else(|| wrong("nobody listens"))?;
