@@ -109,7 +109,7 @@ impl Builder {
 
     /// How many bytes each lane holds: from 1 to [`LARGEST_CAPACITY`], rounded up to a power of two. The listener
     /// decides; a connector takes what it finds. Over `unix:` and `fd:` the two meet in one round trip instead of two if the
-    /// connector asks for the same.
+    /// connector asks for the same, within its [`max_peer_capacity`](Builder::max_peer_capacity), and neither wants signals.
     ///
     /// Reading and writing are fastest while the lane stays in the caches of the CPU.
     #[must_use]
@@ -223,7 +223,8 @@ impl Builder {
     }
 
     /// How long a connector over `unix:` may take for its part of the rendezvous, before the listener turns it away.
-    /// Others are accepted meanwhile. [`DEFAULT_HELLO_TIMEOUT`] if this is not called.
+    /// Others are accepted meanwhile. One that asks for the [capacity](Builder::capacity) that the listener has is done with
+    /// its part when it has connected. [`DEFAULT_HELLO_TIMEOUT`] if this is not called.
     #[must_use]
     pub fn hello_timeout(mut self, time: Duration) -> Self {
         self.patience = time;

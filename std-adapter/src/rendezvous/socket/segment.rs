@@ -104,7 +104,8 @@ pub(super) fn map_peers(fds: Foreign, config: &Config, party: usize) -> Result<M
 }
 
 /// Gives up what came with a message and is not wanted: here, if it is memory that nobody has used much. A segment that was
-/// proposed in vain needs no other thread.
+/// proposed in vain needs no other thread. (Its sender can make that take longer, by locks or attributes of the file, but not
+/// for less than that costs him; and the same goes for a segment that is used.)
 pub(super) fn give_up(fds: Foreign) {
     let is_little = |stat: Stat| u64::try_from(stat.st_blocks).is_ok_and(|blocks| blocks <= LITTLE);
     if sealed(&fds).is_ok_and(|(_, stat)| is_little(stat)) {
