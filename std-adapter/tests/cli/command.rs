@@ -54,14 +54,16 @@ pub fn smstream<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_smstream"));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let interruptible = || {
-        // SAFETY: the default action is no function of this program's; a process of one thread changes its own.
-        match unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) } {
-            libc::SIG_ERR => Err(std::io::Error::last_os_error()),
-            _ => Ok(()),
+        for signal in [libc::SIGINT, libc::SIGHUP] {
+            // SAFETY: the default action is no function of this program's; a process of one thread changes its own.
+            if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR {
+                return Err(std::io::Error::last_os_error());
+            }
         }
+        Ok(())
     };
-    // A shell ignores interrupts for what it runs in the background, and that is inherited.
-    // SAFETY: between fork and exec it makes one system call, and allocates nothing.
+    // A shell ignores interrupts for what it runs in the background, and nohup hang-ups, and that is inherited.
+    // SAFETY: between fork and exec it makes system calls only, and allocates nothing.
     unsafe { command.pre_exec(interruptible) };
     command
 }
