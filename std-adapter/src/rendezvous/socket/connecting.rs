@@ -349,14 +349,7 @@ mod tests {
     fn the_spin_ends_at_the_deadline() {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (ours, _theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
-        let terms = Terms {
-            allow: super::super::Allow::SameUser,
-            most: 1 << 20,
-            patience: Duration::from_secs(3600),
-            spin: Duration::from_secs(60),
-            wake_signal: None,
-            proposal: None,
-        };
+        let terms = Terms { spin: Duration::from_secs(60), ..Terms::plain() };
         let begin = Instant::now();
         let connecting = Connecting::on(ours, "test".into(), terms).unwrap();
         let e = connecting.wait(Some(Deadline::after(Duration::from_millis(10)))).unwrap_err();

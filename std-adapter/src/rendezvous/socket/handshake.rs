@@ -298,10 +298,8 @@ pub(super) fn sending(e: io::Error) -> Failed {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Allow;
     use super::*;
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-    use std::time::Duration;
 
     fn pair() -> (OwnedFd, OwnedFd) {
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
@@ -329,14 +327,7 @@ mod tests {
     /// A handshake that has failed is over, and is not waited for.
     #[test]
     fn memory_that_cannot_be_made_ends_it() {
-        let terms = Terms {
-            allow: Allow::SameUser,
-            most: 1 << 20,
-            patience: Duration::from_secs(3600),
-            spin: Duration::ZERO,
-            wake_signal: None,
-            proposal: None,
-        };
+        let terms = Terms::plain();
         let (a, b) = pair();
         let mut handshake = Handshake::of_child(b, &terms).unwrap();
         // A channel that cannot be, so that its segment cannot be made.

@@ -1,26 +1,15 @@
+use super::super::Connecting;
 use super::super::message::{Kind, Message};
-use super::super::{Allow, Connecting};
 use super::*;
 use smstream_core::geometry;
 use std::sync::atomic::{AtomicU32, Ordering};
-
-fn terms() -> Terms {
-    Terms {
-        allow: Allow::SameUser,
-        most: 1 << 20,
-        patience: Duration::from_secs(3600),
-        spin: Duration::ZERO,
-        wake_signal: None,
-        proposal: None,
-    }
-}
 
 fn listener() -> (SocketName, Listener) {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let name = format!("smstream-test-listener-{}-{}", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let name = SocketName::of_abstract(name.as_ref()).unwrap();
     let config = Config::new([4096, 4096]);
-    let listener = Listener::bind(name.clone(), &config, terms(), false).unwrap();
+    let listener = Listener::bind(name.clone(), &config, Terms::plain(), false).unwrap();
     (name, listener)
 }
 
@@ -53,7 +42,7 @@ fn wanted() -> Config {
 
 /// A connector that has proposed that.
 fn proposing(name: &SocketName) -> Connecting {
-    let terms = Terms { proposal: Some(wanted()), ..terms() };
+    let terms = Terms { proposal: Some(wanted()), ..Terms::plain() };
     let mut connecting = Connecting::to(name.clone(), terms).unwrap();
     assert!(connecting.step().unwrap().is_none());
     connecting
@@ -84,7 +73,7 @@ fn a_proposal_is_taken_if_it_fits() {
         let case = format!("{proposal:?}, signals {ours:?} and {theirs:?}");
         let (name, mut listener) = listener();
         listener.terms.wake_signal = ours;
-        let terms = Terms { proposal, wake_signal: theirs, ..terms() };
+        let terms = Terms { proposal, wake_signal: theirs, ..Terms::plain() };
         let mut connecting = Connecting::to(name, terms).unwrap();
         assert!(connecting.step().unwrap().is_none(), "{case}");
         let mut accepted = listener.try_accept().unwrap();
@@ -144,7 +133,7 @@ fn a_flood_keeps_nobody_who_does_not_wait() {
     let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
     epoll::add(&edges, listener.epoll(), epoll::EventData::new_u64(0), flags).unwrap();
     flood(&name);
-    let mut connecting = Connecting::to(name, terms()).unwrap();
+    let mut connecting = Connecting::to(name, Terms::plain()).unwrap();
     assert!(connecting.step().unwrap().is_none());
     assert!(was_told(&edges));
     assert!(listener.try_accept().unwrap().is_none());
@@ -211,10 +200,10 @@ fn ended(child: libc::pid_t) {
 #[test]
 fn what_a_forked_child_drops_its_parent_keeps() {
     let (name, mut listener) = listener();
-    let mut connecting = Connecting::to(name.clone(), terms()).unwrap();
+    let mut connecting = Connecting::to(name.clone(), Terms::plain()).unwrap();
     assert!(connecting.step().unwrap().is_none());
     assert!(listener.try_accept().unwrap().is_none());
-    let mut others = [0, 1].map(|_| Connecting::to(name.clone(), terms()).unwrap());
+    let mut others = [0, 1].map(|_| Connecting::to(name.clone(), Terms::plain()).unwrap());
     assert!(others[0].step().unwrap().is_none());
     let child = fork();
     if child == 0 {
@@ -239,7 +228,7 @@ fn what_a_forked_child_drops_its_parent_keeps() {
 #[test]
 fn what_a_forked_child_drops_its_parent_proposes() {
     let (name, mut listener) = listener();
-    let terms = Terms { proposal: Some(wanted()), ..terms() };
+    let terms = Terms { proposal: Some(wanted()), ..Terms::plain() };
     let mut both = [Connecting::to(name.clone(), terms).unwrap(), proposing(&name)];
     let child = fork();
     if child == 0 {

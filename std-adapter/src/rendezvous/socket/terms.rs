@@ -60,6 +60,19 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
+    /// Those of a user who proposes nothing, is patient and does not spin.
+    #[cfg(test)]
+    pub(super) fn plain() -> Self {
+        Terms {
+            allow: Allow::SameUser,
+            most: 1 << 20,
+            patience: Duration::from_secs(3600),
+            spin: Duration::ZERO,
+            wake_signal: None,
+            proposal: None,
+        }
+    }
+
     /// When a connector that comes now has been silent for too long.
     pub(super) fn due(&self) -> Deadline {
         Deadline::after(self.patience)
