@@ -96,12 +96,14 @@ impl Partner {
         Ok(())
     }
 
-    /// Gives the news of the second process's death the precedence over what followed from it.
-    pub fn settle(&self) {
+    /// Gives the news of the second process's death the precedence over what followed from it. If there is none, it ends now,
+    /// which is no news: the failure is this process's own.
+    pub fn settle(self) {
         let end = Instant::now() + GRACE;
         while Instant::now() < end && !self.watch.is_finished() {
             thread::park_timeout(Duration::from_millis(10));
         }
+        self.expected.store(true, Ordering::SeqCst);
     }
 }
 
