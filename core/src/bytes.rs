@@ -3,7 +3,7 @@
 //! Another process may write a lane while it is read, and may be hostile. So there is never a `&[u8]` into a lane: each
 //! access is a volatile one through a raw pointer, which the compiler neither repeats, nor drops, nor assumes to find
 //! unchanged. Accesses are naturally aligned on the lane's side, and wide in the middle, so that this is as fast as
-//! `memcpy` (measured; see DESIGN.md).
+//! `memcpy` (measured; see docs/DESIGN.md).
 
 use crate::sync::LaneByte;
 

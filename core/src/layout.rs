@@ -1,4 +1,4 @@
-//! The bytes of a segment: what stands where, and who writes it. `LAYOUT.md` is made from this.
+//! The bytes of a segment: what stands where, and who writes it. `docs/LAYOUT.md` is made from this.
 //!
 //! Every word is a `u32` in the byte order of the machine, on a fixed line of 128 bytes. The size of a line is part of
 //! the layout; it does not follow the cache of the machine the code was compiled for. Words not named are reserved: the
@@ -238,7 +238,7 @@ pub struct Field {
 #[cfg(not(loom))]
 macro_rules! fields {
     ($($name:literal, $($path:ident).+, $len:literal, $writer:literal, $meaning:literal;)+) => {
-        /// Every word of the header, in order of its offset. `LAYOUT.md`'s table is made from this.
+        /// Every word of the header, in order of its offset. `docs/LAYOUT.md`'s table is made from this.
         pub const FIELDS: &[Field] = &[$(Field {
             name: $name,
             offset: core::mem::offset_of!(Header, $($path).+),

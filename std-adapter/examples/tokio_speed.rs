@@ -82,7 +82,7 @@ async fn measure(threads: &str) -> io::Result<()> {
     let child = start("-", &path.to_string_lossy(), threads)?;
     let (mut socket, _) = listener.accept().await?;
     std::fs::remove_file(&path)?;
-    let spin = smstream::parking::default_spin();
+    let spin = smstream::default_spin();
     let mut children = vec![child];
     for (name, micros) in [("asleep", 0), ("busy", spin.as_micros() as u64)] {
         let (mut stream, child) = pair(micros, threads).await?;

@@ -111,7 +111,7 @@ impl Policy {
 /// The most that is held back: an eighth of the lane.
 ///
 /// Less gains nothing for small writes, and with half a lane at a time two running ends wait for each other: one fills a half
-/// while the other empties the other one, and whoever is done first sleeps. In DESIGN.md there are figures.
+/// while the other empties the other one, and whoever is done first sleeps. In docs/DESIGN.md there are figures.
 fn most_held(capacity: usize) -> usize {
     (capacity / 8).max(1)
 }
@@ -170,7 +170,7 @@ fn up_to_last<'b>(pieces: impl DoubleEndedIterator<Item = &'b [u8]> + Clone, ter
     let mut after: usize = pieces.clone().map(<[u8]>::len).sum();
     for piece in pieces.rev() {
         after -= piece.len();
-        if let Some(at) = memchr::memrchr(terminator, piece) {
+        if let Some(at) = piece.iter().rposition(|byte| *byte == terminator) {
             return after + at + 1;
         }
     }

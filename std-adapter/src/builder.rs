@@ -9,16 +9,16 @@ use smstream_core::geometry::Config;
 use crate::addr::{Addr, Kind, ToAddr};
 use crate::buffering::BufMode;
 use crate::connecting::Connecting;
-use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
 use crate::listener::{self, Listener};
-use crate::memory::{guard, page_size};
 use crate::parking::default_spin;
 use crate::rendezvous::socket::{Allow, Terms};
 use crate::signal;
 use crate::stream::Stream;
 use crate::trace;
 use crate::trusted::Trusted;
+use smstream_shm::Deadline;
+use smstream_shm::memory::{guard, page_size};
 
 /// The bytes each lane holds if nobody says otherwise.
 pub const DEFAULT_CAPACITY: usize = 256 * 1024;

@@ -17,10 +17,10 @@ use crate::doorbell::Doorbell;
 use crate::error::{Error, Reason};
 use crate::history::{History, Operation};
 use crate::liveness::{Life, WatchMode};
-use crate::memory::Both;
-use crate::memory::guard::Cut;
 use crate::rendezvous::Link;
 use crate::trace;
+use smstream_shm::memory::Both;
+use smstream_shm::memory::guard::Cut;
 
 pub(crate) use mode::Mode;
 pub(crate) use polled::Polled;

@@ -6,9 +6,7 @@
 
 use crate::addr::Addr;
 use crate::builder::{Builder, Settings};
-use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
-use crate::explain::explain;
 use crate::listener::into_stream;
 use crate::rendezvous::socket::{self, Host};
 use crate::stream::Stream;
@@ -16,6 +14,8 @@ use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use smstream_core::geometry::Config;
+use smstream_shm::Deadline;
+use smstream_shm::explain::explain;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;

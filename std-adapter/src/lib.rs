@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(missing_docs, unsafe_op_in_unsafe_fn)]
 #![warn(missing_debug_implementations)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("smstream needs Linux: futexes, memfds and open-file-description locks. smstream-core builds anywhere.");
@@ -9,37 +10,35 @@ mod addr;
 mod background;
 mod buffering;
 mod builder;
-pub mod cleanup;
 pub mod condition;
 mod connecting;
-pub mod deadline;
 mod doorbell;
 mod error;
-mod explain;
 mod foreign;
 mod futex;
 mod half;
 mod history;
 mod inherited;
+#[cfg(feature = "inspect")]
+#[cfg_attr(docsrs, doc(cfg(feature = "inspect")))]
 pub mod inspect;
 mod line;
 mod listener;
-pub mod liveness;
-pub mod lock;
-pub mod memory;
+mod liveness;
+mod lock;
 mod packet;
-pub mod parking;
+mod parking;
 mod poll;
-pub mod posix;
+#[cfg(feature = "inspect")]
+#[cfg_attr(docsrs, doc(cfg(feature = "inspect")))]
+pub mod reap;
 mod rendezvous;
-mod reservation;
 mod signal;
 mod stream;
-#[cfg(feature = "sysv")]
-pub mod sysv;
 #[cfg(test)]
 mod testing;
 #[cfg(feature = "tokio")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub mod tokio;
 mod trace;
 mod trusted;
@@ -54,11 +53,27 @@ pub use half::{ReadHalf, WriteHalf};
 pub use history::{HISTORY, Incident, Operation};
 pub use inherited::Handover;
 pub use listener::{Incoming, Listener};
+pub use liveness::WatchMode;
+pub use parking::default_spin;
 pub use poll::Pollable;
 pub use rendezvous::Credentials;
-pub use reservation::{Placed, Reservation};
 pub use smstream_core;
 pub use smstream_core::counter::Counts;
 pub use smstream_core::error::ErrorCode;
 pub use stream::{Peer, Stats, Stream};
 pub use trusted::Trusted;
+
+#[cfg(feature = "sysv")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sysv")))]
+pub use smstream_shm::sysv;
+#[cfg(feature = "shm")]
+#[cfg_attr(docsrs, doc(cfg(feature = "shm")))]
+pub use smstream_shm::{Placed, Reservation, cleanup, memory, posix};
+
+/// What the tests of this project use to write a peer by hand. No part of the interface: it may change at any time.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::liveness::{Half, Life};
+    pub use crate::parking::Parker;
+    pub use smstream_shm::{Deadline, memory};
+}

@@ -12,13 +12,13 @@ use smstream_core::park::ALERT_CANCEL;
 
 use crate::addr::{Addr, Kind, ToAddr};
 use crate::builder::{Builder, Settings};
-use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
 use crate::inherited;
 use crate::liveness::{Half, Life};
 use crate::rendezvous::socket::{self, Connecting, Interrupt, SocketName};
 use crate::rendezvous::{self, Connected, file};
 use crate::stream::{Segments, Stream};
+use smstream_shm::Deadline;
 
 /// Waits at an address for connectors.
 ///

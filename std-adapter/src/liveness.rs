@@ -9,14 +9,14 @@ mod alerts;
 pub(crate) mod news;
 mod watcher;
 
-use crate::deadline::Deadline;
 use crate::line::Line;
 use crate::lock::{self, Byte};
-use crate::memory::guard::Cut;
 use crate::{futex, parking};
 use alerts::Alerts;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use smstream_core::park::{ALERT_CORRUPT, Place, Wake, Watch};
+use smstream_shm::Deadline;
+use smstream_shm::memory::guard::Cut;
 use std::io;
 use std::process;
 use std::sync::Arc;

@@ -1,11 +1,11 @@
 use super::*;
 use crate::lock::tests::reopen;
-use crate::memory::memfd;
 use crate::parking::{DEFAULT_SPIN, Parker};
 use crate::testing::{helper, role};
 use rustix::fs::OFlags;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use smstream_core::park::{ALERT_GONE, Park};
+use smstream_shm::memory::memfd;
 use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::Stdio;

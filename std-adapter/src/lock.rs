@@ -98,7 +98,7 @@ pub(crate) mod tests {
 
     #[test]
     fn bytes_are_apart_and_belong_to_descriptions() {
-        let a = crate::memory::memfd("lock-test", 4096).unwrap();
+        let a = smstream_shm::memory::memfd("lock-test", 4096).unwrap();
         let b = reopen(&a, OFlags::RDWR);
         for byte in [Byte::Party0, Byte::Party1, Byte::Name] {
             assert!(!is_held(&b, byte).unwrap());
@@ -121,7 +121,7 @@ pub(crate) mod tests {
 
     #[test]
     fn asking_needs_no_right_to_write_but_locking_does() {
-        let a = crate::memory::memfd("lock-test", 4096).unwrap();
+        let a = smstream_shm::memory::memfd("lock-test", 4096).unwrap();
         let b = reopen(&a, OFlags::RDONLY);
         assert!(try_lock(&a, Byte::Party0).unwrap());
         assert!(is_held(&b, Byte::Party0).unwrap());

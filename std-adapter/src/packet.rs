@@ -298,7 +298,7 @@ mod tests {
     fn bytes_descriptors_and_the_sender_arrive() {
         let (a, b) = pair();
         ask_for_credentials(&b).unwrap();
-        let file = crate::memory::memfd("packet-test", 4096).unwrap();
+        let file = smstream_shm::memory::memfd("packet-test", 4096).unwrap();
         send(&a, b"hello", Some(file.as_fd())).unwrap();
         let mut buffer = [0; 64];
         let came = receive(&b, &mut buffer).unwrap();
@@ -321,7 +321,7 @@ mod tests {
         let (a, b) = pair();
         ask_for_credentials(&b).unwrap();
         ask_for_pidfd(&b);
-        let file = crate::memory::memfd("packet-test", 4096).unwrap();
+        let file = smstream_shm::memory::memfd("packet-test", 4096).unwrap();
         let fds = [file.as_fd(); 253];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
         let mut control = rustix::net::SendAncillaryBuffer::new(&mut space);

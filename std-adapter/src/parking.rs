@@ -1,11 +1,11 @@
 //! How the halves of a stream sleep and are woken: futexes, after a short spin.
 
-use crate::deadline::Deadline;
 use crate::doorbell::Doorbell;
 use crate::futex;
 use crate::liveness::{Half, Life};
 use crate::signal::Signals;
 use smstream_core::park::{ALERT_CORRUPT, BELL_SOCKET, Park, Place, Wake, Watch};
+use smstream_shm::Deadline;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
@@ -178,7 +178,7 @@ fn needs_slices(life: &Life, watches: &[Watch<'_>]) -> bool {
     life.is_timed() || (!life.has_waitv() && lost())
 }
 
-/// How long to look before sleeping, if nobody says otherwise: [`DEFAULT_SPIN`], or not at all if this process may use
+/// How long to look before sleeping, unless a `Builder` says otherwise: 50 µs, or not at all if this process may use
 /// only one CPU, because the peer could not run meanwhile.
 ///
 /// What counts is what the process's first thread may use: a thread that pins itself to a CPU leaves the others to

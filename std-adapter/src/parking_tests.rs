@@ -225,3 +225,29 @@ fn a_process_with_one_cpu_does_not_spin() {
         }
     }
 }
+
+/// The watcher finds a file whole that was cut and made long again; but a thread that has touched the hole has a page of
+/// its own.
+#[test]
+fn no_half_sleeps_on_an_empty_page() {
+    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+    use smstream_shm::memory::guard::{Cut, install};
+    use smstream_shm::memory::{Access, Mapping, SharedMemory, page_size};
+    let installed = install().unwrap();
+    let len = 2 * page_size();
+    let fd = memfd_create("guard-test", MemfdFlags::CLOEXEC).unwrap();
+    ftruncate(&fd, len as u64).unwrap();
+    let cut = Cut::new(installed, len as u64);
+    let see = Mapping::guarded(&fd, 0, len, Access::ReadOnly, Some(&cut)).unwrap();
+    ftruncate(&fd, 0).unwrap();
+    assert_eq!(see.load_u32(0), Some(0));
+    ftruncate(&fd, len as u64).unwrap();
+    let life = Life::none_guarded(cut);
+    let parker = Parker::new(Arc::clone(&life), Half::Reader, Duration::ZERO);
+    // SAFETY: the mapping is aligned and longer than a word, and outlives this. Only relaxed loads are made of it.
+    let word = unsafe { AtomicU32::from_ptr(see.start().cast()) };
+    assert_eq!(parker.wait(&[shared(word, 0)], None), Wake::Maybe);
+    for half in [Half::Reader, Half::Writer] {
+        assert_eq!(life.alert(half).load(Ordering::Relaxed), ALERT_CORRUPT);
+    }
+}

@@ -2,13 +2,13 @@
 
 use crate::doorbell::{Doorbell, Left};
 use crate::error::{Error, Reason, Result};
-use crate::explain::explain;
 use crate::half::{Polled, ReadHalf, WriteHalf};
 use crate::liveness::Half;
 use crate::stream::Stream;
 use rustix::event::epoll;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::io::Errno;
+use smstream_shm::explain::explain;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::sync::Arc;
 

@@ -5,10 +5,10 @@
 //! somewhere. So a signal that is lost, blocked or ignored loses nothing.
 
 use crate::error::{Error, Reason, Result};
-use crate::explain::explain;
 use rustix::fd::OwnedFd;
 use rustix::process::{Signal, pidfd_send_signal};
 use smstream_core::park::{BELL_SIGNAL, BELL_WORD};
+use smstream_shm::explain::explain;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;

@@ -14,13 +14,13 @@ use crate::addr::ToAddr;
 use crate::buffering::BufMode;
 use crate::builder::Builder;
 use crate::connecting::Connecting;
-use crate::deadline::Deadline;
 use crate::doorbell::Doorbell;
 use crate::error::{Error, Result};
 use crate::half::{ReadHalf, Shared, WriteHalf};
 use crate::history::Incident;
 use crate::liveness::{Half, Life, WatchMode};
 use crate::rendezvous::Credentials;
+use smstream_shm::Deadline;
 
 pub(crate) use make::Segments;
 

@@ -100,11 +100,23 @@ impl Drop for Killed {
     }
 }
 
-/// The command, which connects and waits for its input.
+/// Says to a process of this test program where it is to connect.
+const CONNECT: &str = "SMSTREAM_TRACING_CONNECT";
+
+/// Another process, which connects and waits for bytes.
 fn connector(addr: &str) -> Killed {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_smstream"));
-    command.args(["connect", addr]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "role_connects", "--test-threads=1"]).env(CONNECT, addr);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     Killed(command.spawn().unwrap())
+}
+
+/// The other process of [`connector`]; in this one there is nothing to do.
+#[test]
+fn role_connects() {
+    let Ok(addr) = std::env::var(CONNECT) else { return };
+    let mut stream = Stream::connect(addr).unwrap();
+    while stream.read(&mut [0; 64]).is_ok_and(|n| n != 0) {}
 }
 
 #[test]

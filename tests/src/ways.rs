@@ -1,5 +1,5 @@
 //! Every way to write to the other party's segment that was thought of, and what comes of it. `tests/security.rs` tries
-//! each, and `SAFETY.md` has the table.
+//! each, and `docs/SAFETY.md` has the table.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! The rendezvous of a `unix:` address message by message, for parties that do not keep to it. `LAYOUT.md` has the
+//! The rendezvous of a `unix:` address message by message, for parties that do not keep to it. `docs/LAYOUT.md` has the
 //! messages.
 
 use std::io::{self, ErrorKind};
@@ -12,10 +12,8 @@ use rustix::net::{
     socket_with, sockopt,
 };
 use smstream::Addr;
-use smstream::deadline::Deadline;
-use smstream::liveness::{Half, Life};
+use smstream::internal::{Deadline, Half, Life, Parker};
 use smstream::memory::{self, Access, Mapping, page_size};
-use smstream::parking::Parker;
 use smstream_core::error::{ReadError, WriteError};
 use smstream_core::geometry::{self, Config};
 use smstream_core::layout::{BYTE_ORDER, MAGIC, VERSION};

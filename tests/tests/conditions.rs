@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
 
-use smstream::liveness::WatchMode;
+use smstream::WatchMode;
 use smstream::{Addr, BufMode, Connecting, Reason, Stream, TryFinish};
 use smstream::{try_wait, wait_any};
 use smstream_tests::flow::{Flow, Manner};

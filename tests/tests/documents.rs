@@ -37,13 +37,13 @@ fn layout_fields() {
         let name = if f.name == short { format!("`{short}`") } else { format!("`{}`", f.name) };
         writeln!(table, "| {:#05x} | {} | {name} | {} | {} |", f.offset, f.len, f.writer, f.meaning).unwrap();
     }
-    check("LAYOUT.md", "fields", &table);
+    check("docs/LAYOUT.md", "fields", &table);
 }
 
 /// What `security.rs` tries, and what comes of it.
 #[test]
 fn ways_to_write_to_a_segment() {
-    check("SAFETY.md", "ways", &smstream_tests::ways::table());
+    check("docs/SAFETY.md", "ways", &smstream_tests::ways::table());
 }
 
 /// Offsets rise, fields do not overlap, and the lane comes after all of them.
@@ -60,7 +60,15 @@ fn layout_fields_do_not_overlap() {
 /// What a document says about code that is easy to leave behind.
 #[test]
 fn documents_name_what_exists() {
-    for file in ["README.md", "DESIGN.md", "LAYOUT.md", "SAFETY.md", "MEMORY.md", "SEEDS.md", "CHANGELOG.md"] {
+    for file in [
+        "README.md",
+        "docs/DESIGN.md",
+        "docs/LAYOUT.md",
+        "docs/SAFETY.md",
+        "docs/MEMORY.md",
+        "docs/PREDECESSORS.md",
+        "CHANGELOG.md",
+    ] {
         let text = fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("cannot read {file}: {e}"));
         for link in text.split("](").skip(1) {
             let target = link.split(')').next().unwrap_or_default();
@@ -68,7 +76,9 @@ fn documents_name_what_exists() {
             if path.is_empty() || path.contains("://") {
                 continue;
             }
-            assert!(root().join(path).exists(), "{file} links to {path}, which does not exist");
+            let from = root().join(file);
+            let from = from.parent().expect("a file has a folder");
+            assert!(from.join(path).exists(), "{file} links to {path}, which does not exist");
         }
     }
 }
@@ -86,15 +96,17 @@ fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
     }
 }
 
-/// `SEEDS.md` names tests as `file::test`, and functions as `module::function`: each is there.
+/// `docs/PREDECESSORS.md` names tests as `file::test`, and functions as `module::function`: each is there.
 #[test]
-fn seeds_name_what_exists() {
-    let text = fs::read_to_string(root().join("SEEDS.md")).expect("SEEDS.md can be read");
+fn predecessors_name_what_exists() {
+    let text = fs::read_to_string(root().join("docs/PREDECESSORS.md")).expect("docs/PREDECESSORS.md can be read");
     let (mut tests, mut library) = (Vec::new(), Vec::new());
-    for folder in ["tests/tests", "std-adapter/tests"] {
+    for folder in ["tests/tests", "std-adapter/tests", "std-adapter/shm/tests", "std-adapter/cli/tests"] {
         sources(&root().join(folder), &mut tests);
     }
-    sources(&root().join("std-adapter/src"), &mut library);
+    for folder in ["std-adapter/src", "std-adapter/shm/src", "std-adapter/cli/src"] {
+        sources(&root().join(folder), &mut library);
+    }
     let mut found = 0;
     // Every other piece stands between backticks.
     for name in text.lines().filter(|l| l.starts_with('|')).flat_map(|l| l.split('`').skip(1).step_by(2)) {
@@ -109,7 +121,10 @@ fn seeds_name_what_exists() {
             found += 1;
             continue;
         }
-        assert!(library.iter().any(|(_, text)| has(text)), "SEEDS.md names {name}: there is no such test or function");
+        assert!(
+            library.iter().any(|(_, text)| has(text)),
+            "docs/PREDECESSORS.md names {name}: there is no such test or function"
+        );
     }
     assert!(found > 50, "only {found} tests are named");
 }

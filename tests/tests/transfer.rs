@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use smstream::liveness::WatchMode;
+use smstream::WatchMode;
 use smstream::{Builder, ErrorCode, Reason, Stream};
 use smstream_tests::flow::{Flow, Manner, NEAR_WRAP};
 use smstream_tests::party::{Party, Scratch, asleep};

@@ -11,12 +11,12 @@ use smstream_core::park::{ALERT_CORRUPT, Watch};
 
 use super::Source;
 use crate::connecting::Connecting;
-use crate::deadline::Deadline;
 use crate::half::{ReadHalf, WriteHalf};
 use crate::listener::{Inner, Listener};
 use crate::liveness::{self, Half, Life};
-use crate::memory::guard::Cut;
 use crate::stream::Stream;
+use smstream_shm::Deadline;
+use smstream_shm::memory::guard::Cut;
 
 /// What can be used alone: by its lock, or because it is borrowed alone.
 pub(super) enum Grip<'c, T> {

@@ -66,7 +66,6 @@ use held::{Bed, Held, sooner};
 use smstream_core::park::Wake;
 
 use crate::connecting::Connecting;
-use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
 use crate::futex;
 use crate::half::{ReadHalf, WriteHalf};
@@ -74,6 +73,7 @@ use crate::listener::Listener;
 use crate::liveness::news;
 use crate::parking::SLICE;
 use crate::stream::Stream;
+use smstream_shm::Deadline;
 
 pub use ready_set::{Places, ReadySet};
 

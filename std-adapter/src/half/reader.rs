@@ -9,13 +9,13 @@ use smstream_core::lane::Consumer;
 use smstream_core::park::ALERT_CORRUPT;
 
 use super::{Shared, WriteHalf};
-use crate::deadline::Deadline;
 use crate::error::{Error, Reason, Result};
 use crate::history::{Incident, Operation};
 use crate::liveness::Half;
-use crate::memory::guard::Cut;
 use crate::parking::Parker;
 use crate::trace;
+use smstream_shm::Deadline;
+use smstream_shm::memory::guard::Cut;
 
 /// The half of a [`Stream`](crate::Stream) that reads. Dropping it tells the peer that no more is taken.
 #[derive(Debug)]

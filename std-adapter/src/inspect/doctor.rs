@@ -7,9 +7,9 @@ use super::rules;
 use super::sample::{self, Lane, Rest, Sample};
 use super::source::Source;
 use crate::lock::Byte;
-use crate::memory::page_size;
 use smstream_core::cursor::{CURSOR, MAX_CAPACITY, diff, most_wanted};
 use smstream_core::layout::state;
+use smstream_shm::memory::page_size;
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -32,7 +32,7 @@ pub enum Patient {
     Segments(Arc<Source>, Arc<Source>),
 }
 
-/// Checks every rule of `LAYOUT.md` that can be checked from outside, and says what the words mean.
+/// Checks every rule of `docs/LAYOUT.md` that can be checked from outside, and says what the words mean.
 ///
 /// It only reads. It takes what it finds for anything: a file that was cut off, or damaged, of another version or byte
 /// order, or no region at all. It waits for 20 ms between two looks at a stream that may be in use.

@@ -2,7 +2,7 @@
 
 use super::sample::{Channel, Phase, Sample};
 use crate::lock::Byte;
-use crate::posix::identity;
+use smstream_shm::posix::identity;
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -114,7 +114,7 @@ impl Stream {
         let ids = [0, 1].map(|party| self.channel.segment(party).0.id());
         let path = format!("/proc/{}/fd/{}", holder.pid, holder.fd);
         let has = rustix::fs::stat(path).is_ok_and(|stat| ids.contains(&identity(&stat)));
-        has && crate::cleanup::began(holder.pid) == Some(holder.began)
+        has && smstream_shm::cleanup::began(holder.pid) == Some(holder.began)
     }
 
     /// The processes that are a party.

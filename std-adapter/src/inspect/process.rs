@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn locks_are_seen_where_they_are_held() {
-        let fd = crate::memory::memfd("smstream:inspect-test", 4096).unwrap();
+        let fd = smstream_shm::memory::memfd("smstream:inspect-test", 4096).unwrap();
         assert!(try_lock(&fd, Byte::Party1).unwrap() && try_lock(&fd, Byte::Name).unwrap());
         let number = fd.as_raw_fd().unsigned_abs();
         let (found, _) = descriptors(std::process::id()).unwrap();

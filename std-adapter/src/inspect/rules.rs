@@ -1,4 +1,4 @@
-//! The rules of a header, one after the other, each with its verdict. They are those of `LAYOUT.md`.
+//! The rules of a header, one after the other, each with its verdict. They are those of `docs/LAYOUT.md`.
 //!
 //! What attaches to a segment asks [`smstream_core::identity`], which stops at the first thing that makes the rest
 //! meaningless. Here all is said that can be said; the tests see to it that both agree whether a header is good.

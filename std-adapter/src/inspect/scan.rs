@@ -6,7 +6,7 @@ use super::process::{self, Descriptor, printable};
 use super::sample::{self, Channel};
 use super::sockets::Sockets;
 use super::source::Source;
-use crate::posix::identity;
+use smstream_shm::posix::identity;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ffi::OsStr;
@@ -130,7 +130,7 @@ pub fn scan_again(everybody: bool, known: &[Stream]) -> io::Result<Scan> {
         .map(|source| (source.id(), source))
         .collect();
     let pids = process::all(everybody)
-        .map_err(|e| crate::explain::explain(e, "cannot look at the processes: is /proc mounted?"))?;
+        .map_err(|e| smstream_shm::explain::explain(e, "cannot look at the processes: is /proc mounted?"))?;
     let mut found = Found {
         known,
         files: BTreeMap::new(),
@@ -157,7 +157,7 @@ pub fn scan_again(everybody: bool, known: &[Stream]) -> io::Result<Scan> {
 /// Adds what a process has open. One that ends meanwhile has nothing.
 fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
     let unseen = &mut scan.unseen;
-    let Some(began) = crate::cleanup::began(pid) else { return };
+    let Some(began) = smstream_shm::cleanup::began(pid) else { return };
     let (descriptors, sockets) = match process::descriptors(pid) {
         Ok(both) => both,
         Err(e) if e.kind() == ErrorKind::PermissionDenied => {
@@ -220,7 +220,7 @@ fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
         }
     }
     // If the number went to another process meanwhile, some of this was about the one and some about the other.
-    if crate::cleanup::began(pid) != Some(began) {
+    if smstream_shm::cleanup::began(pid) != Some(began) {
         for candidate in found.files.values_mut() {
             candidate.holders.retain(|holder| holder.pid != pid);
         }

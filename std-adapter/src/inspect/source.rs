@@ -1,12 +1,12 @@
 //! A file to look into: opened for reading, and only ever read.
 
-use crate::explain::explain;
 use crate::lock::{self, Byte};
-use crate::memory::retry;
-use crate::posix::identity;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
+use smstream_shm::explain::explain;
+use smstream_shm::memory::retry;
+use smstream_shm::posix::identity;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 

@@ -196,7 +196,7 @@ mod tests {
     }
 
     fn watch() -> Watch {
-        let fd = crate::memory::memfd("inspect-watch", 1 << 16).unwrap();
+        let fd = smstream_shm::memory::memfd("inspect-watch", 1 << 16).unwrap();
         let number = rustix::fd::AsRawFd::as_raw_fd(&fd).unsigned_abs();
         let source = std::sync::Arc::new(super::super::Source::descriptor(std::process::id(), number).unwrap());
         // The channel is never looked at here: the looks are made up.

@@ -2,9 +2,9 @@
 
 use super::{Half, WatchMode, news};
 use crate::futex;
-use crate::memory::guard::Cut;
 use smstream_core::ordering;
 use smstream_core::park::{ALERT_CORRUPT, ALERT_GONE, Place, Watch};
+use smstream_shm::memory::guard::Cut;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};

@@ -10,15 +10,15 @@
 
 use super::{Alerts, NUDGE, WatchMode, news};
 use crate::background;
-use crate::deadline::Deadline;
 use crate::lock::{self, Byte};
-use crate::memory::guard::Cut;
-use crate::memory::retry;
 use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use rustix::time::Timespec;
+use smstream_shm::Deadline;
+use smstream_shm::memory::guard::Cut;
+use smstream_shm::memory::retry;
 use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;

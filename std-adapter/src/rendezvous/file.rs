@@ -10,14 +10,14 @@
 use super::name::Name;
 use super::region::Region;
 use super::{Connected, Error, Reason};
-use crate::deadline::Deadline;
 use crate::liveness::{Half, Life, SizeWatch};
 use crate::lock::{self, Byte};
-use crate::memory::guard::Installed;
 use crate::parking;
 use smstream_core::geometry::Config;
 use smstream_core::layout::state;
 use smstream_core::park::{ALERT_CORRUPT, Place, Wake, Watch};
+use smstream_shm::Deadline;
+use smstream_shm::memory::guard::Installed;
 use std::path::Path;
 use std::process;
 use std::sync::Arc;

@@ -8,8 +8,8 @@ pub(crate) mod socket;
 
 use crate::line::Line;
 use crate::liveness::Life;
-use crate::memory::Mapping;
 use rustix::fd::OwnedFd;
+use smstream_shm::memory::Mapping;
 use std::sync::Arc;
 
 pub use error::{Error, Reason};

@@ -3,10 +3,10 @@
 //! The directory is held open, so that all steps are about the same one, even if it is renamed meanwhile.
 
 use super::error::{Error, Reason};
-use crate::memory::retry;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat};
 use rustix::io::Errno;
+use smstream_shm::memory::retry;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};

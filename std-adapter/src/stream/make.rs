@@ -13,11 +13,11 @@ use crate::error::{Error, Reason, Result};
 use crate::half::{Mode, ReadHalf, Shared, WriteHalf};
 use crate::history::History;
 use crate::liveness::{Half, Life, WatchMode};
-use crate::memory::{self, Access, Both, Mapping};
 use crate::parking::Parker;
 use crate::rendezvous::Link;
 use crate::signal::Signals;
 use crate::trace;
+use smstream_shm::memory::{self, Access, Both, Mapping};
 
 /// The two segments of a channel, mapped: mine for reading and writing, the peer's for reading only.
 pub(crate) struct Segments {

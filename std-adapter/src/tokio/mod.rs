@@ -52,11 +52,11 @@ pub use listener::Listener;
 pub use stream::Stream;
 
 use crate::error::{Error, Reason, Result};
-use crate::explain::explain;
 use ::tokio::io::Interest;
 use ::tokio::io::unix::AsyncFd;
 use ::tokio::runtime::Handle;
 use rustix::fd::{AsRawFd, OwnedFd};
+use smstream_shm::explain::explain;
 use std::io;
 use std::sync::Arc;
 

@@ -6,16 +6,16 @@ use super::attested::Attested;
 use super::message::{Garbled, Kind, LEN, Message, Refusal, WANTS_SIGNAL, segment_features};
 use super::segment::{self, Own, Unfit};
 use super::terms::Terms;
-use crate::deadline::Deadline;
 use crate::foreign::Foreign;
 use crate::line::Line;
 use crate::liveness::release_first;
-use crate::memory::Mapping;
 use crate::packet::{self, Came, Sender};
 use crate::rendezvous::Reason;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use smstream_core::geometry::Config;
+use smstream_shm::Deadline;
+use smstream_shm::memory::Mapping;
 use std::fmt;
 use std::io;
 

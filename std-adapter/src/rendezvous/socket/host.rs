@@ -2,8 +2,6 @@
 
 use super::handshake::{Failed, Handshake, Progress};
 use super::terms::Terms;
-use crate::deadline::Deadline;
-use crate::memory::page_size;
 use crate::rendezvous::{Connected, Error, Reason};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::OwnedFd;
@@ -11,6 +9,8 @@ use rustix::io::Errno;
 use rustix::time::Timespec;
 use smstream_core::geometry::Config;
 use smstream_core::layout::Features;
+use smstream_shm::Deadline;
+use smstream_shm::memory::page_size;
 use std::sync::Arc;
 
 /// A rendezvous with one connector and no other.

@@ -7,9 +7,7 @@ use super::channel_number;
 use super::handshake::{Failed, Handshake, Met, Progress};
 use super::name::{Right, SocketName};
 use super::terms::Terms;
-use crate::deadline::Deadline;
 use crate::line::Line;
-use crate::memory::{page_size, retry};
 use crate::packet;
 use crate::rendezvous::{Connected, Error, Reason};
 use crate::trace;
@@ -22,6 +20,8 @@ use rustix::time::{
 };
 use smstream_core::geometry::Config;
 use smstream_core::layout::Features;
+use smstream_shm::Deadline;
+use smstream_shm::memory::{page_size, retry};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem::MaybeUninit;
 use std::process;

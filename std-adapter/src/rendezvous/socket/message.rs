@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Every message is sixteen words of 32 bits in the byte order of the machine, and one packet of a `SOCK_SEQPACKET`
-//! socket. `LAYOUT.md` has the table.
+//! socket. `docs/LAYOUT.md` has the table.
 
 use smstream_core::geometry::Config;
 use smstream_core::layout::{BYTE_ORDER, Features, MAGIC, VERSION};
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(messages[5].refusal(), Refusal::TooLarge);
     }
 
-    /// The table of the message's words in LAYOUT.md.
+    /// The table of the message's words in docs/LAYOUT.md.
     #[test]
     fn the_words_stand_where_the_layout_says() {
         let message = Message {

@@ -17,17 +17,19 @@ mod terms;
 use super::{Connected, Error, Link, Reason};
 use crate::line::Line;
 use crate::liveness::Life;
-use crate::memory::Mapping;
 use crate::packet::Sender;
 use rustix::fd::OwnedFd;
 use segment::Own;
+use smstream_shm::memory::Mapping;
 use std::sync::Arc;
 
 pub(crate) use connecting::{Connecting, suits};
 pub(crate) use host::Host;
 pub(crate) use listener::{Interrupt, Listener};
 pub use message::Refusal;
-pub(crate) use name::{LOCK, LOCK_MARK, SocketName, is_deserted};
+pub(crate) use name::SocketName;
+#[cfg(feature = "inspect")]
+pub(crate) use name::{LOCK, LOCK_MARK, is_deserted};
 pub use terms::Credentials;
 pub(crate) use terms::{Allow, Terms};
 

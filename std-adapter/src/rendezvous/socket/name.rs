@@ -4,12 +4,12 @@
 //! PATH holds a lock on PATH.lock as long as that lasts. Who gets the lock may remove a PATH that nobody listens at, and
 //! nobody else. The lock file goes with the listener; if that is killed, both stay, and the next one takes them over.
 
-use crate::memory::retry;
 use crate::rendezvous::{Error, Reason};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+use smstream_shm::memory::retry;
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;

@@ -5,10 +5,10 @@
 //! from the other party must be sealed in the same way, or it is not mapped at all.
 
 use crate::foreign::Foreign;
-use crate::memory::{self, Access, Mapping, page_size, round_up_to_page};
 use rustix::fd::OwnedFd;
 use rustix::fs::{SealFlags, Stat};
 use smstream_core::geometry::{self, Config};
+use smstream_shm::memory::{self, Access, Mapping, page_size, round_up_to_page};
 use std::fmt;
 use std::io;
 

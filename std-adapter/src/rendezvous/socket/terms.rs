@@ -1,8 +1,8 @@
 //! On what terms a party deals with one that it need not trust.
 
-use crate::deadline::Deadline;
 use crate::packet::Sender;
 use smstream_core::geometry::Config;
+use smstream_shm::Deadline;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;

@@ -92,7 +92,7 @@ impl Party {
             }
             "served" => Ok(format!("{} {}", self.served.connections.load(Relaxed), self.served.bytes.load(Relaxed))),
             version @ ("http1" | "http2") => {
-                let listener = self.listen(words.text()?, words.number()?, smstream::parking::default_spin())?;
+                let listener = self.listen(words.text()?, words.number()?, smstream::default_spin())?;
                 self.servers.spawn(http::serve(listener, version == "http2"));
                 done
             }

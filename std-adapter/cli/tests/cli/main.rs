@@ -1,0 +1,18 @@
+//! The command `smstream`, run as its users run it: real processes, real files and pipes.
+//!
+//! A test waits for the thing that it is about. Only a test that would hang for ever is ended by the clock.
+
+mod command;
+mod demo;
+mod examine;
+mod exec;
+mod keep_open;
+mod keys;
+mod leftovers;
+mod looking;
+mod manners;
+mod proxy;
+mod segments;
+mod transfer;
+mod trouble;
+mod usage;

@@ -1,0 +1,353 @@
+//! What is left over, and whether it may go.
+
+mod segments;
+mod sockets;
+
+use crate::inspect::Source;
+use crate::lock::{self, Byte};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use smstream_core::layout::MAGIC;
+use smstream_shm::cleanup::{Known, MARK_LEN, decode, is_mark};
+use smstream_shm::memory::retry;
+use smstream_shm::posix::identity;
+use sockets::Leftover;
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Removes what processes have left that were killed before they could.
+///
+/// It looks at the files of some directories, `/dev/shm` to begin with, and, if asked, at System V segments. It removes
+/// only what
+/// - begins with this project's own magic: it is a region of a listener, the lock file
+///   of one at a socket, or it was [marked](smstream_shm::cleanup::mark),
+/// - belongs to this user,
+/// - nobody uses: the locks of a region are free; nobody listens at a socket, and its lock file is
+///   not locked; a marked file is neither open nor mapped anywhere, which the kernel
+///   says by granting a lease on it; a segment is not attached,
+/// - and whose creator is proven gone, by its locks or by its mark.
+///
+/// When in doubt it leaves it, and says why. What is not ours is not even mentioned.
+///
+/// It makes system calls for each file, and does not wait for anybody. Others may notice the moment in which it looks:
+/// who opens a marked file just when it is removed has it open without a name; who binds the name of a dead listener
+/// may be told that it is in use, and tries again.
+///
+/// ```
+/// use smstream::reap::{Reaper, Verdict};
+///
+/// for finding in Reaper::new().dry_run(true).run()? {
+///     println!("{finding}"); // "/dev/shm/numbers: would be removed" …
+///     assert_ne!(finding.verdict, Verdict::Removed);
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # References
+/// [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html), "Leases" and "Open file description locks"
+#[derive(Clone, Debug)]
+pub struct Reaper {
+    dry_run: bool,
+    directories: Vec<PathBuf>,
+    segments: bool,
+}
+
+/// Where something was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Place {
+    /// A file, in `/dev/shm` a shared memory object.
+    File(PathBuf),
+    /// A System V shared memory segment, by its id.
+    SysvShm(i32),
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The region of a listener.
+    Region,
+    /// A memory with a mark.
+    Marked,
+    /// The socket of a listener, and its lock file; or that alone.
+    Socket,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It was left over, and is gone.
+    Removed,
+    /// It is left over; a dry run removes nothing.
+    WouldRemove,
+    /// It is in use, so it was left.
+    InUse(&'static str),
+    /// It is not certain that nobody needs it, so it was left.
+    Doubt(String),
+}
+
+/// One thing that was found, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub kind: Kind,
+    /// What became of it.
+    pub verdict: Verdict,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::SysvShm(id) => write!(f, "System V segment {id}"),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.place)?;
+        match &self.verdict {
+            Verdict::Removed => f.write_str("removed"),
+            Verdict::WouldRemove => f.write_str("would be removed"),
+            Verdict::InUse(why) => write!(f, "left: {why}"),
+            Verdict::Doubt(why) => write!(f, "left, because it is not certain: {why}"),
+        }
+    }
+}
+
+impl Default for Reaper {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Reaper {
+    /// For the shared memory objects in `/dev/shm`.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { dry_run: false, directories: vec![smstream_shm::posix::DIRECTORY.into()], segments: false }
+    }
+
+    /// For the files of one directory, and no others.
+    #[must_use]
+    pub fn of(directory: impl Into<PathBuf>) -> Self {
+        Self { dry_run: false, directories: vec![directory.into()], segments: false }
+    }
+
+    /// For no directory yet.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { dry_run: false, directories: Vec::new(), segments: false }
+    }
+
+    /// Whether only to say what would be done.
+    #[must_use]
+    pub fn dry_run(mut self, yes: bool) -> Self {
+        self.dry_run = yes;
+        self
+    }
+
+    /// Looks at the files of this directory as well, not at those of directories in it.
+    #[must_use]
+    pub fn directory(mut self, path: impl Into<PathBuf>) -> Self {
+        self.directories.push(path.into());
+        self
+    }
+
+    /// Whether to look at System V segments as well. To see whether one is marked it has to be attached for a moment,
+    /// for reading. That shows in its times, and some programs mind: so only those are looked at that nobody has
+    /// attached, whose creator is gone, and that belong to this user.
+    #[must_use]
+    pub fn sysv(mut self, yes: bool) -> Self {
+        self.segments = yes;
+        self
+    }
+
+    /// Looks, and removes what may be removed. Returns what it has found of ours, in the order of the names.
+    ///
+    /// # Errors
+    /// A directory cannot be read. What goes wrong with a single object is said in its [`Finding`].
+    pub fn run(&self) -> io::Result<Vec<Finding>> {
+        let mut found = Vec::new();
+        for directory in &self.directories {
+            let say =
+                |e| smstream_shm::explain::explain(e, format!("cannot look for leftovers in {}", directory.display()));
+            let mut paths = Vec::new();
+            for entry in std::fs::read_dir(directory).map_err(say)? {
+                paths.push(entry.map_err(say)?.path());
+            }
+            paths.sort();
+            for path in paths {
+                found.extend(self.look(path));
+            }
+        }
+        if self.segments {
+            segments::look(self.dry_run, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    /// Looks at one file.
+    fn look(&self, path: PathBuf) -> Option<Finding> {
+        let Some(file) = Candidate::open(&path) else {
+            let socket = Leftover::of(&path)?;
+            let verdict = socket.judge(self.dry_run);
+            return Some(Finding { place: Place::File(socket.path), kind: Kind::Socket, verdict });
+        };
+        let kind = file.kind;
+        let result = match kind {
+            Kind::Region => file.judge_region(),
+            _ => file.judge_marked().map(|()| None),
+        };
+        let verdict = match &result {
+            Ok(_) if self.dry_run => Verdict::WouldRemove,
+            Ok(_) => file.remove(),
+            Err(verdict) => verdict.clone(),
+        };
+        // What was locked for the judgement is let go after the deed.
+        drop((result, file));
+        Some(Finding { place: Place::File(path), kind, verdict })
+    }
+}
+
+/// A file of ours. What holds it for the time of the judgement goes with the descriptor.
+struct Candidate<'a> {
+    path: &'a Path,
+    fd: OwnedFd,
+    id: (u64, u64),
+    kind: Kind,
+    head: [u8; MARK_LEN],
+}
+
+impl<'a> Candidate<'a> {
+    /// Opens a file, if it is one of ours. Others are left alone: not even opened, if that can be helped.
+    fn open(path: &'a Path) -> Option<Self> {
+        let before = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let regular = FileType::from_raw_mode(before.st_mode).is_file();
+        if !regular || before.st_uid != rustix::process::geteuid().as_raw() || before.st_size < 8 {
+            return None;
+        }
+        // For reading first: whoever watches a file that is not ours shall not be told that it may have been written.
+        let mut head = [0; MARK_LEN];
+        let source = Source::path(path).ok()?;
+        source.read_at(0, &mut head).ok()?;
+        let id = source.id();
+        drop(source);
+        if !head.starts_with(&MAGIC) && !is_mark(&head) {
+            return None;
+        }
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let fd = retry(|| rustix::fs::open(path, flags, Mode::empty())).ok()?;
+        let stat = rustix::fs::fstat(&fd).ok()?;
+        if id != identity(&before) || id != identity(&stat) {
+            return None;
+        }
+        let mut head = [0; MARK_LEN];
+        retry(|| rustix::io::pread(&fd, &mut head, 0)).ok()?;
+        let kind = match () {
+            () if head.starts_with(&MAGIC) => Kind::Region,
+            () if is_mark(&head) => Kind::Marked,
+            () => return None,
+        };
+        Some(Self { path, fd, id, kind, head })
+    }
+
+    /// A region is left over if nobody holds any of its locks. Taking the one on the name keeps new listeners away.
+    ///
+    /// What else was locked for that is returned: it stays locked until it is dropped.
+    fn judge_region(&self) -> Result<Option<OwnedFd>, Verdict> {
+        let doubt = |e: io::Error| Verdict::Doubt(format!("its locks cannot be asked for: {e}"));
+        if !lock::try_lock(&self.fd, Byte::Name).map_err(doubt)? {
+            return Err(Verdict::InUse("a listener has it"));
+        }
+        for byte in [Byte::Party0, Byte::Party1] {
+            if lock::is_held(&self.fd, byte).map_err(doubt)? {
+                return Err(Verdict::InUse("a party of it lives"));
+            }
+        }
+        self.hold_name()
+    }
+
+    /// NAME.new is a region that was about to get the name. Who may replace the name may also make another NAME.new in
+    /// its place, at any moment: so that right is taken.
+    fn hold_name(&self) -> Result<Option<OwnedFd>, Verdict> {
+        let bytes = self.path.as_os_str().as_bytes();
+        let Some(base) = bytes.strip_suffix(b".new") else { return Ok(None) };
+        let path = Path::new(OsStr::from_bytes(base));
+        let Some(named) = Candidate::open(path).filter(|named| named.kind == Kind::Region) else { return Ok(None) };
+        let doubt = |e: io::Error| Verdict::Doubt(format!("the locks of {} cannot be asked for: {e}", path.display()));
+        if !lock::try_lock(&named.fd, Byte::Name).map_err(doubt)? {
+            return Err(Verdict::InUse("the listener that has the name lives, and removes it when it needs to"));
+        }
+        match rustix::fs::lstat(path) {
+            Ok(stat) if identity(&stat) == named.id => Ok(Some(named.fd)),
+            _ => Err(Verdict::InUse("a listener just replaces the name")),
+        }
+    }
+
+    fn judge_marked(&self) -> Result<(), Verdict> {
+        let Some(creator) = decode(&self.head) else {
+            return Err(Verdict::Doubt("its mark is of another version or byte order".into()));
+        };
+        match creator.known() {
+            Known::Gone => {}
+            Known::Lives => return Err(Verdict::InUse("its creator lives")),
+            Known::Unknown(why) => return Err(Verdict::Doubt(why.into())),
+        }
+        match lease(self.fd.as_fd()) {
+            Ok(()) => Ok(()),
+            Err(Errno::AGAIN) => Err(Verdict::InUse("somebody has it open or mapped")),
+            Err(e) => Err(Verdict::Doubt(format!("it cannot be found out whether it is in use: {e}"))),
+        }
+    }
+
+    /// Removes the name, if it leads to this file still.
+    fn remove(&self) -> Verdict {
+        if self.kind == Kind::Marked && !has_lease(self.fd.as_fd()) {
+            return Verdict::InUse("somebody has just opened it");
+        }
+        match rustix::fs::statat(CWD, self.path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if identity(&stat) == self.id => match rustix::fs::unlink(self.path) {
+                Ok(()) => Verdict::Removed,
+                Err(e) => Verdict::Doubt(format!("it cannot be removed: {e}")),
+            },
+            _ => Verdict::Doubt("something else has its name by now".into()),
+        }
+    }
+}
+
+/// Chooses the signal that tells of a lease (fcntl(2)). libc has it for some systems only.
+const F_SETSIG: i32 = 10;
+
+/// Takes a lease on a file: the kernel grants it only if nobody else has the file open or mapped, in whatever
+/// namespace. Whoever opens it from now on waits until the descriptor is closed, which is soon.
+fn lease(fd: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    // The lease's holder is told by a signal that somebody wants to open the file, and that would be SIGIO, which
+    // kills. This one is ignored, unless the program has a use for it.
+    control(fd, F_SETSIG, libc::SIGURG)?;
+    control(fd, libc::F_SETLEASE, libc::F_WRLCK).map(drop)
+}
+
+/// Whether the lease is still there, and nobody waits for its end.
+fn has_lease(fd: BorrowedFd<'_>) -> bool {
+    control(fd, libc::F_GETLEASE, 0) == Ok(libc::F_WRLCK)
+}
+
+fn control(fd: BorrowedFd<'_>, command: i32, argument: i32) -> rustix::io::Result<i32> {
+    // SAFETY: the descriptor is open for the whole call; the commands used here take an integer or nothing.
+    let result = unsafe { libc::fcntl(fd.as_raw_fd(), command, argument) };
+    if result != -1 {
+        return Ok(result);
+    }
+    Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO))
+}

@@ -1,0 +1,103 @@
+//! System V segments that are left over.
+
+use super::{Finding, Kind, Place, Verdict};
+use smstream_shm::cleanup::{Known, MARK_LEN, decode, is_mark};
+use smstream_shm::explain::explain;
+use std::collections::HashMap;
+use std::io;
+
+/// The list of segments of this IPC namespace.
+const LIST: &str = "/proc/sysvipc/shm";
+
+/// What the list says of a segment.
+struct Segment {
+    id: i32,
+    size: u64,
+    attached: u64,
+    owner: u32,
+    creator: u32,
+}
+
+/// Looks at the segments of this user that nobody has attached.
+pub(super) fn look(dry_run: bool, found: &mut Vec<Finding>) -> io::Result<()> {
+    let text = std::fs::read_to_string(LIST).map_err(|e| explain(e, format!("cannot look for segments in {LIST}")))?;
+    let user = rustix::process::geteuid().as_raw();
+    for segment in parse(&text) {
+        let candidate = segment.owner == user && segment.attached == 0 && segment.size >= MARK_LEN as u64;
+        // The number may be a stranger's by now, or of another namespace. The mark says it exactly; this only keeps us
+        // from attaching what lives.
+        let seems_alive = std::path::Path::new(&format!("/proc/{}", segment.creator)).exists();
+        if !candidate || seems_alive {
+            continue;
+        }
+        let Some(head) = head(segment.id) else { continue };
+        if !is_mark(&head) {
+            continue;
+        }
+        let verdict = match decode(&head).map(|creator| creator.known()) {
+            None => Verdict::Doubt("its mark is of another version or byte order".into()),
+            Some(Known::Lives) => Verdict::InUse("its creator lives"),
+            Some(Known::Unknown(why)) => Verdict::Doubt(why.into()),
+            Some(Known::Gone) if dry_run => Verdict::WouldRemove,
+            // Whoever attaches it at this moment keeps it: it is gone when he detaches it.
+            Some(Known::Gone) => match smstream_shm::cleanup::remove_sysv_shm(segment.id) {
+                Ok(()) => Verdict::Removed,
+                Err(e) => Verdict::Doubt(format!("it cannot be removed: {e}")),
+            },
+        };
+        found.push(Finding { place: Place::SysvShm(segment.id), kind: Kind::Marked, verdict });
+    }
+    Ok(())
+}
+
+/// The lines of the list. Its columns are found by their names.
+fn parse(text: &str) -> impl Iterator<Item = Segment> {
+    let mut lines = text.lines();
+    let names = lines.next().unwrap_or_default();
+    let columns: HashMap<&str, usize> = names.split_whitespace().enumerate().map(|(i, name)| (name, i)).collect();
+    lines.filter_map(move |line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let word = |name: &str| columns.get(name).and_then(|&i| words.get(i));
+        Some(Segment {
+            id: word("shmid")?.parse().ok()?,
+            size: word("size")?.parse().ok()?,
+            attached: word("nattch")?.parse().ok()?,
+            owner: word("uid")?.parse().ok()?,
+            creator: word("cpid")?.parse().ok()?,
+        })
+    })
+}
+
+/// The first bytes of a segment, which has at least so many.
+fn head(id: i32) -> Option<[u8; MARK_LEN]> {
+    // SAFETY: without an address the kernel chooses one that is not in use.
+    let start = unsafe { libc::shmat(id, std::ptr::null(), libc::SHM_RDONLY) };
+    if start.addr() == usize::MAX {
+        return None;
+    }
+    let mut head = [0; MARK_LEN];
+    for (at, byte) in head.iter_mut().enumerate() {
+        let from = start.cast::<u8>().wrapping_add(at);
+        // SAFETY: the segment is attached, and a segment never changes its size: the list says that it is large enough.
+        // If somebody writes it now, this is some byte.
+        *byte = unsafe { from.read_volatile() };
+    }
+    // SAFETY: it was attached above, and no pointer to it is left.
+    unsafe { libc::shmdt(start) };
+    Some(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_read_by_its_names() {
+        let text = "key shmid perms size cpid lpid nattch uid gid\n 0 7 600 4096 11 12 2 1000 1000\n broken\n";
+        let found: Vec<_> = parse(text).collect();
+        assert_eq!(found.len(), 1);
+        let s = &found[0];
+        assert_eq!((s.id, s.size, s.creator, s.attached, s.owner), (7, 4096, 11, 2, 1000));
+        assert_eq!(parse("").count(), 0);
+    }
+}

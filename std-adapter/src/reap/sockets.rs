@@ -1,0 +1,88 @@
+//! Sockets of `unix:` addresses whose listener was killed, found by their lock files.
+
+use super::Verdict;
+use crate::inspect::Source;
+use crate::rendezvous::socket::{LOCK, LOCK_MARK, is_deserted};
+use rustix::fd::OwnedFd;
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::SocketAddrUnix;
+use smstream_shm::memory::retry;
+use smstream_shm::posix::identity;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// A lock file of ours, and the socket that it is about.
+pub(super) struct Leftover {
+    lock_path: PathBuf,
+    /// What is said to be found: the socket, or the lock file if that is all.
+    pub(super) path: PathBuf,
+    id: (u64, u64),
+}
+
+impl Leftover {
+    /// Whether `lock_path` is the lock file of a listener. Other programs have lock files as well: ours has a mark.
+    pub(super) fn of(lock_path: &Path) -> Option<Self> {
+        let name = lock_path.as_os_str().as_bytes().strip_suffix(LOCK.as_bytes())?;
+        let source = Source::path(lock_path).ok()?;
+        let mut found = [0; LOCK_MARK.len()];
+        let len = source.read_at(0, &mut found).ok()?;
+        if found[..len] != *LOCK_MARK || source.stat().ok()?.st_uid != rustix::process::geteuid().as_raw() {
+            return None;
+        }
+        let path = PathBuf::from(OsStr::from_bytes(name));
+        let path = if rustix::fs::lstat(&path).is_ok() { path } else { lock_path.to_path_buf() };
+        Some(Self { lock_path: lock_path.to_path_buf(), path, id: source.id() })
+    }
+
+    /// Removes both if nobody listens, or only says so.
+    pub(super) fn judge(&self, dry_run: bool) -> Verdict {
+        match self.try_judge(dry_run) {
+            Ok(verdict) => verdict,
+            Err(e) => Verdict::Doubt(format!("it cannot be found out whether somebody listens there: {e}")),
+        }
+    }
+
+    fn try_judge(&self, dry_run: bool) -> rustix::io::Result<Verdict> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let lock: OwnedFd = retry(|| rustix::fs::open(&self.lock_path, flags, Mode::empty()))?;
+        match retry(|| rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(Verdict::InUse("a listener has it")),
+            Err(e) => return Err(e),
+        }
+        // Its last holder may have removed it before giving it up, and the next one has another.
+        if rustix::fs::lstat(&self.lock_path).map(|stat| identity(&stat)) != Ok(self.id) {
+            return Ok(Verdict::InUse("a listener has just changed it"));
+        }
+        if self.path != self.lock_path {
+            let found = rustix::fs::lstat(&self.path)?;
+            if !FileType::from_raw_mode(found.st_mode).is_socket()
+                || found.st_uid != rustix::process::geteuid().as_raw()
+            {
+                return Ok(Verdict::Doubt("what has the name is no socket of this user".into()));
+            }
+            let Ok(address) = SocketAddrUnix::new(&self.path) else {
+                return Ok(Verdict::Doubt("its path is too long to ask whether somebody listens there".into()));
+            };
+            // A program that knows nothing of the lock may listen there.
+            if !is_deserted(&address) {
+                return Ok(Verdict::InUse("somebody listens there"));
+            }
+            if dry_run {
+                return Ok(Verdict::WouldRemove);
+            }
+            if rustix::fs::lstat(&self.path).map(|stat| identity(&stat)) != Ok(identity(&found)) {
+                return Ok(Verdict::InUse("something else has its name by now"));
+            }
+            retry(|| rustix::fs::unlink(&self.path))?;
+        }
+        if dry_run {
+            return Ok(Verdict::WouldRemove);
+        }
+        // While the lock is held, as its last holder does.
+        retry(|| rustix::fs::unlink(&self.lock_path))?;
+        Ok(Verdict::Removed)
+    }
+}
