@@ -1,7 +1,7 @@
 //! Memory whose file somebody may shorten: a handler of SIGBUS that turns the end of the process into an error.
 //!
 //! Touching a page that lies beyond the end of its file raises SIGBUS, and that kills. Whoever asks for it gets a handler,
-//! one for the process. It looks the address up in a [`table`] of guarded mappings. Is it in one of them, then it sets
+//! one for the process. It looks the address up in a table of guarded mappings. Is it in one of them, then it sets
 //! that end's [`Cut`], puts empty pages of this process's own under the rest of the mapping, and returns: the access is
 //! made again, and finds zeros. What was read that way is never handed out, because everybody looks at the `Cut`
 //! afterwards. All other faults go to the handler that was there before.

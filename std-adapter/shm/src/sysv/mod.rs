@@ -26,7 +26,7 @@
 //! ```
 //!
 //! # A channel in System V memory
-//! [`geometry::attach`](smstream_core::geometry::attach) takes pointers, so a segment can carry a channel. Two
+//! `geometry::attach` of [smstream-core](https://docs.rs/smstream-core) takes pointers, so a segment can carry a channel. Two
 //! parties agree beforehand on the key and on who is which; nobody listens or connects, and nobody is told when the other
 //! dies. `Listener` and `Stream` do that better, and need no key.
 //!
