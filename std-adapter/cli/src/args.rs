@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::size::{self, Capacity};
 use crate::transport::Addr;
-use crate::{demo, doctor, exec, gc, ls, manners, proxy, stat};
+use crate::{bench, demo, doctor, exec, gc, ls, manners, proxy, stat};
 use crate::{msg, sem, shm, sysv};
 
 /// The exit codes, as every help text shows them.
@@ -115,6 +115,9 @@ pub enum Command {
     /// Check on this machine that every byte arrives, and measure against pipes, sockets and the machine's floors
     #[command(after_help = format!("{DEMO_MORE}\n\n{EXIT_CODES}"))]
     Demo(DemoArgs),
+    /// Measure streams beside pipes, sockets and message queues: throughput, round trips, CPU time, system calls
+    #[command(after_help = bench::MORE)]
+    Bench(bench::BenchArgs),
     /// Show who listens and who is connected with whom
     #[command(after_help = ls::MORE)]
     Ls(ls::LsArgs),
@@ -147,6 +150,14 @@ pub enum Command {
     DemoPeer {
         /// The first process
         parent: u32,
+    },
+    /// The second process of `bench`
+    #[command(name = bench::PEER, hide = true)]
+    BenchPeer {
+        /// The first process
+        parent: u32,
+        /// The file with the words that both share
+        memory: std::path::PathBuf,
     },
 }
 

@@ -1,6 +1,7 @@
 //! The command `smstream`: byte streams between processes through shared memory, for the shell.
 
 mod args;
+mod bench;
 mod demo;
 mod doctor;
 mod exec;
@@ -54,6 +55,7 @@ fn run() -> Result<u8, Failure> {
         Command::Connect(args) => return serve::connect(&args),
         Command::Proxy(args) => return proxy::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Ls(args) => ls::run(&args),
         Command::Stat(args) => stat::run(&args),
         Command::Doctor(args) => doctor::run(&args),
@@ -64,6 +66,7 @@ fn run() -> Result<u8, Failure> {
         Command::Completions(args) => manners::completions(&args),
         Command::Man(args) => manners::man(&args),
         Command::DemoPeer { parent } => demo::run_peer(parent),
+        Command::BenchPeer { parent, memory } => bench::run_peer(parent, &memory),
     };
     done.map(|()| 0)
 }

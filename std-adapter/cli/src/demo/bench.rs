@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::control::{Contestant, Order, Test};
-use super::cpus;
 use super::partner::Partner;
 use super::scratch::Scratch;
-use super::stats::{median, percentile};
 use super::trade::{BLOCK, Ends};
 use super::{verify, watchdog};
 use crate::failure::{Context, Failure};
 use crate::size::Capacity;
+use smstream_bench::cpus;
+use smstream_bench::stats::{median, percentile};
 
 /// How long one contestant's turn shall last.
 const TURN: Duration = Duration::from_millis(70);

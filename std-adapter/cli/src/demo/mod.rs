@@ -2,18 +2,15 @@
 
 mod bench;
 mod control;
-mod cpus;
 pub mod json;
 mod partner;
-mod peer;
+pub mod peer;
 mod report;
-mod scratch;
-mod stats;
+pub mod scratch;
 mod table;
 mod trade;
 mod verify;
 mod watchdog;
-mod words;
 
 use std::time::Duration;
 

@@ -15,8 +15,8 @@ use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with}
 use super::control::{self, Control, Order};
 use super::scratch;
 use super::trade::Ends;
-use super::words::{self, Words};
 use crate::failure::{Context, Failure, say};
+use smstream_bench::floor::{self as words, Words};
 
 /// The buffer that the pipes are given.
 pub const PIPE_BUFFER: usize = 1 << 20;

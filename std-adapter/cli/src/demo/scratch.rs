@@ -39,6 +39,11 @@ impl Scratch {
         Err(last)
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
     /// The address of a stream in the directory.
     pub fn address(&self, name: &str) -> io::Result<String> {
         let path = self.path.join(name);

@@ -11,8 +11,8 @@ use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::control::{Contestant, Test};
-use super::words::Words;
 use crate::transport::Stream;
+use smstream_bench::floor::Words;
 
 /// The size of a write and of a read in a bulk test.
 pub const BLOCK: usize = 64 << 10;

@@ -6,7 +6,7 @@ use std::io;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// The processors that this process may use.
-fn allowed() -> io::Result<Vec<usize>> {
+pub fn allowed() -> io::Result<Vec<usize>> {
     let set = sched_getaffinity(None)?;
     Ok((0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect())
 }
@@ -37,11 +37,18 @@ fn place(cpu: usize) -> Option<(String, String)> {
 
 /// Keeps the calling thread on one processor.
 pub fn pin(cpu: usize) -> io::Result<()> {
+    allow(&[cpu])
+}
+
+/// Lets the calling thread run on these processors only.
+pub fn allow(cpus: &[usize]) -> io::Result<()> {
     let mut set = CpuSet::new();
-    if cpu >= CpuSet::MAX_CPU {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("there is no processor {cpu}")));
+    for &cpu in cpus {
+        if cpu >= CpuSet::MAX_CPU {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("there is no processor {cpu}")));
+        }
+        set.set(cpu);
     }
-    set.set(cpu);
     Ok(sched_setaffinity(None, &set)?)
 }
 
