@@ -7,8 +7,10 @@
 use crate::counter::CounterWords;
 use crate::sync::AtomicU32;
 
-/// The bytes at the start of every segment.
-pub const MAGIC: [u8; 8] = *b"smstream";
+/// The bytes at the start of every segment. No text begins with them: the first is outside ASCII and begins no character of
+/// UTF-8, and the two kinds of line ends and the end-of-file character of old systems would not survive a conversion. (PNG
+/// does the same.)
+pub const MAGIC: [u8; 8] = *b"\x89SMS\r\n\x1a\n";
 /// The value of [`Identity::byte_order`] for whoever has the byte order of the writer.
 pub const BYTE_ORDER: u32 = 0x0102_0304;
 /// The version of this layout. It has nothing to do with the version of the crate.
@@ -251,7 +253,7 @@ macro_rules! fields {
 
 #[cfg(not(loom))]
 fields! {
-    "magic", identity.magic, 8, "setup", "the bytes `smstream`";
+    "magic", identity.magic, 8, "setup", "the bytes 89 53 4d 53 0d 0a 1a 0a: `SMS` with bytes around it that no text has";
     "byte_order", identity.byte_order, 4, "setup", "0x01020304 in the owner's byte order";
     "version", identity.version, 4, "setup, last", "1; 0 means: not ready";
     "features", identity.features, 4, "setup", "bits 0–15 must be known, bits 16–31 may be ignored";

@@ -26,9 +26,9 @@ pub(super) fn identity(header: &Header, party: usize, checks: &mut Checks) -> bo
         format!("\"{}\"", header.magic().escape_ascii()),
         "it is a segment of a stream",
         if plausible {
-            "it should be \"smstream\": the start of the segment is damaged"
+            "it should be \"\\x89SMS\\r\\n\\x1a\\n\": the start of the segment is damaged"
         } else {
-            "it should be \"smstream\": this is something else, or all of its start is damaged"
+            "it should be \"\\x89SMS\\r\\n\\x1a\\n\": this is something else, or all of its start is damaged"
         },
     );
     if !header.is_ours() && !plausible {
@@ -221,13 +221,13 @@ mod tests {
     use super::super::header::tests::{swapped, with};
     use super::*;
     use smstream_core::identity::{self as core_identity, Findings, Whose};
-    use smstream_core::layout::Identity;
+    use smstream_core::layout::{Identity, MAGIC};
     use smstream_core::ordering;
 
     /// A good header of `party`.
     pub(crate) fn good(party: u32) -> Header {
         let mut bytes = [0; LEN];
-        bytes[..8].copy_from_slice(b"smstream");
+        bytes[..8].copy_from_slice(&MAGIC);
         let words = [
             ("byte_order", BYTE_ORDER),
             ("version", VERSION),
@@ -320,7 +320,7 @@ mod tests {
                 *byte = (state >> 56) as u8;
             }
             if state & 1 << 40 != 0 {
-                bytes[..8].copy_from_slice(b"smstream");
+                bytes[..8].copy_from_slice(&MAGIC);
                 bytes[8..12].copy_from_slice(&BYTE_ORDER.to_ne_bytes());
             }
             let header = Header::of(&bytes[..(state >> 33) as usize % (LEN + 1)]);

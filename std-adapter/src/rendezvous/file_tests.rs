@@ -4,6 +4,7 @@ use crate::testing::{helper, role};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use smstream_core::error::ErrorCode;
 use smstream_core::geometry;
+use smstream_core::layout::MAGIC;
 use smstream_core::park::ALERT_CANCEL;
 use smstream_core::stream::End;
 use std::fs;
@@ -224,12 +225,12 @@ fn regions_that_do_not_fit_are_told_apart() {
         assert_eq!(e.kind(), ErrorKind::InvalidData, "{offset}: {value:#x}: {e}");
     }
     for len in [8, 100, 4096, 8191, all - 1] {
-        let e = connect_to(0, b"smstream", len);
+        let e = connect_to(0, &MAGIC, len);
         assert_eq!(e.kind(), ErrorKind::InvalidData, "{len} bytes: {e}");
     }
     assert_eq!(connect_to(32, &word(3), all).code(), Some(ErrorCode::MRing));
     // A copy that fits has no listener.
-    assert_eq!(connect_to(0, b"smstream", all).kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(connect_to(0, &MAGIC, all).kind(), ErrorKind::ConnectionRefused);
     drop(listener);
 }
 
