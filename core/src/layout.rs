@@ -79,7 +79,8 @@ pub struct Identity {
     pub made_low: AtomicU32,
     /// When, high half.
     pub made_high: AtomicU32,
-    /// Which channel, low half: the same in both segments, or 0. For display only.
+    /// Which channel, low half: the same in both segments, or 0. For display only; of a `file:` region it is the inode number
+    /// of the file, by which a leftover is told from a copy of one.
     pub channel_low: AtomicU32,
     /// Which channel, high half.
     pub channel_high: AtomicU32,
@@ -265,7 +266,7 @@ fields! {
     "start", identity.start, 4, "setup", "where all cursors begin, < 2³¹";
     "pid", identity.pid, 4, "setup", "process of this end; display only";
     "made", identity.made_low, 8, "setup", "seconds since 1970, low word first; display only";
-    "channel", identity.channel_low, 8, "setup", "a number both segments share, low word first, or 0; display only";
+    "channel", identity.channel_low, 8, "setup", "a number both segments share, low word first, or 0; of a `file:` region its inode number";
     "sent", port.sent.word, 4, "writing half", "bits 0–30 bytes put into my lane mod 2³¹; bit 31 FIN";
     "received", port.received.word, 4, "reading half", "bits 0–30 bytes taken from your lane mod 2³¹; bit 31 STOP";
     "read_park", port.park.read_park, 4, "reading half", "0 awake; bit 31 ASLEEP, bit 30 WHOLE, bits 0–29 mark; 1 look at `received`";

@@ -74,7 +74,8 @@ pub fn decode(bytes: &[u8; MARK_LEN]) -> Option<Creator> {
     let pid_namespace = u64::from_ne_bytes(take(&mut rest)?);
     let time_namespace = u64::from_ne_bytes(take(&mut rest)?);
     let pid = u32::from_ne_bytes(take(&mut rest)?);
-    let fits = magic == MAGIC && order == BYTE_ORDER && version == VERSION;
+    // Nothing was written behind them.
+    let fits = magic == MAGIC && order == BYTE_ORDER && version == VERSION && rest.iter().all(|&byte| byte == 0);
     fits.then_some(Creator { pid, began, pid_namespace, time_namespace, boot })
 }
 
@@ -94,7 +95,7 @@ mod tests {
         let bytes = encode(&creator);
         assert_eq!(decode(&bytes), Some(creator));
         assert!(is_mark(&bytes));
-        for at in 0..16 {
+        for at in (0..16).chain(60..64) {
             let mut wrong = bytes;
             wrong[at] ^= 1;
             assert_eq!(decode(&wrong), None);
