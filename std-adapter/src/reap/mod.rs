@@ -229,7 +229,8 @@ struct Candidate<'a> {
     fd: OwnedFd,
     id: (u64, u64),
     kind: Kind,
-    links: u64,
+    /// It has no other name.
+    is_alone: bool,
     head: [u8; MARK_LEN],
 }
 
@@ -263,7 +264,7 @@ impl<'a> Candidate<'a> {
             () if is_mark(&head) => Kind::Marked,
             () => return None,
         };
-        Some(Self { path, fd, id, kind, links: u64::from(stat.st_nlink), head })
+        Some(Self { path, fd, id, kind, is_alone: stat.st_nlink == 1, head })
     }
 
     /// A region is left over if all of it says so: see [`leftover::judge`]. The right to its name is taken then, which keeps
@@ -308,7 +309,7 @@ impl<'a> Candidate<'a> {
             Known::Lives => return Err(Verdict::InUse("its creator lives")),
             Known::Unknown(why) => return Err(Verdict::Doubt(why.into())),
         }
-        if self.links != 1 {
+        if !self.is_alone {
             return Err(Verdict::Doubt("it has another name, too".into()));
         }
         self.take_lease()
