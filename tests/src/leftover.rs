@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use smstream::cleanup::{Reaper, Verdict};
+use smstream::reap::{Reaper, Verdict};
 use smstream::{Builder, Stream};
 use smstream_core::layout::{FIELDS, HEADER_LEN, MAGIC};
 
@@ -84,7 +84,7 @@ impl Place {
     /// What a cleaner says of a file in it; `None`: nothing.
     pub fn reap(&self, name: &str) -> Option<Verdict> {
         let found = Reaper::of(&self.0).run().expect("the directory can be read");
-        let path = smstream::cleanup::Place::File(self.path(name));
+        let path = smstream::reap::Place::File(self.path(name));
         found.into_iter().find(|finding| finding.place == path).map(|finding| finding.verdict)
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use smstream::cleanup::Verdict;
+use smstream::reap::Verdict;
 use smstream::{Listener, Stream};
 use smstream_tests::leftover::{Change, Content, Place, make, region, second, try_all, try_name};
 
