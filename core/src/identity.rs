@@ -65,7 +65,7 @@ pub enum Problem {
     Misaligned,
     /// The version is 0: its owner has not finished setting it up.
     NotReady,
-    /// It does not begin with `smstream`: it is something else.
+    /// It does not begin with [`MAGIC`]: it is something else.
     Magic([u8; 8]),
     /// It was written on a machine of the other byte order, or is damaged. The word as found.
     ByteOrder(u32),
@@ -246,7 +246,7 @@ impl fmt::Display for Problem {
             Problem::TooShort { needed, found } => write!(f, "has {found} bytes and needs {needed}"),
             Problem::Misaligned => f.write_str("does not begin at a multiple of 128 bytes"),
             Problem::NotReady => f.write_str("is not set up yet (version 0)"),
-            Problem::Magic(_) => f.write_str("does not begin with \"smstream\": it is something else"),
+            Problem::Magic(_) => f.write_str("does not begin as a segment does: it is something else"),
             Problem::ByteOrder(word) => write!(f, "has the other byte order, or is damaged (byte_order {word:#010x})"),
             Problem::Version(v) => write!(f, "has layout version {v}; this program knows {VERSION}"),
             Problem::UnknownFeatures(bits) => write!(f, "needs features this program does not know ({bits:#x})"),

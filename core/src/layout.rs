@@ -7,8 +7,10 @@
 use crate::counter::CounterWords;
 use crate::sync::AtomicU32;
 
-/// The bytes at the start of every segment.
-pub const MAGIC: [u8; 8] = *b"smstream";
+/// The bytes at the start of every segment. No text begins with them: the first is outside ASCII and begins no character of
+/// UTF-8, and the two kinds of line ends and the end-of-file character of old systems would not survive a conversion. (PNG
+/// does the same.)
+pub const MAGIC: [u8; 8] = *b"\x89SMS\r\n\x1a\n";
 /// The value of [`Identity::byte_order`] for whoever has the byte order of the writer.
 pub const BYTE_ORDER: u32 = 0x0102_0304;
 /// The version of this layout. It has nothing to do with the version of the crate.
@@ -77,7 +79,8 @@ pub struct Identity {
     pub made_low: AtomicU32,
     /// When, high half.
     pub made_high: AtomicU32,
-    /// Which channel, low half: the same in both segments, or 0. For display only.
+    /// Which channel, low half: the same in both segments, or 0. For display only; of a `file:` region it is the inode number
+    /// of the file, by which a leftover is told from a copy of one.
     pub channel_low: AtomicU32,
     /// Which channel, high half.
     pub channel_high: AtomicU32,
@@ -251,7 +254,7 @@ macro_rules! fields {
 
 #[cfg(not(loom))]
 fields! {
-    "magic", identity.magic, 8, "setup", "the bytes `smstream`";
+    "magic", identity.magic, 8, "setup", "the bytes 89 53 4d 53 0d 0a 1a 0a: `SMS` with bytes around it that no text has";
     "byte_order", identity.byte_order, 4, "setup", "0x01020304 in the owner's byte order";
     "version", identity.version, 4, "setup, last", "1; 0 means: not ready";
     "features", identity.features, 4, "setup", "bits 0–15 must be known, bits 16–31 may be ignored";
@@ -263,7 +266,7 @@ fields! {
     "start", identity.start, 4, "setup", "where all cursors begin, < 2³¹";
     "pid", identity.pid, 4, "setup", "process of this end; display only";
     "made", identity.made_low, 8, "setup", "seconds since 1970, low word first; display only";
-    "channel", identity.channel_low, 8, "setup", "a number both segments share, low word first, or 0; display only";
+    "channel", identity.channel_low, 8, "setup", "a number both segments share, low word first, or 0; of a `file:` region its inode number";
     "sent", port.sent.word, 4, "writing half", "bits 0–30 bytes put into my lane mod 2³¹; bit 31 FIN";
     "received", port.received.word, 4, "reading half", "bits 0–30 bytes taken from your lane mod 2³¹; bit 31 STOP";
     "read_park", port.park.read_park, 4, "reading half", "0 awake; bit 31 ASLEEP, bit 30 WHOLE, bits 0–29 mark; 1 look at `received`";

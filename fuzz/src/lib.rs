@@ -5,12 +5,14 @@
 
 mod bytes;
 mod hostile;
+mod leftover;
 
 use smstream_core::cursor::CURSOR;
 use smstream_tests::oracle::{self, Fill, Half, Op, Outcome, Patience, Setup};
 
 use bytes::Bytes;
 pub use hostile::hostile;
+pub use leftover::leftover;
 
 /// The most operations that an input can ask for.
 const MAX_OPS: usize = 200;

@@ -3,6 +3,7 @@
 pub mod cursors;
 pub mod flow;
 pub mod kinds;
+pub mod leftover;
 pub mod lies;
 pub mod memory;
 pub mod oracle;

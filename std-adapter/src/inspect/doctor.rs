@@ -1,11 +1,11 @@
 //! All rules of a region, one after the other.
 
-use super::check::{Check, Checks, Part, Verdict};
-use super::header::Header;
 use super::look::Stream;
-use super::rules;
 use super::sample::{self, Lane, Rest, Sample};
 use super::source::Source;
+use crate::header::check::{Check, Checks, Part, Verdict};
+use crate::header::rules;
+use crate::header::words::Header;
 use crate::lock::Byte;
 use smstream_core::cursor::{CURSOR, MAX_CAPACITY, diff, most_wanted};
 use smstream_core::layout::state;
@@ -115,7 +115,7 @@ fn meet(source: &Arc<Source>, first: &Header, usable: bool, checks: &mut Checks)
         checks.push(Verdict::Bad, Part::Segment(1), "place", "not found", meaning);
         return Ok(());
     };
-    let told = sample::second_segment(first) == Some(offset);
+    let told = rules::second_segment(first) == Some(offset);
     checks.push(
         if told { Verdict::Ok } else { Verdict::Note },
         Part::Segment(1),
@@ -141,7 +141,7 @@ fn meet(source: &Arc<Source>, first: &Header, usable: bool, checks: &mut Checks)
 /// Where the second segment begins. If the first is damaged, it is looked for where each capacity would put it.
 fn find_second(source: &Source, first: &Header, usable: bool) -> io::Result<Option<u64>> {
     let is_there = |offset: u64| -> io::Result<bool> { Ok(sample::header(source, offset)?.is_ours()) };
-    let told = sample::second_segment(first);
+    let told = rules::second_segment(first);
     if let Some(offset) = told {
         // What a sound first segment says holds, whatever is there.
         if usable || is_there(offset)? {

@@ -1,8 +1,8 @@
 //! Both lanes of a channel at one moment, or nearly.
 
-use super::header::{Header, LEN};
-use super::rules;
 use super::source::Source;
+use crate::header::rules::{self, second_segment};
+use crate::header::words::{Header, LEN};
 use smstream_core::counter::Counts;
 use smstream_core::cursor::{ASLEEP, CURSOR, FIN, LOOK, MARK, STOP, WHOLE, diff};
 use std::io::{self, ErrorKind};
@@ -168,13 +168,6 @@ pub(super) fn header(source: &Source, offset: u64) -> io::Result<Header> {
     Ok(Header::of(&bytes[..there]))
 }
 
-/// Where the second segment of a region begins, by what the first says: nothing if that cannot be.
-pub(super) fn second_segment(first: &Header) -> Option<u64> {
-    let (align, end) = (first.align(), u64::from(first.lane_offset()) + u64::from(first.capacity()));
-    (rules::is_align(align) && rules::is_lane_offset(first.lane_offset(), align))
-        .then(|| end.next_multiple_of(u64::from(align)))
-}
-
 impl Sample {
     /// From both headers, and from the first one loaded once more, after the second.
     pub(super) fn of(headers: [Header; 2], again: &Header) -> Self {
@@ -263,8 +256,8 @@ impl Lane {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::header::tests::with;
     use super::*;
+    use crate::header::words::tests::with;
     use smstream_core::cursor::asleep_at;
 
     /// A channel that nobody looks at.

@@ -183,8 +183,8 @@ mod tests {
     use super::*;
 
     fn look(at: Instant, rest: Rest, bytes: u64, parks: u64) -> Look {
-        use super::super::header::{Header, LEN};
         use super::super::sample::Sample;
+        use crate::header::words::{Header, LEN};
         let blank = Header::of(&[0; LEN]);
         let mut sample = Sample::of([blank.clone(), blank.clone()], &blank);
         let mut counts = Counts::default();

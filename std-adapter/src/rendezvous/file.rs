@@ -10,6 +10,7 @@
 use super::name::Name;
 use super::region::Region;
 use super::{Connected, Error, Reason};
+use crate::header::fresh::Extent;
 use crate::liveness::{Half, Life, SizeWatch};
 use crate::lock::{self, Byte};
 use crate::parking;
@@ -133,6 +134,7 @@ impl Listener {
         if !self.name.is(self.current.id())? {
             return Err(self.name.error(Reason::NameLost));
         }
+        self.name.check_own(&**self.current.fd(), Extent::Identity)?;
         let next = Region::make(&self.name, &self.config, self.guard)?;
         self.name.replace(&**next.fd())?;
         Ok(next)
@@ -161,7 +163,7 @@ impl Listener {
     /// What the system says; the name may be left then, and the next listener takes it over.
     pub fn close(mut self) -> Result<(), Error> {
         self.pid = 0;
-        self.name.remove(self.current.id())
+        self.name.remove(self.current.id(), &**self.current.fd())
     }
 }
 
@@ -169,7 +171,7 @@ impl Drop for Listener {
     fn drop(&mut self) {
         // A forked child has a copy; the name is the parent's.
         if self.pid == process::id() {
-            let _ = self.name.remove(self.current.id());
+            let _ = self.name.remove(self.current.id(), &**self.current.fd());
         }
     }
 }
@@ -181,17 +183,7 @@ fn watch_size(interrupt: &Life, region: &Region) -> Option<SizeWatch> {
 
 /// Takes a name that exists over for `fresh`: `false` if it has changed meanwhile, look again.
 fn take_over(name: &Name, fresh: &Region) -> Result<bool, Error> {
-    let Some(stale) = name.open_region().map_err(Error::for_listener)? else { return Ok(false) };
-    if !lock::try_lock(&stale.fd, Byte::Name).map_err(name.system("lock the old region"))? {
-        return Err(name.error(Reason::InUse));
-    }
-    // Between opening it and locking it another listener may have replaced it, and listen there now.
-    if !name.is(stale.id)? {
-        return Ok(false);
-    }
-    if lock::is_held(&stale.fd, Byte::Party0).map_err(name.system("ask for the locks of the old region"))? {
-        return Err(name.error(Reason::InUse));
-    }
+    let Some(_stale) = name.open_dead()? else { return Ok(false) };
     name.replace(&**fresh.fd()).map_err(Error::for_listener)?;
     Ok(true)
 }

@@ -3,6 +3,7 @@
 use super::error::Reason;
 use super::name::{FileId, Found, Name};
 use super::{Connected, Error};
+use crate::header::fresh;
 use crate::liveness::{self, Life};
 use crate::lock::{self, Byte};
 use rustix::fd::OwnedFd;
@@ -43,6 +44,8 @@ impl Region {
         let (_, len) = config.block();
         let fd = unnamed_file(name.directory(), len as u64).map_err(name.system("make a region"))?;
         let stat = rustix::fs::fstat(&fd).map_err(|e| name.system("look at the region")(e.into()))?;
+        // So that a copy of the file is not taken for the region.
+        let config = Config { channel: fresh::inode(&stat), ..config };
         {
             let (theirs, _) = map(name, &fd, &config, 1, None)?;
             initialize(name, &theirs, &config, 1)?;
@@ -61,7 +64,7 @@ impl Region {
 
     /// Opens the region that has the name, as the connector, who claims nothing yet.
     pub(super) fn open(name: &Name, guard: Option<Installed>) -> Result<Self, Error> {
-        let Found { fd, stat, .. } = name.open_region()?.ok_or_else(|| name.error(Reason::NobodyListens))?;
+        let Found { fd, stat } = name.open_region()?.ok_or_else(|| name.error(Reason::NobodyListens))?;
         if stat.st_mode & 0o077 != 0 {
             return Err(name.error(Reason::OpenToOthers(stat.st_mode & 0o7777)));
         }
@@ -89,7 +92,9 @@ impl Region {
             return Err(bad(Problem::Align(listener.align)));
         }
         let capacities = [listener.capacity, listener.peer_capacity];
-        let config = signed(Config { align: listener.align, start: listener.start, ..Config::new(capacities) });
+        let channel = listener.channel;
+        let config =
+            signed(Config { align: listener.align, start: listener.start, channel, ..Config::new(capacities) });
         let needed = listener.next_segment().saturating_add(config.describe(1).segment_len());
         if len < needed {
             let word = |n| u32::try_from(n).unwrap_or(u32::MAX);

@@ -4,13 +4,13 @@
 //! meaningless. Here all is said that can be said; the tests see to it that both agree whether a header is good.
 
 use super::check::{Checks, Part, Verdict};
-use super::header::{ByteOrder, Header, LEN};
+use super::words::{ByteOrder, Header, LEN};
 use smstream_core::cursor::{CURSOR, FIN, STOP, is_capacity};
 use smstream_core::identity::MAX_ALIGN;
 use smstream_core::layout::{BYTE_ORDER, FIELDS, Features, HEADER_LEN, LINE, VERSION};
 
 /// Checks the identity of a segment that should be `party`'s. `false` if it is no segment at all, as far as one can see.
-pub(super) fn identity(header: &Header, party: usize, checks: &mut Checks) -> bool {
+pub(crate) fn identity(header: &Header, party: usize, checks: &mut Checks) -> bool {
     let part = Part::Segment(party);
     checks.holds(
         header.present() == LEN,
@@ -26,9 +26,9 @@ pub(super) fn identity(header: &Header, party: usize, checks: &mut Checks) -> bo
         format!("\"{}\"", header.magic().escape_ascii()),
         "it is a segment of a stream",
         if plausible {
-            "it should be \"smstream\": the start of the segment is damaged"
+            "it should be \"\\x89SMS\\r\\n\\x1a\\n\": the start of the segment is damaged"
         } else {
-            "it should be \"smstream\": this is something else, or all of its start is damaged"
+            "it should be \"\\x89SMS\\r\\n\\x1a\\n\": this is something else, or all of its start is damaged"
         },
     );
     if !header.is_ours() && !plausible {
@@ -102,12 +102,12 @@ fn features(header: &Header, part: Part, checks: &mut Checks) {
 }
 
 /// Whether the alignment is one that can be.
-pub(super) fn is_align(align: u32) -> bool {
+pub(crate) fn is_align(align: u32) -> bool {
     align.is_power_of_two() && (LINE as u32..=MAX_ALIGN).contains(&align)
 }
 
 /// Whether the lane can begin there.
-pub(super) fn is_lane_offset(offset: u32, align: u32) -> bool {
+pub(crate) fn is_lane_offset(offset: u32, align: u32) -> bool {
     let farthest =
         if is_align(align) { HEADER_LEN.next_multiple_of(align) } else { HEADER_LEN.next_multiple_of(MAX_ALIGN) };
     offset.is_multiple_of(LINE as u32) && (HEADER_LEN..=farthest).contains(&offset)
@@ -164,6 +164,11 @@ fn origin(header: &Header, part: Part, checks: &mut Checks) {
     }
 }
 
+/// Whether all bytes are 0 that have no name.
+pub(crate) fn reserved_are_zero(header: &Header) -> bool {
+    reserved().all(|at| header.word(at) == 0)
+}
+
 /// The offsets of the words that have no name.
 fn reserved() -> impl Iterator<Item = usize> {
     let named = |at: usize| FIELDS.iter().any(|field| (field.offset..field.offset + field.len).contains(&at));
@@ -171,13 +176,19 @@ fn reserved() -> impl Iterator<Item = usize> {
 }
 
 /// Whether one can make sense of what the segment says of itself.
-pub(super) fn is_usable(header: &Header, party: usize) -> bool {
+pub(crate) fn is_usable(header: &Header, party: usize) -> bool {
     let mut checks = Checks::default();
     identity(header, party, &mut checks) && !checks.any_bad()
 }
 
+/// Where the second segment of a region begins, by what the first says: nothing if that cannot be.
+pub(crate) fn second_segment(first: &Header) -> Option<u64> {
+    let (align, end) = (first.align(), u64::from(first.lane_offset()) + u64::from(first.capacity()));
+    (is_align(align) && is_lane_offset(first.lane_offset(), align)).then(|| end.next_multiple_of(u64::from(align)))
+}
+
 /// Checks what both segments say together.
-pub(super) fn agreement(headers: &[Header; 2], checks: &mut Checks) {
+pub(crate) fn agreement(headers: &[Header; 2], checks: &mut Checks) {
     let [first, second] = headers;
     let part = Part::Channel;
     let both = |a: u32, b: u32| if a == b { a.to_string() } else { format!("{a} and {b}") };
@@ -203,7 +214,7 @@ pub(super) fn agreement(headers: &[Header; 2], checks: &mut Checks) {
 }
 
 /// Checks what a lane without capacity must say: it is closed from birth.
-pub(super) fn closed_lane(headers: &[Header; 2], sender: usize, checks: &mut Checks) {
+pub(crate) fn closed_lane(headers: &[Header; 2], sender: usize, checks: &mut Checks) {
     let (sent, received) = (headers[sender].sent(), headers[1 - sender].received());
     if headers[sender].capacity() == 0 {
         checks.holds(
@@ -218,16 +229,16 @@ pub(super) fn closed_lane(headers: &[Header; 2], sender: usize, checks: &mut Che
 
 #[cfg(test)]
 mod tests {
-    use super::super::header::tests::{swapped, with};
+    use super::super::words::tests::{swapped, with};
     use super::*;
     use smstream_core::identity::{self as core_identity, Findings, Whose};
-    use smstream_core::layout::Identity;
+    use smstream_core::layout::{Identity, MAGIC};
     use smstream_core::ordering;
 
     /// A good header of `party`.
     pub(crate) fn good(party: u32) -> Header {
         let mut bytes = [0; LEN];
-        bytes[..8].copy_from_slice(b"smstream");
+        bytes[..8].copy_from_slice(&MAGIC);
         let words = [
             ("byte_order", BYTE_ORDER),
             ("version", VERSION),
@@ -320,7 +331,7 @@ mod tests {
                 *byte = (state >> 56) as u8;
             }
             if state & 1 << 40 != 0 {
-                bytes[..8].copy_from_slice(b"smstream");
+                bytes[..8].copy_from_slice(&MAGIC);
                 bytes[8..12].copy_from_slice(&BYTE_ORDER.to_ne_bytes());
             }
             let header = Header::of(&bytes[..(state >> 33) as usize % (LEN + 1)]);

@@ -1,5 +1,7 @@
 //! `smstream bench`: streams beside what else this system has, between two processes.
 
+mod place;
+
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -19,10 +21,10 @@ use smstream_bench::transport::{Transport, Waiting};
 use smstream_bench::{json, partner, plot, report, system};
 
 use crate::demo::peer::die_with;
-use crate::demo::scratch::{self, Scratch};
 use crate::failure::{Context, Failure, say};
 use crate::stdio::Output;
 use crate::{signals, size};
+use place::Place;
 
 /// The hidden subcommand that the second process runs.
 pub const PEER: &str = "bench-peer";
@@ -191,13 +193,13 @@ impl BenchArgs {
 /// Measures, and shows what was measured.
 pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     let stop = stop_on_signals()?;
-    let scratch = Scratch::create("file").or_broken("could not make a temporary directory")?;
-    let memory = scratch.path().join("words");
+    let place = Place::create().or_broken("could not make a temporary directory")?;
+    let memory = place.path().join("words");
     let words = Words::in_file(&memory).or_broken("could not make memory to share")?;
     let transports = args.transports();
     let plan = args.plan();
     let (control, second) = Second::start(&memory)?;
-    let bench = Bench { control, transports: &transports, words: &words, place: scratch.path() };
+    let bench = Bench { control, transports: &transports, words: &words, place: place.path() };
     let mut progress = Progress::new(second.turns.clone());
     let measured = bench.run(&plan, |done, total| {
         progress.show(done, total);
@@ -240,7 +242,7 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
     signals::on_end_twice(
         move || asked.store(true, Ordering::Relaxed),
         |signal| {
-            scratch::remove();
+            place::remove();
             process::exit(i32::from(signals::code(signal)));
         },
     )
@@ -326,7 +328,7 @@ fn watch(
                 return;
             }
             say(text);
-            scratch::remove();
+            place::remove();
             process::exit(Failure::BROKEN.into());
         }
     })

@@ -78,10 +78,10 @@ impl fmt::Display for Check {
 
 /// Checks, in the order they were made.
 #[derive(Debug, Default)]
-pub(super) struct Checks(pub(super) Vec<Check>);
+pub(crate) struct Checks(pub(crate) Vec<Check>);
 
 impl Checks {
-    pub(super) fn push(
+    pub(crate) fn push(
         &mut self,
         verdict: Verdict,
         part: Part,
@@ -93,7 +93,7 @@ impl Checks {
     }
 
     /// A rule that holds or not, with what either means.
-    pub(super) fn holds(
+    pub(crate) fn holds(
         &mut self,
         holds: bool,
         (part, rule): (Part, &'static str),
@@ -106,7 +106,7 @@ impl Checks {
     }
 
     /// Whether one of them is bad.
-    pub(super) fn any_bad(&self) -> bool {
+    pub(crate) fn any_bad(&self) -> bool {
         self.0.iter().any(|check| check.verdict == Verdict::Bad)
     }
 }

@@ -84,7 +84,7 @@ impl Header {
     }
 
     /// The word at an offset of the header, in this machine's byte order.
-    pub(super) fn word(&self, offset: usize) -> u32 {
+    pub(crate) fn word(&self, offset: usize) -> u32 {
         let mut word = [0; 4];
         if let Some(found) = self.bytes.get(offset..offset + 4) {
             word.copy_from_slice(found);
