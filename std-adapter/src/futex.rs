@@ -6,6 +6,7 @@ use crate::deadline::Deadline;
 use rustix::io::Errno;
 use rustix::thread::futex::{self, ClockId, Flags, Wait, WaitFlags, WaitPtr, WaitvFlags};
 use smstream_core::park::{Place, Wake, Watch};
+use smstream_core::word::SharedWord;
 use std::num::NonZeroU32;
 use std::ptr;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -31,7 +32,7 @@ pub(crate) fn has_waitv() -> bool {
         _ => {
             // The word does not hold what is expected, so this cannot sleep. A filter may forbid the call: EPERM.
             let word = AtomicU32::new(1);
-            let watch = Watch { word: &word, seen: 0, place: Place::Local };
+            let watch = Watch { word: SharedWord::new(&word), seen: 0, place: Place::Local };
             let missing = matches!(waitv(&[watch], None), Err(Errno::NOSYS | Errno::PERM));
             KNOWN.store(if missing { NO } else { YES }, Ordering::Relaxed);
             !missing
@@ -52,26 +53,33 @@ pub(crate) fn sleep_on(watch: &Watch<'_>, deadline: Option<Deadline>) -> Wake {
     };
     // FUTEX_WAIT_BITSET, because its time is absolute, on the monotonic clock.
     let until = deadline.as_ref().map(Deadline::timespec);
-    outcome(futex::wait_bitset(watch.word, flags, watch.seen, until, NonZeroU32::MAX))
+    outcome(futex::wait_bitset(to_atomic(watch.word), flags, watch.seen, until, NonZeroU32::MAX))
 }
 
 /// Wakes everyone who sleeps on the word.
-pub(crate) fn wake_all(word: &AtomicU32, place: Place) {
+pub(crate) fn wake_all(word: SharedWord<'_>, place: Place) {
     wake(word, place, ALL);
 }
 
 /// Wakes one who sleeps on the word, if anybody does.
-pub(crate) fn wake_one(word: &AtomicU32, place: Place) {
+pub(crate) fn wake_one(word: SharedWord<'_>, place: Place) {
     wake(word, place, 1);
 }
 
-fn wake(word: &AtomicU32, place: Place, count: u32) {
+/// The word as rustix wants it.
+fn to_atomic(word: SharedWord<'_>) -> &AtomicU32 {
+    // SAFETY: a `SharedWord` is aligned and valid for atomic loads as long as it lives. It may be one of memory that can only be
+    // read, and neither FUTEX_WAIT nor FUTEX_WAKE writes the word, nor does rustix, which takes its address only.
+    unsafe { AtomicU32::from_ptr(word.as_ptr().cast_mut()) }
+}
+
+fn wake(word: SharedWord<'_>, place: Place, count: u32) {
     let flags = match place {
         Place::Shared => Flags::empty(),
         Place::Local => Flags::PRIVATE,
     };
     // It can only fail for an address that is not mapped or not aligned, and this is a reference.
-    let _ = futex::wake(word, flags, count);
+    let _ = futex::wake(to_atomic(word), flags, count);
 }
 
 /// Wakes everyone who sleeps on the shared word at `address`, if there is one. The word may be unmapped by now, or be
@@ -96,7 +104,7 @@ fn waitv(watches: &[Watch<'_>], deadline: Option<Deadline>) -> rustix::io::Resul
     for (wait, watch) in words.iter_mut().zip(watches) {
         wait.val = u64::from(watch.seen);
         // The kernel only reads the word, so that it may be one of a read-only mapping.
-        wait.uaddr = WaitPtr::new(ptr::from_ref(watch.word).cast_mut().cast());
+        wait.uaddr = WaitPtr::new(watch.word.as_ptr().cast_mut().cast());
         wait.flags = match watch.place {
             Place::Shared => WaitFlags::SIZE_U32,
             Place::Local => WaitFlags::SIZE_U32 | WaitFlags::PRIVATE,
@@ -144,12 +152,14 @@ mod tests {
         let words = [AtomicU32::new(1), AtomicU32::new(2), AtomicU32::new(3)];
         for place in [Place::Shared, Place::Local] {
             for changed in 0..3 {
-                let mut watches = [0, 1, 2].map(|i| Watch { word: &words[i], seen: i as u32 + 1, place });
+                let mut watches =
+                    [0, 1, 2].map(|i| Watch { word: SharedWord::new(&words[i]), seen: i as u32 + 1, place });
                 watches[changed].seen = 9;
                 assert_eq!(sleep_on(&watches[changed], None), Wake::Maybe);
                 if has_waitv() {
                     assert_eq!(sleep_on_all(&watches, None), Wake::Maybe);
-                    let many: Vec<_> = (0..MOST - 3).map(|_| Watch { word: &words[0], seen: 1, place }).collect();
+                    let many: Vec<_> =
+                        (0..MOST - 3).map(|_| Watch { word: SharedWord::new(&words[0]), seen: 1, place }).collect();
                     assert_eq!(sleep_on_all(&[&many, &watches[..]].concat(), None), Wake::Maybe);
                 }
             }

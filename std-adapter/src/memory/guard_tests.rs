@@ -119,6 +119,7 @@ fn nobody_sleeps_on_an_empty_page() {
     use crate::liveness::{Half, Life};
     use crate::parking::Parker;
     use smstream_core::park::{ALERT_CORRUPT, Park, Place, Wake, Watch};
+    use smstream_core::word::SharedWord;
     let (fd, [_, see], cut) = file();
     ftruncate(&fd, 0).unwrap();
     assert_eq!(read(&see, 0), 0);
@@ -127,8 +128,8 @@ fn nobody_sleeps_on_an_empty_page() {
     let parker = Parker::new(Arc::clone(&life), Half::Reader, std::time::Duration::ZERO);
     // SAFETY: the mapping is aligned and longer than a word, and outlives this. Only relaxed loads are made of it.
     let word = unsafe { std::sync::atomic::AtomicU32::from_ptr(see.start().cast()) };
-    assert_eq!(parker.wait(&[Watch { word, seen: 0, place: Place::Shared }], None), Wake::Maybe);
+    assert_eq!(parker.wait(&[Watch { word: SharedWord::new(word), seen: 0, place: Place::Shared }], None), Wake::Maybe);
     for half in [Half::Reader, Half::Writer] {
-        assert_eq!(life.alert(half).load(Ordering::Relaxed), ALERT_CORRUPT);
+        assert_eq!(life.alert(half).load(), ALERT_CORRUPT);
     }
 }

@@ -5,6 +5,7 @@ use crate::explain::explain;
 use crate::futex;
 use crate::memory::{Access, SharedMemory};
 use smstream_core::park::{Place, Wake, Watch};
+use smstream_core::word::SharedWord;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
@@ -173,7 +174,7 @@ impl<'a> Semaphore<'a> {
             if self.try_wait() {
                 break true;
             }
-            let watch = Watch { word: &self.0.value, seen: 0, place: Place::Shared };
+            let watch = Watch { word: SharedWord::new(&self.0.value), seen: 0, place: Place::Shared };
             if futex::sleep_on(&watch, deadline) == Wake::TimedOut {
                 break self.try_wait();
             }
@@ -191,7 +192,7 @@ impl<'a> Semaphore<'a> {
     fn wake_one(&self) {
         fence(Ordering::SeqCst);
         if self.0.waiters.load(Ordering::Relaxed) != 0 {
-            futex::wake_one(&self.0.value, Place::Shared);
+            futex::wake_one(SharedWord::new(&self.0.value), Place::Shared);
         }
     }
 }
