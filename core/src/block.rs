@@ -4,8 +4,9 @@ use core::fmt;
 use core::mem::MaybeUninit;
 
 use crate::geometry::{self, Config};
-use crate::identity::{Findings, Problem, Whose};
+use crate::identity::{Finding, Problem, Whose};
 use crate::park::Park;
+use crate::size::to_usize;
 use crate::stream::End;
 
 /// Memory for both segments of a channel, `N` bytes, aligned to a line.
@@ -53,16 +54,15 @@ impl<const N: usize> Block<N> {
         config: &Config,
         listener: [P; 2],
         connector: [P; 2],
-    ) -> Result<(End<'_, P>, End<'_, P>), Findings> {
-        let mut findings = Findings::default();
-        if let Err(problem) = config.check() {
-            findings.push(Whose::Mine, problem);
-            return Err(findings);
-        }
+    ) -> Result<(End<'_, P>, End<'_, P>), Finding> {
+        let mine = |problem| Finding { whose: Whose::Mine, problem };
+        config.check().map_err(mine)?;
         let ([first, second], needed) = config.block();
-        if needed > N || config.align as usize > align_of::<Self>() {
-            findings.push(Whose::Mine, Problem::too_short(needed, N));
-            return Err(findings);
+        if needed > N {
+            return Err(mine(Problem::too_short(needed, N)));
+        }
+        if to_usize(config.align) > align_of::<Self>() {
+            return Err(mine(Problem::Align(config.align)));
         }
         let base: *mut u8 = self.0.as_mut_ptr().cast();
         let (len_first, len_second) = (second - first, needed - second);

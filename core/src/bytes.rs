@@ -152,7 +152,7 @@ mod tests {
     fn copies_exactly_the_bytes_asked_for() {
         #[repr(align(16))]
         struct Aligned([u8; 96]);
-        let source: [u8; 96] = core::array::from_fn(|i| i as u8 + 1);
+        let source: [u8; 96] = core::array::from_fn(|i| u8::try_from(i).unwrap() + 1);
         for lane_at in 0..17 {
             for private_at in 0..3 {
                 for len in 0..70 {

@@ -30,6 +30,7 @@ use crate::mutant::mutant;
 use crate::ordering;
 use crate::park::{Park, Place, Watch};
 use crate::sync::AtomicU32;
+use crate::word::SharedWord;
 
 /// What a half knows of its other half and of the peer, while it waits for the whole party. Nothing of it changes during
 /// the wait, because the caller holds the other half.
@@ -65,7 +66,7 @@ impl Whole<'_> {
     /// Wakes the peer, so that it looks at my park word. Only party 1 does.
     pub(crate) fn ring<P: Park>(&self, park: &P) {
         if !mutant!("deadlock_rung_never") {
-            park.wake(self.word, ordering::peer_bell(self.peer_bell));
+            park.wake(SharedWord::new(self.word), ordering::peer_bell(self.peer_bell));
         }
     }
 
@@ -81,6 +82,6 @@ impl Whole<'_> {
         }
         let afresh = mutant!("deadlock_park_seen_afresh");
         let seen = if afresh { self.look() } else { seen };
-        Some(Watch { word: self.peer_park, seen, place: Place::Shared })
+        Some(Watch { word: SharedWord::new(self.peer_park), seen, place: Place::Shared })
     }
 }

@@ -46,13 +46,23 @@ impl ErrorCode {
     /// assert_eq!(ErrorCode::from_number(5), Some(ErrorCode::NotAlone));
     /// assert_eq!(ErrorCode::from_number(7), None);
     /// ```
+    #[allow(clippy::as_conversions)] // The numbers are given above, and fit.
     pub const fn number(self) -> u8 {
         self as u8
     }
 
     /// The code with this number, if there is one.
     pub const fn from_number(number: u8) -> Option<ErrorCode> {
-        if (number as usize) < Self::ALL.len() { Some(Self::ALL[number as usize]) } else { None }
+        match number {
+            0 => Some(ErrorCode::MRing),
+            1 => Some(ErrorCode::SRing),
+            2 => Some(ErrorCode::PartnerNotAlive),
+            3 => Some(ErrorCode::WriteAfterClose),
+            4 => Some(ErrorCode::Deadlock),
+            5 => Some(ErrorCode::NotAlone),
+            6 => Some(ErrorCode::ConnectionNotReady),
+            _ => None,
+        }
     }
 
     /// The name that SMStreams has for it.

@@ -1,13 +1,15 @@
 //! From bytes to an end: how long a segment is, how to set one up, how to attach to two.
 
 use crate::cursor::{self, FIN, STOP, is_capacity};
-use crate::identity::{self, Description, Findings, MAX_ALIGN, Problem, Whose};
+use crate::identity::{self, Description, Finding, Problem, Whose, is_align, usual_lane_offset};
 use crate::lane::{Consumer, Producer};
 use crate::layout::{Features, HEADER_LEN, Header, LINE, Port, VERSION};
 use crate::ordering;
 use crate::park::Park;
+use crate::size::{saturating, to_usize};
 use crate::stream::End;
 use crate::sync::AtomicU32;
+use crate::word::SharedWord;
 
 /// What a channel is to look like: the same for both of its segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +34,15 @@ pub struct Config {
 impl Config {
     /// A channel with these capacities in plain memory, its cursors at 0.
     pub const fn new(capacities: [u32; 2]) -> Self {
-        Config { capacities, align: LINE as u32, start: 0, features: Features::COUNTERS, pid: 0, made: 0, channel: 0 }
+        Config {
+            capacities,
+            align: saturating(LINE),
+            start: 0,
+            features: Features::COUNTERS,
+            pid: 0,
+            made: 0,
+            channel: 0,
+        }
     }
 
     /// Whether such a channel can be: what is wrong with it otherwise.
@@ -40,13 +50,14 @@ impl Config {
     /// # Errors
     /// The first [`Problem`] found.
     pub const fn check(&self) -> Result<(), Problem> {
-        if !is_capacity(self.capacities[0]) {
-            return Err(Problem::Capacity(self.capacities[0]));
+        let [first, second] = self.capacities;
+        if !is_capacity(first) {
+            return Err(Problem::Capacity(first));
         }
-        if !is_capacity(self.capacities[1]) {
-            return Err(Problem::Capacity(self.capacities[1]));
+        if !is_capacity(second) {
+            return Err(Problem::Capacity(second));
         }
-        if !self.align.is_power_of_two() || self.align < LINE as u32 || self.align > MAX_ALIGN {
+        if !is_align(self.align) {
             return Err(Problem::Align(self.align));
         }
         if self.start & !cursor::CURSOR != 0 {
@@ -55,15 +66,18 @@ impl Config {
         Ok(())
     }
 
-    /// What the header of `party`'s segment is to say. `self` has passed [`check`](Config::check); `party` is 0 or 1.
+    /// What the header of `party`'s segment is to say. `self` has passed [`check`](Config::check); `party` is 0, or 1, as
+    /// which all other values are taken.
     pub const fn describe(&self, party: usize) -> Description {
+        let [first, second] = self.capacities;
+        let (party, capacity, peer_capacity) = if party == 0 { (0, first, second) } else { (1, second, first) };
         Description {
             features: self.features,
-            party: party as u32,
+            party,
             align: self.align,
-            lane_offset: HEADER_LEN.next_multiple_of(self.align),
-            capacity: self.capacities[party],
-            peer_capacity: self.capacities[1 - party],
+            lane_offset: usual_lane_offset(self.align),
+            capacity,
+            peer_capacity,
             start: self.start,
             pid: self.pid,
             made: self.made,
@@ -74,64 +88,63 @@ impl Config {
     /// Where each segment begins in one block, and the length of the block. `self` has passed [`check`](Config::check).
     pub const fn block(&self) -> ([usize; 2], usize) {
         let second = self.describe(0).next_segment();
-        ([0, second], second + self.describe(1).segment_len())
+        ([0, second], second.wrapping_add(self.describe(1).segment_len()))
     }
 }
 
-/// Casts a pointer to the start of a segment.
-///
-/// # Safety
-/// `len` bytes at `segment` are valid for reads, for `'m`, and the first [`HEADER_LEN`] of them are accessed only through
-/// atomics in this program while the reference lives.
-unsafe fn header<'m>(segment: *const u8, len: usize, whose: Whose, findings: &mut Findings) -> Option<&'m Header> {
-    if len < HEADER_LEN as usize {
-        findings.push(whose, Problem::too_short(HEADER_LEN as usize, len));
-        return None;
+/// Where findings go, one at a time.
+type Report<'r> = &'r mut dyn FnMut(Finding);
+
+/// The first finding of `look`, if there is one.
+fn first<T>(look: impl FnOnce(Report<'_>) -> Option<T>) -> Result<T, Finding> {
+    let mut found = None;
+    match look(&mut |finding| found = found.or(Some(finding))) {
+        Some(value) => Ok(value),
+        // What returns nothing has reported why.
+        None => Err(found.unwrap_or(Finding { whose: Whose::Mine, problem: Problem::NotReady })),
     }
-    if !segment.addr().is_multiple_of(LINE) {
-        findings.push(whose, Problem::Misaligned);
-        return None;
+}
+
+/// What is wrong with memory that is to begin with a header.
+fn no_header(segment: *const u8, len: usize) -> Option<Problem> {
+    if len < to_usize(HEADER_LEN) {
+        return Some(Problem::too_short(to_usize(HEADER_LEN), len));
     }
-    // SAFETY: long enough and aligned (just checked), valid by the caller's promise. A header is nothing but atomics, for
-    // which every bit pattern is a value, and other processes may change them under a shared reference.
-    Some(unsafe { &*segment.cast::<Header>() })
+    (!segment.addr().is_multiple_of(LINE)).then_some(Problem::Misaligned)
 }
 
 /// Sets up a segment for `party` (0 or 1): all of its header. The lane is left as it is.
 ///
 /// # Errors
-/// What is wrong with the memory or the configuration; nothing was written then.
+/// The first that is wrong with the memory or the configuration; nothing was written then.
 ///
 /// # Safety
-/// `len` bytes at `segment` are valid for reads and writes, and during the call no one else in this program accesses
+/// `len` bytes at `segment` are valid for reads and writes, and during the call no other code of this program accesses
 /// the first [`HEADER_LEN`] of them other than by atomics. No party is attached to the segment.
-pub unsafe fn init(segment: *mut u8, len: usize, config: &Config, party: usize) -> Result<(), Findings> {
-    let mut findings = Findings::default();
-    if let Err(problem) = config.check() {
-        findings.push(Whose::Mine, problem);
-        return Err(findings);
-    }
+pub unsafe fn init(segment: *mut u8, len: usize, config: &Config, party: usize) -> Result<(), Finding> {
+    let mine = |problem| Finding { whose: Whose::Mine, problem };
+    config.check().map_err(mine)?;
     if party > 1 {
-        findings.push(Whose::Mine, Problem::Party(u32::try_from(party).unwrap_or(u32::MAX)));
-        return Err(findings);
+        return Err(mine(Problem::Party(saturating(party))));
     }
     let description = config.describe(party);
     if len < description.segment_len() {
-        findings.push(Whose::Mine, Problem::too_short(description.segment_len(), len));
+        return Err(mine(Problem::too_short(description.segment_len(), len)));
     }
-    // SAFETY: the caller's promise.
-    let header = unsafe { header(segment, len, Whose::Mine, &mut findings) };
-    let Some(header) = header.filter(|_| findings.as_slice().is_empty()) else {
-        return Err(findings);
-    };
+    if let Some(problem) = no_header(segment, len) {
+        return Err(mine(problem));
+    }
+    // SAFETY: long enough and aligned (just checked), valid by the caller's promise. A header is nothing but atomics, for
+    // which every bit pattern is a value, and other processes may change them under a shared reference.
+    let header = unsafe { &*segment.cast::<Header>() };
     ordering::set_up(&header.identity.version, 0);
     // SAFETY: a header is an array of words (`layout` pins its size), and atomics have the layout of their integers.
     let words =
-        unsafe { core::slice::from_raw_parts((&raw const *header).cast::<AtomicU32>(), HEADER_LEN as usize / 4) };
+        unsafe { core::slice::from_raw_parts((&raw const *header).cast::<AtomicU32>(), to_usize(HEADER_LEN) / 4) };
     for word in words {
         ordering::set_up(word, 0);
     }
-    // A lane without capacity is closed from birth: its reader is at the end of the stream, its writer has finished.
+    // A lane without capacity is closed initially: its reader is at the end of the stream, its writer has finished.
     let closed = |capacity, last| if capacity == 0 { config.start | last } else { config.start };
     ordering::set_up(&header.port.sent.word, closed(description.capacity, FIN));
     ordering::set_up(&header.port.received.word, closed(description.peer_capacity, STOP));
@@ -142,36 +155,47 @@ pub unsafe fn init(segment: *mut u8, len: usize, config: &Config, party: usize) 
 /// Reads what the header of a segment says of it, and checks that the memory is long enough for that.
 ///
 /// # Errors
-/// All that is wrong with it.
+/// The first that is wrong with it.
+///
+/// # Safety
+/// As for [`inspect_reporting`].
+pub unsafe fn inspect(segment: *const u8, len: usize) -> Result<Description, Finding> {
+    // SAFETY: the caller's promise.
+    first(|report| unsafe { inspect_reporting(segment, len, report) })
+}
+
+/// Does what [`inspect`] does, and gives all that is wrong to `report`. `None` if anything is.
 ///
 /// # Safety
 /// `len` bytes at `segment` are valid for reads for the duration of the call. They may be mapped read-only. In this
 /// program, the first [`HEADER_LEN`] are accessed only through atomics meanwhile.
-pub unsafe fn inspect(segment: *const u8, len: usize) -> Result<Description, Findings> {
-    let mut findings = Findings::default();
+pub unsafe fn inspect_reporting(segment: *const u8, len: usize, report: Report<'_>) -> Option<Description> {
     // SAFETY: the caller's promise.
-    let description = unsafe { describe(segment, len, Whose::Peer, &mut findings) };
-    match description {
-        Some((_, description)) => findings.or(description),
-        None => Err(findings),
-    }
+    let (_, description) = unsafe { describe(segment, len, Whose::Peer, report) }?;
+    Some(description)
 }
 
 /// The header and what it says, with the memory's length checked.
 ///
 /// # Safety
-/// As for [`header`].
+/// As for [`inspect_reporting`], for `'m`.
 unsafe fn describe<'m>(
     segment: *const u8,
     len: usize,
     whose: Whose,
-    findings: &mut Findings,
+    report: Report<'_>,
 ) -> Option<(&'m Header, Description)> {
-    // SAFETY: the caller's promise.
-    let header = unsafe { header(segment, len, whose, findings) }?;
-    let description = identity::read(&header.identity, whose, findings)?;
+    let mut report = |problem| report(Finding { whose, problem });
+    if let Some(problem) = no_header(segment, len) {
+        report(problem);
+        return None;
+    }
+    // SAFETY: long enough and aligned (just checked), valid by the caller's promise. A header is nothing but atomics, for
+    // which every bit pattern is a value, and other processes may change them under a shared reference.
+    let header = unsafe { &*segment.cast::<Header>() };
+    let description = identity::read(&header.identity, &mut report)?;
     if len < description.segment_len() {
-        findings.push(whose, Problem::too_short(description.segment_len(), len));
+        report(Problem::too_short(description.segment_len(), len));
         return None;
     }
     Some((header, description))
@@ -193,63 +217,75 @@ pub struct Attachment<'m> {
 /// running, and if my end was used before: it goes on where its words say.
 ///
 /// # Errors
-/// All that is wrong.
+/// The first that is wrong. [`attach_reporting`] tells all.
 ///
 /// # Safety
 /// For `'m`:
 /// * `mine_len` bytes at `mine` are valid for reads and writes, `peer_len` bytes at `peer` for reads; both may be shared
 ///   with other processes, and `peer` may be mapped read-only.
-/// * In this program, the headers are accessed only through atomics, and the lanes only by the ends attached to this
-///   channel: no references to their bytes exist.
+/// * In this program, the headers are accessed only through atomics, and written only by the ends attached to this channel
+///   (and by a [rendezvous](state_word), its own word); the lanes are accessed only by these ends: no references to their
+///   bytes exist.
 /// * At most one [`End`] for each party is in use at a time, in all processes that are trusted to follow the rules. What
 ///   a hostile peer writes in *its* segment can give wrong bytes or errors, but nothing worse.
-/// * Nobody shortens the memory (by truncating the file that is mapped).
+/// * No process shortens the memory (by truncating the file that is mapped).
 pub unsafe fn attach<'m>(
     mine: *mut u8,
     mine_len: usize,
     peer: *const u8,
     peer_len: usize,
-) -> Result<Attachment<'m>, Findings> {
-    let mut findings = Findings::default();
+) -> Result<Attachment<'m>, Finding> {
     // SAFETY: the caller's promise.
-    let mine_found = unsafe { describe(mine, mine_len, Whose::Mine, &mut findings) };
+    first(|report| unsafe { attach_reporting(mine, mine_len, peer, peer_len, report) })
+}
+
+/// Does what [`attach`] does, and gives all that is wrong to `report`. `None` if anything is.
+///
+/// # Safety
+/// As for [`attach`].
+pub unsafe fn attach_reporting<'m>(
+    mine: *mut u8,
+    mine_len: usize,
+    peer: *const u8,
+    peer_len: usize,
+    report: Report<'_>,
+) -> Option<Attachment<'m>> {
     // SAFETY: the caller's promise.
-    let peer_found = unsafe { describe(peer, peer_len, Whose::Peer, &mut findings) };
-    let (Some((my_header, my)), Some((peer_header, their))) = (mine_found, peer_found) else {
-        return Err(findings);
-    };
-    if my.party == their.party {
-        findings.push(Whose::Peer, Problem::Party(their.party));
-    }
-    if my.align != their.align {
-        findings.push(Whose::Peer, Problem::Align(their.align));
-    }
-    if my.start != their.start {
-        findings.push(Whose::Peer, Problem::Start(their.start));
-    }
-    if my.peer_capacity != their.capacity {
-        findings.push(Whose::Mine, Problem::PeerCapacity(my.peer_capacity));
-    }
-    if their.peer_capacity != my.capacity {
-        findings.push(Whose::Peer, Problem::PeerCapacity(their.peer_capacity));
-    }
+    let mine_found = unsafe { describe(mine, mine_len, Whose::Mine, report) };
+    // SAFETY: the caller's promise.
+    let peer_found = unsafe { describe(peer, peer_len, Whose::Peer, report) };
+    let ((my_header, my), (peer_header, their)) = (mine_found?, peer_found?);
     let (mine_port, peer_port) = (&my_header.port, &peer_header.port);
-    for (whose, sender, receiver, capacity) in
-        [(Whose::Mine, mine_port, peer_port, my.capacity), (Whose::Peer, peer_port, mine_port, their.capacity)]
-    {
-        // `received` first: `sent` may move on meanwhile, but an honest one never by more than the lane's capacity past
-        // a `received` that is no older.
-        let received = ordering::peer_received(&receiver.received.word);
-        let sent = ordering::peer_sent(&sender.sent.word);
-        let again = ordering::peer_received(&receiver.received.word);
-        let possible = cursor::diff(sent, again) <= capacity || cursor::diff(sent, received) <= capacity;
-        if !possible || (capacity == 0 && sent & FIN == 0) {
-            findings.push(whose, Problem::Sent(sent));
+    let mut fits = true;
+    let mut check = |good: bool, whose, problem| {
+        if !good {
+            fits = false;
+            report(Finding { whose, problem });
         }
-    }
-    let my_lane = mine.wrapping_add(my.lane_offset as usize);
-    let peer_lane = peer.wrapping_add(their.lane_offset as usize);
-    findings.or(Attachment { mine: mine_port, peer: peer_port, my_lane, peer_lane, description: my })
+    };
+    check(my.party != their.party, Whose::Peer, Problem::Party(their.party));
+    check(my.align == their.align, Whose::Peer, Problem::Align(their.align));
+    check(my.start == their.start, Whose::Peer, Problem::Start(their.start));
+    check(my.peer_capacity == their.capacity, Whose::Mine, Problem::PeerCapacity(my.peer_capacity));
+    check(their.peer_capacity == my.capacity, Whose::Peer, Problem::PeerCapacity(their.peer_capacity));
+    let (sent, possible) = sent_so_far(mine_port, peer_port, my.capacity);
+    check(possible, Whose::Mine, Problem::Sent(sent));
+    let (sent, possible) = sent_so_far(peer_port, mine_port, their.capacity);
+    check(possible, Whose::Peer, Problem::Sent(sent));
+    let my_lane = mine.wrapping_add(to_usize(my.lane_offset));
+    let peer_lane = peer.wrapping_add(to_usize(their.lane_offset));
+    fits.then_some(Attachment { mine: mine_port, peer: peer_port, my_lane, peer_lane, description: my })
+}
+
+/// The `sent` word of a lane, and whether it is possible after what the other party has received.
+fn sent_so_far(sender: &Port, receiver: &Port, capacity: u32) -> (u32, bool) {
+    // `received` first: `sent` may move on meanwhile, but an honest one never by more than the lane's capacity past
+    // a `received` that is no older.
+    let received = ordering::peer_received(&receiver.received.word);
+    let sent = ordering::peer_sent(&sender.sent.word);
+    let again = ordering::peer_received(&receiver.received.word);
+    let fits = cursor::diff(sent, again) <= capacity || cursor::diff(sent, received) <= capacity;
+    (sent, fits && (capacity != 0 || sent & FIN != 0))
 }
 
 impl<'m> Attachment<'m> {
@@ -261,29 +297,39 @@ impl<'m> Attachment<'m> {
     /// The end. The writing half and the reading half each park in their own way.
     pub fn into_end<P: Park>(self, write_park: P, read_park: P) -> End<'m, P> {
         let Attachment { mine, peer, my_lane, peer_lane, description } = self;
-        let party = description.party as usize;
+        let Description { party, features, capacity, peer_capacity, .. } = description;
+        let party = to_usize(party);
         End {
             // SAFETY: `attach` checked the length of my segment, so the lane is valid for `capacity` bytes, and the
             // capacity itself; its caller promised that this party has no other end, so no other writing half.
-            producer: unsafe { Producer::from_parts(party, mine, peer, my_lane, description.capacity, write_park) },
+            producer: unsafe { Producer::from_parts(party, features, mine, peer, my_lane, capacity, write_park) },
             // SAFETY: likewise for the peer's lane and my reading half; `attach` checked that the peer's capacity is what
             // my segment says.
-            consumer: unsafe {
-                Consumer::from_parts(party, mine, peer, peer_lane, description.peer_capacity, read_park)
-            },
+            consumer: unsafe { Consumer::from_parts(party, features, mine, peer, peer_lane, peer_capacity, read_park) },
         }
     }
 }
 
-/// The rendezvous word of a segment, for [`ordering::publish_state`] (mine) and [`ordering::peer_state`] (the peer's).
+/// The rendezvous word of my segment, for [`ordering::publish_state`].
 ///
 /// # Safety
-/// `segment` points at a segment whose header is valid for reads for `'m` (for reads and writes if the word is mine) and
-/// accessed only through atomics in this program.
+/// `segment` points at a segment whose header is valid for reads and writes for `'m` and accessed only through atomics in
+/// this program. The word is this party's to write.
 pub unsafe fn state_word<'m>(segment: *const u8) -> &'m AtomicU32 {
     // SAFETY: the caller's promise; a segment is aligned to a line.
     let header = unsafe { &*segment.cast::<Header>() };
     &header.port.park.state
+}
+
+/// The rendezvous word of the peer's segment, which may be mapped read-only.
+///
+/// # Safety
+/// `segment` points at a segment whose header is valid for reads for `'m` and accessed only through atomics in this
+/// program.
+pub unsafe fn peer_state_word<'m>(segment: *const u8) -> SharedWord<'m> {
+    // SAFETY: the caller's promise; a segment is aligned to a line.
+    let header = unsafe { &*segment.cast::<Header>() };
+    SharedWord::new(&header.port.park.state)
 }
 
 // The version is part of what `identity::read` compares; a new one needs new rules here as well.

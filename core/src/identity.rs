@@ -2,15 +2,26 @@
 
 use core::fmt;
 
-use heapless::Vec;
-
 use crate::cursor::{CURSOR, is_capacity};
 use crate::layout::{BYTE_ORDER, Features, HEADER_LEN, Identity, LINE, MAGIC, VERSION};
 use crate::mutant::mutant;
 use crate::ordering;
+use crate::size::{halves, saturating, to_usize};
 
 /// The largest alignment of segments in one block: 64 MiB.
 pub const MAX_ALIGN: u32 = 1 << 26;
+
+/// Whether segments can be aligned so.
+pub(crate) const fn is_align(align: u32) -> bool {
+    align.is_power_of_two() && align >= saturating(LINE) && align <= MAX_ALIGN
+}
+
+/// Where a lane begins at the latest in a segment that is aligned so, which is where we let it begin: `HEADER_LEN`, rounded
+/// up. `align` is a power of two of at most [`MAX_ALIGN`].
+pub(crate) const fn usual_lane_offset(align: u32) -> u32 {
+    let mask = align.wrapping_sub(1);
+    HEADER_LEN.wrapping_add(mask) & !mask
+}
 
 /// What a header says of its segment. Values that were loaded once and checked; the memory is not looked at again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +52,13 @@ impl Description {
     /// The bytes of the segment, up to the end of its lane.
     pub const fn segment_len(&self) -> usize {
         // At most 2^26 + 2^29 once checked, so this does not overflow even where usize has 32 bits.
-        self.lane_offset as usize + self.capacity as usize
+        to_usize(self.lane_offset).wrapping_add(to_usize(self.capacity))
     }
 
     /// Where the segment after this one begins in a block.
     pub const fn next_segment(&self) -> usize {
-        self.segment_len().next_multiple_of(self.align as usize)
+        let mask = to_usize(self.align).wrapping_sub(1);
+        self.segment_len().wrapping_add(mask) & !mask
     }
 }
 
@@ -99,7 +111,10 @@ pub enum Whose {
     Peer,
 }
 
-/// One thing wrong.
+/// One thing that is wrong with a segment, or with a pair of them.
+///
+/// Functions that look for them return the first. Those whose names end in `_reporting` give each to a function of the
+/// caller's, one at a time, because there is no place to keep them here: `Findings` keeps all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// Where.
@@ -108,39 +123,10 @@ pub struct Finding {
     pub problem: Problem,
 }
 
-/// All that is wrong, in the order it was found. Never empty.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Findings(Vec<Finding, 16>);
-
 #[cfg(not(loom))]
 impl Problem {
     pub(crate) fn too_short(needed: usize, found: usize) -> Problem {
-        let word = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Problem::TooShort { needed: word(needed), found: word(found) }
-    }
-}
-
-impl Findings {
-    /// The findings.
-    pub fn as_slice(&self) -> &[Finding] {
-        &self.0
-    }
-
-    /// Whether it is a segment, but of another version or byte order, or with features this program does not know.
-    pub fn is_foreign(&self) -> bool {
-        self.0
-            .iter()
-            .any(|f| matches!(f.problem, Problem::Version(_) | Problem::ByteOrder(_) | Problem::UnknownFeatures(_)))
-    }
-
-    pub(crate) fn push(&mut self, whose: Whose, problem: Problem) {
-        // Six at most for each segment alone, or four if they do not fit together: there is always room.
-        let _ = self.0.push(Finding { whose, problem });
-    }
-
-    #[cfg(not(loom))]
-    pub(crate) fn or<T>(self, value: T) -> Result<T, Findings> {
-        if self.0.is_empty() { Ok(value) } else { Err(self) }
+        Problem::TooShort { needed: saturating(needed), found: saturating(found) }
     }
 }
 
@@ -164,17 +150,25 @@ pub fn write(identity: &Identity, d: &Description) {
     ordering::set_up(&identity.peer_capacity, d.peer_capacity);
     ordering::set_up(&identity.start, d.start);
     ordering::set_up(&identity.pid, d.pid);
-    ordering::set_up(&identity.made_low, d.made as u32);
-    ordering::set_up(&identity.made_high, (d.made >> 32) as u32);
-    ordering::set_up(&identity.channel_low, d.channel as u32);
-    ordering::set_up(&identity.channel_high, (d.channel >> 32) as u32);
+    for (number, [low, high]) in [
+        (d.made, [&identity.made_low, &identity.made_high]),
+        (d.channel, [&identity.channel_low, &identity.channel_high]),
+    ] {
+        let halves = halves(number);
+        ordering::set_up(low, halves.0);
+        ordering::set_up(high, halves.1);
+    }
     ordering::publish_version(&identity.version, VERSION);
 }
 
-/// Loads each word of an identity once and checks it alone. What it says of memory is not checked here.
-pub fn read(identity: &Identity, whose: Whose, findings: &mut Findings) -> Option<Description> {
-    let before = findings.0.len();
-    let mut wrong = |problem| findings.push(whose, problem);
+/// Loads each word of an identity once and checks it alone: all that is wrong goes to `report`, and nothing is returned
+/// then. What it says of memory is not checked here.
+pub fn read(identity: &Identity, report: &mut dyn FnMut(Problem)) -> Option<Description> {
+    let mut good = true;
+    let mut wrong = |problem| {
+        good = false;
+        report(problem);
+    };
     let load = ordering::peer_identity;
     let describe = || Description {
         features: Features::from_bits_retain(load(&identity.features)),
@@ -220,11 +214,11 @@ pub fn read(identity: &Identity, whose: Whose, findings: &mut Findings) -> Optio
     if d.party > 1 {
         wrong(Problem::Party(d.party));
     }
-    if !d.align.is_power_of_two() || !(LINE as u32..=MAX_ALIGN).contains(&d.align) {
+    if !is_align(d.align) {
         wrong(Problem::Align(d.align));
-    } else if !d.lane_offset.is_multiple_of(LINE as u32)
+    } else if !d.lane_offset.is_multiple_of(saturating(LINE))
         || d.lane_offset < HEADER_LEN
-        || d.lane_offset > HEADER_LEN.next_multiple_of(d.align).max(HEADER_LEN)
+        || d.lane_offset > usual_lane_offset(d.align)
     {
         wrong(Problem::LaneOffset(d.lane_offset));
     }
@@ -237,7 +231,7 @@ pub fn read(identity: &Identity, whose: Whose, findings: &mut Findings) -> Optio
     if d.start & !CURSOR != 0 {
         wrong(Problem::Start(d.start));
     }
-    (findings.0.len() == before).then_some(d)
+    good.then_some(d)
 }
 
 impl fmt::Display for Problem {
@@ -273,16 +267,4 @@ impl fmt::Display for Finding {
     }
 }
 
-impl fmt::Display for Findings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, finding) in self.0.iter().enumerate() {
-            if i > 0 {
-                f.write_str("; ")?;
-            }
-            finding.fmt(f)?;
-        }
-        Ok(())
-    }
-}
-
-impl core::error::Error for Findings {}
+impl core::error::Error for Finding {}

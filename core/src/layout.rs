@@ -4,7 +4,7 @@
 //! the layout; it does not follow the cache of the machine the code was compiled for. Words not named are reserved: the
 //! owner leaves them 0, the peer does not look at them.
 
-use crate::counter::CounterWords;
+use crate::size::{halves, saturating};
 use crate::sync::AtomicU32;
 
 /// The bytes at the start of every segment. No text begins with them: the first is outside ASCII and begins no character of
@@ -18,7 +18,7 @@ pub const VERSION: u32 = 1;
 /// The bytes of a line.
 pub const LINE: usize = 128;
 /// The bytes before the lane that this version uses: identity and port.
-pub const HEADER_LEN: u32 = 6 * LINE as u32;
+pub const HEADER_LEN: u32 = 6 * saturating(LINE);
 
 /// Values of the `state` word. Party 0 writes [`ARMED`](state::ARMED) and [`ACCEPTED`](state::ACCEPTED) in its segment,
 /// party 1 writes [`HELLO`](state::HELLO) in its own.
@@ -114,6 +114,18 @@ pub struct ParkLine {
     reserved: [AtomicU32; reserved(27)],
 }
 
+/// Three words that hold a count: see [`counter`](crate::counter).
+#[derive(Debug)]
+#[repr(C)]
+pub struct CounterWords {
+    /// The high half; stored last.
+    pub high: AtomicU32,
+    /// The low half.
+    pub low: AtomicU32,
+    /// The high half again; stored first.
+    pub high_again: AtomicU32,
+}
+
 /// Counters of one half, for inspectors.
 #[derive(Debug)]
 #[repr(C, align(128))]
@@ -126,9 +138,7 @@ pub struct CounterLine {
     pub parks: CounterWords,
     /// Times this half woke the peer.
     pub wakes_sent: CounterWords,
-    /// Publications that needed to wake nobody.
-    pub wakes_avoided: CounterWords,
-    reserved: [AtomicU32; reserved(17)],
+    reserved: [AtomicU32; reserved(20)],
 }
 
 /// The few words a party publishes.
@@ -190,6 +200,14 @@ impl Identity {
     }
 }
 
+impl CounterWords {
+    /// A counter at `count`.
+    pub fn new(count: u64) -> Self {
+        let (low, high) = halves(count);
+        CounterWords { high: AtomicU32::new(high), low: AtomicU32::new(low), high_again: AtomicU32::new(high) }
+    }
+}
+
 impl CounterLine {
     fn zero() -> Self {
         CounterLine {
@@ -197,7 +215,6 @@ impl CounterLine {
             operations: CounterWords::new(0),
             parks: CounterWords::new(0),
             wakes_sent: CounterWords::new(0),
-            wakes_avoided: CounterWords::new(0),
             reserved: zeros(),
         }
     }
@@ -278,17 +295,16 @@ fields! {
     "writes.operations", port.writes.operations, 12, "writing half", "counter: publications";
     "writes.parks", port.writes.parks, 12, "writing half", "counter: times announced asleep";
     "writes.wakes_sent", port.writes.wakes_sent, 12, "writing half", "counter: wakes sent";
-    "writes.wakes_avoided", port.writes.wakes_avoided, 12, "writing half", "counter: publications that woke nobody";
     "reads.bytes", port.reads.bytes, 12, "reading half", "counter: bytes given back";
     "reads.operations", port.reads.operations, 12, "reading half", "counter: publications";
     "reads.parks", port.reads.parks, 12, "reading half", "counter: times announced asleep";
     "reads.wakes_sent", port.reads.wakes_sent, 12, "reading half", "counter: wakes sent";
-    "reads.wakes_avoided", port.reads.wakes_avoided, 12, "reading half", "counter: publications that woke nobody";
 }
 
 #[cfg(not(loom))]
 mod pinned {
     use super::{CounterLine, CursorLine, HEADER_LEN, Header, Identity, LINE, ParkLine, Port};
+    use crate::size::to_usize;
     use core::mem::{align_of, offset_of, size_of};
     use static_assertions::const_assert_eq;
 
@@ -297,7 +313,7 @@ mod pinned {
     const_assert_eq!(size_of::<ParkLine>(), LINE);
     const_assert_eq!(size_of::<CounterLine>(), LINE);
     const_assert_eq!(size_of::<Port>(), 5 * LINE);
-    const_assert_eq!(size_of::<Header>(), HEADER_LEN as usize);
+    const_assert_eq!(size_of::<Header>(), to_usize(HEADER_LEN));
     const_assert_eq!(align_of::<Header>(), LINE);
 
     const_assert_eq!(offset_of!(Header, identity.magic), 0x000);
@@ -326,10 +342,8 @@ mod pinned {
     const_assert_eq!(offset_of!(Header, port.writes.operations), 0x20c);
     const_assert_eq!(offset_of!(Header, port.writes.parks), 0x218);
     const_assert_eq!(offset_of!(Header, port.writes.wakes_sent), 0x224);
-    const_assert_eq!(offset_of!(Header, port.writes.wakes_avoided), 0x230);
     const_assert_eq!(offset_of!(Header, port.reads.bytes), 0x280);
     const_assert_eq!(offset_of!(Header, port.reads.operations), 0x28c);
     const_assert_eq!(offset_of!(Header, port.reads.parks), 0x298);
     const_assert_eq!(offset_of!(Header, port.reads.wakes_sent), 0x2a4);
-    const_assert_eq!(offset_of!(Header, port.reads.wakes_avoided), 0x2b0);
 }

@@ -1,9 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![no_std]
-#![deny(missing_docs, unsafe_op_in_unsafe_fn)]
+#![deny(missing_docs, unsafe_op_in_unsafe_fn, clippy::as_conversions)]
 #![warn(missing_debug_implementations)]
-// `Findings` are a few hundred bytes by value, on the cold path of attaching, because there is no allocator to put them.
-#![allow(clippy::result_large_err)]
 
 #[cfg(any(loom, test, smstream_mutants))]
 extern crate std;
@@ -16,6 +14,8 @@ pub mod cursor;
 mod deadlock;
 pub mod error;
 #[cfg(not(loom))]
+pub mod findings;
+#[cfg(not(loom))]
 pub mod geometry;
 pub mod identity;
 pub mod lane;
@@ -23,5 +23,9 @@ pub mod layout;
 mod mutant;
 pub mod ordering;
 pub mod park;
+mod publication;
+mod size;
 pub mod stream;
 pub mod sync;
+mod waiting;
+pub mod word;

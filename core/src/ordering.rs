@@ -190,6 +190,14 @@ pub fn peer_state(word: &AtomicU32) -> u32 {
     load_from_peer(word, mutant!("peer_state_relaxed"))
 }
 
+/// Load a word that is slept on, to compare it with what was seen: [`SharedWord::load`](crate::word::SharedWord::load).
+/// `Relaxed`: the comparison only decides whether to sleep. Before the half believes anything, it loads the word again, by
+/// the entry of its edge; and it sees the change, because it has announced that it sleeps (SLEEP).
+#[inline(always)]
+pub fn watched(word: &AtomicU32) -> u32 {
+    word.load(Ordering::Relaxed)
+}
+
 /// COUNT, from: the low word of a counter. `Release`: see [`counter`](crate::counter). Partner: [`peer_count`].
 #[inline(always)]
 pub fn count_low(word: &AtomicU32, low: u32) {

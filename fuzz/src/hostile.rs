@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use smstream_core::cursor::{ASLEEP, CURSOR, FIN, LOOK, STOP, WHOLE, diff, is_whole};
 use smstream_core::error::{ReadError, ReserveError, WaitError, WriteError};
+use smstream_core::findings::Findings;
 use smstream_core::geometry::{self, Config};
 use smstream_core::layout::{HEADER_LEN, Header, LINE};
 use smstream_core::park::{Park, Wake, Watch};
 use smstream_core::stream::End;
+use smstream_core::word::SharedWord;
 use smstream_tests::memory::Heap;
 
 use crate::MAX_OPS;
@@ -163,17 +165,17 @@ impl Park for Treacherous {
 
     fn wait(&self, watches: &[Watch<'_>], _: Option<()>) -> Wake {
         let cursors = [&self.0.it.port.sent.word, &self.0.it.port.received.word];
-        assert!((1..=3).contains(&watches.len()) && cursors.iter().any(|c| std::ptr::eq(*c, watches[0].word)));
+        assert!((1..=3).contains(&watches.len()) && cursors.iter().any(|c| SharedWord::new(c) == watches[0].word));
         if self.0.interfere() { Wake::Maybe } else { Wake::TimedOut }
     }
 
-    fn wake(&self, _: &AtomicU32, _: u32) {
+    fn wake(&self, _: SharedWord<'_>, _: u32) {
         self.0.interfere();
     }
 
-    fn alert(&self) -> Option<&AtomicU32> {
+    fn alert(&self) -> Option<SharedWord<'_>> {
         self.0.interfere();
-        Some(&self.0.alert)
+        Some(SharedWord::new(&self.0.alert))
     }
 
     fn ask(&self) {
@@ -270,7 +272,7 @@ pub fn hostile(data: &[u8]) {
     });
     for (base, len) in segments {
         // SAFETY: the heap is as long as it says.
-        if let Err(findings) = unsafe { geometry::inspect(base, len) } {
+        if let Err(findings) = Findings::collect(|report| unsafe { geometry::inspect_reporting(base, len, report) }) {
             assert!(!findings.as_slice().is_empty() && !findings.to_string().is_empty());
         }
     }

@@ -229,7 +229,7 @@ impl Listener {
     /// Whether [`shutdown`](Listener::shutdown) was called. (At a socket the waits themselves notice.)
     fn is_shut_down(&self) -> bool {
         match &self.stop {
-            Stop::Region(life) => smstream_core::ordering::alert(life.alert(Half::Reader)) != 0,
+            Stop::Region(life) => life.alert(Half::Reader).load_alert() != 0,
             Stop::Socket(_) => false,
         }
     }

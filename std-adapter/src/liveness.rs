@@ -15,6 +15,7 @@ use crate::{futex, parking};
 use alerts::Alerts;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use smstream_core::park::{ALERT_CORRUPT, Place, Wake, Watch};
+use smstream_core::word::SharedWord;
 use smstream_shm::Deadline;
 use smstream_shm::memory::guard::Cut;
 use std::io;
@@ -168,8 +169,8 @@ impl Life {
 
     /// The alert word of one half, for [`Park::alert`](smstream_core::park::Park::alert).
     #[must_use]
-    pub fn alert(&self, half: Half) -> &AtomicU32 {
-        self.alerts.word(half)
+    pub fn alert(&self, half: Half) -> SharedWord<'_> {
+        SharedWord::new(self.alerts.word(half))
     }
 
     /// Interrupts one half: sets `bits` (`ALERT_*`) in its alert word and wakes it. On kernels without `futex_waitv`

@@ -5,9 +5,9 @@ use crate::futex;
 use crate::liveness::{Half, Life};
 use crate::signal::Signals;
 use smstream_core::park::{ALERT_CORRUPT, BELL_SOCKET, Park, Place, Wake, Watch};
+use smstream_core::word::SharedWord;
 use smstream_shm::Deadline;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 /// How long a half looks before it sleeps, if nobody says otherwise. A futex round trip takes about as long.
@@ -104,7 +104,7 @@ impl Park for Parker {
         sleep(&self.life, Some(self.half), watches, deadline)
     }
 
-    fn wake(&self, word: &AtomicU32, bell: u32) {
+    fn wake(&self, word: SharedWord<'_>, bell: u32) {
         match &self.doorbell {
             Some(doorbell) if bell == BELL_SOCKET => doorbell.ring(),
             _ => {
@@ -125,7 +125,7 @@ impl Park for Parker {
         self.life.ask();
     }
 
-    fn alert(&self) -> Option<&AtomicU32> {
+    fn alert(&self) -> Option<SharedWord<'_>> {
         Some(self.life.alert(self.half))
     }
 }

@@ -15,6 +15,7 @@ use smstream_core::geometry::{self, Config};
 use smstream_core::layout::{HEADER_LEN, Header, LINE};
 use smstream_core::park::{Park, Wake, Watch};
 use smstream_core::stream::End;
+use smstream_core::word::SharedWord;
 use smstream_tests::memory::Shared;
 
 const WORDS: usize = HEADER_LEN as usize / 4;
@@ -37,7 +38,7 @@ impl Park for Short {
         thread::yield_now();
         if Some(Instant::now()) >= deadline { Wake::TimedOut } else { Wake::Maybe }
     }
-    fn wake(&self, _: &AtomicU32, _: u32) {}
+    fn wake(&self, _: SharedWord<'_>, _: u32) {}
 }
 
 struct Random(u64);

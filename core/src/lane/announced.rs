@@ -8,7 +8,10 @@ use super::{Consumer, Producer};
 use crate::cursor::{self, LOOK};
 use crate::mutant::mutant;
 use crate::ordering;
-use crate::park::{Park, Place, Sleeper, Watch, alerts};
+use crate::park::{Park, Place, Watch};
+use crate::size::{at_most, saturating};
+use crate::waiting::{self, Sleeper, When, alerts, set_bell};
+use crate::word::SharedWord;
 
 /// What announcing came to.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +111,7 @@ impl<P: Park> Producer<'_, P> {
 
 /// What may be waited for.
 fn wanted(want: usize, capacity: usize) -> u32 {
-    want.clamp(1, cursor::most_wanted(capacity as u32) as usize) as u32
+    at_most(want, cursor::most_wanted(saturating(capacity))).max(1)
 }
 
 #[inline]
@@ -119,10 +122,8 @@ fn is_ready<S: Sleeper>(half: &mut S, want: u32) -> bool {
 /// Announces, and looks again. What was seen then: the peer's cursor and the alerts; `None`: that is enough.
 fn announce<S: Sleeper>(half: &mut S, want: u32) -> Option<(u32, u32)> {
     let before = mutant!("announced_recheck_none").then(|| half.look());
-    ordering::set_bell(half.bell_word(), half.park().bell());
-    half.parked();
-    ordering::announce(half.park_word(), half.asleep_until(want));
-    ordering::fence_announced();
+    set_bell(half, When::BeforeAnnouncing);
+    waiting::announce(half, want, false);
     let look = before.unwrap_or_else(|| half.look()).ok()?;
     let alerted = alerts(half);
     let enough = look.enough(want) || (alerted != 0 && !mutant!("announced_alert_unchecked"));
@@ -132,7 +133,7 @@ fn announce<S: Sleeper>(half: &mut S, want: u32) -> Option<(u32, u32)> {
 /// The words to sleep on.
 fn asleep<S: Sleeper>(half: &S, seen: u32, alerted: u32) -> Announced<'_> {
     let seen = if mutant!("announced_seen_afresh") { ordering::peer_sent(half.peer_cursor()) } else { seen };
-    let cursor = Watch { word: half.peer_cursor(), seen, place: Place::Shared };
+    let cursor = Watch { word: SharedWord::new(half.peer_cursor()), seen, place: Place::Shared };
     let alert = half.park().alert().map(|word| Watch { word, seen: alerted, place: Place::Local });
     Announced::Asleep { cursor, alert }
 }

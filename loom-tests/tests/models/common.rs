@@ -7,14 +7,18 @@ use std::sync::atomic::{AtomicBool, AtomicU32 as AtomicU32Std, AtomicUsize, Orde
 use loom::sync::{Condvar, Mutex};
 use smstream_core::error::{ReadError, WaitError, WriteError};
 use smstream_core::lane::{Consumer, Producer};
-use smstream_core::layout::Port;
+use smstream_core::layout::{Features, Port};
 use smstream_core::ordering;
 use smstream_core::park::{ALERT_GONE, Park, Wake, Watch};
 use smstream_core::stream::End;
 use smstream_core::sync::{AtomicU32, LaneByte};
+use smstream_core::word::SharedWord;
 
 /// Where the cursors of most models begin: the next byte takes them round.
 pub const WRAP: u32 = (1 << 31) - 1;
+
+/// Counters are not counted in these models, which makes no difference to the rest.
+const KEEPS: Features = Features::COUNTERS;
 
 /// Runs `model` in all executions with at most `preemptions` (`None`: in all). `LOOM_MAX_PREEMPTIONS` has precedence.
 #[track_caller]
@@ -167,8 +171,9 @@ impl World {
         let (mine, peer) = (&world.ports[party], &world.ports[1 - party]);
         // SAFETY: the lane has that many bytes, which are cells. The models make each half once, and play a party by hand
         // only where it has no halves.
-        let half =
-            unsafe { Producer::from_parts(party, mine, peer, lane.as_ptr().cast_mut(), lane.len() as u32, park) };
+        let half = unsafe {
+            Producer::from_parts(party, KEEPS, mine, peer, lane.as_ptr().cast_mut(), lane.len() as u32, park)
+        };
         Owning { half, _world: self.clone() }
     }
 
@@ -179,7 +184,7 @@ impl World {
         let world: &'static World = unsafe { &*Arc::as_ptr(self) };
         let (mine, peer) = (&world.ports[party], &world.ports[1 - party]);
         // SAFETY: as in `writer_with`.
-        let half = unsafe { Consumer::from_parts(party, mine, peer, lane.as_ptr(), lane.len() as u32, park) };
+        let half = unsafe { Consumer::from_parts(party, KEEPS, mine, peer, lane.as_ptr(), lane.len() as u32, park) };
         Owning { half, _world: self.clone() }
     }
 
@@ -240,14 +245,14 @@ impl World {
     }
 
     /// The sleeper whose cursor word this is.
-    fn seat_of(&self, word: &AtomicU32) -> Seat {
+    fn seat_of(&self, word: SharedWord<'_>) -> Seat {
         let watched = [
             (Writer0, &self.ports[1].received.word),
             (Reader0, &self.ports[1].sent.word),
             (Writer1, &self.ports[0].received.word),
             (Reader1, &self.ports[0].sent.word),
         ];
-        let found = watched.iter().find(|(_, cursor)| std::ptr::eq(*cursor, word));
+        let found = watched.iter().find(|(_, cursor)| SharedWord::new(cursor) == word);
         found.expect("only cursors are woken").0
     }
 }
@@ -278,15 +283,13 @@ impl Park for Sleeper {
         let bed = &self.world.beds[self.seat as usize];
         let mut state = bed.state.lock().unwrap();
         // Having the lock makes us visible: whoever changes a word now must wait for the lock before it wakes us.
-        if self.how == How::Futex
-            && watches.iter().any(|w| w.word.load(loom::sync::atomic::Ordering::Relaxed) != w.seen)
-        {
+        if self.how == How::Futex && watches.iter().any(|w| w.word.load() != w.seen) {
             return Wake::Maybe;
         }
         let before = state.wakes;
         let alert = &self.world.alerts[self.seat as usize / 2];
         let watched = |word: usize| {
-            let is_alert = |w: &Watch<'_>| std::ptr::eq(w.word, alert);
+            let is_alert = |w: &Watch<'_>| w.word == SharedWord::new(alert);
             watches.iter().any(|w| is_alert(w) == (word == 1))
         };
         loop {
@@ -305,7 +308,7 @@ impl Park for Sleeper {
         }
     }
 
-    fn wake(&self, word: &AtomicU32, bell: u32) {
+    fn wake(&self, word: SharedWord<'_>, bell: u32) {
         let seat = self.world.seat_of(word);
         let bed = &self.world.beds[seat as usize];
         assert_eq!(bell, bed.bell.load(Relaxed), "the bell is known before the first wake");
@@ -313,8 +316,8 @@ impl Park for Sleeper {
         self.world.ring(seat, 0);
     }
 
-    fn alert(&self) -> Option<&AtomicU32> {
-        self.alerted.then(|| &self.world.alerts[self.seat as usize / 2])
+    fn alert(&self) -> Option<SharedWord<'_>> {
+        self.alerted.then(|| SharedWord::new(&self.world.alerts[self.seat as usize / 2]))
     }
 
     fn ask(&self) {

@@ -11,6 +11,7 @@ use smstream_core::lane::Announced;
 use smstream_core::ordering;
 use smstream_core::park::{ALERT_CORRUPT, Park, Wake, Watch};
 use smstream_core::sync::AtomicU32;
+use smstream_core::word::SharedWord;
 
 use crate::common::{Reader, World, Writer, check};
 
@@ -65,12 +66,12 @@ impl Park for Bell {
     fn wait(&self, _: &[Watch<'_>], _: Option<()>) -> Wake {
         unreachable!("these halves announce and do not wait")
     }
-    fn wake(&self, _word: &AtomicU32, _bell: u32) {
+    fn wake(&self, _word: SharedWord<'_>, _bell: u32) {
         self.0.rings.fetch_add(1, Relaxed);
         self.ring();
     }
-    fn alert(&self) -> Option<&AtomicU32> {
-        Some(&self.0.alert)
+    fn alert(&self) -> Option<SharedWord<'_>> {
+        Some(SharedWord::new(&self.0.alert))
     }
 }
 

@@ -12,6 +12,7 @@ use smstream_core::lane::Announced;
 use smstream_core::ordering;
 use smstream_core::park::{ALERT_GONE, Park, Wake, Watch};
 use smstream_core::sync::AtomicU32;
+use smstream_core::word::SharedWord;
 
 use crate::common::{How, Reader, World, Writer, check};
 
@@ -63,7 +64,7 @@ impl Shared {
     fn sleep(&self, watches: &[Watch<'_>]) {
         let mut state = self.0.state.lock().unwrap();
         // Having the lock makes us visible: whoever changes a word now must wait for the lock before it wakes us.
-        let changed = |w: &Watch<'_>| w.word.load(loom::sync::atomic::Ordering::Relaxed) != w.seen;
+        let changed = |w: &Watch<'_>| w.word.load() != w.seen;
         if self.0.how == How::Futex && watches.iter().any(changed) {
             return;
         }
@@ -92,12 +93,12 @@ impl Park for Shared {
         self.sleep(watches);
         Wake::Maybe
     }
-    fn wake(&self, _word: &AtomicU32, _bell: u32) {
+    fn wake(&self, _word: SharedWord<'_>, _bell: u32) {
         self.0.woken.fetch_add(1, Relaxed);
         self.ring();
     }
-    fn alert(&self) -> Option<&AtomicU32> {
-        Some(&self.0.alert)
+    fn alert(&self) -> Option<SharedWord<'_>> {
+        Some(SharedWord::new(&self.0.alert))
     }
 }
 

@@ -167,7 +167,6 @@ impl Header {
         counts.operations = at(offset_of!(layout::CounterLine, operations))?;
         counts.parks = at(offset_of!(layout::CounterLine, parks))?;
         counts.wakes_sent = at(offset_of!(layout::CounterLine, wakes_sent))?;
-        counts.wakes_avoided = at(offset_of!(layout::CounterLine, wakes_avoided))?;
         Some(counts)
     }
 

@@ -174,7 +174,7 @@ fn rates(now: Counts, before: Counts, time: Duration) -> Rates {
         operations: rate(now.operations, before.operations),
         parks: rate(now.parks, before.parks),
         wakes_sent: rate(now.wakes_sent, before.wakes_sent),
-        wakes_avoided: rate(now.wakes_avoided, before.wakes_avoided),
+        wakes_avoided: rate(now.wakes_avoided(), before.wakes_avoided()),
     }
 }
 

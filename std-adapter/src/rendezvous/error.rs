@@ -2,7 +2,8 @@
 
 use super::socket::Refusal;
 use smstream_core::error::ErrorCode;
-use smstream_core::identity::{Findings, Problem, Whose};
+use smstream_core::findings::Findings;
+use smstream_core::identity::{Problem, Whose};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

@@ -88,7 +88,7 @@ impl Listener {
                 return Ok(connected);
             }
             let alert = self.interrupt.alert(Half::Reader);
-            let alerted = smstream_core::ordering::alert(alert);
+            let alerted = alert.load_alert();
             // The alert stays raised when the region that it was raised for has been replaced.
             self.current.whole(&self.name)?;
             if alerted & !ALERT_CORRUPT != 0 {
@@ -255,7 +255,7 @@ impl Connecting {
                     }
                 }
                 Stage::Asking { region, life, .. } => {
-                    let alerted = smstream_core::ordering::alert(life.alert(Half::Reader));
+                    let alerted = life.alert(Half::Reader).load_alert();
                     // After the alert: what is heard now is final if there was one.
                     let heard = region.heard();
                     region.whole(&self.name)?;

@@ -63,7 +63,6 @@ pub(super) struct Words {
     pub(super) operations: u64,
     pub(super) parks: u64,
     pub(super) wakes_sent: u64,
-    pub(super) wakes_avoided: u64,
 }
 
 /// How a wait goes in the model.
@@ -86,12 +85,9 @@ impl Model {
         let words = &mut self.words[party][half as usize];
         words.bytes += bytes as u64;
         words.operations += 1;
-        match woke {
-            Some(bell) => {
-                words.wakes_sent += 1;
-                self.events.push(Event::Wake { party, half, bell });
-            }
-            None => words.wakes_avoided += 1,
+        if let Some(bell) = woke {
+            words.wakes_sent += 1;
+            self.events.push(Event::Wake { party, half, bell });
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use smstream_core::park::{Park, Place, Wake, Watch};
+use smstream_core::word::SharedWord;
 
 use super::operation::Half;
 
@@ -41,15 +41,15 @@ pub(super) struct Recorder {
     pub(super) party: usize,
     pub(super) half: Half,
     /// The cursor this half publishes.
-    pub(super) own: &'static AtomicU32,
+    pub(super) own: SharedWord<'static>,
     /// The cursor that the other half publishes.
-    pub(super) other: &'static AtomicU32,
+    pub(super) other: SharedWord<'static>,
     /// The cursor it waits for.
-    pub(super) awaited: &'static AtomicU32,
+    pub(super) awaited: SharedWord<'static>,
     /// Its park word.
-    pub(super) word: &'static AtomicU32,
+    pub(super) word: SharedWord<'static>,
     /// The park word of the peer's half that does the same.
-    pub(super) peer_word: &'static AtomicU32,
+    pub(super) peer_word: SharedWord<'static>,
     pub(super) bell: u32,
 }
 
@@ -81,13 +81,13 @@ impl Park for Recorder {
         let also = match others {
             [] => !(whole && party == 0),
             [w] => {
-                let as_it_is = w.seen == self.peer_word.load(Ordering::Relaxed) && w.place == Place::Shared;
-                whole && party == 0 && std::ptr::eq(w.word, self.peer_word) && as_it_is
+                let as_it_is = w.seen == self.peer_word.load() && w.place == Place::Shared;
+                whole && party == 0 && w.word == self.peer_word && as_it_is
             }
             _ => false,
         };
-        if also && std::ptr::eq(cursor.word, self.awaited) && cursor.place == Place::Shared {
-            let park = self.word.load(Ordering::Relaxed);
+        if also && cursor.word == self.awaited && cursor.place == Place::Shared {
+            let park = self.word.load();
             self.push(Event::Sleep { party, half, seen: cursor.seen, park });
         } else {
             self.push(Event::Wrong("slept on something else"));
@@ -103,11 +103,11 @@ impl Park for Recorder {
         }
     }
 
-    fn wake(&self, word: &AtomicU32, bell: u32) {
+    fn wake(&self, word: SharedWord<'_>, bell: u32) {
         let (party, half) = (self.party, self.half);
-        self.push(if std::ptr::eq(word, self.own) {
+        self.push(if word == self.own {
             Event::Wake { party, half, bell }
-        } else if std::ptr::eq(word, self.other) && self.log.whole.get() {
+        } else if word == self.other && self.log.whole.get() {
             Event::Ring { party, half, bell }
         } else {
             Event::Wrong("woke the sleepers of something else")

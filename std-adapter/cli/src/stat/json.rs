@@ -55,7 +55,7 @@ fn half(half: &HalfReport, counts: Option<Counts>) -> Json {
         ("operations", count(|it| it.operations)),
         ("parks", count(|it| it.parks)),
         ("wakes_sent", count(|it| it.wakes_sent)),
-        ("wakes_avoided", count(|it| it.wakes_avoided)),
+        ("wakes_avoided", count(|it| it.wakes_avoided())),
         ("rates", rates),
     ])
 }
