@@ -23,5 +23,6 @@ pub mod layout;
 mod mutant;
 pub mod ordering;
 pub mod park;
+pub mod spsc;
 pub mod stream;
 pub mod sync;
