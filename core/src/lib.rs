@@ -25,6 +25,7 @@ pub mod ordering;
 pub mod park;
 mod publication;
 mod size;
+pub mod spsc;
 pub mod stream;
 pub mod sync;
 mod waiting;

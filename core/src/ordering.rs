@@ -15,12 +15,17 @@
 //! | IDENTITY | [`publish_version`] | [`peer_version`] | the rest of the header |
 //! | STATE | [`publish_state`] | [`peer_state`] | everything set up before the step of the rendezvous |
 //! | COUNT | [`count_low`], [`count_high`] | [`peer_count`] | the halves of a 64-bit counter that belong together |
+//! | ITEMS | [`publish_pushed`] | [`peer_pushed`] | the items of a local ring, up to the cursor |
+//! | PLACES | [`publish_popped`] | [`peer_popped`] | the right to fill their places again |
+//! | CLAIM | `fence_claim` | `fence_claim` | of two callers that split a ring, one sees the other |
 //!
 //! # The peer's words
 //! They are loaded with `load(Relaxed)` and then `fence(Acquire)`, never in any other way. The peer's segment may be
 //! mapped read-only, and Rust promises atomic loads from read-only memory only when they are `Relaxed` and at most four
 //! bytes wide ([`core::sync::atomic`], "Atomic accesses to read-only memory"). The fence makes the pair at least as
 //! strong as an acquire load. ThreadSanitizer knows no fences, so under `cfg(smstream_tsan)` it is `load(Acquire)`.
+//!
+//! The words of a local ring ([`spsc`](crate::spsc)) lie in this process's own memory, so they are loaded with `Acquire`.
 //!
 //! # Own words
 //! Only the half that owns a word stores it, and it never loads it again: it keeps a copy where no other process can
@@ -216,4 +221,63 @@ pub fn count_high(word: &AtomicU32, high: u32) {
 #[inline(always)]
 pub fn peer_count(word: &AtomicU32) -> u32 {
     load_from_peer(word, mutant!("peer_count_relaxed"))
+}
+
+/// ITEMS, from. `Release`: the items were moved to their places before the cursor says so. Partner: [`peer_pushed`].
+#[inline(always)]
+pub fn publish_pushed(word: &AtomicU32, cursor: u32) {
+    word.store(cursor, unless_mutant!("publish_pushed_relaxed", Ordering::Release, Ordering::Relaxed));
+}
+
+/// ITEMS, to. `Acquire`: the items below the cursor are there before they are taken. Partner: [`publish_pushed`].
+#[inline(always)]
+pub fn peer_pushed(word: &AtomicU32) -> u32 {
+    word.load(unless_mutant!("peer_pushed_relaxed", Ordering::Acquire, Ordering::Relaxed))
+}
+
+/// PLACES, from. `Release`: the items were moved out before their places are given back. Partner: [`peer_popped`].
+#[inline(always)]
+pub fn publish_popped(word: &AtomicU32, cursor: u32) {
+    word.store(cursor, unless_mutant!("publish_popped_relaxed", Ordering::Release, Ordering::Relaxed));
+}
+
+/// PLACES, to. `Acquire`: the old items have been moved out before new ones overwrite them. Partner: [`publish_popped`].
+#[inline(always)]
+pub fn peer_popped(word: &AtomicU32) -> u32 {
+    word.load(unless_mutant!("peer_popped_relaxed", Ordering::Acquire, Ordering::Relaxed))
+}
+
+/// Takes a right that one caller may have, in one exchange: whether this caller gets it. `Relaxed`: the right is to touch
+/// memory that the caller reaches by a reference, and whoever gave it the reference set that memory up before.
+#[cfg(target_has_atomic = "32")]
+pub fn claim(word: &AtomicU32) -> bool {
+    if mutant!("claim_in_two_steps") {
+        let taken = word.load(Ordering::Relaxed) != 0;
+        word.store(1, Ordering::Relaxed);
+        return !taken;
+    }
+    word.swap(1, Ordering::Relaxed) == 0
+}
+
+/// Stores a word of a claim without compare-and-swap. `Relaxed`: [`fence_claim`] orders it.
+#[cfg(any(loom, not(target_has_atomic = "32")))]
+pub fn claim_store(word: &AtomicU32, value: u32) {
+    word.store(value, Ordering::Relaxed);
+}
+
+/// Loads a word of a claim without compare-and-swap. `Relaxed`: [`fence_claim`] orders it.
+#[cfg(any(loom, not(target_has_atomic = "32")))]
+pub fn claim_load(word: &AtomicU32) -> u32 {
+    word.load(Ordering::Relaxed)
+}
+
+/// CLAIM: between storing one word of the claim and loading the other. `SeqCst`: two such fences are totally ordered, so of
+/// two callers that each store one word and load the other's, one sees the other's store ([atomics.order] §4, as for SLEEP).
+/// Its partner is itself, in the other caller.
+#[cfg(any(loom, not(target_has_atomic = "32")))]
+pub fn fence_claim() {
+    if mutant!("fence_claim_none") {
+        return;
+    }
+    fence(unless_mutant!("fence_claim_acqrel", Ordering::SeqCst, Ordering::AcqRel));
 }

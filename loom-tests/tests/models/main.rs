@@ -10,4 +10,5 @@ mod park;
 mod poll;
 mod setup;
 mod several;
+mod spsc;
 mod transfer;

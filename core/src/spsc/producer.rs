@@ -1,0 +1,171 @@
+//! The half that pushes.
+
+use core::fmt;
+
+use super::Full;
+use super::slots::Slots;
+use super::words::{Machine, Words};
+use crate::mutant::mutant;
+use crate::ordering;
+
+/// The half of a ring that pushes items.
+///
+/// Invariants:
+/// 1. It is the only producer of the ring, and the only writer of the word `pushed`, whose value is `pushed`.
+/// 2. `popped_seen` was loaded from the word `popped`, or was its value when the halves were made. So `pushed` −
+///    `popped_seen` is at most the capacity, and at least the number of items in the ring.
+/// 3. The places from `pushed` on, as many as the capacity less `pushed` − `popped_seen`, hold no items and are this half's
+///    alone.
+pub struct Producer<'r, T, W: Words = Machine> {
+    words: &'r W,
+    slots: Slots<T>,
+    pushed: u32,
+    popped_seen: u32,
+}
+
+// SAFETY: a producer moves items into the ring, to be popped in another thread, for which `T: Send` is what it takes. The
+// words are atomics, and what else it has is its own.
+unsafe impl<T: Send, W: Words + Sync> Send for Producer<'_, T, W> {}
+
+impl<'r, T, W: Words> Producer<'r, T, W> {
+    /// # Safety
+    /// See [`ring::halves`](super::ring::halves); the cursors are those of the words.
+    pub(super) unsafe fn new(words: &'r W, slots: Slots<T>, pushed: u32, popped: u32) -> Self {
+        Producer { words, slots, pushed, popped_seen: popped }
+    }
+
+    /// The number of items that the ring has room for.
+    pub fn capacity(&self) -> usize {
+        self.slots.mask() as usize + 1
+    }
+
+    /// The number of items in the ring. It can only become less until this half pushes.
+    #[must_use]
+    pub fn len(&mut self) -> usize {
+        self.capacity() - self.room()
+    }
+
+    /// Whether all items that were pushed have been popped.
+    #[must_use]
+    pub fn is_empty(&mut self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether there is no room for another item.
+    #[must_use]
+    pub fn is_full(&mut self) -> bool {
+        self.room_for(1) == 0
+    }
+
+    /// The number of items that can be pushed now. It can only become more until this half pushes.
+    #[must_use]
+    pub fn room(&mut self) -> usize {
+        self.room_for(u32::MAX) as usize
+    }
+
+    /// Pushes one item.
+    ///
+    /// # Errors
+    /// [`Full`], with the item.
+    #[inline]
+    pub fn push(&mut self, item: T) -> Result<(), Full<T>> {
+        if self.room_for(1) == 0 {
+            return Err(Full(item));
+        }
+        if mutant!("item_published_early") {
+            self.publish(self.pushed.wrapping_add(1));
+            self.pushed = self.pushed.wrapping_sub(1);
+        }
+        // SAFETY: there is room, so the place is this half's (invariant 3) and holds no item.
+        unsafe { self.slots.put(self.pushed, item) };
+        self.publish(self.pushed.wrapping_add(1));
+        Ok(())
+    }
+
+    /// Pushes copies of the first items of `items`, as many as fit, and publishes them at once. Returns how many.
+    #[inline]
+    pub fn push_slice(&mut self, items: &[T]) -> usize
+    where
+        T: Copy,
+    {
+        let len = at_most(items.len());
+        let len = len.min(self.room_for(len));
+        if len != 0 {
+            // SAFETY: there is room for `len` items (invariant 3), and `items` has as many. No slice into the ring can be
+            // alive here: a chunk borrows this half, and what the consumer hands out holds items, where this does not write.
+            unsafe { self.slots.copy_in(self.pushed, items.as_ptr(), len) };
+            self.publish(self.pushed.wrapping_add(len));
+        }
+        len as usize
+    }
+
+    /// Pushes items from `items` until it ends or the ring is full, and publishes them at once. Returns how many. No item
+    /// is taken from `items` that there is no room for.
+    ///
+    /// If `items` panics, the items it gave before are pushed.
+    pub fn push_iter(&mut self, items: impl IntoIterator<Item = T>) -> usize {
+        struct Publish<'p, 'r, T, W: Words> {
+            producer: &'p mut Producer<'r, T, W>,
+            filled: u32,
+        }
+        impl<T, W: Words> Drop for Publish<'_, '_, T, W> {
+            fn drop(&mut self) {
+                if self.filled != 0 {
+                    self.producer.publish(self.producer.pushed.wrapping_add(self.filled));
+                }
+            }
+        }
+        let room = self.room_for(u32::MAX);
+        let mut publish = Publish { producer: self, filled: 0 };
+        let mut items = items.into_iter();
+        while publish.filled < room {
+            let Some(item) = items.next() else { break };
+            let producer = &publish.producer;
+            // SAFETY: less than `room` were filled, so this place is the half's (invariant 3).
+            unsafe { producer.slots.put(producer.pushed.wrapping_add(publish.filled), item) };
+            publish.filled += 1;
+        }
+        publish.filled as usize
+    }
+
+    /// Free places, after looking at the consumer's cursor if those known are less than `wanted`.
+    #[inline(always)]
+    pub(super) fn room_for(&mut self, wanted: u32) -> u32 {
+        // At most the capacity is subtracted (invariant 2), and that is `mask` + 1, which may be 2³¹.
+        let known = (self.slots.mask() + 1).wrapping_sub(self.pushed.wrapping_sub(self.popped_seen));
+        if known >= wanted {
+            return known;
+        }
+        self.popped_seen = ordering::peer_popped(self.words.popped());
+        (self.slots.mask() + 1).wrapping_sub(self.pushed.wrapping_sub(self.popped_seen))
+    }
+
+    /// Publishes all items below `pushed`.
+    #[inline(always)]
+    pub(super) fn publish(&mut self, pushed: u32) {
+        self.pushed = pushed;
+        ordering::publish_pushed(self.words.pushed(), pushed);
+    }
+
+    /// For a chunk: the places, and the cursor of the next item.
+    #[cfg(not(loom))]
+    pub(super) fn place(&self) -> (Slots<T>, u32) {
+        (self.slots, self.pushed)
+    }
+}
+
+/// A length as the cursors count it; no ring has room for more.
+#[inline(always)]
+pub(super) fn at_most(len: usize) -> u32 {
+    if len > u32::MAX as usize { u32::MAX } else { len as u32 }
+}
+
+impl<T, W: Words> fmt::Debug for Producer<'_, T, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer")
+            .field("capacity", &self.capacity())
+            .field("pushed", &self.pushed)
+            .field("popped_seen", &self.popped_seen)
+            .finish_non_exhaustive()
+    }
+}
