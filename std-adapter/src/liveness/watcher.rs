@@ -8,7 +8,9 @@
 //! A forked child has no watcher thread, and the parent's mutex may be locked for ever in its copy. It makes everything
 //! anew, and never touches the copy.
 
-use super::{Alerts, NUDGE, WatchMode, news};
+use super::alerts::Alerts;
+use super::mode::{NUDGE, WatchMode};
+use super::news;
 use crate::background;
 use crate::lock::{self, Byte};
 use rustix::event::{PollFd, PollFlags, epoll, poll};

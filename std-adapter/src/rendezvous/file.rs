@@ -10,9 +10,8 @@
 use super::name::Name;
 use super::region::Region;
 use super::{Connected, Error, Reason};
-use crate::liveness::{Half, Life, SizeWatch};
+use crate::liveness::{Half, Life, SizeWatch, sleep::sleep};
 use crate::lock::{self, Byte};
-use crate::parking;
 use smstream_core::geometry::Config;
 use smstream_core::layout::state;
 use smstream_core::park::{ALERT_CORRUPT, Place, Wake, Watch};
@@ -94,7 +93,7 @@ impl Listener {
                 return Err(self.name.error(Reason::Cancelled));
             }
             let watches = [self.watch(), Watch { word: alert, seen: alerted, place: Place::Local }];
-            let wake = parking::sleep(&self.interrupt, Some(Half::Reader), &watches, deadline);
+            let wake = sleep(&self.interrupt, Some(Half::Reader), &watches, deadline);
             if wake == Wake::TimedOut && !self.is_pending() {
                 return Err(self.name.error(Reason::TimedOut));
             }
@@ -356,8 +355,8 @@ impl Connecting {
             (soon, deadline) => soon.or(deadline),
         };
         let _ = match self.watches() {
-            [Some(word), Some(alert)] => parking::sleep(life, half, &[word, alert], until),
-            [Some(word), None] => parking::sleep(life, half, &[word], until),
+            [Some(word), Some(alert)] => sleep(life, half, &[word, alert], until),
+            [Some(word), None] => sleep(life, half, &[word], until),
             [None, _] => Wake::Maybe,
         };
     }
