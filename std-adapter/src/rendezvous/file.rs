@@ -195,30 +195,6 @@ fn take_over(name: &Name, fresh: &Region) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Connects to whoever listens at `path`. It waits until the listener accepts, or the deadline passes (`None`: never).
-///
-/// # Errors
-/// `NotFound` and `ConnectionRefused` when nobody listens there, `InvalidData` when there is something else or a region that
-/// does not fit, `PermissionDenied`, `TimedOut`, and what else [`Reason`] has.
-pub(crate) fn connect(
-    path: impl AsRef<Path>,
-    deadline: Option<Deadline>,
-    guard: Option<Installed>,
-) -> Result<Connected, Error> {
-    let mut connecting = Connecting::to(path, guard)?;
-    loop {
-        // Asked before: what is found after that is final.
-        let timed_out = deadline.is_some_and(Deadline::has_passed);
-        if let Some(connected) = connecting.step()? {
-            return Ok(connected);
-        }
-        if timed_out {
-            return Err(connecting.name.error(Reason::TimedOut));
-        }
-        connecting.sleep(deadline);
-    }
-}
-
 /// A connection that is being made. A step never waits.
 ///
 /// Dropping it gives it up: the listener passes over a claimer that is gone.
@@ -247,6 +223,25 @@ impl Connecting {
     /// Begins to connect to whoever listens at `path`. Nothing is claimed before the first step.
     pub(crate) fn to(path: impl AsRef<Path>, guard: Option<Installed>) -> Result<Self, Error> {
         Ok(Connecting { name: Name::of(path.as_ref())?, guard, stage: Stage::Looking(None) })
+    }
+
+    /// Waits until it is made, or the deadline passes.
+    ///
+    /// # Errors
+    /// `NotFound` and `ConnectionRefused` when nobody listens there, `InvalidData` when there is something else or a region
+    /// that does not fit, `PermissionDenied`, `TimedOut`, and what else [`Reason`] has.
+    pub(crate) fn wait(mut self, deadline: Option<Deadline>) -> Result<Connected, Error> {
+        loop {
+            // Asked before: what is found after that is final.
+            let timed_out = deadline.is_some_and(Deadline::has_passed);
+            if let Some(connected) = self.step()? {
+                return Ok(connected);
+            }
+            if timed_out {
+                return Err(self.name.error(Reason::TimedOut));
+            }
+            self.sleep(deadline);
+        }
     }
 
     /// Goes on as far as it can without waiting. `None`: call again when the words of [`watches`](Self::watches) have
