@@ -30,6 +30,7 @@ mod liveness;
 mod lock;
 mod packet;
 mod parking;
+mod per_process;
 mod poll;
 #[cfg(feature = "inspect")]
 #[cfg_attr(docsrs, doc(cfg(feature = "inspect")))]
