@@ -9,6 +9,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::error::{Error, Reason};
+
 /// Where POSIX shared memory has its names: shm_open(3).
 const SHM: &str = "/dev/shm";
 /// The longest name of `shm:`: what a file may have, less the `.new` that a listener puts behind it for a moment.
@@ -86,6 +88,12 @@ impl fmt::Display for ParseAddrError {
 
 impl std::error::Error for ParseAddrError {}
 
+impl From<ParseAddrError> for Error {
+    fn from(e: ParseAddrError) -> Self {
+        Error::new(Reason::InvalidInput, e.to_string())
+    }
+}
+
 impl Addr {
     /// The kind, as it stands before the colon.
     #[must_use]
@@ -105,6 +113,11 @@ impl Addr {
             Addr::Shm(name) => Some(Cow::Owned(Path::new(SHM).join(name))),
             _ => None,
         }
+    }
+
+    /// [`region`](Self::region), for an address that must have one.
+    pub(crate) fn region_path(&self) -> Result<Cow<'_, Path>, Error> {
+        self.region().ok_or_else(|| Error::new(Reason::InvalidInput, format!("{self} is no region")))
     }
 
     /// A new address of this kind that nobody is likely to have.

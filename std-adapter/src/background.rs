@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
-use std::process;
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -20,8 +19,6 @@ pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Res
 
 /// Threads that do what may take long, a few at once. What they cannot do yet waits.
 pub(crate) struct Few {
-    /// The process that they are in: a forked child has none of them.
-    pub(crate) pid: u32,
     name: &'static str,
     most: usize,
     state: Mutex<State>,
@@ -35,7 +32,7 @@ struct State {
 
 impl Few {
     pub(crate) fn new(name: &'static str, most: usize) -> Self {
-        Few { pid: process::id(), name, most, state: Mutex::default() }
+        Few { name, most, state: Mutex::default() }
     }
 
     /// Has `work` done and does not wait. If there can be no thread now it is left undone, and what it owns stays open,

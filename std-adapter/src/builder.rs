@@ -1,23 +1,18 @@
 //! How a connection is to be made.
 
+mod make;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use smstream_core::cursor::{CURSOR, MAX_CAPACITY};
 use smstream_core::error::ErrorCode;
 use smstream_core::geometry::Config;
 
-use crate::addr::{Addr, Kind, ToAddr};
 use crate::buffering::BufMode;
-use crate::connecting::Connecting;
 use crate::error::{Error, Reason, Result};
-use crate::listener::{self, Listener};
 use crate::parking::default_spin;
 use crate::rendezvous::socket::{Allow, Terms};
-use crate::signal;
-use crate::stream::Stream;
-use crate::trace;
-use crate::trusted::Trusted;
-use smstream_shm::Deadline;
+use crate::settings::Settings;
 use smstream_shm::memory::{guard, page_size};
 
 /// The bytes each lane holds if nobody says otherwise.
@@ -52,35 +47,6 @@ pub struct Builder {
     most: usize,
     patience: Duration,
     wake_signal: Option<i32>,
-}
-
-/// What an end is like, whichever way it comes about: what the builder was told, with the defaults filled in.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    /// How long a half looks before it sleeps.
-    pub(crate) spin: Duration,
-    /// Whether memory that somebody cuts short is an error and no SIGBUS.
-    pub(crate) guard: Option<guard::Installed>,
-    /// Whether a call on the whole stream takes part in telling deadlocks.
-    pub(crate) deadlock_detection: bool,
-    /// On what terms it deals with parties that it need not trust.
-    pub(crate) terms: Terms,
-    /// When written bytes are published.
-    pub(crate) buf_mode: BufMode,
-}
-
-impl Settings {
-    /// Whether an end at `addr` can be like this.
-    pub(crate) fn check(&self, addr: &Addr) -> Result<()> {
-        let Some(number) = self.terms.wake_signal else { return Ok(()) };
-        if !matches!(addr, Addr::Unix(_) | Addr::Abstract(_) | Addr::Fd(_)) {
-            let text = format!(
-                "cannot be woken by a signal at {addr}: nobody attests there which process the peer is; use unix: or fd:"
-            );
-            return Err(Error::new(Reason::InvalidInput, text));
-        }
-        signal::check(number)
-    }
 }
 
 impl Default for Builder {
@@ -138,7 +104,7 @@ impl Builder {
 
     /// Whether to survive a peer that shortens the file of a `file:` or `shm:` address. Without this, touching memory that
     /// is gone is a SIGBUS, which kills the process. With it, what is being done then and all later fails with
-    /// [`Reason::Corrupt`], and a sleeper is woken, also one in [`Listener::accept`]. Other kinds of memory cannot be
+    /// [`Reason::Corrupt`], and a sleeper is woken, also one in [`Listener::accept`](crate::Listener::accept). Other kinds of memory cannot be
     /// shortened and need no guard.
     ///
     /// The first end that asks for it installs a handler of SIGBUS for the whole process, which stays. Faults elsewhere go
@@ -232,7 +198,7 @@ impl Builder {
     }
 
     /// When written bytes are published, for the ends that are made here: the peer's mode is its own. The stream can
-    /// change it: [`Stream::set_buf_mode`].
+    /// change it: [`Stream::set_buf_mode`](crate::Stream::set_buf_mode).
     #[must_use]
     pub fn buf_mode(mut self, mode: BufMode) -> Self {
         self.buf_mode = mode;
@@ -276,81 +242,6 @@ impl Builder {
         self
     }
 
-    /// Listens at `addr`.
-    ///
-    /// # Errors
-    /// [`Reason::AddrInUse`] if somebody listens there, [`Reason::NotARegion`] if the name leads to anything that was not
-    /// made by a listener (it is never replaced), [`Reason::Capacity`], and others as the text says.
-    pub fn bind(&self, addr: impl ToAddr) -> Result<Listener> {
-        let (addr, config) = (addr.to_addr()?, self.config()?);
-        let listener = Listener::bind_with(addr.clone(), &config, self.settings()?)
-            .inspect_err(|e| trace::refused("cannot listen", &addr, e))?;
-        trace::listening(&addr, listener.capacities());
-        Ok(listener)
-    }
-
-    /// Listens at an address that nobody had before, in the directory for temporary files or among the names of its
-    /// kind. [`Listener::local_addr`] tells which.
-    ///
-    /// ```
-    /// use smstream::{Builder, Kind};
-    /// let listener = Builder::new().bind_temp(Kind::Unix)?;
-    /// assert!(listener.local_addr().to_string().starts_with("unix:/"));
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As for [`bind`](Builder::bind).
-    ///
-    /// # References
-    /// `CreateSomeSocket` of Ulm's `Networks`.
-    pub fn bind_temp(&self, kind: Kind) -> Result<Listener> {
-        let listener = Listener::bind_new(kind, &self.config()?, self.settings()?)?;
-        trace::listening(listener.local_addr(), listener.capacities());
-        Ok(listener)
-    }
-
-    /// Connects to the listener at `addr`, and waits until it accepts.
-    ///
-    /// # Errors
-    /// As for [`Stream::connect`].
-    pub fn connect(&self, addr: impl ToAddr) -> Result<Stream> {
-        self.connect_until(&addr.to_addr()?, None)
-    }
-
-    /// Connects, and waits no longer than `timeout` to be accepted.
-    ///
-    /// # Errors
-    /// As for [`Stream::connect_timeout`].
-    pub fn connect_timeout(&self, addr: impl ToAddr, timeout: Duration) -> Result<Stream> {
-        self.connect_until(&addr.to_addr()?, Some(Deadline::after(timeout)))
-    }
-
-    fn connect_until(&self, addr: &Addr, deadline: Option<Deadline>) -> Result<Stream> {
-        let result = listener::connect(addr, &self.settings()?, deadline).map_err(Error::of_connecting);
-        if let Err(e) = &result {
-            trace::refused("cannot connect", addr, e);
-        }
-        result
-    }
-
-    /// Begins to connect to the listener at `addr`, and does not wait: see [`Connecting`].
-    ///
-    /// # Errors
-    /// [`Reason::InvalidInput`] if `addr` is no address. All that can go wrong with the connection itself is told by
-    /// [`Connecting::try_finish`].
-    pub fn begin_connect(&self, addr: impl ToAddr) -> Result<Connecting> {
-        Ok(Connecting::begin(addr.to_addr()?, self.settings()?))
-    }
-
-    /// Two ends of a new connection within this process. The first is the listener's.
-    ///
-    /// # Errors
-    /// As for [`Stream::pair`], and [`Reason::Capacity`].
-    pub fn pair(&self) -> Result<(Stream, Stream)> {
-        Stream::pair_with(&self.config()?, &self.settings()?)
-    }
-
     pub(crate) fn settings(&self) -> Result<Settings> {
         let guard = self.guard.then(guard::install).transpose().map_err(|e| Error::system(Reason::System, e))?;
         let spin = self.spin.unwrap_or_else(default_spin);
@@ -363,14 +254,6 @@ impl Builder {
             proposal: self.config().ok(),
         };
         Ok(Settings { spin, guard, deadlock_detection: self.deadlock_detection, buf_mode: self.buf_mode, terms })
-    }
-
-    /// A [pair](Builder::pair) whose ends trust each other, so that they can be read without a copy: see [`Trusted`].
-    ///
-    /// # Errors
-    /// As for [`pair`](Builder::pair).
-    pub fn pair_trusted(&self) -> Result<(Trusted<Stream>, Trusted<Stream>)> {
-        self.pair().map(Trusted::pair)
     }
 
     pub(crate) fn config(&self) -> Result<Config> {

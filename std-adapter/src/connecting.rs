@@ -1,20 +1,16 @@
 //! A connection that is being made while the program does something else.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::addr::Addr;
-use crate::builder::Settings;
+use crate::attempt::Attempt;
 use crate::condition::wait_any;
 use crate::error::{Error, Reason, Result};
-use crate::inherited;
-use crate::listener::into_stream;
 use crate::rendezvous::file;
-use crate::rendezvous::socket::{self, SocketName};
-use crate::rendezvous::{self, Connected};
+use crate::rendezvous::socket;
+use crate::settings::Settings;
 use crate::stream::Stream;
 
 /// A connection that is being made: begun by [`Stream::begin_connect`], and going on whenever it is asked.
@@ -51,8 +47,7 @@ pub struct Connecting {
 
 #[derive(Debug)]
 enum State {
-    Region(Box<file::Connecting>),
-    Socket(Box<socket::Connecting>),
+    On(Attempt),
     /// It has come to an end, of which nobody has been told yet.
     Over(Box<Result<Stream>>),
 }
@@ -68,7 +63,10 @@ pub enum TryFinish {
 
 impl Connecting {
     pub(crate) fn begin(addr: Addr, settings: Settings) -> Self {
-        let state = State::begin(&addr, &settings).unwrap_or_else(|e| State::Over(Box::new(Err(e.of_connecting()))));
+        let state = match Attempt::begin(&addr, &settings) {
+            Ok(attempt) => State::On(attempt),
+            Err(e) => State::Over(Box::new(Err(e.of_connecting()))),
+        };
         let mut connecting = Connecting { addr, settings, state };
         connecting.is_ready();
         connecting
@@ -109,28 +107,20 @@ impl Connecting {
 
     /// Goes on as far as it can without waiting: whether it has come to an end, good or bad.
     pub(crate) fn is_ready(&mut self) -> bool {
-        let step = match &mut self.state {
-            State::Region(region) => region.step(),
-            State::Socket(socket) => socket.step(),
-            State::Over(_) => return true,
-        };
-        let result = match step {
+        let State::On(attempt) = &mut self.state else { return true };
+        let result = match attempt.step() {
             Ok(None) => return false,
-            Ok(Some(connected)) => self.finish(connected),
-            Err(e) => Err(e.into()),
+            Ok(Some(connected)) => Stream::met(connected, &self.settings, &self.addr),
+            Err(e) => Err(e),
         };
         self.state = State::Over(Box::new(result.map_err(Error::of_connecting)));
         true
     }
 
-    fn finish(&self, connected: Connected) -> Result<Stream> {
-        into_stream(connected, &self.settings, &self.addr)
-    }
-
     /// The attempt at a region, if it is one that goes on.
     pub(crate) fn region(&self) -> Option<&file::Connecting> {
         match &self.state {
-            State::Region(region) => Some(region),
+            State::On(Attempt::Region(region)) => Some(region),
             _ => None,
         }
     }
@@ -138,34 +128,10 @@ impl Connecting {
     /// The attempt at a socket, if it is one that goes on.
     pub(crate) fn socket(&self) -> Option<&socket::Connecting> {
         match &self.state {
-            State::Socket(socket) => Some(socket),
+            State::On(Attempt::Socket(socket)) => Some(socket),
             _ => None,
         }
     }
-}
-
-impl State {
-    fn begin(addr: &Addr, settings: &Settings) -> Result<State> {
-        settings.check(addr)?;
-        let terms = || settings.terms.clone();
-        let socket = |made: Result<socket::Connecting, rendezvous::Error>| Ok(State::Socket(Box::new(made?)));
-        match addr {
-            Addr::File(_) | Addr::Shm(_) => {
-                Ok(State::Region(Box::new(file::Connecting::to(region(addr)?, settings.guard)?)))
-            }
-            Addr::Unix(path) => socket(socket::Connecting::to(SocketName::of_path(path)?, terms())),
-            Addr::Abstract(name) => socket(socket::Connecting::to(SocketName::of_abstract(name)?, terms())),
-            Addr::Fd(number) => {
-                let inherited = inherited::take(*number)?;
-                socket(socket::Connecting::on(inherited, addr.to_string(), terms()))
-            }
-        }
-    }
-}
-
-/// The name of the region that an address stands for.
-fn region(addr: &Addr) -> Result<Cow<'_, Path>> {
-    addr.region().ok_or_else(|| Error::new(Reason::InvalidInput, format!("{addr} is no region")))
 }
 
 impl fmt::Display for TryFinish {

@@ -1,13 +1,12 @@
 //! What can go wrong, for people and for programs.
 
+mod handshake;
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
 use smstream_core::error::ErrorCode;
-
-use crate::addr::ParseAddrError;
-use crate::rendezvous::{self, Refusal};
 
 /// What kind of thing went wrong. Each has an [`io::ErrorKind`]; some have one of the seeds' [`ErrorCode`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -195,53 +194,6 @@ impl From<Error> for io::Error {
             Reason::WouldBlock if e.written.unwrap_or(0) == 0 => e.kind.into(),
             _ => io::Error::new(e.kind, e),
         }
-    }
-}
-
-impl From<rendezvous::Error> for Error {
-    fn from(e: rendezvous::Error) -> Self {
-        let reason = match e.reason() {
-            rendezvous::Reason::BadName
-            | rendezvous::Reason::BadSocketName
-            | rendezvous::Reason::BadDescriptor(_)
-            | rendezvous::Reason::CannotListen => Reason::InvalidInput,
-            rendezvous::Reason::NobodyListens
-            | rendezvous::Reason::NoSuchName
-            | rendezvous::Reason::ListenerDied
-            | rendezvous::Reason::HungUp
-            | rendezvous::Reason::ChildEnded
-            | rendezvous::Reason::Refused(Refusal::Resources) => Reason::NotReady,
-            rendezvous::Reason::InUse => Reason::AddrInUse,
-            rendezvous::Reason::NotARegion(_)
-            | rendezvous::Reason::Occupied(_)
-            | rendezvous::Reason::ForeignLock(_) => Reason::NotARegion,
-            rendezvous::Reason::BadRegion(findings) if findings.is_foreign() => Reason::Version,
-            rendezvous::Reason::Refused(Refusal::Version) => Reason::Version,
-            rendezvous::Reason::BadRegion(_)
-            | rendezvous::Reason::Unfit(_)
-            | rendezvous::Reason::CutShort
-            | rendezvous::Reason::Protocol(_)
-            | rendezvous::Reason::Refused(Refusal::Memory | Refusal::Protocol) => Reason::Corrupt,
-            rendezvous::Reason::BadConfig(_)
-            | rendezvous::Reason::TooLarge { .. }
-            | rendezvous::Reason::Refused(Refusal::TooLarge) => Reason::Capacity,
-            rendezvous::Reason::ForeignOwner(_)
-            | rendezvous::Reason::OpenToOthers(_)
-            | rendezvous::Reason::NotAllowed(_)
-            | rendezvous::Reason::Refused(Refusal::User) => Reason::Denied,
-            rendezvous::Reason::NotAlone => Reason::NotAlone,
-            rendezvous::Reason::TimedOut => Reason::TimedOut,
-            rendezvous::Reason::System(_, e) if e.kind() == io::ErrorKind::PermissionDenied => Reason::Denied,
-            _ => Reason::System,
-        };
-        let (kind, code, text) = (e.kind(), e.code(), e.to_string());
-        Error { reason, kind, code: code.or(reason.code()), text, written: None, source: Some(Arc::new(e.into())) }
-    }
-}
-
-impl From<ParseAddrError> for Error {
-    fn from(e: ParseAddrError) -> Self {
-        Error::new(Reason::InvalidInput, e.to_string())
     }
 }
 

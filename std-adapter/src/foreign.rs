@@ -5,11 +5,10 @@
 //! them: what they have no time for yet stays open.
 
 use crate::background::Few;
+use crate::per_process::PerProcess;
 use rustix::fd::OwnedFd;
 use rustix::net::sockopt;
-use std::process;
-use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::convert::Infallible;
 
 /// Descriptors that came from a party that need not be trusted.
 #[derive(Debug, Default)]
@@ -61,8 +60,8 @@ impl Drop for Foreign {
 /// How many threads close things at once.
 const MOST_THREADS: usize = 64;
 
-/// The threads of the process, or of the parent after a fork. Never freed: they use it to the end.
-static CLOSING: AtomicPtr<Few> = AtomicPtr::new(ptr::null_mut());
+/// The threads of the process. They use it to the end.
+static CLOSING: PerProcess<Few> = PerProcess::new();
 
 /// Does it in another thread, when there can be one. Until then what it is to close stays open: nobody waits for that.
 pub(crate) fn elsewhere(work: impl FnOnce() + Send + 'static) {
@@ -70,22 +69,8 @@ pub(crate) fn elsewhere(work: impl FnOnce() + Send + 'static) {
 }
 
 fn closing() -> &'static Few {
-    loop {
-        let seen = CLOSING.load(Ordering::Acquire);
-        // SAFETY: the pointer is null or comes from `Box::into_raw` below, whose Release store this load acquired. What
-        // was stored is never freed.
-        if let Some(few) = unsafe { seen.as_ref() }
-            && few.pid == process::id()
-        {
-            return few;
-        }
-        let made = Box::into_raw(Box::new(Few::new("smstream-close", MOST_THREADS)));
-        // What was there is null, or the copy of a parent's: it is left alone, for its mutex may be locked for ever.
-        if CLOSING.compare_exchange(seen, made, Ordering::AcqRel, Ordering::Acquire).is_err() {
-            // SAFETY: it comes from `Box::into_raw` just above, and was not stored, so nobody else has it.
-            drop(unsafe { Box::from_raw(made) });
-        }
-    }
+    let Ok(few) = CLOSING.get_or_make(|| Ok::<_, Infallible>(Few::new("smstream-close", MOST_THREADS)));
+    few
 }
 
 fn close_all(fds: Vec<OwnedFd>) {

@@ -1,26 +1,16 @@
-//! Streams between a process and a child that it starts: the child inherits a socket, and says HELLO on it.
+//! A socket that this process has inherited to connect over it.
 //!
 //! A number alone does not say that a descriptor is meant for us: it could be anybody's in this process. So whoever
 //! starts the child names the descriptor *and its inode* in the environment, and only what is named there, and is still
 //! that very socket, is taken. A grandchild that inherits the environment and not the descriptor finds nothing.
 
 use crate::addr::Addr;
-use crate::builder::{Builder, Settings};
-use crate::error::{Error, Reason, Result};
-use crate::listener::into_stream;
-use crate::rendezvous::socket::{self, Host};
-use crate::stream::Stream;
-use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use smstream_core::geometry::Config;
-use smstream_shm::Deadline;
-use smstream_shm::explain::explain;
+use crate::error::Result;
+use crate::rendezvous::socket;
+use rustix::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use std::io;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 /// The variable that names the descriptors which a process inherits for this purpose: `NUMBER:INODE`, separated by
 /// commas.
@@ -28,110 +18,6 @@ pub(crate) const VARIABLE: &str = "SMSTREAM_FDS";
 
 /// The inodes that this process has taken.
 static TAKEN: Mutex<Vec<u64>> = Mutex::new(Vec::new());
-
-/// One end of a socket whose other end a child inherits: made by [`Builder::hand_over`].
-///
-/// ```no_run
-/// use std::io::{Read, Write};
-/// use std::process::Command;
-///
-/// let mut command = Command::new("child");
-/// let handover = smstream::Builder::new().hand_over(&mut command)?;
-/// let mut child = command.arg(handover.addr().to_string()).spawn()?;
-/// let mut stream = handover.accept()?;
-/// stream.write_all(b"do it")?;
-/// # child.wait()?;
-///
-/// // The child: its argument is something like "fd:5".
-/// let addr = std::env::args().nth(1).expect("an address");
-/// let mut stream = smstream::Stream::connect(addr)?;
-/// # Ok::<(), std::io::Error>(())
-/// ```
-///
-/// The child is the connector, whatever it runs as by then: this process decides by [`Builder::allow_uid`] whom it
-/// accepts.
-#[derive(Debug)]
-pub struct Handover {
-    ours: OwnedFd,
-    /// Open until the child has been started, and closed then: its hang-up must be the child's alone.
-    theirs: OwnedFd,
-    config: Config,
-    settings: Settings,
-}
-
-impl Builder {
-    /// Prepares a command to start a child that can connect to this process: it will inherit a socket, whose number
-    /// [`Handover::addr`] tells, and the variable `SMSTREAM_FDS`, which says so. Start the command, once, then
-    /// [`accept`](Handover::accept).
-    ///
-    /// # Errors
-    /// [`Reason::Capacity`], or what the system says.
-    pub fn hand_over(&self, command: &mut Command) -> Result<Handover> {
-        let handover = Handover::new(self.config()?, self.settings()?)?;
-        handover.settings.check(&handover.addr())?;
-        let number = handover.theirs.as_raw_fd();
-        let inode = inode(&handover.theirs).map_err(|e| Error::system(Reason::System, e))?;
-        let entry = format!("{number}:{inode}");
-        let before = command.get_envs().find(|(name, _)| *name == VARIABLE).and_then(|(_, value)| value?.to_str());
-        let value = before.map_or_else(|| entry.clone(), |before| format!("{before},{entry}"));
-        command.env(VARIABLE, value);
-        let inherit = move || {
-            // SAFETY: this runs in the child between fork and exec, where nothing else happens. If nothing is open there
-            // the kernel answers EBADF.
-            let theirs = unsafe { BorrowedFd::borrow_raw(number) };
-            // The handover may have been used or dropped before the command was started.
-            if rustix::fs::fstat(theirs)?.st_ino != inode || socket::suits(theirs).is_err() {
-                return Err(Errno::BADF.into());
-            }
-            fcntl_setfd(theirs, fcntl_getfd(theirs)? - FdFlags::CLOEXEC)?;
-            Ok(())
-        };
-        // SAFETY: the closure calls fstat, getsockopt and fcntl, which are async-signal-safe (signal-safety(7)), and touches neither
-        // locks nor the heap.
-        unsafe { command.pre_exec(inherit) };
-        Ok(handover)
-    }
-}
-
-impl Handover {
-    fn new(config: Config, settings: Settings) -> Result<Self> {
-        let system = |e: Errno| Error::system(Reason::System, explain(e, "cannot make a pair of sockets"));
-        let flags = SocketFlags::CLOEXEC;
-        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).map_err(system)?;
-        Ok(Handover { ours, theirs, config, settings })
-    }
-
-    /// The address that the child is to connect to: `fd:N`.
-    #[must_use]
-    pub fn addr(&self) -> Addr {
-        Addr::Fd(self.theirs.as_raw_fd())
-    }
-
-    /// Waits for the child to connect. Call it after the command was started. A child that ends without connecting ends
-    /// the wait, too.
-    ///
-    /// # Errors
-    /// [`Reason::NotReady`] if the child has ended, and others as the text says.
-    pub fn accept(self) -> Result<Stream> {
-        self.accept_until(None)
-    }
-
-    /// Waits like [`accept`](Handover::accept), but no longer than `timeout`.
-    ///
-    /// # Errors
-    /// [`Reason::TimedOut`], and as above.
-    pub fn accept_timeout(self, timeout: Duration) -> Result<Stream> {
-        self.accept_until(Some(Deadline::after(timeout)))
-    }
-
-    fn accept_until(self, deadline: Option<Deadline>) -> Result<Stream> {
-        let Handover { ours, theirs, config, settings } = self;
-        let addr = Addr::Fd(theirs.as_raw_fd());
-        drop(theirs);
-        let connected = Host::new(ours, addr.to_string(), &config, settings.terms.clone())?.wait(deadline)?;
-        into_stream(connected, &settings, &addr)
-    }
-}
 
 /// Takes over a socket that this process has inherited for this purpose.
 pub(crate) fn take(number: RawFd) -> Result<OwnedFd> {
@@ -183,13 +69,17 @@ fn entry(named: &str, number: RawFd) -> Option<u64> {
 }
 
 #[allow(clippy::useless_conversion, reason = "the field has another type on other machines")]
-fn inode(fd: impl rustix::fd::AsFd) -> io::Result<u64> {
+pub(crate) fn inode(fd: impl rustix::fd::AsFd) -> io::Result<u64> {
     Ok(u64::from(rustix::fs::fstat(fd)?.st_ino))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Reason;
+    use crate::stream::Stream;
+    use rustix::fd::AsRawFd;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
     #[test]
     fn what_the_variable_names() {

@@ -7,6 +7,7 @@
 compile_error!("smstream needs Linux: futexes, memfds and open-file-description locks. smstream-core builds anywhere.");
 
 mod addr;
+mod attempt;
 mod background;
 mod buffering;
 mod builder;
@@ -17,6 +18,7 @@ mod error;
 mod foreign;
 mod futex;
 mod half;
+mod handover;
 #[cfg_attr(not(feature = "inspect"), allow(dead_code, reason = "the rest of it is for inspectors"))]
 mod header;
 mod history;
@@ -33,11 +35,13 @@ mod liveness;
 mod lock;
 mod packet;
 mod parking;
+mod per_process;
 mod poll;
 #[cfg(feature = "inspect")]
 #[cfg_attr(docsrs, doc(cfg(feature = "inspect")))]
 pub mod reap;
 mod rendezvous;
+mod settings;
 mod signal;
 mod stream;
 #[cfg(test)]
@@ -55,8 +59,8 @@ pub use condition::{Condition, ReadySet, try_wait, wait_all, wait_any};
 pub use connecting::{Connecting, TryFinish};
 pub use error::{Error, Reason, Result};
 pub use half::{ReadHalf, WriteHalf};
+pub use handover::Handover;
 pub use history::{HISTORY, Incident, Operation};
-pub use inherited::Handover;
 pub use listener::{Incoming, Listener};
 pub use liveness::WatchMode;
 pub use parking::default_spin;

@@ -1,7 +1,5 @@
-//! Listening and connecting.
+//! Listening.
 
-use std::borrow::Cow;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,14 +8,13 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use smstream_core::geometry::Config;
 use smstream_core::park::ALERT_CANCEL;
 
-use crate::addr::{Addr, Kind, ToAddr};
-use crate::builder::{Builder, Settings};
+use crate::addr::{Addr, Kind};
 use crate::error::{Error, Reason, Result};
-use crate::inherited;
 use crate::liveness::{Half, Life};
-use crate::rendezvous::socket::{self, Connecting, Interrupt, SocketName};
+use crate::rendezvous::socket::{self, Interrupt, SocketName};
 use crate::rendezvous::{self, Connected, file};
-use crate::stream::{Segments, Stream};
+use crate::settings::Settings;
+use crate::stream::Stream;
 use smstream_shm::Deadline;
 
 /// Waits at an address for connectors.
@@ -95,23 +92,6 @@ impl Inner {
 }
 
 impl Listener {
-    /// Listens at `addr` with the default settings: see [`Builder`] for others.
-    ///
-    /// # Errors
-    /// As for [`Builder::bind`].
-    pub fn bind(addr: impl ToAddr) -> Result<Listener> {
-        Builder::new().bind(addr)
-    }
-
-    /// Listens at a new address of its own, with the default settings: a `file:` in the directory for temporary files.
-    /// See [`Builder::bind_temp`] for other kinds.
-    ///
-    /// # Errors
-    /// As for [`Builder::bind`].
-    pub fn bind_temp() -> Result<Listener> {
-        Builder::new().bind_temp(Kind::File)
-    }
-
     pub(crate) fn bind_with(addr: Addr, config: &Config, settings: Settings) -> Result<Listener> {
         Self::listen(addr, config, settings, true)
     }
@@ -134,7 +114,7 @@ impl Listener {
             Addr::Abstract(name) => Inner::socket(SocketName::of_abstract(name)?, config, &settings, take_over)?,
             Addr::File(_) | Addr::Shm(_) => {
                 let bind = if take_over { file::Listener::bind } else { file::Listener::bind_new };
-                Inner::Region(Box::new(bind(&region(&addr)?, config, settings.guard)?))
+                Inner::Region(Box::new(bind(&addr.region_path()?, config, settings.guard)?))
             }
             Addr::Fd(_) => return Err(socket::cannot_listen(&addr.to_string()).into()),
         };
@@ -194,7 +174,7 @@ impl Listener {
     /// The stream of a connector; `None` if it ends here.
     fn accepted(&self, connected: Connected) -> Option<Result<Stream>> {
         let trusted = connected.link.is_none();
-        match into_stream(connected, &self.settings, &self.addr) {
+        match Stream::met(connected, &self.settings, &self.addr) {
             // A connector that nobody trusts has spoilt its own segment: that ends its connection and nothing else.
             Err(e) if !trusted && e.reason() == Reason::Corrupt => None,
             other => Some(other),
@@ -319,37 +299,6 @@ impl Iterator for Incoming<'_> {
     fn next(&mut self) -> Option<Result<Stream>> {
         Some(self.listener.accept())
     }
-}
-
-/// Connects to whoever listens at `addr`.
-pub(crate) fn connect(addr: &Addr, settings: &Settings, deadline: Option<Deadline>) -> Result<Stream> {
-    settings.check(addr)?;
-    let terms = || settings.terms.clone();
-    let connected = match addr {
-        Addr::File(_) | Addr::Shm(_) => file::connect(&region(addr)?, deadline, settings.guard)?,
-        Addr::Unix(path) => Connecting::to(SocketName::of_path(path)?, terms())?.wait(deadline)?,
-        Addr::Abstract(name) => Connecting::to(SocketName::of_abstract(name)?, terms())?.wait(deadline)?,
-        Addr::Fd(number) => {
-            let socket = inherited::take(*number)?;
-            Connecting::on(socket, addr.to_string(), terms())?.wait(deadline)?
-        }
-    };
-    into_stream(connected, settings, addr)
-}
-
-/// The name of the region that an address stands for.
-fn region(addr: &Addr) -> Result<Cow<'_, Path>> {
-    addr.region().ok_or_else(|| Error::new(Reason::InvalidInput, format!("{addr} is no region")))
-}
-
-pub(crate) fn into_stream(connected: Connected, settings: &Settings, addr: &Addr) -> Result<Stream> {
-    let who = if connected.party == 0 { "the connector" } else { "the listener" };
-    let peer = format!("{who} at {addr}");
-    let segments = Segments { mine: connected.my, peer: connected.peer };
-    // SAFETY: the rendezvous gave each segment to one party, which holds the lock of its end or has made the segment
-    // itself, and this end has just been made: nobody else in this process uses the segments. Parties of a `file:` region
-    // are trusted not to shorten it; memory that came over a socket is sealed and cannot be shortened.
-    unsafe { Stream::attach(segments, connected.life, connected.link, settings, &peer) }
 }
 
 static_assertions::assert_impl_all!(Listener: Send, Sync);

@@ -6,15 +6,18 @@
 //! happens it makes no system call. Where the kernel has no watches left, sleepers ask for themselves every 20 ms.
 
 mod alerts;
+mod mode;
 pub(crate) mod news;
+pub(crate) mod sleep;
 mod watcher;
 
+use crate::futex;
 use crate::line::Line;
 use crate::lock::{self, Byte};
-use crate::{futex, parking};
 use alerts::Alerts;
+use mode::NUDGE;
 use rustix::fd::{BorrowedFd, OwnedFd};
-use smstream_core::park::{ALERT_CORRUPT, Place, Wake, Watch};
+use smstream_core::park::{ALERT_CORRUPT, Wake, Watch};
 use smstream_core::word::SharedWord;
 use smstream_shm::Deadline;
 use smstream_shm::memory::guard::Cut;
@@ -24,39 +27,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// A half of an end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Half {
-    /// The half that reads.
-    Reader = 0,
-    /// The half that writes.
-    Writer = 1,
-}
+pub use mode::{Half, WatchMode};
 
-/// How the death of the peer is noticed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum WatchMode {
-    /// Not at all: the peer is in this process.
-    None = 0,
-    /// The kernel tells the watcher.
-    Watched = 1,
-    /// Nothing tells, so that a sleeper wakes every 20 ms and asks. For want of inotify watches or of `/proc`.
-    Timed = 2,
-}
-
-impl WatchMode {
-    fn from_u8(value: u8) -> Self {
-        match value {
-            0 => Self::None,
-            1 => Self::Watched,
-            _ => Self::Timed,
-        }
-    }
-}
-
-/// The pause between two nudges of a half that has not answered yet.
-const NUDGE: Duration = Duration::from_millis(1);
+/// How long sleepers sleep where nothing would wake them.
+pub(crate) const SLICE: Duration = Duration::from_millis(20);
 /// No watch is registered.
 const NO_WATCH: u64 = u64::MAX;
 
@@ -251,7 +225,7 @@ impl Life {
         }
         let now = Deadline::now().milliseconds();
         let last = self.looked.load(Ordering::Relaxed);
-        if now.wrapping_sub(last) < parking::SLICE.as_millis() as u32 {
+        if now.wrapping_sub(last) < SLICE.as_millis() as u32 {
             return;
         }
         self.looked.store(now, Ordering::Relaxed);
@@ -267,21 +241,14 @@ impl Life {
         self.alerts.mode()
     }
 
-    /// Waits until the peer is gone (`true`), or the deadline passes (`None`: never) or [`leave`](Self::leave) is called
-    /// (`false`). An end whose peer is in this process has nothing to wait for but these.
-    pub fn wait_gone(&self, deadline: Option<Deadline>) -> bool {
-        loop {
-            if self.is_gone() {
-                return true;
-            }
-            if self.alerts.is_left() {
-                return false;
-            }
-            let watch = Watch { word: self.alerts.gone_word(), seen: 0, place: Place::Local };
-            if parking::sleep(self, None, &[watch], deadline) == Wake::TimedOut {
-                return self.is_gone();
-            }
-        }
+    /// The word that changes when the peer is gone, or [`leave`](Self::leave) is called.
+    fn gone_word(&self) -> SharedWord<'_> {
+        self.alerts.gone_word()
+    }
+
+    /// Whether [`leave`](Self::leave) was called.
+    fn is_left(&self) -> bool {
+        self.alerts.is_left()
     }
 
     /// Ends all [`wait_gone`](Self::wait_gone), now and later.

@@ -4,6 +4,7 @@ use crate::parking::{DEFAULT_SPIN, Parker};
 use crate::testing::{helper, role};
 use rustix::fs::OFlags;
 use rustix::process::{Resource, Rlimit, setrlimit};
+use smstream_core::park::Place;
 use smstream_core::park::{ALERT_GONE, Park};
 use smstream_shm::memory::memfd;
 use std::io::{BufRead, BufReader};

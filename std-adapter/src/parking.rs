@@ -2,7 +2,7 @@
 
 use crate::doorbell::Doorbell;
 use crate::futex;
-use crate::liveness::{Half, Life};
+use crate::liveness::{Half, Life, sleep};
 use crate::signal::Signals;
 use smstream_core::park::{ALERT_CORRUPT, BELL_SOCKET, Park, Place, Wake, Watch};
 use smstream_core::word::SharedWord;
@@ -12,9 +12,6 @@ use std::time::{Duration, Instant};
 
 /// How long a half looks before it sleeps, if nobody says otherwise. A futex round trip takes about as long.
 pub const DEFAULT_SPIN: Duration = Duration::from_micros(50);
-
-/// How long sleepers sleep where nothing would wake them.
-pub(crate) const SLICE: Duration = Duration::from_millis(20);
 
 /// Looks between two glances at the clock.
 const LOOKS_PER_GLANCE: u32 = 64;
@@ -101,7 +98,7 @@ impl Park for Parker {
             self.life.raise_both(ALERT_CORRUPT);
             return Wake::Maybe;
         }
-        sleep(&self.life, Some(self.half), watches, deadline)
+        sleep::sleep(&self.life, Some(self.half), watches, deadline)
     }
 
     fn wake(&self, word: SharedWord<'_>, bell: u32) {
@@ -141,41 +138,6 @@ fn glance(spin: &mut Spinning, time: Duration) -> bool {
             true
         }
     }
-}
-
-/// Sleeps while the watched words hold what was seen. A half says which one it is; alerts find it by that on kernels
-/// without `futex_waitv`. Whoever is no half watches one word only.
-pub(crate) fn sleep(life: &Life, half: Option<Half>, watches: &[Watch<'_>], deadline: Option<Deadline>) -> Wake {
-    life.be_registered();
-    loop {
-        let slice = needs_slices(life, watches).then(|| Deadline::after(SLICE));
-        let until = match (slice, deadline) {
-            (Some(slice), Some(deadline)) => Some(slice.min(deadline)),
-            (slice, deadline) => slice.or(deadline),
-        };
-        let wake = match (half, watches) {
-            (_, [only]) => futex::sleep_on(only, until),
-            (Some(half), _) if !life.has_waitv() => life.sleep_on_first(half, watches, until),
-            _ => futex::sleep_on_all(watches, until),
-        };
-        if wake == Wake::Maybe || slice.is_none() {
-            return wake;
-        }
-        if life.is_timed() && (life.ask() || life.is_cut()) {
-            return Wake::Maybe;
-        }
-        if deadline.is_some_and(Deadline::has_passed) {
-            return Wake::TimedOut;
-        }
-        // The kernel compares the words again, with the same values, so that no change is lost.
-    }
-}
-
-/// Whether something that should end the sleep would not wake it: the peer's death, or, without `futex_waitv`, a change
-/// of a shared word after the first, or an alert after the memory with the first word was replaced by an empty page.
-fn needs_slices(life: &Life, watches: &[Watch<'_>]) -> bool {
-    let lost = || life.cut().is_some() || watches.iter().skip(1).any(|w| w.place == Place::Shared);
-    life.is_timed() || (!life.has_waitv() && lost())
 }
 
 /// How long to look before sleeping, unless a `Builder` says otherwise: 50 µs, or not at all if this process may use

@@ -10,10 +10,7 @@ use std::time::Duration;
 use smstream_core::counter::Counts;
 use smstream_core::park::ALERT_CANCEL;
 
-use crate::addr::ToAddr;
 use crate::buffering::BufMode;
-use crate::builder::Builder;
-use crate::connecting::Connecting;
 use crate::doorbell::Doorbell;
 use crate::error::{Error, Result};
 use crate::half::{ReadHalf, Shared, WriteHalf};
@@ -21,8 +18,6 @@ use crate::history::Incident;
 use crate::liveness::{Half, Life, WatchMode};
 use crate::rendezvous::Credentials;
 use smstream_shm::Deadline;
-
-pub(crate) use make::Segments;
 
 /// One end of a connection: bytes in both directions between two processes, through shared memory.
 ///
@@ -41,7 +36,7 @@ pub(crate) use make::Segments;
 ///   full lanes, then neither can go on: the listener's call ends with [`Reason::Deadlock`](crate::Reason::Deadlock), the
 ///   connector's goes on waiting. The stream is as good as before: write, or read, and the connector goes on. It is never
 ///   told while the other is slow, or stopped on its way to wait (one that already waits may be stopped, and still
-///   waits). [`Builder::deadlock_detection`] switches it off.
+///   waits). [`Builder::deadlock_detection`](crate::Builder::deadlock_detection) switches it off.
 ///
 /// # What it does not promise
 /// * That the peer has *read* what was written. Ask it to answer.
@@ -85,57 +80,6 @@ pub struct Stats {
 }
 
 impl Stream {
-    /// Connects to the listener at `addr`, and waits until it accepts.
-    ///
-    /// ```no_run
-    /// use std::io::Write;
-    /// let mut stream = smstream::Stream::connect("file:/tmp/chat")?;
-    /// stream.write_all(b"hello")?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Reason::NotReady`](crate::Reason::NotReady) if nobody listens there, and others as the text says.
-    pub fn connect(addr: impl ToAddr) -> Result<Stream> {
-        Builder::new().connect(addr)
-    }
-
-    /// Connects like [`connect`](Stream::connect), but waits no longer than `timeout` to be accepted.
-    ///
-    /// # Errors
-    /// [`Reason::TimedOut`](crate::Reason::TimedOut), and as above.
-    pub fn connect_timeout(addr: impl ToAddr, timeout: Duration) -> Result<Stream> {
-        Builder::new().connect_timeout(addr, timeout)
-    }
-
-    /// Begins to connect to the listener at `addr`, and does not wait: see [`Connecting`].
-    ///
-    /// # Errors
-    /// As for [`Builder::begin_connect`].
-    pub fn begin_connect(addr: impl ToAddr) -> Result<Connecting> {
-        Builder::new().begin_connect(addr)
-    }
-
-    /// Two ends of a new connection within this process.
-    ///
-    /// ```
-    /// use std::io::{Read, Write};
-    /// let (mut here, mut there) = smstream::Stream::pair()?;
-    /// here.write_all(b"ping")?;
-    /// let mut out = [0; 4];
-    /// there.read_exact(&mut out)?;
-    /// assert_eq!(&out, b"ping");
-    /// drop(here);
-    /// assert_eq!(there.read(&mut out)?, 0);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// What the system says when there is no memory.
-    pub fn pair() -> Result<(Stream, Stream)> {
-        Builder::new().pair()
-    }
-
     /// The two halves, to be used by two threads without locks. Each closes its direction when it is dropped. What is held
     /// back is published.
     #[must_use]

@@ -76,14 +76,6 @@ impl<T> Trusted<T> {
 }
 
 impl Stream {
-    /// [A pair](Stream::pair) whose ends can be read without a copy.
-    ///
-    /// # Errors
-    /// As for [`pair`](Stream::pair).
-    pub fn pair_trusted() -> crate::Result<(Trusted<Stream>, Trusted<Stream>)> {
-        crate::Builder::new().pair_trusted()
-    }
-
     /// Trusts the peer not to touch what it has sent, so that it can be read without a copy.
     ///
     /// # Safety

@@ -70,8 +70,7 @@ use crate::error::{Error, Reason, Result};
 use crate::futex;
 use crate::half::{ReadHalf, WriteHalf};
 use crate::listener::Listener;
-use crate::liveness::news;
-use crate::parking::SLICE;
+use crate::liveness::{SLICE, news};
 use crate::stream::Stream;
 use smstream_shm::Deadline;
 

@@ -1,6 +1,7 @@
 //! The words that interrupt the waits of one end, and how their sleepers are woken.
 
-use super::{Half, WatchMode, news};
+use super::mode::{Half, WatchMode};
+use super::news;
 use crate::futex;
 use smstream_core::ordering;
 use smstream_core::park::{ALERT_CORRUPT, ALERT_GONE, Place, Watch};

@@ -8,9 +8,12 @@
 //! A forked child has no watcher thread, and the parent's mutex may be locked for ever in its copy. It makes everything
 //! anew, and never touches the copy.
 
-use super::{Alerts, NUDGE, WatchMode, news};
+use super::alerts::Alerts;
+use super::mode::{NUDGE, WatchMode};
+use super::news;
 use crate::background;
 use crate::lock::{self, Byte};
+use crate::per_process::PerProcess;
 use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
@@ -22,9 +25,6 @@ use smstream_shm::memory::retry;
 use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
-use std::process;
-use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -38,11 +38,10 @@ const INOTIFY: u64 = 0;
 /// The epoll token of all that is news when it becomes readable.
 const READABLE: u64 = u64::MAX;
 
-/// The watcher of the process, or of the parent after a fork. Never freed: the thread uses it to the end.
-static CURRENT: AtomicPtr<Watcher> = AtomicPtr::new(ptr::null_mut());
+/// The watcher of the process. The thread uses it to the end.
+static CURRENT: PerProcess<Watcher> = PerProcess::new();
 
 struct Watcher {
-    pid: u32,
     inotify: OwnedFd,
     epoll: OwnedFd,
     registry: Mutex<Registry>,
@@ -195,29 +194,12 @@ pub(super) fn release_first(fd: OwnedFd) -> OwnedFd {
 
 /// The watcher of this process, if there is one.
 fn existing() -> Option<&'static Watcher> {
-    let watcher = CURRENT.load(Ordering::Acquire);
-    // SAFETY: the pointer is null or comes from `Box::into_raw` in `current`, whose Release store this load acquired.
-    // It is never freed once it has been stored.
-    let watcher = unsafe { watcher.as_ref() }?;
-    (watcher.pid == process::id()).then_some(watcher)
+    CURRENT.existing()
 }
 
 /// The watcher of this process, made now if there is none.
 fn current() -> io::Result<&'static Watcher> {
-    loop {
-        let seen = CURRENT.load(Ordering::Acquire);
-        if let Some(watcher) = existing() {
-            return Ok(watcher);
-        }
-        let made = Box::into_raw(Box::new(Watcher::new()?));
-        match CURRENT.compare_exchange(seen, made, Ordering::AcqRel, Ordering::Acquire) {
-            // What was there is null, or the copy of a parent's: it is left alone. Its descriptors may have been closed
-            // and their numbers used again.
-            Ok(_) => {}
-            // SAFETY: it comes from `Box::into_raw` just above, and was not stored, so nobody else has it.
-            Err(_) => drop(unsafe { Box::from_raw(made) }),
-        }
-    }
+    CURRENT.get_or_make(Watcher::new)
 }
 
 impl Watcher {
@@ -225,7 +207,7 @@ impl Watcher {
         let inotify = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &inotify, epoll::EventData::new_u64(INOTIFY), epoll::EventFlags::IN)?;
-        Ok(Self { pid: process::id(), inotify, epoll, registry: Mutex::default() })
+        Ok(Self { inotify, epoll, registry: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Registry> {

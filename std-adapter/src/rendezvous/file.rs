@@ -11,9 +11,8 @@ use super::name::Name;
 use super::region::Region;
 use super::{Connected, Error, Reason};
 use crate::header::fresh::Extent;
-use crate::liveness::{Half, Life, SizeWatch};
+use crate::liveness::{Half, Life, SizeWatch, sleep::sleep};
 use crate::lock::{self, Byte};
-use crate::parking;
 use smstream_core::geometry::Config;
 use smstream_core::layout::state;
 use smstream_core::park::{ALERT_CORRUPT, Place, Wake, Watch};
@@ -95,7 +94,7 @@ impl Listener {
                 return Err(self.name.error(Reason::Cancelled));
             }
             let watches = [self.watch(), Watch { word: alert, seen: alerted, place: Place::Local }];
-            let wake = parking::sleep(&self.interrupt, Some(Half::Reader), &watches, deadline);
+            let wake = sleep(&self.interrupt, Some(Half::Reader), &watches, deadline);
             if wake == Wake::TimedOut && !self.is_pending() {
                 return Err(self.name.error(Reason::TimedOut));
             }
@@ -188,30 +187,6 @@ fn take_over(name: &Name, fresh: &Region) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Connects to whoever listens at `path`. It waits until the listener accepts, or the deadline passes (`None`: never).
-///
-/// # Errors
-/// `NotFound` and `ConnectionRefused` when nobody listens there, `InvalidData` when there is something else or a region that
-/// does not fit, `PermissionDenied`, `TimedOut`, and what else [`Reason`] has.
-pub(crate) fn connect(
-    path: impl AsRef<Path>,
-    deadline: Option<Deadline>,
-    guard: Option<Installed>,
-) -> Result<Connected, Error> {
-    let mut connecting = Connecting::to(path, guard)?;
-    loop {
-        // Asked before: what is found after that is final.
-        let timed_out = deadline.is_some_and(Deadline::has_passed);
-        if let Some(connected) = connecting.step()? {
-            return Ok(connected);
-        }
-        if timed_out {
-            return Err(connecting.name.error(Reason::TimedOut));
-        }
-        connecting.sleep(deadline);
-    }
-}
-
 /// A connection that is being made. A step never waits.
 ///
 /// Dropping it gives it up: the listener passes over a claimer that is gone.
@@ -240,6 +215,25 @@ impl Connecting {
     /// Begins to connect to whoever listens at `path`. Nothing is claimed before the first step.
     pub(crate) fn to(path: impl AsRef<Path>, guard: Option<Installed>) -> Result<Self, Error> {
         Ok(Connecting { name: Name::of(path.as_ref())?, guard, stage: Stage::Looking(None) })
+    }
+
+    /// Waits until it is made, or the deadline passes.
+    ///
+    /// # Errors
+    /// `NotFound` and `ConnectionRefused` when nobody listens there, `InvalidData` when there is something else or a region
+    /// that does not fit, `PermissionDenied`, `TimedOut`, and what else [`Reason`] has.
+    pub(crate) fn wait(mut self, deadline: Option<Deadline>) -> Result<Connected, Error> {
+        loop {
+            // Asked before: what is found after that is final.
+            let timed_out = deadline.is_some_and(Deadline::has_passed);
+            if let Some(connected) = self.step()? {
+                return Ok(connected);
+            }
+            if timed_out {
+                return Err(self.name.error(Reason::TimedOut));
+            }
+            self.sleep(deadline);
+        }
     }
 
     /// Goes on as far as it can without waiting. `None`: call again when the words of [`watches`](Self::watches) have
@@ -348,8 +342,8 @@ impl Connecting {
             (soon, deadline) => soon.or(deadline),
         };
         let _ = match self.watches() {
-            [Some(word), Some(alert)] => parking::sleep(life, half, &[word, alert], until),
-            [Some(word), None] => parking::sleep(life, half, &[word], until),
+            [Some(word), Some(alert)] => sleep(life, half, &[word, alert], until),
+            [Some(word), None] => sleep(life, half, &[word], until),
             [None, _] => Wake::Maybe,
         };
     }

@@ -17,7 +17,7 @@ use std::thread;
 
 /// Without a guard.
 fn connect(path: impl AsRef<Path>, deadline: Option<Deadline>) -> Result<Connected, Error> {
-    super::connect(path, deadline, None)
+    Connecting::to(path, None)?.wait(deadline)
 }
 
 const CAPACITIES: [u32; 2] = [4096, 1 << 16];

@@ -7,23 +7,24 @@ use smstream_core::findings::Findings;
 use smstream_core::geometry::{self, Config};
 
 use super::{Peer, Stream};
+use crate::addr::Addr;
 use crate::buffering::Policy;
-use crate::builder::Settings;
 use crate::doorbell::Doorbell;
 use crate::error::{Error, Reason, Result};
 use crate::half::{Mode, ReadHalf, Shared, WriteHalf};
 use crate::history::History;
 use crate::liveness::{Half, Life, WatchMode};
 use crate::parking::Parker;
-use crate::rendezvous::Link;
+use crate::rendezvous::{Connected, Link};
+use crate::settings::Settings;
 use crate::signal::Signals;
 use crate::trace;
 use smstream_shm::memory::{self, Access, Both, Mapping};
 
 /// The two segments of a channel, mapped: mine for reading and writing, the peer's for reading only.
-pub(crate) struct Segments {
-    pub(crate) mine: Mapping,
-    pub(crate) peer: Mapping,
+struct Segments {
+    mine: Mapping,
+    peer: Mapping,
 }
 
 impl Stream {
@@ -61,12 +62,23 @@ impl Stream {
         Ok((a, b))
     }
 
+    /// The end of a party that has met its peer at `addr`.
+    pub(crate) fn met(connected: Connected, settings: &Settings, addr: &Addr) -> Result<Stream> {
+        let who = if connected.party == 0 { "the connector" } else { "the listener" };
+        let peer = format!("{who} at {addr}");
+        let segments = Segments { mine: connected.my, peer: connected.peer };
+        // SAFETY: the rendezvous gave each segment to one party, which holds the lock of its end or has made the segment
+        // itself, and this end has just been made: nobody else in this process uses the segments. Parties of a `file:` region
+        // are trusted not to shorten it; memory that came over a socket is sealed and cannot be shortened.
+        unsafe { Stream::attach(segments, connected.life, connected.link, settings, &peer) }
+    }
+
     /// Makes an end of two mapped segments.
     ///
     /// # Safety
     /// The promises of [`geometry::attach`], for as long as the mappings live: nobody in this process touches the
     /// segments but the ends of the channel, this party has no other end, and nobody shortens the memory.
-    pub(crate) unsafe fn attach(
+    unsafe fn attach(
         segments: Segments,
         life: Arc<Life>,
         link: Option<Link>,

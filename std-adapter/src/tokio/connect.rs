@@ -2,11 +2,10 @@
 
 use super::{Stream, watch};
 use crate::addr::{Addr, ToAddr};
-use crate::builder::{Builder, Settings};
+use crate::attempt;
+use crate::builder::Builder;
 use crate::error::{Error, Reason, Result};
-use crate::inherited;
-use crate::listener::into_stream;
-use crate::rendezvous::socket::{Connecting, SocketName};
+use crate::settings::Settings;
 use ::tokio::task::spawn_blocking;
 use std::io;
 use std::thread::sleep;
@@ -44,20 +43,7 @@ pub async fn connect_with(builder: &Builder, addr: impl ToAddr) -> Result<Stream
 }
 
 async fn connected(settings: &Settings, addr: &Addr) -> Result<Stream> {
-    settings.check(addr)?;
-    let terms = settings.terms.clone();
-    let mut connecting = match addr {
-        Addr::Unix(path) => Connecting::to(SocketName::of_path(path)?, terms)?,
-        Addr::Abstract(name) => Connecting::to(SocketName::of_abstract(name)?, terms)?,
-        Addr::Fd(number) => Connecting::on(inherited::take(*number)?, addr.to_string(), terms)?,
-        Addr::File(_) | Addr::Shm(_) => {
-            let text = format!(
-                "cannot connect to {addr} with tokio: there is shared memory there and no socket, and nothing that tokio \
-                 could wait for; connect to unix: instead, or use smstream::Stream in a thread"
-            );
-            return Err(Error::new(Reason::Unsupported, text));
-        }
-    };
+    let mut connecting = attempt::on_socket(addr, settings)?;
     let mut connected = connecting.step()?;
     let [mut pause, longest] = PAUSES;
     while connecting.is_queueing() {
@@ -77,7 +63,7 @@ async fn connected(settings: &Settings, addr: &Addr) -> Result<Stream> {
         }
     }
     match connected {
-        Some(connected) => Stream::from_std(into_stream(connected, settings, addr)?),
+        Some(connected) => Stream::from_std(crate::Stream::met(connected, settings, addr)?),
         None => Err(Error::new(Reason::System, "the rendezvous came to nothing")),
     }
 }

@@ -1,0 +1,39 @@
+//! What an error of the rendezvous means to a user.
+
+use super::{Error, Reason};
+use crate::rendezvous::{Error as HandshakeError, Reason as Why, Refusal};
+use std::io;
+use std::sync::Arc;
+
+impl From<HandshakeError> for Error {
+    fn from(e: HandshakeError) -> Self {
+        let reason = match e.reason() {
+            Why::BadName | Why::BadSocketName | Why::BadDescriptor(_) | Why::CannotListen => Reason::InvalidInput,
+            Why::NobodyListens
+            | Why::NoSuchName
+            | Why::ListenerDied
+            | Why::HungUp
+            | Why::ChildEnded
+            | Why::Refused(Refusal::Resources) => Reason::NotReady,
+            Why::InUse => Reason::AddrInUse,
+            Why::NotARegion(_) | Why::Occupied(_) | Why::ForeignLock(_) => Reason::NotARegion,
+            Why::BadRegion(findings) if findings.is_foreign() => Reason::Version,
+            Why::Refused(Refusal::Version) => Reason::Version,
+            Why::BadRegion(_)
+            | Why::Unfit(_)
+            | Why::CutShort
+            | Why::Protocol(_)
+            | Why::Refused(Refusal::Memory | Refusal::Protocol) => Reason::Corrupt,
+            Why::BadConfig(_) | Why::TooLarge { .. } | Why::Refused(Refusal::TooLarge) => Reason::Capacity,
+            Why::ForeignOwner(_) | Why::OpenToOthers(_) | Why::NotAllowed(_) | Why::Refused(Refusal::User) => {
+                Reason::Denied
+            }
+            Why::NotAlone => Reason::NotAlone,
+            Why::TimedOut => Reason::TimedOut,
+            Why::System(_, e) if e.kind() == io::ErrorKind::PermissionDenied => Reason::Denied,
+            _ => Reason::System,
+        };
+        let (kind, code, text) = (e.kind(), e.code(), e.to_string());
+        Error { reason, kind, code: code.or(reason.code()), text, written: None, source: Some(Arc::new(e.into())) }
+    }
+}

@@ -1,0 +1,38 @@
+//! What an end of a connection is like, however it is made.
+
+use crate::addr::Addr;
+use crate::buffering::BufMode;
+use crate::error::{Error, Reason, Result};
+use crate::rendezvous::socket::Terms;
+use crate::signal;
+use smstream_shm::memory::guard;
+use std::time::Duration;
+
+/// What an end is like, whichever way it comes about: what the builder was told, with the defaults filled in.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// How long a half looks before it sleeps.
+    pub(crate) spin: Duration,
+    /// Whether memory that somebody cuts short is an error and no SIGBUS.
+    pub(crate) guard: Option<guard::Installed>,
+    /// Whether a call on the whole stream takes part in telling deadlocks.
+    pub(crate) deadlock_detection: bool,
+    /// On what terms it deals with parties that it need not trust.
+    pub(crate) terms: Terms,
+    /// When written bytes are published.
+    pub(crate) buf_mode: BufMode,
+}
+
+impl Settings {
+    /// Whether an end at `addr` can be like this.
+    pub(crate) fn check(&self, addr: &Addr) -> Result<()> {
+        let Some(number) = self.terms.wake_signal else { return Ok(()) };
+        if !matches!(addr, Addr::Unix(_) | Addr::Abstract(_) | Addr::Fd(_)) {
+            let text = format!(
+                "cannot be woken by a signal at {addr}: nobody attests there which process the peer is; use unix: or fd:"
+            );
+            return Err(Error::new(Reason::InvalidInput, text));
+        }
+        signal::check(number)
+    }
+}
