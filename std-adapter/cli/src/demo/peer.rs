@@ -7,10 +7,11 @@ use std::os::unix::net::UnixStream;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 use super::control::{self, Contestant, Control, Order, Test};
-use super::trade::Ends;
+use super::cpus;
+use super::tuning::stream_options;
 use super::verify;
 use super::words::Words;
-use super::{cpus, stream_options};
+use super::workload::Ends;
 use crate::failure::{Context, Failure};
 use crate::transport::{self, Addr, Stream};
 
@@ -62,7 +63,7 @@ fn obey(order: Order, control: &mut Control, ends: &mut Ends, verified: &mut Opt
         }
         Order::Run(Test::Bulk, contestant, count) => {
             control.say("ready")?;
-            let end = ends.drink(contestant, count)?;
+            let end = ends.recv_blocks(contestant, count)?;
             control.say(end)
         }
         Order::Run(test, contestant, count) => {

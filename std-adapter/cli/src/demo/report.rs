@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::bench::{Course, Results};
 use super::control::{Contestant, Test};
-use super::json::Json;
 use super::stats::{Summary, median_ratio};
+use crate::json::Json;
 use crate::size::Bytes;
 
 /// Below this round trip of a cache line the two processors share a cache.

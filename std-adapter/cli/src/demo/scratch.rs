@@ -25,7 +25,7 @@ impl Scratch {
         let places = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for (attempt, place) in places.iter().flat_map(|place| (0..8).map(move |attempt| (attempt, place))) {
-            let path = place.join(format!("smstream-demo-{}-{}-{attempt}", process::id(), super::trade::now()));
+            let path = place.join(format!("smstream-demo-{}-{}-{attempt}", process::id(), super::workload::now()));
             // The lock is held across making and noting it, so that a signal finds either none or all.
             let mut directory = DIRECTORY.lock().unwrap_or_else(PoisonError::into_inner);
             match DirBuilder::new().mode(Mode::RWXU.bits()).create(&path) {
