@@ -7,9 +7,9 @@ use std::os::unix::net::UnixStream;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 use super::control::{self, Contestant, Control, Order, Test};
-use super::stream_options;
-use super::trade::Ends;
+use super::tuning::stream_options;
 use super::verify;
+use super::workload::Ends;
 use crate::failure::{Context, Failure};
 use crate::transport::{self, Addr, Stream};
 use smstream_bench::cpus;
@@ -63,7 +63,7 @@ fn obey(order: Order, control: &mut Control, ends: &mut Ends, verified: &mut Opt
         }
         Order::Run(Test::Bulk, contestant, count) => {
             control.say("ready")?;
-            let end = ends.drink(contestant, count)?;
+            let end = ends.recv_blocks(contestant, count)?;
             control.say(end)
         }
         Order::Run(test, contestant, count) => {

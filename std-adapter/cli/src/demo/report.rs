@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::bench::{Course, Results};
 use super::control::{Contestant, Test};
-use super::json::Json;
+use crate::json::Json;
 use crate::size::Bytes;
 use smstream_bench::stats::{Summary, median_ratio};
 

@@ -30,7 +30,7 @@ impl Scratch {
         for place in [PathBuf::from("/dev/shm"), std::env::temp_dir()] {
             last = usable(&place);
             if last.is_ok() {
-                let prefix = format!("smstream-demo-{}-{}-", process::id(), super::trade::now());
+                let prefix = format!("smstream-demo-{}-{}-", process::id(), super::workload::now());
                 return Ok(Self { directory: place, prefix, kind });
             }
         }

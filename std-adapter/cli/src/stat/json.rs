@@ -3,7 +3,7 @@
 use smstream::Counts;
 use smstream::inspect::{HalfReport, Report, Rest, Stream};
 
-use crate::demo::json::Json;
+use crate::json::Json;
 use crate::ls;
 
 /// All streams on one line.

@@ -12,16 +12,16 @@ use std::time::Duration;
 
 use rustix::event::PollFlags;
 
-use super::line::Line;
-use super::over::Over;
 use super::place::Place;
+use crate::link::cancel::CancelToken;
+use crate::link::line::Line;
 use crate::transport::{self, Listener, Options};
 
 /// Waits for connections at a place. Dropping it removes the name.
 #[derive(Debug)]
-pub struct Door {
+pub struct Acceptor {
     kind: Kind,
-    over: Over,
+    over: CancelToken,
 }
 
 #[derive(Debug)]
@@ -38,7 +38,7 @@ struct Name {
     id: (u64, u64),
 }
 
-impl Door {
+impl Acceptor {
     /// Listens at a place.
     pub fn open(place: &Place, options: Options) -> io::Result<Self> {
         let kind = match place {
@@ -60,7 +60,7 @@ impl Door {
                 Kind::Uds(listener, None)
             }
         };
-        Ok(Self { kind, over: Over::new()? })
+        Ok(Self { kind, over: CancelToken::new()? })
     }
 
     /// Where it is, with the port that the system chose.
@@ -73,7 +73,7 @@ impl Door {
         }
     }
 
-    /// Waits for a connection. An error while [`Door::close`] was called means that.
+    /// Waits for a connection. An error while [`Acceptor::close`] was called means that.
     pub fn accept(&self) -> io::Result<Line> {
         match &self.kind {
             Kind::Stream(listener) => Ok(Line::stream(listener.accept()?)),
@@ -110,7 +110,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for Acceptor {
     fn drop(&mut self) {
         // A name that is somebody else's by now is left alone.
         if let Kind::Uds(_, Some(Name { path, id })) = &self.kind

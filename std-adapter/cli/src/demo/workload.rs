@@ -71,18 +71,18 @@ impl Ends {
     }
 
     /// Writes `count` numbered blocks; returns when it started, on the clock of [`now`].
-    pub fn pour(&mut self, contestant: Contestant, count: u64) -> io::Result<u64> {
+    pub fn send_blocks(&mut self, contestant: Contestant, count: u64) -> io::Result<u64> {
         match self.carrier(Test::Bulk, contestant)? {
-            Carrier::Shared(mut exchange) => pour(&mut exchange, count),
-            Carrier::Kernel(mut exchange) => pour(&mut exchange, count),
+            Carrier::Shared(mut exchange) => send_blocks(&mut exchange, count),
+            Carrier::Kernel(mut exchange) => send_blocks(&mut exchange, count),
         }
     }
 
     /// Reads `count` numbered blocks; returns when the last byte was here.
-    pub fn drink(&mut self, contestant: Contestant, count: u64) -> io::Result<u64> {
+    pub fn recv_blocks(&mut self, contestant: Contestant, count: u64) -> io::Result<u64> {
         match self.carrier(Test::Bulk, contestant)? {
-            Carrier::Shared(mut exchange) => drink(&mut exchange, count),
-            Carrier::Kernel(mut exchange) => drink(&mut exchange, count),
+            Carrier::Shared(mut exchange) => recv_blocks(&mut exchange, count),
+            Carrier::Kernel(mut exchange) => recv_blocks(&mut exchange, count),
         }
     }
 
@@ -123,7 +123,7 @@ impl Ends {
 }
 
 /// Writes numbered blocks.
-fn pour(exchange: &mut impl Exchange, count: u64) -> io::Result<u64> {
+fn send_blocks(exchange: &mut impl Exchange, count: u64) -> io::Result<u64> {
     let mut block = vec![0xa5; BLOCK];
     let start = now();
     for number in 0..count {
@@ -134,7 +134,7 @@ fn pour(exchange: &mut impl Exchange, count: u64) -> io::Result<u64> {
 }
 
 /// Reads numbered blocks.
-fn drink(exchange: &mut impl Exchange, count: u64) -> io::Result<u64> {
+fn recv_blocks(exchange: &mut impl Exchange, count: u64) -> io::Result<u64> {
     let mut block = vec![0; BLOCK];
     for number in 0..count {
         exchange.get(&mut block)?;

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::args::When;
+use crate::options::When;
 use crate::size::{Bytes, Rate};
 
 /// How often the line is drawn again.

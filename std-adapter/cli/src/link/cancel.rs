@@ -9,12 +9,12 @@ use rustix::io::Errno;
 
 /// Says, once and for all, that something is over, and wakes whoever waits beside it.
 #[derive(Debug)]
-pub struct Over {
+pub struct CancelToken {
     flag: AtomicBool,
     event: OwnedFd,
 }
 
-impl Over {
+impl CancelToken {
     /// Not over yet.
     pub fn new() -> io::Result<Self> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -39,7 +39,7 @@ impl Over {
     }
 
     /// Waits until a descriptor is ready, or this or another thing is over, which is an error.
-    pub fn wait_or(&self, other: &Over, fd: BorrowedFd<'_>, events: PollFlags) -> io::Result<()> {
+    pub fn wait_or(&self, other: &CancelToken, fd: BorrowedFd<'_>, events: PollFlags) -> io::Result<()> {
         loop {
             let over = |over| PollFd::from_borrowed_fd(over, PollFlags::IN);
             let mut fds = [over(self.event.as_fd()), over(other.event.as_fd()), PollFd::from_borrowed_fd(fd, events)];

@@ -9,15 +9,18 @@
 //! | has closed altogether | is closed |
 //! | breaks off | hears what came before, and then a stream's peer sees a death, a TCP peer a reset |
 
+pub mod cancel;
+pub mod line;
+
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::line::{Gone, Line};
-use super::over::Over;
-use crate::pump::progress::Meter;
+use crate::progress::Meter;
+use cancel::CancelToken;
+use line::{Gone, Line};
 
 /// How much is moved at once.
 const BUFFER: usize = 128 << 10;
@@ -45,7 +48,7 @@ impl Side {
 #[derive(Debug)]
 pub struct Link {
     lines: [Line; 2],
-    over: Over,
+    over: CancelToken,
     state: Mutex<State>,
     /// What goes to the far side, and what comes from it.
     meter: Arc<Meter>,
@@ -89,7 +92,7 @@ impl Link {
     /// If that fails the lines come back.
     pub fn new(from: Line, to: Line, meter: Arc<Meter>) -> Result<Self, ([Line; 2], io::Error)> {
         let lines = [from, to];
-        match Over::new() {
+        match CancelToken::new() {
             Ok(over) => Ok(Self { lines, over, state: Mutex::default(), meter, dropped: Default::default() }),
             Err(error) => Err((lines, error)),
         }

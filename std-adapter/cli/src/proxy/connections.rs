@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::relay::Link;
 use crate::failure::Failure;
+use crate::link::Link;
 
 /// The connections of the moment, and the counts of all.
 #[derive(Debug, Default)]
-pub struct Live {
+pub struct Connections {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -47,7 +47,7 @@ pub struct Count {
     pub dropped: [u64; 2],
 }
 
-impl Live {
+impl Connections {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

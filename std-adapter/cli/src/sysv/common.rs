@@ -3,8 +3,8 @@
 use clap::Args;
 use smstream::sysv::{Error, Key, Reason};
 
-use crate::demo::json::Json;
 use crate::failure::Failure;
+use crate::json::Json;
 use crate::stdio::{Output, output_failed};
 
 /// The mode that Free Pascal's tools give what they create: everybody may use it.

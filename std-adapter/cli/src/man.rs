@@ -1,39 +1,27 @@
-//! What a well-mannered command has beside its work: help in colour where that is wanted, completions, man pages.
+//! `smstream man`: the manual, as pages for man.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anstream::ColorChoice;
-use clap::builder::StyledStr;
-use clap::{Args, CommandFactory, ValueHint};
-use clap_complete::Shell;
+use clap::{Args, ValueHint};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
-use crate::args::Cli;
 use crate::failure::{Context, Failure};
+use crate::help;
+use crate::options::EXIT_CODES;
 use crate::stdio::Output;
 
-/// The help's last part, of `completions`.
-pub const COMPLETIONS_EXAMPLES: &str = "\
-Examples:
-  smstream completions bash > ~/.local/share/bash-completion/completions/smstream
-  smstream completions zsh > ~/.zfunc/_smstream          (a directory in zsh's fpath)
-  smstream completions fish > ~/.config/fish/completions/smstream.fish";
+/// The help's last part.
+pub fn more() -> String {
+    format!("{EXAMPLES}\n\n{EXIT_CODES}")
+}
 
-/// The help's last part, of `man`.
-pub const MAN_EXAMPLES: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   smstream man | man -l -                      read it
   smstream man ~/.local/share/man/man1         install all of them";
-
-/// `smstream completions`.
-#[derive(Debug, Args)]
-pub struct CompletionsArgs {
-    /// For which shell
-    pub shell: Shell,
-}
 
 /// `smstream man`.
 #[derive(Debug, Args)]
@@ -43,27 +31,10 @@ pub struct ManArgs {
     pub dir: Option<PathBuf>,
 }
 
-/// Writes what a shell needs to complete command lines.
-pub fn completions(args: &CompletionsArgs) -> Result<(), Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut for_people(), "smstream", &mut script);
-    Output::new().print(&String::from_utf8_lossy(&script))
-}
-
-/// The command line without what is not for people. (Completion scripts would have it.)
-fn for_people() -> clap::Command {
-    let all = Cli::command();
-    let shown = all.get_subcommands().filter(|sub| !sub.is_hide_set()).cloned();
-    let about = all.get_about().cloned().unwrap_or_default();
-    let after = all.get_after_help().cloned().unwrap_or_default();
-    let command = clap::Command::new("smstream").version(env!("CARGO_PKG_VERSION")).about(about).after_help(after);
-    command.args(all.get_arguments()).subcommands(shown).subcommand_required(true)
-}
-
 /// Writes the man page, or all pages.
-pub fn man(args: &ManArgs) -> Result<(), Failure> {
+pub fn run(args: &ManArgs, command: &clap::Command) -> Result<(), Failure> {
     // What is shown by `help` has a page of its own.
-    let mut command = for_people().disable_help_subcommand(true);
+    let mut command = help::for_people(command).disable_help_subcommand(true);
     command.build();
     match &args.dir {
         None => {
@@ -130,24 +101,4 @@ fn block_of_help(block: &str) -> Roff {
         }
     }
     roff
-}
-
-/// What ends a colour.
-pub const PLAIN: &str = "\x1b[0m";
-
-/// A text as it is to be shown on standard output: in colour on a terminal, unless `NO_COLOR` or the like says otherwise.
-pub fn for_output(text: &StyledStr) -> String {
-    shown(text, anstream::AutoStream::choice(&io::stdout()))
-}
-
-/// The same for standard error.
-pub fn for_errors(text: &StyledStr) -> String {
-    shown(text, anstream::AutoStream::choice(&io::stderr()))
-}
-
-fn shown(text: &StyledStr, choice: ColorChoice) -> String {
-    match choice {
-        ColorChoice::Never => text.to_string(),
-        _ => text.ansi().to_string(),
-    }
 }

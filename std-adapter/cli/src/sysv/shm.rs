@@ -3,9 +3,9 @@
 use clap::{Args, Subcommand};
 use smstream::sysv::{Attachment, Reason, Shm};
 
-use crate::demo::json::Json;
+use super::common::{Common, MODE, Report, failed, key, octal, parse_mode};
 use crate::failure::Failure;
-use crate::sysv::{Common, MODE, Report, failed, key, octal, parse_mode};
+use crate::json::Json;
 
 /// The bytes of the segment, with the 0 that ends the text.
 const SIZE: usize = 100;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 use rustix::net::sockopt;
 
-use super::over::Over;
+use super::cancel::CancelToken;
 use crate::transport::Stream;
 
 /// One side of a connection. Two threads use it, one for each direction.
@@ -37,7 +37,7 @@ pub struct Pipes {
 #[derive(Debug)]
 struct Pipe {
     fd: Mutex<Option<Arc<OwnedFd>>>,
-    ended: Over,
+    ended: CancelToken,
 }
 
 /// What became of a side that has no more to say.
@@ -76,13 +76,13 @@ impl Line {
         // Each end of a pipe has flags of its own: the program's ends still block.
         let pipe = |fd: OwnedFd| {
             rustix::io::ioctl_fionbio(&fd, true)?;
-            Ok::<_, io::Error>(Pipe { fd: Mutex::new(Some(Arc::new(fd))), ended: Over::new()? })
+            Ok::<_, io::Error>(Pipe { fd: Mutex::new(Some(Arc::new(fd))), ended: CancelToken::new()? })
         };
         Ok(Self::Program(Pipes { stdin: pipe(stdin)?, stdout: pipe(stdout)? }))
     }
 
     /// Waits for bytes; none: there will be no more.
-    pub fn read(&self, buffer: &mut [u8], over: &Over) -> io::Result<usize> {
+    pub fn read(&self, buffer: &mut [u8], over: &CancelToken) -> io::Result<usize> {
         match self {
             Self::Stream(stream) => retry(|| (&**stream).read(buffer)),
             Self::Tcp(socket) => over.retry(socket.as_fd(), PollFlags::IN, || rustix::io::read(socket, &mut *buffer)),
@@ -95,7 +95,7 @@ impl Line {
     }
 
     /// Waits for room, then writes what there is room for.
-    pub fn write(&self, bytes: &[u8], over: &Over) -> io::Result<usize> {
+    pub fn write(&self, bytes: &[u8], over: &CancelToken) -> io::Result<usize> {
         match self {
             Self::Stream(stream) => retry(|| (&**stream).write(bytes)),
             Self::Tcp(socket) => over.retry(socket.as_fd(), PollFlags::OUT, || rustix::io::write(socket, bytes)),
@@ -141,7 +141,7 @@ impl Line {
     }
 
     /// Waits, when it has no more to say, until it takes no more either.
-    pub fn wait_gone(&self, over: &Over) -> Gone {
+    pub fn wait_gone(&self, over: &CancelToken) -> Gone {
         let socket = match self {
             Self::Stream(stream) => {
                 if !stream.wait_peer_closed(None) {
@@ -167,7 +167,7 @@ impl Line {
         }
     }
 
-    /// Ends in order, both ways, and wakes whoever waits in a stream. (Descriptors are waited for beside [`Over`].)
+    /// Ends in order, both ways, and wakes whoever waits in a stream. (Descriptors are waited for beside [`CancelToken`].)
     pub fn leave(&self) {
         self.finish();
         if let Self::Stream(stream) = self {

@@ -1,4 +1,4 @@
-//! The little JSON that the demo writes.
+//! The little JSON that the commands write.
 
 use std::fmt::{self, Write};
 

@@ -14,12 +14,12 @@ use std::thread;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use signal_hook::consts::SIGINT;
 
-use crate::args::When;
+use crate::backoff::Backoff;
 use crate::failure::{Context, Failure, say};
-use crate::proxy::line::Line;
-use crate::proxy::relay::{Link, Outcome, Side};
-use crate::pump::progress::{INTERVAL, Meter, Progress};
-use crate::serve::Patience;
+use crate::link::line::Line;
+use crate::link::{Link, Outcome, Side};
+use crate::options::When;
+use crate::progress::{INTERVAL, Meter, Progress};
 use crate::signals;
 use crate::transport::{Addr, Listener, Stream};
 
@@ -54,13 +54,13 @@ pub fn listen(
         }
     })
     .or_broken("could not wait for signals")?;
-    let mut patience = Patience::default();
+    let mut backoff = Backoff::default();
     loop {
         let stream = match listener.accept() {
             Ok(stream) => stream,
             Err(_) if runner.interrupted().is_some() => break,
             Err(error) if keep_open => {
-                patience.after(addr, &error.into())?;
+                backoff.after(addr, &error.into())?;
                 continue;
             }
             Err(error) => {
@@ -73,7 +73,7 @@ pub fn listen(
             drop(signals::sole(listener));
             return runner.serve(stream);
         }
-        patience.restore();
+        backoff.restore();
         let this = Arc::clone(&runner);
         runner.begin();
         let served = thread::Builder::new().name("serve".to_owned()).spawn(move || {

@@ -3,9 +3,9 @@
 use clap::{Args, Subcommand};
 use smstream::sysv::{Queue, Select, Type, limits};
 
-use crate::demo::json::Json;
+use super::common::{Common, MODE, Report, failed, key, octal, parse_mode};
 use crate::failure::Failure;
-use crate::sysv::{Common, MODE, Report, failed, key, octal, parse_mode};
+use crate::json::Json;
 
 /// The bytes of a message: a Pascal string, whose first byte is the length of its text.
 const SIZE: usize = 256;

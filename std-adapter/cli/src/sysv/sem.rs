@@ -3,9 +3,9 @@
 use clap::{Args, Subcommand};
 use smstream::sysv::{Key, Op, Reason, Semaphores};
 
-use crate::demo::json::Json;
+use super::common::{Common, MODE, Report, failed, key, octal, parse_mode};
 use crate::failure::Failure;
-use crate::sysv::{Common, MODE, Report, failed, key, octal, parse_mode};
+use crate::json::Json;
 
 /// The value that every member begins with, and that it cannot pass.
 const MAX: u16 = 5;
