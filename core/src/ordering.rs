@@ -203,6 +203,20 @@ pub fn watched(word: &AtomicU32) -> u32 {
     word.load(Ordering::Relaxed)
 }
 
+/// What this CPU was found to be, or 0. `Relaxed`: the word stands for itself, and any thread that finds 0 asks the CPU and gets the
+/// same answer.
+#[cfg(all(not(loom), target_arch = "x86_64"))]
+#[inline(always)]
+pub(crate) fn cpu_kind(word: &AtomicU32) -> u32 {
+    word.load(Ordering::Relaxed)
+}
+
+/// Notes what this CPU is. `Relaxed`: see [`cpu_kind`].
+#[cfg(all(not(loom), target_arch = "x86_64"))]
+pub(crate) fn set_cpu_kind(word: &AtomicU32, kind: u32) {
+    word.store(kind, Ordering::Relaxed);
+}
+
 /// COUNT, from: the low word of a counter. `Release`: see [`counter`](crate::counter). Partner: [`peer_count`].
 #[inline(always)]
 pub fn count_low(word: &AtomicU32, low: u32) {
