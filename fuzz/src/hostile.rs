@@ -281,7 +281,7 @@ pub fn hostile(data: &[u8]) {
     let Ok(attached) = attached else {
         return;
     };
-    let d = *attached.description();
+    let d = *attached.shape();
     // Between the check of the headers and the making of the halves the peer has time, too.
     if mode & 0x20 != 0 {
         peer.scribble(Scribble::parse(&mut bytes));

@@ -64,6 +64,7 @@ impl<'m, P: Park> Consumer<'m, P> {
     ///   is never written through.
     /// * For `'m`, nobody else stores the words of `mine` that a reading half owns, and the lane's bytes are written only
     ///   by the peer, by atomic or volatile accesses or from outside of this program.
+    #[inline(never)] // Its result lies where the caller wants it, instead of being copied about on a small stack.
     pub unsafe fn from_parts(
         party: usize,
         features: Features,
@@ -74,25 +75,23 @@ impl<'m, P: Park> Consumer<'m, P> {
         park: P,
     ) -> Self {
         let own = ordering::own(&mine.received.word);
-        let word_seen = ordering::peer_sent(&peer.sent.word);
-        let mut half = Consumer {
-            mine,
-            peer,
-            ring: Ring::new(lane.cast_mut(), capacity),
-            received: own & cursor::CURSOR,
-            published: own & cursor::CURSOR,
-            stopped: own & STOP != 0,
-            word_seen,
-            corrupt: false,
-            tells: party == 0,
-            tally: Tally::resume(&mine.reads, features.contains(Features::COUNTERS)),
-            park,
-        };
-        if unless_mutant!("accept_first_sent_any", cursor::diff(word_seen, half.published) > capacity, false) {
-            half.word_seen = half.published; // Invariant 4 holds for a corrupt half, too.
-            half.fail();
+        let seen = ordering::peer_sent(&peer.sent.word);
+        let published = own & cursor::CURSOR;
+        let beyond = cursor::diff(seen, published) > capacity;
+        let refused = unless_mutant!("accept_first_sent_any", beyond, false);
+        // Invariant 4 holds for a corrupt half, too.
+        let word_seen = if refused { published } else { seen };
+        let corrupt = refused && !mutant!("accept_sent_after_all");
+        let mut stopped = own & STOP != 0;
+        let mut tally = Tally::resume(&mine.reads, features.contains(Features::COUNTERS));
+        if refused && !stopped && !mutant!("accept_sent_silently") {
+            stopped = true;
+            refuse(mine, peer, capacity, &park, published);
+            ordering::announce(&mine.park.read_park, LOOK);
+            tally.published(&mine.reads, 0);
         }
-        half
+        let (ring, tells, received) = (Ring::new(lane.cast_mut(), capacity), party == 0, published);
+        Consumer { mine, peer, ring, received, published, stopped, word_seen, corrupt, tells, tally, park }
     }
 
     /// The bytes the peer's lane holds.
@@ -289,14 +288,12 @@ impl<'m, P: Park> Consumer<'m, P> {
 
     #[inline(always)]
     fn publish(&mut self, last: bool) {
-        let woke = Publication {
-            word: &self.mine.received.word,
-            store: ordering::publish_received,
-            peer_park: if mutant!("one_park_word") { &self.peer.park.read_park } else { &self.peer.park.write_park },
-            peer_bell: &self.peer.park.write_bell,
-            capacity: self.ring.capacity(),
-        }
-        .publish(&self.park, self.published, self.received, last);
+        let woke = publication(self.mine, self.peer, self.ring.capacity()).publish(
+            &self.park,
+            self.published,
+            self.received,
+            last,
+        );
         self.tally.published(&self.mine.reads, cursor::diff(self.received, self.published));
         if woke {
             self.tally.woke(&self.mine.reads);
@@ -307,6 +304,25 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// For [`Peek`](super::Peek): the lane and where the next byte is.
     pub(super) fn place(&self) -> (Ring, u32) {
         (self.ring, self.received)
+    }
+}
+
+/// Says STOP at a cursor that has not moved, because the peer's words cannot be believed.
+#[cold]
+#[inline(never)]
+fn refuse<P: Park>(mine: &Port, peer: &Port, capacity: u32, park: &P, at: u32) {
+    publication(mine, peer, capacity).publish(park, at, at, true);
+}
+
+/// The words that giving back room has to do with.
+#[inline(always)]
+fn publication<'m>(mine: &'m Port, peer: &'m Port, capacity: u32) -> Publication<'m> {
+    Publication {
+        word: &mine.received.word,
+        store: ordering::publish_received,
+        peer_park: if mutant!("one_park_word") { &peer.park.read_park } else { &peer.park.write_park },
+        peer_bell: &peer.park.write_bell,
+        capacity,
     }
 }
 
