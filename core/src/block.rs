@@ -25,7 +25,7 @@ use crate::stream::End;
 /// assert_eq!(&out[..5], b"hello");
 /// ```
 ///
-/// Both ends are made together, in safe code, and the memory is nobody else's while they live.
+/// Both ends are made together, in safe code, and no other code can use the memory while they live.
 #[repr(C, align(128))]
 pub struct Block<const N: usize>([MaybeUninit<u8>; N]);
 
@@ -67,7 +67,7 @@ impl<const N: usize> Block<N> {
         let base: *mut u8 = self.0.as_mut_ptr().cast();
         let (len_first, len_second) = (second - first, needed - second);
         let other = base.wrapping_add(second);
-        // SAFETY: `needed` ≤ N bytes are exclusively borrowed here, and nobody is attached.
+        // SAFETY: `needed` ≤ N bytes are exclusively borrowed here, and no end is attached.
         unsafe { geometry::init(base, len_first, config, 0) }?;
         // SAFETY: as above; the second segment begins within the block at a multiple of the alignment.
         unsafe { geometry::init(other, len_second, config, 1) }?;

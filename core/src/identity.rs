@@ -44,7 +44,7 @@ pub struct Description {
     pub pid: u32,
     /// When it was made, in seconds since 1970; for display only.
     pub made: u64,
-    /// Which channel it belongs to: both segments say the same number, if somebody gave it one. For display only.
+    /// Which channel it belongs to: both segments say the same number, if it was given one. For display only.
     pub channel: u64,
 }
 
@@ -167,9 +167,9 @@ impl Problem {
     }
 }
 
-/// Writes an identity. The version is stored last, so whoever sees it sees the rest, and what was stored before the call.
+/// Writes an identity. The version is stored last, so a reader that sees it sees the rest, and what was stored before the call.
 ///
-/// Nobody may be attached to the segment. The caller's word that this is so is all there is; a peer that is attached
+/// No end may be attached to the segment. The caller's word that this is so is all there is; a peer that is attached
 /// would find its copy unchanged and go on.
 pub fn write(identity: &Identity, d: &Description) {
     if mutant!("version_stored_first") {

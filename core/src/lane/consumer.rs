@@ -4,7 +4,7 @@ mod waiting;
 
 use super::ring::Ring;
 use crate::counter::{Counts, Tally};
-use crate::cursor::{self, FIN, LOOK, STOP};
+use crate::cursor::{self, FIN, STOP, STOPPED_HINT};
 use crate::error::ReadError;
 use crate::layout::{Features, Port};
 use crate::mutant::{mutant, unless_mutant};
@@ -23,7 +23,7 @@ use crate::waiting::{Stopped, alerts};
 /// [`peek`](Consumer::peek)) may differ.
 ///
 /// # Invariants
-/// 1. Nobody else stores `received`, `read_park`, `read_bell` or the `reads` counters of `mine`.
+/// 1. No other code stores `received`, `read_park`, `read_wake_method` or the `reads` counters of `mine`.
 /// 2. `published` is the cursor in `mine.received`; `stopped` says whether STOP is set there. After STOP neither changes.
 /// 3. `received` is at or after `published`, by the bytes that are not flushed, and at or before the cursor of
 ///    `word_seen`.
@@ -40,8 +40,8 @@ pub struct Consumer<'m, P> {
     stopped: bool,
     word_seen: u32,
     corrupt: bool,
-    /// Whether this is party 0, which tells deadlocks.
-    tells: bool,
+    /// Whether this is party 0, which reports deadlocks.
+    reports: bool,
     tally: Tally,
     park: P,
 }
@@ -62,7 +62,7 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// # Safety
     /// * `lane` is valid for reads of `capacity` bytes for `'m`, and `capacity` is 0 or a power of two of at most 2²⁹. It
     ///   is never written through.
-    /// * For `'m`, nobody else stores the words of `mine` that a reading half owns, and the lane's bytes are written only
+    /// * For `'m`, no other code stores the words of `mine` that a reading half owns, and the lane's bytes are written only
     ///   by the peer, by atomic or volatile accesses or from outside of this program.
     #[inline(never)] // Its result lies where the caller wants it, instead of being copied about on a small stack.
     pub unsafe fn from_parts(
@@ -87,11 +87,11 @@ impl<'m, P: Park> Consumer<'m, P> {
         if refused && !stopped && !mutant!("accept_sent_silently") {
             stopped = true;
             refuse(mine, peer, capacity, &park, published);
-            ordering::announce(&mine.park.read_park, LOOK);
+            ordering::announce(&mine.park.read_park, STOPPED_HINT);
             tally.published(&mine.reads, 0);
         }
-        let (ring, tells, received) = (Ring::new(lane.cast_mut(), capacity), party == 0, published);
-        Consumer { mine, peer, ring, received, published, stopped, word_seen, corrupt, tells, tally, park }
+        let (ring, reports, received) = (Ring::new(lane.cast_mut(), capacity), party == 0, published);
+        Consumer { mine, peer, ring, received, published, stopped, word_seen, corrupt, reports, tally, park }
     }
 
     /// The bytes the peer's lane holds.
@@ -199,13 +199,13 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// read are lost, and reading here is at its end. Calling it again does nothing.
     pub fn stop(&mut self) {
         if !self.stopped {
-            if mutant!("look_before_stop") {
-                ordering::announce(&self.mine.park.read_park, LOOK);
+            if mutant!("hint_before_stop") {
+                ordering::announce(&self.mine.park.read_park, STOPPED_HINT);
             }
             self.publish(true);
             self.stopped = true;
-            if !mutant!("look_never") {
-                ordering::announce(&self.mine.park.read_park, LOOK);
+            if !mutant!("hint_never") {
+                ordering::announce(&self.mine.park.read_park, STOPPED_HINT);
             }
         }
     }
@@ -321,7 +321,7 @@ fn publication<'m>(mine: &'m Port, peer: &'m Port, capacity: u32) -> Publication
         word: &mine.received.word,
         store: ordering::publish_received,
         peer_park: if mutant!("one_park_word") { &peer.park.read_park } else { &peer.park.write_park },
-        peer_bell: &peer.park.write_bell,
+        peer_wake_method: &peer.park.write_wake_method,
         capacity,
     }
 }

@@ -88,8 +88,8 @@ fn read(end: &mut End<'_, Opaque>, out: &mut [u8]) -> usize {
 fn wait(end: &mut End<'_, Opaque>) -> usize {
     let mut n = end.wait_bytes(black_box(4), black_box(Some(1))).unwrap_or(0);
     n += end.wait_room(black_box(4), black_box(Some(1))).unwrap_or(0);
-    n += end.wait_bytes_whole(black_box(4)).unwrap_or(0);
-    n += end.wait_room_whole(black_box(4)).unwrap_or(0);
+    n += end.wait_bytes_exclusive(black_box(4)).unwrap_or(0);
+    n += end.wait_room_exclusive(black_box(4)).unwrap_or(0);
     let _ = black_box(end.producer.announce(black_box(4)));
     end.producer.withdraw();
     let _ = black_box(end.consumer.announce(black_box(4)));
