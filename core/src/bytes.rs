@@ -3,9 +3,35 @@
 //! Another process may write a lane while it is read, and may be hostile. So there is never a `&[u8]` into a lane: each
 //! access is a volatile one through a raw pointer, which the compiler neither repeats, nor drops, nor assumes to find
 //! unchanged. Accesses are naturally aligned on the lane's side, and wide in the middle, so that this is as fast as
-//! `memcpy` (measured; see docs/DESIGN.md).
+//! `memcpy` (measured; see docs/DESIGN.md). Few bytes are copied by two accesses that overlap, where the machine allows it.
 
 use crate::sync::LaneByte;
+
+/// A number at any address. Its volatile accesses are one instruction where the machine has unaligned ones.
+#[cfg(all(not(loom), any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[derive(Clone, Copy)]
+#[repr(C, packed)]
+struct Unaligned<T>(T);
+
+/// Copies 4 to 16 bytes by their first and their last `T`, which may overlap, with these accesses.
+#[cfg(all(not(loom), any(target_arch = "x86_64", target_arch = "aarch64")))]
+macro_rules! ends {
+    ($t:ty, $src:ident, $dst:ident, $len:ident, $read:ident, $write:ident) => {{
+        let (from, to) = ($src.cast::<Unaligned<$t>>(), $dst.cast::<Unaligned<$t>>());
+        // SAFETY: the caller's promise covers `len` bytes, which is at least the size of `$t`; so this is within them.
+        let last_from = unsafe { $src.add($len - size_of::<$t>()) }.cast::<Unaligned<$t>>();
+        // SAFETY: likewise.
+        let last_to = unsafe { $dst.add($len - size_of::<$t>()) }.cast::<Unaligned<$t>>();
+        // SAFETY: the caller's promise; the type needs no alignment, and any bit pattern is a value of it.
+        let first = unsafe { from.$read() };
+        // SAFETY: as above.
+        let last = unsafe { last_from.$read() };
+        // SAFETY: as above.
+        unsafe { to.$write(first) };
+        // SAFETY: as above.
+        unsafe { last_to.$write(last) };
+    }};
+}
 
 /// Copies `len` bytes from `src` into a lane.
 ///
@@ -13,7 +39,42 @@ use crate::sync::LaneByte;
 /// `dst` is valid for writes of `len` bytes, in a lane that only this party writes; `src` is valid for reads of `len`
 /// bytes in memory that no one else writes meanwhile; the two do not overlap.
 #[cfg(not(loom))]
-pub(crate) unsafe fn copy_in(mut src: *const u8, mut dst: *mut LaneByte, mut len: usize) {
+#[inline(always)]
+pub(crate) unsafe fn copy_in(src: *const u8, dst: *mut LaneByte, len: usize) {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    match len {
+        8..=16 => return ends!(u64, src, dst, len, read, write_volatile),
+        4..8 => return ends!(u32, src, dst, len, read, write_volatile),
+        _ => {}
+    }
+    // SAFETY: the caller's promise.
+    unsafe { copy_in_steps(src, dst, len) }
+}
+
+/// Copies `len` bytes out of a lane to `dst`.
+///
+/// # Safety
+/// `src` is valid for reads of `len` bytes in a lane (another process may write them meanwhile); `dst` is valid for
+/// writes of `len` bytes in memory that no one else uses meanwhile; the two do not overlap.
+#[cfg(not(loom))]
+#[inline(always)]
+pub(crate) unsafe fn copy_out(src: *const LaneByte, dst: *mut u8, len: usize) {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    match len {
+        8..=16 => return ends!(u64, src, dst, len, read_volatile, write),
+        4..8 => return ends!(u32, src, dst, len, read_volatile, write),
+        _ => {}
+    }
+    // SAFETY: the caller's promise.
+    unsafe { copy_out_steps(src, dst, len) }
+}
+
+/// [`copy_in`], of any length.
+///
+/// # Safety
+/// As for `copy_in`.
+#[cfg(not(loom))]
+unsafe fn copy_in_steps(mut src: *const u8, mut dst: *mut LaneByte, mut len: usize) {
     macro_rules! step {
         ($t:ty) => {{
             // SAFETY: the caller's promise covers size_of::<$t>() ≤ `len` more bytes of `src`; alignment is not asked for.
@@ -31,13 +92,12 @@ pub(crate) unsafe fn copy_in(mut src: *const u8, mut dst: *mut LaneByte, mut len
     stepped!(dst, len, step);
 }
 
-/// Copies `len` bytes out of a lane to `dst`.
+/// [`copy_out`], of any length.
 ///
 /// # Safety
-/// `src` is valid for reads of `len` bytes in a lane (another process may write them meanwhile); `dst` is valid for
-/// writes of `len` bytes in memory that no one else uses meanwhile; the two do not overlap.
+/// As for `copy_out`.
 #[cfg(not(loom))]
-pub(crate) unsafe fn copy_out(mut src: *const LaneByte, mut dst: *mut u8, mut len: usize) {
+unsafe fn copy_out_steps(mut src: *const LaneByte, mut dst: *mut u8, mut len: usize) {
     macro_rules! step {
         ($t:ty) => {{
             // SAFETY: the caller's promise covers size_of::<$t>() ≤ `len` more bytes of `src`; the conditions below have
