@@ -19,9 +19,9 @@ pub enum ErrorCode {
     WriteAfterClose = 3,
     /// Both parties wait for each other.
     Deadlock = 4,
-    /// Somebody else has this end already.
+    /// Another process has this end already.
     NotAlone = 5,
-    /// Nobody listens there.
+    /// No listener is there.
     ConnectionNotReady = 6,
 }
 
@@ -121,7 +121,7 @@ pub enum ReserveError {
 pub enum WaitError {
     /// The deadline passed.
     TimedOut,
-    /// This half was told to stop waiting.
+    /// Another thread made this half stop waiting.
     Cancelled,
     /// There will never be room: the peer takes no more, or this half has finished.
     Closed,
@@ -129,7 +129,7 @@ pub enum WaitError {
     PeerGone,
     /// The peer's words broke the rules. This stays.
     Corrupt,
-    /// Both parties wait for each other. Only a wait for the whole party tells this, and only to party 0; the wait of
+    /// Both parties wait for each other. Only a wait for the whole party reports this, and only to party 0; the wait of
     /// party 1 goes on. It does not stay: write, read or close, and the peer wakes.
     Deadlock,
 }

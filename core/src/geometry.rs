@@ -1,9 +1,11 @@
-//! From bytes to an end: how long a segment is, how to set one up, how to attach to two.
+//! From bytes to an end: how to set up a segment, and how to attach to two.
 
-use crate::cursor::{self, FIN, STOP, is_capacity};
-use crate::identity::{self, Description, Finding, Problem, Whose, is_align, usual_lane_offset};
+use core::marker::PhantomData;
+
+use crate::cursor::{self, FIN, STOP};
+use crate::identity::{self, Description, Finding, Problem, Shape, Whose, usual_lane_offset};
 use crate::lane::{Consumer, Producer};
-use crate::layout::{Features, HEADER_LEN, Header, LINE, Port, VERSION};
+use crate::layout::{HEADER_LEN, Header, LINE, Port, VERSION};
 use crate::ordering;
 use crate::park::Park;
 use crate::size::{saturating, to_usize};
@@ -11,104 +13,21 @@ use crate::stream::End;
 use crate::sync::AtomicU32;
 use crate::word::SharedWord;
 
-/// What a channel is to look like: the same for both of its segments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// The bytes of each party's lane: 0 (that party only reads) or a power of two of at most 2²⁹.
-    pub capacities: [u32; 2],
-    /// The alignment of segments in one block: a page where they are mapped apart, [`LINE`] in plain memory.
-    pub align: u32,
-    /// Where all cursors begin, below 2³¹. Any value will do; tests take one near the end, so that it wraps.
-    pub start: u32,
-    /// What this party does beyond the base protocol.
-    pub features: Features,
-    /// The process that makes the segment; for display only.
-    pub pid: u32,
-    /// Seconds since 1970; for display only.
-    pub made: u64,
-    /// A number for the channel, the same in both segments, so that an inspector finds what belongs together; 0: none.
-    /// For display only.
-    pub channel: u64,
-}
-
-impl Config {
-    /// A channel with these capacities in plain memory, its cursors at 0.
-    pub const fn new(capacities: [u32; 2]) -> Self {
-        Config {
-            capacities,
-            align: saturating(LINE),
-            start: 0,
-            features: Features::COUNTERS,
-            pid: 0,
-            made: 0,
-            channel: 0,
-        }
-    }
-
-    /// Whether such a channel can be: what is wrong with it otherwise.
-    ///
-    /// # Errors
-    /// The first [`Problem`] found.
-    pub const fn check(&self) -> Result<(), Problem> {
-        let [first, second] = self.capacities;
-        if !is_capacity(first) {
-            return Err(Problem::Capacity(first));
-        }
-        if !is_capacity(second) {
-            return Err(Problem::Capacity(second));
-        }
-        if !is_align(self.align) {
-            return Err(Problem::Align(self.align));
-        }
-        if self.start & !cursor::CURSOR != 0 {
-            return Err(Problem::Start(self.start));
-        }
-        Ok(())
-    }
-
-    /// What the header of `party`'s segment is to say. `self` has passed [`check`](Config::check); `party` is 0, or 1, as
-    /// which all other values are taken.
-    pub const fn describe(&self, party: usize) -> Description {
-        let [first, second] = self.capacities;
-        let (party, capacity, peer_capacity) = if party == 0 { (0, first, second) } else { (1, second, first) };
-        Description {
-            features: self.features,
-            party,
-            align: self.align,
-            lane_offset: usual_lane_offset(self.align),
-            capacity,
-            peer_capacity,
-            start: self.start,
-            pid: self.pid,
-            made: self.made,
-            channel: self.channel,
-        }
-    }
-
-    /// Where each segment begins in one block, and the length of the block. `self` has passed [`check`](Config::check).
-    pub const fn block(&self) -> ([usize; 2], usize) {
-        let second = self.describe(0).next_segment();
-        ([0, second], second.wrapping_add(self.describe(1).segment_len()))
-    }
-}
+pub use crate::config::Config;
 
 /// Where findings go, one at a time.
 type Report<'r> = &'r mut dyn FnMut(Finding);
 
-/// The first finding of `look`, if there is one.
-fn first<T>(look: impl FnOnce(Report<'_>) -> Option<T>) -> Result<T, Finding> {
-    let mut found = None;
-    match look(&mut |finding| found = found.or(Some(finding))) {
-        Some(value) => Ok(value),
-        // What returns nothing has reported why.
-        None => Err(found.unwrap_or(Finding { whose: Whose::Mine, problem: Problem::NotReady })),
-    }
+/// Whether memory is too short.
+fn too_short(needed: usize, found: usize) -> Option<Problem> {
+    (found < needed).then(|| Problem::too_short(needed, found))
 }
 
 /// What is wrong with memory that is to begin with a header.
 fn no_header(segment: *const u8, len: usize) -> Option<Problem> {
-    if len < to_usize(HEADER_LEN) {
-        return Some(Problem::too_short(to_usize(HEADER_LEN), len));
+    let short = too_short(to_usize(HEADER_LEN), len);
+    if short.is_some() {
+        return short;
     }
     (!segment.addr().is_multiple_of(LINE)).then_some(Problem::Misaligned)
 }
@@ -160,8 +79,17 @@ pub unsafe fn init(segment: *mut u8, len: usize, config: &Config, party: usize) 
 /// # Safety
 /// As for [`inspect_reporting`].
 pub unsafe fn inspect(segment: *const u8, len: usize) -> Result<Description, Finding> {
+    let mut first = None;
     // SAFETY: the caller's promise.
-    first(|report| unsafe { inspect_reporting(segment, len, report) })
+    match unsafe { inspect_reporting(segment, len, &mut |finding| first = first.or(Some(finding))) } {
+        Some(description) => Ok(description),
+        None => Err(reported(first)),
+    }
+}
+
+/// What was reported first, where something must have been.
+fn reported(first: Option<Finding>) -> Finding {
+    first.unwrap_or(Finding { whose: Whose::Mine, problem: Problem::NotReady })
 }
 
 /// Does what [`inspect`] does, and gives all that is wrong to `report`. `None` if anything is.
@@ -170,45 +98,30 @@ pub unsafe fn inspect(segment: *const u8, len: usize) -> Result<Description, Fin
 /// `len` bytes at `segment` are valid for reads for the duration of the call. They may be mapped read-only. In this
 /// program, the first [`HEADER_LEN`] are accessed only through atomics meanwhile.
 pub unsafe fn inspect_reporting(segment: *const u8, len: usize, report: Report<'_>) -> Option<Description> {
-    // SAFETY: the caller's promise.
-    let (_, description) = unsafe { describe(segment, len, Whose::Peer, report) }?;
-    Some(description)
-}
-
-/// The header and what it says, with the memory's length checked.
-///
-/// # Safety
-/// As for [`inspect_reporting`], for `'m`.
-unsafe fn describe<'m>(
-    segment: *const u8,
-    len: usize,
-    whose: Whose,
-    report: Report<'_>,
-) -> Option<(&'m Header, Description)> {
-    let mut report = |problem| report(Finding { whose, problem });
+    let mut wrong = |problem| report(Finding { whose: Whose::Peer, problem });
     if let Some(problem) = no_header(segment, len) {
-        report(problem);
+        wrong(problem);
         return None;
     }
     // SAFETY: long enough and aligned (just checked), valid by the caller's promise. A header is nothing but atomics, for
     // which every bit pattern is a value, and other processes may change them under a shared reference.
     let header = unsafe { &*segment.cast::<Header>() };
-    let description = identity::read(&header.identity, &mut report)?;
+    let description = identity::read(&header.identity, &mut wrong)?;
     if len < description.segment_len() {
-        report(Problem::too_short(description.segment_len(), len));
+        wrong(Problem::too_short(description.segment_len(), len));
         return None;
     }
-    Some((header, description))
+    Some(description)
 }
 
 /// Two segments that fit together, seen from the party that owns the first: ready to become an [`End`].
 #[derive(Debug)]
 pub struct Attachment<'m> {
-    mine: &'m Port,
-    peer: &'m Port,
-    my_lane: *mut u8,
-    peer_lane: *const u8,
-    description: Description,
+    mine: *mut u8,
+    peer: *const u8,
+    peer_lane_offset: u32,
+    shape: Shape,
+    lives: PhantomData<&'m Header>,
 }
 
 /// Attaches to a channel: checks both segments, and that they fit together. My party is what my segment says.
@@ -217,7 +130,7 @@ pub struct Attachment<'m> {
 /// running, and if my end was used before: it goes on where its words say.
 ///
 /// # Errors
-/// The first that is wrong. [`attach_reporting`] tells all.
+/// The first that is wrong. [`attach_reporting`] reports all.
 ///
 /// # Safety
 /// For `'m`:
@@ -235,8 +148,15 @@ pub unsafe fn attach<'m>(
     peer: *const u8,
     peer_len: usize,
 ) -> Result<Attachment<'m>, Finding> {
-    // SAFETY: the caller's promise.
-    first(|report| unsafe { attach_reporting(mine, mine_len, peer, peer_len, report) })
+    let mut survey = Survey { mine, peer, lens: [mine_len, peer_len], shapes: [Shape::UNKNOWN; 2] };
+    for step in 0..Survey::STEPS {
+        // SAFETY: the caller's promise; the steps before have found nothing.
+        if let Some(finding) = unsafe { survey.find(step) } {
+            return Err(finding);
+        }
+    }
+    // SAFETY: everything has been checked.
+    Ok(unsafe { survey.attachment() })
 }
 
 /// Does what [`attach`] does, and gives all that is wrong to `report`. `None` if anything is.
@@ -250,31 +170,131 @@ pub unsafe fn attach_reporting<'m>(
     peer_len: usize,
     report: Report<'_>,
 ) -> Option<Attachment<'m>> {
-    // SAFETY: the caller's promise.
-    let mine_found = unsafe { describe(mine, mine_len, Whose::Mine, report) };
-    // SAFETY: the caller's promise.
-    let peer_found = unsafe { describe(peer, peer_len, Whose::Peer, report) };
-    let ((my_header, my), (peer_header, their)) = (mine_found?, peer_found?);
-    let (mine_port, peer_port) = (&my_header.port, &peer_header.port);
-    let mut fits = true;
-    let mut check = |good: bool, whose, problem| {
-        if !good {
-            fits = false;
-            report(Finding { whose, problem });
+    let mut survey = Survey { mine, peer, lens: [mine_len, peer_len], shapes: [Shape::UNKNOWN; 2] };
+    let mut good = true;
+    for segment in [0, Survey::OF_ONE] {
+        let mut good_so_far = true;
+        for step in 0..Survey::OF_ONE {
+            // The length comes last: it is made of the rest.
+            if step + 1 == Survey::OF_ONE && !good_so_far {
+                break;
+            }
+            // SAFETY: the caller's promise; if the memory or the beginning of the identity was not good, this was left.
+            if let Some(finding) = unsafe { survey.find(segment + step) } {
+                report(finding);
+                good_so_far = false;
+                if step < 2 {
+                    break; // Nothing else means anything.
+                }
+            }
+        }
+        good &= good_so_far;
+    }
+    if !good {
+        return None;
+    }
+    for step in 2 * Survey::OF_ONE..Survey::STEPS {
+        // SAFETY: the caller's promise; both segments were found good.
+        if let Some(finding) = unsafe { survey.find(step) } {
+            report(finding);
+            good = false;
+        }
+    }
+    // SAFETY: everything has been checked.
+    good.then(|| unsafe { survey.attachment() })
+}
+
+/// Two segments that are being checked, step by step: so that there is room for one finding on the stack.
+struct Survey {
+    mine: *mut u8,
+    peer: *const u8,
+    lens: [usize; 2],
+    shapes: [Shape; 2],
+}
+
+impl Survey {
+    /// Steps for one segment: the memory, its identity, its length.
+    const OF_ONE: u32 = 1 + identity::CHECKS + 1;
+    /// Steps for both, and whether they fit together.
+    const STEPS: u32 = 2 * Self::OF_ONE + 7;
+
+    /// What this step finds wrong.
+    ///
+    /// # Safety
+    /// As for [`attach`]. Of the same segment, the first step has found nothing; and none has for either, if this step
+    /// compares the two.
+    #[inline(never)]
+    unsafe fn find(&mut self, step: u32) -> Option<Finding> {
+        if step >= 2 * Self::OF_ONE {
+            // SAFETY: both are long enough and aligned, as was found; the caller promises the rest.
+            let (mine, peer) = unsafe { ports(self.mine, self.peer) };
+            return misfit(&self.shapes, mine, peer, step - 2 * Self::OF_ONE);
+        }
+        let [mine_len, peer_len] = self.lens;
+        let [my, their] = &mut self.shapes;
+        let (whose, segment, len, shape, step) = if step < Self::OF_ONE {
+            (Whose::Mine, self.mine.cast_const(), mine_len, my, step)
+        } else {
+            (Whose::Peer, self.peer, peer_len, their, step - Self::OF_ONE)
+        };
+        let problem = if step == 0 {
+            no_header(segment, len)
+        } else if step <= identity::CHECKS {
+            // SAFETY: long enough and aligned, as step 0 has found; valid by the caller's promise. A header is nothing but
+            // atomics, for which every bit pattern is a value, and other processes may change them under a shared
+            // reference.
+            let header = unsafe { &*segment.cast::<Header>() };
+            identity::problem(&header.identity, shape, step - 1)
+        } else {
+            too_short(shape.segment_len(), len)
+        };
+        problem.map(|problem| Finding { whose, problem })
+    }
+
+    /// Ready to become an end.
+    ///
+    /// # Safety
+    /// No step has found anything; otherwise as for [`attach`].
+    unsafe fn attachment<'m>(&self) -> Attachment<'m> {
+        let [my, their] = &self.shapes;
+        let peer_lane_offset = their.lane_offset;
+        Attachment { mine: self.mine, peer: self.peer, peer_lane_offset, shape: *my, lives: PhantomData }
+    }
+}
+
+/// What comparison number `n` of two segments finds wrong.
+#[inline(never)]
+fn misfit(shapes: &[Shape; 2], mine: &Port, peer: &Port, n: u32) -> Option<Finding> {
+    let [my, their] = shapes;
+    let (good, whose, problem) = match n {
+        0 => (my.party != their.party, Whose::Peer, Problem::Party(their.party)),
+        1 => (my.align == their.align, Whose::Peer, Problem::Align(their.align)),
+        2 => (my.start == their.start, Whose::Peer, Problem::Start(their.start)),
+        3 => (my.peer_capacity == their.capacity, Whose::Mine, Problem::PeerCapacity(my.peer_capacity)),
+        4 => (their.peer_capacity == my.capacity, Whose::Peer, Problem::PeerCapacity(their.peer_capacity)),
+        5 => {
+            let (sent, good) = sent_so_far(mine, peer, my.capacity);
+            (good, Whose::Mine, Problem::Sent(sent))
+        }
+        _ => {
+            let (sent, good) = sent_so_far(peer, mine, their.capacity);
+            (good, Whose::Peer, Problem::Sent(sent))
         }
     };
-    check(my.party != their.party, Whose::Peer, Problem::Party(their.party));
-    check(my.align == their.align, Whose::Peer, Problem::Align(their.align));
-    check(my.start == their.start, Whose::Peer, Problem::Start(their.start));
-    check(my.peer_capacity == their.capacity, Whose::Mine, Problem::PeerCapacity(my.peer_capacity));
-    check(their.peer_capacity == my.capacity, Whose::Peer, Problem::PeerCapacity(their.peer_capacity));
-    let (sent, possible) = sent_so_far(mine_port, peer_port, my.capacity);
-    check(possible, Whose::Mine, Problem::Sent(sent));
-    let (sent, possible) = sent_so_far(peer_port, mine_port, their.capacity);
-    check(possible, Whose::Peer, Problem::Sent(sent));
-    let my_lane = mine.wrapping_add(to_usize(my.lane_offset));
-    let peer_lane = peer.wrapping_add(to_usize(their.lane_offset));
-    fits.then_some(Attachment { mine: mine_port, peer: peer_port, my_lane, peer_lane, description: my })
+    if good { None } else { Some(Finding { whose, problem }) }
+}
+
+/// My port and the peer's.
+///
+/// # Safety
+/// Both segments are long enough for a header, aligned to a line, and valid as for [`attach`].
+unsafe fn ports<'m>(mine: *const u8, peer: *const u8) -> (&'m Port, &'m Port) {
+    // SAFETY: the caller's promise. A header is nothing but atomics, for which every bit pattern is a value, and other
+    // processes may change them under a shared reference.
+    let mine = unsafe { &*mine.cast::<Header>() };
+    // SAFETY: likewise.
+    let peer = unsafe { &*peer.cast::<Header>() };
+    (&mine.port, &peer.port)
 }
 
 /// The `sent` word of a lane, and whether it is possible after what the other party has received.
@@ -290,14 +310,18 @@ fn sent_so_far(sender: &Port, receiver: &Port, capacity: u32) -> (u32, bool) {
 
 impl<'m> Attachment<'m> {
     /// What my own segment says of itself. The peer's lane has its `peer_capacity`.
-    pub fn description(&self) -> &Description {
-        &self.description
+    pub fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     /// The end. The writing half and the reading half each park in their own way.
+    #[inline]
     pub fn into_end<P: Park>(self, write_park: P, read_park: P) -> End<'m, P> {
-        let Attachment { mine, peer, my_lane, peer_lane, description } = self;
-        let Description { party, features, capacity, peer_capacity, .. } = description;
+        // SAFETY: `attach` has found the memory long enough and aligned, and its caller promised the rest.
+        let (mine, peer) = unsafe { ports(self.mine, self.peer) };
+        let Shape { party, features, lane_offset, capacity, peer_capacity, .. } = self.shape;
+        let my_lane = self.mine.wrapping_add(to_usize(lane_offset));
+        let peer_lane = self.peer.wrapping_add(to_usize(self.peer_lane_offset));
         let party = to_usize(party);
         End {
             // SAFETY: `attach` checked the length of my segment, so the lane is valid for `capacity` bytes, and the
@@ -307,6 +331,35 @@ impl<'m> Attachment<'m> {
             // my segment says.
             consumer: unsafe { Consumer::from_parts(party, features, mine, peer, peer_lane, peer_capacity, read_park) },
         }
+    }
+}
+
+/// The end of `party` in memory that has just been set up by [`init`], for both parties and with this `config`: there is
+/// nothing to check.
+///
+/// # Safety
+/// It is so; otherwise as for [`attach`].
+#[inline(never)]
+pub(crate) unsafe fn fresh_end<'m, P: Park>(
+    my_base: *mut u8,
+    peer_base: *const u8,
+    config: &Config,
+    party: usize,
+    parks: (P, P),
+) -> End<'m, P> {
+    // SAFETY: the caller's promise.
+    let (mine, peer) = unsafe { ports(my_base, peer_base) };
+    let offset = to_usize(usual_lane_offset(config.align));
+    let (my_lane, peer_lane) = (my_base.wrapping_add(offset), peer_base.wrapping_add(offset));
+    let [first, second] = config.capacities;
+    let (capacity, peer_capacity) = if party == 0 { (first, second) } else { (second, first) };
+    End {
+        // SAFETY: the caller's promise.
+        producer: unsafe { Producer::from_parts(party, config.features, mine, peer, my_lane, capacity, parks.0) },
+        // SAFETY: the caller's promise.
+        consumer: unsafe {
+            Consumer::from_parts(party, config.features, mine, peer, peer_lane, peer_capacity, parks.1)
+        },
     }
 }
 

@@ -11,7 +11,7 @@ use crate::sync::AtomicU32;
 /// UTF-8, and the two kinds of line ends and the end-of-file character of old systems would not survive a conversion. (PNG
 /// does the same.)
 pub const MAGIC: [u8; 8] = *b"\x89SMS\r\n\x1a\n";
-/// The value of [`Identity::byte_order`] for whoever has the byte order of the writer.
+/// The value of [`Identity::byte_order`] for a reader that has the byte order of the writer.
 pub const BYTE_ORDER: u32 = 0x0102_0304;
 /// The version of this layout. It has nothing to do with the version of the crate.
 pub const VERSION: u32 = 1;
@@ -106,9 +106,9 @@ pub struct ParkLine {
     /// My writing half: 0 awake, or asleep for room in my lane.
     pub write_park: AtomicU32,
     /// How my reading half wants to be woken.
-    pub read_bell: AtomicU32,
+    pub read_wake_method: AtomicU32,
     /// How my writing half wants to be woken.
-    pub write_bell: AtomicU32,
+    pub write_wake_method: AtomicU32,
     /// The rendezvous: see [`state`].
     pub state: AtomicU32,
     reserved: [AtomicU32; reserved(27)],
@@ -229,8 +229,8 @@ impl Port {
             park: ParkLine {
                 read_park: AtomicU32::new(0),
                 write_park: AtomicU32::new(0),
-                read_bell: AtomicU32::new(0),
-                write_bell: AtomicU32::new(0),
+                read_wake_method: AtomicU32::new(0),
+                write_wake_method: AtomicU32::new(0),
                 state: AtomicU32::new(0),
                 reserved: zeros(),
             },
@@ -286,10 +286,10 @@ fields! {
     "channel", identity.channel_low, 8, "setup", "a number both segments share, low word first, or 0; of a `file:` region its inode number";
     "sent", port.sent.word, 4, "writing half", "bits 0–30 bytes put into my lane mod 2³¹; bit 31 FIN";
     "received", port.received.word, 4, "reading half", "bits 0–30 bytes taken from your lane mod 2³¹; bit 31 STOP";
-    "read_park", port.park.read_park, 4, "reading half", "0 awake; bit 31 ASLEEP, bit 30 WHOLE, bits 0–29 mark; 1 look at `received`";
-    "write_park", port.park.write_park, 4, "writing half", "0 awake; bit 31 ASLEEP, bit 30 WHOLE, bits 0–29 mark";
-    "read_bell", port.park.read_bell, 4, "reading half", "how to wake my reading half: 0 futex on your `sent`, 1 a byte on the socket";
-    "write_bell", port.park.write_bell, 4, "writing half", "how to wake my writing half: 0 futex on your `received`, 1 a byte on the socket";
+    "read_park", port.park.read_park, 4, "reading half", "0 awake; bit 31 ASLEEP, bit 30 EXCLUSIVE, bits 0–29 threshold; 1 STOPPED_HINT: look at `received`";
+    "write_park", port.park.write_park, 4, "writing half", "0 awake; bit 31 ASLEEP, bit 30 EXCLUSIVE, bits 0–29 threshold";
+    "read_wake_method", port.park.read_wake_method, 4, "reading half", "how to wake my reading half: 0 futex on your `sent`, 1 a byte on the socket";
+    "write_wake_method", port.park.write_wake_method, 4, "writing half", "how to wake my writing half: 0 futex on your `received`, 1 a byte on the socket";
     "state", port.park.state, 4, "rendezvous", "party 0: 1 ARMED, 2 ACCEPTED; party 1: 1 HELLO";
     "writes.bytes", port.writes.bytes, 12, "writing half", "counter: bytes published";
     "writes.operations", port.writes.operations, 12, "writing half", "counter: publications";
@@ -335,8 +335,8 @@ mod pinned {
     const_assert_eq!(offset_of!(Header, port.received.word), 0x100);
     const_assert_eq!(offset_of!(Header, port.park.read_park), 0x180);
     const_assert_eq!(offset_of!(Header, port.park.write_park), 0x184);
-    const_assert_eq!(offset_of!(Header, port.park.read_bell), 0x188);
-    const_assert_eq!(offset_of!(Header, port.park.write_bell), 0x18c);
+    const_assert_eq!(offset_of!(Header, port.park.read_wake_method), 0x188);
+    const_assert_eq!(offset_of!(Header, port.park.write_wake_method), 0x18c);
     const_assert_eq!(offset_of!(Header, port.park.state), 0x190);
     const_assert_eq!(offset_of!(Header, port.writes.bytes), 0x200);
     const_assert_eq!(offset_of!(Header, port.writes.operations), 0x20c);

@@ -9,6 +9,8 @@ extern crate std;
 #[cfg(not(loom))]
 pub mod block;
 mod bytes;
+#[cfg(not(loom))]
+mod config;
 pub mod counter;
 pub mod cursor;
 mod deadlock;

@@ -9,8 +9,8 @@
 //! | DATA | [`publish_sent`] | [`peer_sent`] | the bytes of the lane, up to the cursor |
 //! | ROOM | [`publish_received`] | [`peer_received`] | the right to overwrite them |
 //! | SLEEP | [`fence_published`] | [`fence_announced`] | of publisher and sleeper, one sees the other |
-//! | BELL | [`announce`] | [`peer_park`] | the sleeper's bell word, and that STOP is set when it says *look* |
-//! | STUCK | [`announce`] | [`peer_whole`] | all that the peer published before it parked |
+//! | METHOD | [`announce`] | [`peer_park`] | the sleeper's wake method, and that STOP is set when it says *look* |
+//! | STUCK | [`announce`] | [`peer_exclusive`] | all that the peer published before it parked |
 //! | ALERT | [`raise`] | [`alert`] | everything the dead peer published |
 //! | IDENTITY | [`publish_version`] | [`peer_version`] | the rest of the header |
 //! | STATE | [`publish_state`] | [`peer_state`] | everything set up before the step of the rendezvous |
@@ -92,15 +92,15 @@ pub fn fence_announced() {
     fence(unless_mutant!("fence_announced_acqrel", Ordering::SeqCst, Ordering::AcqRel));
 }
 
-/// BELL, from: store my park word, other than 0. `Release`: my bell word was stored before, and so was STOP when the
+/// METHOD, from: store my park word, other than 0. `Release`: my wake method was stored before, and so was STOP when the
 /// park word says *look*. Sleeping itself needs no more than `Relaxed` here; the fence does that work. Partner:
-/// [`peer_park`]; and [`peer_whole`], for which the fence of the last publication would do as well.
+/// [`peer_park`]; and [`peer_exclusive`], for which the fence of the last publication would do as well.
 #[inline(always)]
 pub fn announce(word: &AtomicU32, park: u32) {
     word.store(park, unless_mutant!("announce_relaxed", Ordering::Release, Ordering::Relaxed));
 }
 
-/// Store 0 in my park word: awake. `Relaxed`: if the publisher still sees the old value it wakes somebody who is
+/// Store 0 in my park word: awake. `Relaxed`: if the publisher still sees the old value it wakes a half that is
 /// awake, which costs a system call and nothing else.
 #[inline(always)]
 pub fn withdraw(word: &AtomicU32) {
@@ -110,7 +110,7 @@ pub fn withdraw(word: &AtomicU32) {
     word.store(0, Ordering::Relaxed);
 }
 
-/// BELL, to: load the peer's park word. Acquire: see [`announce`], its partner.
+/// METHOD, to: load the peer's park word. Acquire: see [`announce`], its partner.
 #[inline(always)]
 pub fn peer_park(word: &AtomicU32) -> u32 {
     load_from_peer(word, mutant!("peer_park_relaxed"))
@@ -119,19 +119,19 @@ pub fn peer_park(word: &AtomicU32) -> u32 {
 /// STUCK, to: load the peer's park word, after [`fence_announced`], to see if its whole party sleeps. Acquire: the peer's
 /// cursor, loaded after this, has all that the peer published before it parked. Partner: [`announce`].
 #[inline(always)]
-pub fn peer_whole(word: &AtomicU32) -> u32 {
-    load_from_peer(word, mutant!("peer_whole_relaxed"))
+pub fn peer_exclusive(word: &AtomicU32) -> u32 {
+    load_from_peer(word, mutant!("peer_exclusive_relaxed"))
 }
 
-/// Store my bell word, before my first [`announce`], which publishes it. `Relaxed`: that store is a `Release`.
+/// Store my wake method, before my first [`announce`], which publishes it. `Relaxed`: that store is a `Release`.
 #[inline(always)]
-pub fn set_bell(word: &AtomicU32, bell: u32) {
-    word.store(bell, Ordering::Relaxed);
+pub fn set_wake_method(word: &AtomicU32, method: u32) {
+    word.store(method, Ordering::Relaxed);
 }
 
-/// Load the peer's bell word, after [`peer_park`] said that it sleeps. `Relaxed`: that load acquired it.
+/// Load the peer's wake method, after [`peer_park`] said that it sleeps. `Relaxed`: that load acquired it.
 #[inline(always)]
-pub fn peer_bell(word: &AtomicU32) -> u32 {
+pub fn peer_wake_method(word: &AtomicU32) -> u32 {
     word.load(Ordering::Relaxed)
 }
 
@@ -150,14 +150,14 @@ pub fn alert(word: &AtomicU32) -> u32 {
     word.load(unless_mutant!("alert_relaxed", Ordering::Acquire, Ordering::Relaxed))
 }
 
-/// Load a word of my own segment, once, when an end is attached to it. `Relaxed`: whoever set it up (this thread, or
+/// Load a word of my own segment, once, when an end is attached to it. `Relaxed`: the one that set it up (this thread, or
 /// the process that made the block) did so before [`publish_version`], which attaching has acquired.
 #[inline(always)]
 pub fn own(word: &AtomicU32) -> u32 {
     word.load(Ordering::Relaxed)
 }
 
-/// Store a word of a segment that nobody can be attached to yet. `Relaxed`: [`publish_version`] follows.
+/// Store a word of a segment to which no end can be attached yet. `Relaxed`: [`publish_version`] follows.
 #[inline(always)]
 pub fn set_up(word: &AtomicU32, value: u32) {
     word.store(value, Ordering::Relaxed);
@@ -176,7 +176,7 @@ pub fn peer_version(word: &AtomicU32) -> u32 {
 }
 
 /// Load another word of the peer's identity, after [`peer_version`]. `Relaxed`: that load acquired it. A hostile peer
-/// may change it at any time; whoever loads it does so once and checks the value it got.
+/// may change it at any time; the caller loads it once and checks the value it got.
 #[inline(always)]
 pub fn peer_identity(word: &AtomicU32) -> u32 {
     word.load(Ordering::Relaxed)

@@ -1,14 +1,14 @@
 //! How a half sleeps and is woken: the [`Park`] trait.
 //!
-//! The core knows *when* to sleep and *whom* to wake; a `Park` knows *how*: futexes in `smstream`, a busy loop in
+//! The core decides *when* to sleep and *which half* to wake; a `Park` implements *how*: futexes in `smstream`, a busy loop in
 //! [`Spin`], WFE/SEV on a microcontroller. The protocol itself, which the halves of [`lane`](crate::lane) follow:
 //!
 //! ```text
 //! publisher                                   sleeper
-//! store the cursor          (Release)         store ASLEEP | mark in my park word
+//! store the cursor          (Release)         store ASLEEP | threshold in my park word
 //! fence                     (SeqCst)          fence                    (SeqCst)
 //! load the peer's park word                   load the peer's cursor again: this value is `seen`
-//! ASLEEP, and the mark was crossed? wake      reached? withdraw; else sleep while the cursor is still `seen`
+//! ASLEEP, and the threshold was crossed? wake      reached? withdraw; else sleep while the cursor is still `seen`
 //! ```
 //!
 //! Of two parties that run these at the same time, at least one sees the other's store: each has a SeqCst fence
@@ -23,13 +23,13 @@ pub const ALERT_CANCEL: u32 = 1 << 1;
 /// The other half of this end found the peer corrupt. Bit of [`Park::alert`].
 pub const ALERT_CORRUPT: u32 = 1 << 2;
 
-/// The bell of a half that sleeps on the word itself, by futex or by looking at it.
-pub const BELL_WORD: u32 = 0;
-/// The bell of a half that somebody waits for with `poll` or `epoll`: a byte on the socket over which the two parties met.
-pub const BELL_SOCKET: u32 = 1;
+/// The wake method of a half that sleeps on the word itself, by futex or by polling it.
+pub const WAKE_BY_WORD: u32 = 0;
+/// The wake method of a half whose program waits with `poll` or `epoll`: a byte on the socket over which the two parties met.
+pub const WAKE_BY_SOCKET: u32 = 1;
 
-/// The bells of halves that sleep as for [`BELL_WORD`] and want a signal beside it: this and the signal's number.
-pub const BELL_SIGNAL: u32 = 0x100;
+/// The wake methods of halves that sleep as for [`WAKE_BY_WORD`] and want a signal beside it: this and the signal's number.
+pub const WAKE_BY_SIGNAL: u32 = 0x100;
 
 /// Where a watched word lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub struct Watch<'a> {
 /// Why [`Park::wait`] came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
-    /// A word changed, somebody rang, a signal came, or for no reason: the caller checks again.
+    /// A word changed, the peer woke this half, a signal came, or for no reason: the caller checks again.
     Maybe,
     /// The deadline has passed.
     TimedOut,
@@ -72,7 +72,7 @@ pub enum Wake {
 /// * [`wake`](Park::wake) wakes *all* sleepers of the word, never just one: a bystander would swallow it.
 /// * Nothing here may panic.
 pub trait Park {
-    /// A point in time after which a wait gives up. Use a type nobody can make if there is no clock.
+    /// A point in time after which a wait gives up. Use a type without values if there is no clock.
     type Deadline: Copy;
     /// What one bounded spin has to remember.
     type Spin;
@@ -84,14 +84,14 @@ pub trait Park {
     /// spinning has lasted long enough and the half should park.
     fn spin(&self, spin: &mut Self::Spin) -> bool;
 
-    /// Sleeps until a watched word differs from what was seen, somebody wakes it, or `deadline` passes (`None`: never).
+    /// Sleeps until a watched word differs from what was seen, a waker wakes it, or `deadline` passes (`None`: never).
     /// There are one to three watches, the peer's cursor first.
     fn wait(&self, watches: &[Watch<'_>], deadline: Option<Self::Deadline>) -> Wake;
 
-    /// Wakes everyone who sleeps on `word`, a cursor of this end: most often one that has just been published. `bell` is what the
-    /// sleeper wrote in its bell word: [`BELL_WORD`], or a kind that both adapters know. An unknown kind is to be
-    /// treated as [`BELL_WORD`].
-    fn wake(&self, word: SharedWord<'_>, bell: u32);
+    /// Wakes everyone who sleeps on `word`, a cursor of this end: most often one that has just been published. `method` is what the
+    /// sleeper wrote in its wake method: [`WAKE_BY_WORD`], or a kind that both adapters know. An unknown kind is to be
+    /// treated as [`WAKE_BY_WORD`].
+    fn wake(&self, word: SharedWord<'_>, method: u32);
 
     /// A local word that interrupts waiting: 0, or a set of `ALERT_*` bits that never goes back. `None` if nothing can.
     fn alert(&self) -> Option<SharedWord<'_>> {
@@ -99,16 +99,16 @@ pub trait Park {
     }
 
     /// Asks now whether the peer lives, and raises [`ALERT_GONE`] if it does not: the last question before a deadlock is
-    /// told. A peer that died asleep still says that it sleeps. If nobody knows, there is nothing to do.
+    /// reported. A peer that died asleep still says that it sleeps. If there is no way to know, there is nothing to do.
     fn ask(&self) {}
 
     /// How this half wants to be woken; it is published before the half first parks.
-    fn bell(&self) -> u32 {
-        BELL_WORD
+    fn wake_method(&self) -> u32 {
+        WAKE_BY_WORD
     }
 }
 
-/// The simplest `Park`: never sleeps, looks for ever, wakes nobody. For both ends on busy cores, and for tests.
+/// The simplest `Park`: never sleeps, looks for ever, and has nothing to wake. For both ends on busy cores, and for tests.
 ///
 /// It lives by the caller's own checks, so it needs no help from the other end. It never times out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -134,7 +134,7 @@ impl Park for Spin {
         Wake::Maybe
     }
 
-    fn wake(&self, _word: SharedWord<'_>, _bell: u32) {}
+    fn wake(&self, _word: SharedWord<'_>, _method: u32) {}
 }
 
 fn pause() {

@@ -15,15 +15,15 @@ pub(crate) struct Publication<'a> {
     pub(crate) store: fn(&AtomicU32, u32),
     /// The park word of the peer's half that may sleep on it.
     pub(crate) peer_park: &'a AtomicU32,
-    /// The bell word of that half.
-    pub(crate) peer_bell: &'a AtomicU32,
-    /// The lane's capacity: no honest mark is farther ahead.
+    /// The wake method of that half.
+    pub(crate) peer_wake_method: &'a AtomicU32,
+    /// The lane's capacity: no honest threshold is farther ahead.
     pub(crate) capacity: u32,
 }
 
 impl Publication<'_> {
     /// Publishes a cursor that moves from `old` to `new`, for the `last` time or not, and wakes the peer if that crosses
-    /// its mark. Says whether it did.
+    /// its threshold. Says whether it did.
     #[inline(always)]
     pub(crate) fn publish<P: Park>(&self, park: &P, old: u32, new: u32, last: bool) -> bool {
         let early = mutant!("wake_decided_early").then(|| ordering::peer_park(self.peer_park));
@@ -58,6 +58,6 @@ impl Publication<'_> {
 
     #[cold]
     fn wake<P: Park>(&self, park: &P) {
-        park.wake(SharedWord::new(self.word), ordering::peer_bell(self.peer_bell));
+        park.wake(SharedWord::new(self.word), ordering::peer_wake_method(self.peer_wake_method));
     }
 }

@@ -1,7 +1,7 @@
 //! How a half waits: it looks, spins, announces that it sleeps, looks again, and sleeps. See [`park`](crate::park).
 
 use crate::cursor;
-use crate::deadlock::Whole;
+use crate::deadlock::Exclusive;
 use crate::mutant::mutant;
 use crate::ordering;
 use crate::park::{ALERT_CANCEL, ALERT_CORRUPT, ALERT_GONE, Park, Place, Wake, Watch};
@@ -42,8 +42,8 @@ pub(crate) trait Sleeper {
     fn park(&self) -> &Self::Park;
     /// My park word.
     fn park_word(&self) -> &AtomicU32;
-    /// My bell word.
-    fn bell_word(&self) -> &AtomicU32;
+    /// My wake method.
+    fn wake_method_word(&self) -> &AtomicU32;
     /// The word that will change: the peer's cursor.
     fn peer_cursor(&self) -> &AtomicU32;
     /// My park word for sleeping until `want` is available.
@@ -53,28 +53,28 @@ pub(crate) trait Sleeper {
     /// Counts a park.
     fn parked(&mut self);
     /// Counts a wake that no publication made.
-    fn rang(&mut self);
+    fn woke_peer(&mut self);
 }
 
 type Deadline<S> = Option<<<S as Sleeper>::Park as Park>::Deadline>;
 
 /// Waits until `want` is available or there will never be more: looks, spins, parks.
 ///
-/// `want` must respect [`cursor::most_wanted`]. With `whole` the half waits for its whole party, and there must be no
+/// `want` must respect [`cursor::max_wait`]. With `exclusive` the half waits for its whole party, and there must be no
 /// deadline. The park word is 0 again on every way out.
 pub(crate) fn wait<S: Sleeper>(
     half: &mut S,
     want: u32,
     deadline: Deadline<S>,
-    whole: Option<&Whole<'_>>,
+    exclusive: Option<&Exclusive<'_>>,
 ) -> Result<(), Stopped> {
     if half.look()?.enough(want) || spin(half, want)? {
         return Ok(());
     }
-    set_bell(half, When::BeforeAnnouncing);
+    set_wake_method(half, When::BeforeAnnouncing);
     loop {
-        let early = weakened::looks_early(half, whole)?;
-        announce(half, want, whole.is_some());
+        let early = weakened::looks_early(half, exclusive)?;
+        announce(half, want, exclusive.is_some());
         let Ok(look) = look_again(half, early.look) else {
             ordering::withdraw(half.park_word());
             return Err(Stopped::Corrupt);
@@ -83,7 +83,7 @@ pub(crate) fn wait<S: Sleeper>(
         let slept = if look.enough(want) || alerted != 0 {
             Slept::ToBeLookedAt
         } else {
-            sleep(half, look, alerted, whole.map(|whole| (whole, early.peer_park)), deadline)
+            sleep(half, look, alerted, exclusive.map(|exclusive| (exclusive, early.peer_park)), deadline)
         };
         ordering::withdraw(half.park_word());
         if slept == Slept::NotForDeadlock {
@@ -117,19 +117,19 @@ pub(crate) enum When {
 }
 
 /// Says how this half wants to be woken: before it announces. (In a mutant it is after that.)
-pub(crate) fn set_bell<S: Sleeper>(half: &S, when: When) {
-    if (when == When::AfterAnnouncing) == mutant!("bell_after_announcing") {
-        ordering::set_bell(half.bell_word(), half.park().bell());
+pub(crate) fn set_wake_method<S: Sleeper>(half: &S, when: When) {
+    if (when == When::AfterAnnouncing) == mutant!("method_after_announcing") {
+        ordering::set_wake_method(half.wake_method_word(), half.park().wake_method());
     }
 }
 
 /// Says that this half sleeps until `want` is available, and whether the whole party does. The fence after it orders the
 /// looks that follow.
-pub(crate) fn announce<S: Sleeper>(half: &mut S, want: u32, whole: bool) {
-    let flag = if whole || mutant!("whole_always") { cursor::WHOLE } else { 0 };
+pub(crate) fn announce<S: Sleeper>(half: &mut S, want: u32, exclusive: bool) {
+    let flag = if exclusive || mutant!("exclusive_always") { cursor::EXCLUSIVE } else { 0 };
     half.parked();
     ordering::announce(half.park_word(), half.asleep_until(want) | flag);
-    set_bell(half, When::AfterAnnouncing);
+    set_wake_method(half, When::AfterAnnouncing);
     ordering::fence_announced();
 }
 
@@ -150,27 +150,27 @@ enum Slept {
 }
 
 /// Sleeps on the peer's cursor, on the alert if there is one, and on the peer's park word if that is to be watched: on
-/// each while it is what was checked. Unless this would be a deadlock, and it is this party that tells.
+/// each while it is what was checked. Unless this would be a deadlock, and it is this party that reports.
 fn sleep<S: Sleeper>(
     half: &mut S,
     look: Look,
     alerted: u32,
-    whole: Option<(&Whole<'_>, Option<u32>)>,
+    exclusive: Option<(&Exclusive<'_>, Option<u32>)>,
     deadline: Deadline<S>,
 ) -> Slept {
-    let peer = whole.map(|(whole, early)| (whole, early.unwrap_or_else(|| whole.look())));
-    if let Some((whole, park)) = peer
-        && whole.is_stuck(park)
+    let peer = exclusive.map(|(exclusive, early)| (exclusive, early.unwrap_or_else(|| exclusive.look())));
+    if let Some((exclusive, park)) = peer
+        && exclusive.is_stuck(park)
     {
-        if whole.tells() {
+        if exclusive.reports() {
             return Slept::NotForDeadlock;
         }
-        whole.ring(half.park());
-        half.rang();
+        exclusive.ring(half.park());
+        half.woke_peer();
     }
     let cursor = cursor_watch(half, look);
     let alert = alert_watch(half, alerted);
-    let peer = peer.and_then(|(whole, park)| whole.watch(park));
+    let peer = peer.and_then(|(exclusive, park)| exclusive.watch(park));
     let wake = match (alert, peer) {
         (None, None) => half.park().wait(&[cursor], deadline),
         (Some(other), None) | (None, Some(other)) => half.park().wait(&[cursor, other], deadline),
@@ -234,7 +234,7 @@ pub(crate) fn alerts<S: Sleeper>(half: &S) -> u32 {
 
 /// Steps of [`wait`] that only mutants take: in an ordinary build each of these does nothing.
 mod weakened {
-    use super::{Look, Sleeper, Slept, Stopped, Whole};
+    use super::{Exclusive, Look, Sleeper, Slept, Stopped};
     use crate::mutant::mutant;
     use crate::park::ALERT_GONE;
 
@@ -245,9 +245,9 @@ mod weakened {
         pub(super) peer_park: Option<u32>,
     }
 
-    pub(super) fn looks_early<S: Sleeper>(half: &mut S, whole: Option<&Whole<'_>>) -> Result<Early, Stopped> {
+    pub(super) fn looks_early<S: Sleeper>(half: &mut S, exclusive: Option<&Exclusive<'_>>) -> Result<Early, Stopped> {
         let look = mutant!("recheck_none").then(|| half.look()).transpose()?;
-        let peer_park = whole.filter(|_| mutant!("deadlock_looked_early")).map(Whole::look);
+        let peer_park = exclusive.filter(|_| mutant!("deadlock_looked_early")).map(Exclusive::look);
         Ok(Early { look, peer_park })
     }
 

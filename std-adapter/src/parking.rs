@@ -4,7 +4,7 @@ use crate::doorbell::Doorbell;
 use crate::futex;
 use crate::liveness::{Half, Life, sleep};
 use crate::signal::Signals;
-use smstream_core::park::{ALERT_CORRUPT, BELL_SOCKET, Park, Place, Wake, Watch};
+use smstream_core::park::{ALERT_CORRUPT, Park, Place, WAKE_BY_SOCKET, Wake, Watch};
 use smstream_core::word::SharedWord;
 use smstream_shm::Deadline;
 use std::sync::Arc;
@@ -103,7 +103,7 @@ impl Park for Parker {
 
     fn wake(&self, word: SharedWord<'_>, bell: u32) {
         match &self.doorbell {
-            Some(doorbell) if bell == BELL_SOCKET => doorbell.ring(),
+            Some(doorbell) if bell == WAKE_BY_SOCKET => doorbell.ring(),
             _ => {
                 futex::wake_all(word, Place::Shared);
                 self.signals.ring(bell);
@@ -111,9 +111,9 @@ impl Park for Parker {
         }
     }
 
-    fn bell(&self) -> u32 {
+    fn wake_method(&self) -> u32 {
         match &self.doorbell {
-            Some(doorbell) if doorbell.is_polled() => BELL_SOCKET,
+            Some(doorbell) if doorbell.is_polled() => WAKE_BY_SOCKET,
             _ => self.signals.bell(),
         }
     }

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use smstream_core::cursor::{CURSOR, FIN, LOOK, STOP, add, diff};
+use smstream_core::cursor::{CURSOR, FIN, STOP, STOPPED_HINT, add, diff};
 use smstream_core::error::{ReadError, ReserveError, WaitError, WriteError};
 use smstream_core::lane::{Consumer, Producer};
 use smstream_core::layout::{Features, Port};
@@ -26,7 +26,7 @@ impl<F: Fn()> Park for GiveUp<F> {
     }
     fn wake(&self, _: SharedWord<'_>, _: u32) {}
     // Asked after the first look and before the half announces that it sleeps.
-    fn bell(&self) -> u32 {
+    fn wake_method(&self) -> u32 {
         (self.0)();
         0
     }
@@ -119,7 +119,7 @@ fn consumer_state(capacity: u32, base: u32, used: u32, taken: u32, fin: u32, wor
             assert_eq!(half.wait(1, Some(())), Err(WaitError::Corrupt), "{}", context());
             assert_eq!(half.consume(9), 0, "{}", context());
             assert_eq!(mine.received.word.load(Relaxed), add(base, given_back) | STOP, "{}", context());
-            assert_eq!(mine.park.read_park.load(Relaxed), LOOK, "{}", context());
+            assert_eq!(mine.park.read_park.load(Relaxed), STOPPED_HINT, "{}", context());
         }
     }
 }

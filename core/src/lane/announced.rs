@@ -1,16 +1,16 @@
-//! Parking in steps, for whoever waits for several things at once: announce on each half, sleep on all words, withdraw.
+//! Parking in steps, for callers that wait for several things at once: announce on each half, sleep on all words, withdraw.
 //!
 //! It is the protocol of [`park`](crate::park), without the sleep in the middle: a half announces that it is asleep,
 //! looks again, and hands out the words to sleep on, each with the value that was checked. Between announcing and
 //! withdrawing the peer rings as it would ring a half that sleeps in [`wait`](Consumer::wait).
 
 use super::{Consumer, Producer};
-use crate::cursor::{self, LOOK};
+use crate::cursor::{self, STOPPED_HINT};
 use crate::mutant::mutant;
 use crate::ordering;
 use crate::park::{Park, Place, Watch};
 use crate::size::{at_most, saturating};
-use crate::waiting::{self, Sleeper, When, alerts, set_bell};
+use crate::waiting::{self, Sleeper, When, alerts, set_wake_method};
 use crate::word::SharedWord;
 
 /// What announcing came to.
@@ -42,7 +42,7 @@ impl<P: Park> Consumer<'_, P> {
     /// given back first. It does not sleep; who does must sleep on the words that this returns, at the values that it
     /// returns, and then [`withdraw`](Consumer::withdraw).
     ///
-    /// To announce again, at another mark, needs no withdrawing before.
+    /// To announce again, at another threshold, needs no withdrawing before.
     pub fn announce(&mut self, want: usize) -> Announced<'_> {
         if self.is_stopped() {
             return Announced::Ready;
@@ -63,8 +63,8 @@ impl<P: Park> Consumer<'_, P> {
     /// Takes back what [`announce`](Consumer::announce) said: the half is awake. Without that, it does nothing.
     pub fn withdraw(&mut self) {
         // A half that has stopped, or found the peer corrupt while announced, goes on saying so.
-        if self.is_stopped() && !mutant!("withdrawn_look") {
-            ordering::announce(self.park_word(), LOOK);
+        if self.is_stopped() && !mutant!("withdrawn_hint") {
+            ordering::announce(self.park_word(), STOPPED_HINT);
         } else {
             ordering::withdraw(self.park_word());
         }
@@ -85,7 +85,7 @@ impl<P: Park> Producer<'_, P> {
     /// published first. It does not sleep; who does must sleep on the words that this returns, at the values that it
     /// returns, and then [`withdraw`](Producer::withdraw).
     ///
-    /// To announce again, at another mark, needs no withdrawing before.
+    /// To announce again, at another threshold, needs no withdrawing before.
     pub fn announce(&mut self, want: usize) -> Announced<'_> {
         if self.is_finished() {
             return Announced::Ready;
@@ -111,7 +111,7 @@ impl<P: Park> Producer<'_, P> {
 
 /// What may be waited for.
 fn wanted(want: usize, capacity: usize) -> u32 {
-    at_most(want, cursor::most_wanted(saturating(capacity))).max(1)
+    at_most(want, cursor::max_wait(saturating(capacity))).max(1)
 }
 
 #[inline]
@@ -122,7 +122,7 @@ fn is_ready<S: Sleeper>(half: &mut S, want: u32) -> bool {
 /// Announces, and looks again. What was seen then: the peer's cursor and the alerts; `None`: that is enough.
 fn announce<S: Sleeper>(half: &mut S, want: u32) -> Option<(u32, u32)> {
     let before = mutant!("announced_recheck_none").then(|| half.look());
-    set_bell(half, When::BeforeAnnouncing);
+    set_wake_method(half, When::BeforeAnnouncing);
     waiting::announce(half, want, false);
     let look = before.unwrap_or_else(|| half.look()).ok()?;
     let alerted = alerts(half);

@@ -4,7 +4,7 @@ mod waiting;
 
 use super::ring::Ring;
 use crate::counter::{Counts, Tally};
-use crate::cursor::{self, FIN, LOOK, STOP};
+use crate::cursor::{self, FIN, STOP, STOPPED_HINT};
 use crate::error::ReadError;
 use crate::layout::{Features, Port};
 use crate::mutant::{mutant, unless_mutant};
@@ -23,7 +23,7 @@ use crate::waiting::{Stopped, alerts};
 /// [`peek`](Consumer::peek)) may differ.
 ///
 /// # Invariants
-/// 1. Nobody else stores `received`, `read_park`, `read_bell` or the `reads` counters of `mine`.
+/// 1. No other code stores `received`, `read_park`, `read_wake_method` or the `reads` counters of `mine`.
 /// 2. `published` is the cursor in `mine.received`; `stopped` says whether STOP is set there. After STOP neither changes.
 /// 3. `received` is at or after `published`, by the bytes that are not flushed, and at or before the cursor of
 ///    `word_seen`.
@@ -40,8 +40,8 @@ pub struct Consumer<'m, P> {
     stopped: bool,
     word_seen: u32,
     corrupt: bool,
-    /// Whether this is party 0, which tells deadlocks.
-    tells: bool,
+    /// Whether this is party 0, which reports deadlocks.
+    reports: bool,
     tally: Tally,
     park: P,
 }
@@ -62,8 +62,9 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// # Safety
     /// * `lane` is valid for reads of `capacity` bytes for `'m`, and `capacity` is 0 or a power of two of at most 2²⁹. It
     ///   is never written through.
-    /// * For `'m`, nobody else stores the words of `mine` that a reading half owns, and the lane's bytes are written only
+    /// * For `'m`, no other code stores the words of `mine` that a reading half owns, and the lane's bytes are written only
     ///   by the peer, by atomic or volatile accesses or from outside of this program.
+    #[inline(never)] // Its result lies where the caller wants it, instead of being copied about on a small stack.
     pub unsafe fn from_parts(
         party: usize,
         features: Features,
@@ -74,25 +75,23 @@ impl<'m, P: Park> Consumer<'m, P> {
         park: P,
     ) -> Self {
         let own = ordering::own(&mine.received.word);
-        let word_seen = ordering::peer_sent(&peer.sent.word);
-        let mut half = Consumer {
-            mine,
-            peer,
-            ring: Ring::new(lane.cast_mut(), capacity),
-            received: own & cursor::CURSOR,
-            published: own & cursor::CURSOR,
-            stopped: own & STOP != 0,
-            word_seen,
-            corrupt: false,
-            tells: party == 0,
-            tally: Tally::resume(&mine.reads, features.contains(Features::COUNTERS)),
-            park,
-        };
-        if unless_mutant!("accept_first_sent_any", cursor::diff(word_seen, half.published) > capacity, false) {
-            half.word_seen = half.published; // Invariant 4 holds for a corrupt half, too.
-            half.fail();
+        let seen = ordering::peer_sent(&peer.sent.word);
+        let published = own & cursor::CURSOR;
+        let beyond = cursor::diff(seen, published) > capacity;
+        let refused = unless_mutant!("accept_first_sent_any", beyond, false);
+        // Invariant 4 holds for a corrupt half, too.
+        let word_seen = if refused { published } else { seen };
+        let corrupt = refused && !mutant!("accept_sent_after_all");
+        let mut stopped = own & STOP != 0;
+        let mut tally = Tally::resume(&mine.reads, features.contains(Features::COUNTERS));
+        if refused && !stopped && !mutant!("accept_sent_silently") {
+            stopped = true;
+            refuse(mine, peer, capacity, &park, published);
+            ordering::announce(&mine.park.read_park, STOPPED_HINT);
+            tally.published(&mine.reads, 0);
         }
-        half
+        let (ring, reports, received) = (Ring::new(lane.cast_mut(), capacity), party == 0, published);
+        Consumer { mine, peer, ring, received, published, stopped, word_seen, corrupt, reports, tally, park }
     }
 
     /// The bytes the peer's lane holds.
@@ -200,13 +199,13 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// read are lost, and reading here is at its end. Calling it again does nothing.
     pub fn stop(&mut self) {
         if !self.stopped {
-            if mutant!("look_before_stop") {
-                ordering::announce(&self.mine.park.read_park, LOOK);
+            if mutant!("hint_before_stop") {
+                ordering::announce(&self.mine.park.read_park, STOPPED_HINT);
             }
             self.publish(true);
             self.stopped = true;
-            if !mutant!("look_never") {
-                ordering::announce(&self.mine.park.read_park, LOOK);
+            if !mutant!("hint_never") {
+                ordering::announce(&self.mine.park.read_park, STOPPED_HINT);
             }
         }
     }
@@ -289,14 +288,12 @@ impl<'m, P: Park> Consumer<'m, P> {
 
     #[inline(always)]
     fn publish(&mut self, last: bool) {
-        let woke = Publication {
-            word: &self.mine.received.word,
-            store: ordering::publish_received,
-            peer_park: if mutant!("one_park_word") { &self.peer.park.read_park } else { &self.peer.park.write_park },
-            peer_bell: &self.peer.park.write_bell,
-            capacity: self.ring.capacity(),
-        }
-        .publish(&self.park, self.published, self.received, last);
+        let woke = publication(self.mine, self.peer, self.ring.capacity()).publish(
+            &self.park,
+            self.published,
+            self.received,
+            last,
+        );
         self.tally.published(&self.mine.reads, cursor::diff(self.received, self.published));
         if woke {
             self.tally.woke(&self.mine.reads);
@@ -307,6 +304,25 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// For [`Peek`](super::Peek): the lane and where the next byte is.
     pub(super) fn place(&self) -> (Ring, u32) {
         (self.ring, self.received)
+    }
+}
+
+/// Says STOP at a cursor that has not moved, because the peer's words cannot be believed.
+#[cold]
+#[inline(never)]
+fn refuse<P: Park>(mine: &Port, peer: &Port, capacity: u32, park: &P, at: u32) {
+    publication(mine, peer, capacity).publish(park, at, at, true);
+}
+
+/// The words that giving back room has to do with.
+#[inline(always)]
+fn publication<'m>(mine: &'m Port, peer: &'m Port, capacity: u32) -> Publication<'m> {
+    Publication {
+        word: &mine.received.word,
+        store: ordering::publish_received,
+        peer_park: if mutant!("one_park_word") { &peer.park.read_park } else { &peer.park.write_park },
+        peer_wake_method: &peer.park.write_wake_method,
+        capacity,
     }
 }
 

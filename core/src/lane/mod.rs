@@ -5,11 +5,11 @@
 
 mod announced;
 mod consumer;
+mod exclusive;
 mod peek;
 mod producer;
 mod reservation;
 mod ring;
-mod whole;
 
 pub use announced::Announced;
 pub use consumer::Consumer;

@@ -4,7 +4,7 @@ mod waiting;
 
 use super::ring::Ring;
 use crate::counter::{Counts, Tally};
-use crate::cursor::{self, FIN, LOOK, STOP};
+use crate::cursor::{self, FIN, STOP, STOPPED_HINT};
 use crate::error::WriteError;
 use crate::layout::{Features, Port};
 use crate::mutant::{mutant, unless_mutant};
@@ -21,7 +21,7 @@ use crate::waiting::{Stopped, alerts};
 /// it away; if there is none, the peer may make some at any moment.
 ///
 /// # Invariants
-/// 1. `mine` and the lane belong to this half: nobody else stores `sent`, `write_park`, `write_bell`, the `writes`
+/// 1. `mine` and the lane belong to this half: no other code stores `sent`, `write_park`, `write_wake_method`, the `writes`
 ///    counters or a byte of the lane.
 /// 2. `published` is the cursor in `mine.sent`; `fin` says whether FIN is set there. After FIN neither changes.
 /// 3. `diff(sent, word_seen) ≤ capacity`: every byte not yet received lies in the lane, and `sent` is at or after
@@ -41,8 +41,8 @@ pub struct Producer<'m, P> {
     word_seen: u32,
     corrupt: bool,
     over: bool,
-    /// Whether this is party 0, which tells deadlocks.
-    tells: bool,
+    /// Whether this is party 0, which reports deadlocks.
+    reports: bool,
     tally: Tally,
     park: P,
 }
@@ -63,8 +63,9 @@ impl<'m, P: Park> Producer<'m, P> {
     /// # Safety
     /// * `lane` is valid for reads and writes of `capacity` bytes for `'m`, and `capacity` is 0 or a power of two of at
     ///   most 2²⁹.
-    /// * For `'m`, nobody else stores to the lane or to the words of `mine` that a writing half owns, and no reference
+    /// * For `'m`, no other code stores to the lane or to the words of `mine` that a writing half owns, and no reference
     ///   to the lane's bytes exists. Other processes may read them.
+    #[inline(never)] // Its result lies where the caller wants it, instead of being copied about on a small stack.
     pub unsafe fn from_parts(
         party: usize,
         features: Features,
@@ -75,26 +76,23 @@ impl<'m, P: Park> Producer<'m, P> {
         park: P,
     ) -> Self {
         let own = ordering::own(&mine.sent.word);
-        let word_seen = ordering::peer_received(&peer.received.word);
-        let mut half = Producer {
-            mine,
-            peer,
-            ring: Ring::new(lane, capacity),
-            sent: own & cursor::CURSOR,
-            published: own & cursor::CURSOR,
-            fin: own & FIN != 0,
-            word_seen,
-            corrupt: false,
-            over: (own & FIN) | (word_seen & STOP) != 0,
-            tells: party == 0,
-            tally: Tally::resume(&mine.writes, features.contains(Features::COUNTERS)),
-            park,
-        };
-        if unless_mutant!("accept_first_received_any", cursor::diff(half.published, word_seen) > capacity, false) {
-            half.word_seen = half.published; // Invariant 3 holds for a corrupt half, too.
-            half.fail();
+        let seen = ordering::peer_received(&peer.received.word);
+        let published = own & cursor::CURSOR;
+        let beyond = cursor::diff(published, seen) > capacity;
+        let refused = unless_mutant!("accept_first_received_any", beyond, false);
+        // Invariant 3 holds for a corrupt half, too.
+        let word_seen = if refused { published } else { seen };
+        let corrupt = refused && !mutant!("accept_received_after_all");
+        let mut fin = own & FIN != 0;
+        let mut tally = Tally::resume(&mine.writes, features.contains(Features::COUNTERS));
+        if refused && !fin && !mutant!("accept_received_silently") {
+            fin = true;
+            refuse(mine, peer, capacity, &park, published);
+            tally.published(&mine.writes, 0);
         }
-        half
+        let over = corrupt || fin || word_seen & STOP != 0;
+        let (ring, reports, sent) = (Ring::new(lane, capacity), party == 0, published);
+        Producer { mine, peer, ring, sent, published, fin, word_seen, corrupt, over, reports, tally, park }
     }
 
     /// The bytes my lane holds.
@@ -267,8 +265,8 @@ impl<'m, P: Park> Producer<'m, P> {
     /// Whether writing makes sense at all.
     #[inline(always)]
     pub(super) fn check(&mut self) -> Result<(), WriteError> {
-        // A peer that has stopped says so in a word that costs nothing to look at (see `cursor::LOOK`).
-        let look = ordering::peer_park(&self.peer.park.read_park) == LOOK;
+        // A peer that has stopped says so in a word that costs nothing to look at (see `cursor::STOPPED_HINT`).
+        let look = ordering::peer_park(&self.peer.park.read_park) == STOPPED_HINT;
         if self.over || look || alerts(self) != 0 {
             return self.check_closely();
         }
@@ -326,14 +324,12 @@ impl<'m, P: Park> Producer<'m, P> {
 
     #[inline(always)]
     fn publish(&mut self, last: bool) {
-        let woke = Publication {
-            word: &self.mine.sent.word,
-            store: ordering::publish_sent,
-            peer_park: &self.peer.park.read_park,
-            peer_bell: &self.peer.park.read_bell,
-            capacity: self.ring.capacity(),
-        }
-        .publish(&self.park, self.published, self.sent, last);
+        let woke = publication(self.mine, self.peer, self.ring.capacity()).publish(
+            &self.park,
+            self.published,
+            self.sent,
+            last,
+        );
         self.tally.published(&self.mine.writes, cursor::diff(self.sent, self.published));
         if woke {
             self.tally.woke(&self.mine.writes);
@@ -350,6 +346,25 @@ impl<'m, P: Park> Producer<'m, P> {
     pub(super) fn commit(&mut self, len: u32) {
         self.sent = cursor::add(self.sent, len);
         self.flush();
+    }
+}
+
+/// Says FIN at a cursor that has not moved, because the peer's words cannot be believed.
+#[cold]
+#[inline(never)]
+fn refuse<P: Park>(mine: &Port, peer: &Port, capacity: u32, park: &P, at: u32) {
+    publication(mine, peer, capacity).publish(park, at, at, true);
+}
+
+/// The words that publishing bytes has to do with.
+#[inline(always)]
+fn publication<'m>(mine: &'m Port, peer: &'m Port, capacity: u32) -> Publication<'m> {
+    Publication {
+        word: &mine.sent.word,
+        store: ordering::publish_sent,
+        peer_park: &peer.park.read_park,
+        peer_wake_method: &peer.park.read_wake_method,
+        capacity,
     }
 }
 

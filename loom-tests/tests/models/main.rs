@@ -6,6 +6,8 @@ mod close;
 mod common;
 mod deadlock;
 mod duplex;
+mod no_deadlock;
+mod owning;
 mod park;
 mod poll;
 mod setup;

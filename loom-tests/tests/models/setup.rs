@@ -13,10 +13,10 @@ use smstream_core::word::SharedWord;
 
 use crate::common::{World, check};
 
-/// Whoever sees the version sees the rest; whoever does not is told that the segment is not ready, and nothing else.
+/// A reader that sees the version sees the rest; one that does not finds that the segment is not ready, and nothing else.
 #[test]
 fn an_identity_is_whole_or_not_ready() {
-    let whole = Description {
+    let complete = Description {
         features: Features::COUNTERS,
         party: 1,
         align: 4096,
@@ -32,15 +32,15 @@ fn an_identity_is_whole_or_not_ready() {
         let segment = Arc::new(Identity::blank());
         let owner = {
             let segment = segment.clone();
-            thread::spawn(move || identity::write(&segment, &whole))
+            thread::spawn(move || identity::write(&segment, &complete))
         };
         let mut problems = Vec::new();
         match identity::read(&segment, &mut |problem| problems.push(problem)) {
-            Some(found) => assert_eq!(found, whole),
+            Some(found) => assert_eq!(found, complete),
             None => assert_eq!(problems[0], Problem::NotReady),
         }
         owner.join().unwrap();
-        assert_eq!(identity::read(&segment, &mut |_| ()), Some(whole));
+        assert_eq!(identity::read(&segment, &mut |_| ()), Some(complete));
     });
 }
 

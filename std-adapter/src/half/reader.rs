@@ -137,7 +137,7 @@ impl ReadHalf {
         trace::waits(&self.shared.peer, Half::Reader, want);
         let waited = match beside {
             Beside::Whole(writer) if timeout.is_none() && self.shared.deadlock_detection => {
-                self.consumer.wait_whole(want, writer.producer_mut())
+                self.consumer.wait_exclusive(want, writer.producer_mut())
             }
             _ => self.consumer.wait(want, timeout.map(Deadline::after)),
         };

@@ -177,7 +177,7 @@ impl WriteHalf {
         trace::waits(&self.shared.peer, Half::Writer, want);
         let waited = match other {
             Some(other) if timeout.is_none() && self.shared.deadlock_detection => {
-                self.producer.wait_whole(want, other.consumer_mut())
+                self.producer.wait_exclusive(want, other.consumer_mut())
             }
             _ => self.producer.wait(want, timeout.map(Deadline::after)),
         };

@@ -161,7 +161,8 @@ fn is_as_set_up(first: &Header, segment: &Header, party: u32) -> bool {
         && is(segment.sent(), cursor(mine, FIN))
         && is(segment.received(), cursor(theirs, STOP))
         && segment.features() & !Features::all().bits() == 0
-        && [segment.read_park(), segment.write_park(), segment.read_bell(), segment.write_bell()] == [0; 4]
+        && [segment.read_park(), segment.write_park(), segment.read_wake_method(), segment.write_wake_method()]
+            == [0; 4]
         && segment.writes() == no_counts
         && segment.reads() == no_counts
         && rules::reserved_are_zero(segment)

@@ -125,9 +125,9 @@ impl Header {
         /// How the writing half sleeps.
         write_park port.park.write_park;
         /// How the reading half wants to be woken.
-        read_bell port.park.read_bell;
+        read_wake_method port.park.read_wake_method;
         /// How the writing half wants to be woken.
-        write_bell port.park.write_bell;
+        write_wake_method port.park.write_wake_method;
         /// The step of the rendezvous.
         state port.park.state;
     }

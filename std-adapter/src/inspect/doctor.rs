@@ -7,7 +7,7 @@ use crate::header::check::{Check, Checks, Part, Verdict};
 use crate::header::rules;
 use crate::header::words::Header;
 use crate::lock::Byte;
-use smstream_core::cursor::{CURSOR, MAX_CAPACITY, diff, most_wanted};
+use smstream_core::cursor::{CURSOR, MAX_CAPACITY, diff, max_wait};
 use smstream_core::layout::state;
 use smstream_shm::memory::page_size;
 use std::io;
@@ -283,7 +283,7 @@ fn sleepers(lane: &Lane, sender: usize, checks: &mut Checks) {
             Rest::Asleep { wants, .. } => {
                 let found = format!("asleep for {wants} {what}, there are {}", there.unwrap_or(0));
                 let ended = if who == "reader" { lane.finished } else { lane.stopped };
-                let (verdict, meaning) = if wants > most_wanted(lane.capacity) {
+                let (verdict, meaning) = if wants > max_wait(lane.capacity) {
                     (Verdict::Bad, "more than half a lane may not be waited for: both parties could wait for ever")
                 } else if there.is_some_and(|there| there >= wants) || ended {
                     (

@@ -4,7 +4,7 @@ use super::source::Source;
 use crate::header::rules::{self, second_segment};
 use crate::header::words::{Header, LEN};
 use smstream_core::counter::Counts;
-use smstream_core::cursor::{ASLEEP, CURSOR, FIN, LOOK, MARK, STOP, WHOLE, diff};
+use smstream_core::cursor::{ASLEEP, CURSOR, EXCLUSIVE, FIN, STOP, STOPPED_HINT, THRESHOLD, diff};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -220,11 +220,13 @@ fn counters(header: &Header, which: fn(&Header) -> Option<Counts>) -> Option<Cou
 
 /// What a park word says, if the mark lies `base` + what is wanted.
 fn rest(word: u32, base: u32, capacity: u32, may_look: bool) -> Rest {
-    let wants = (word & MARK).wrapping_sub(base) & MARK;
+    let wants = (word & THRESHOLD).wrapping_sub(base) & THRESHOLD;
     match word {
         0 => Rest::Awake,
-        LOOK if may_look => Rest::Awake,
-        _ if word & ASLEEP != 0 && (1..=capacity).contains(&wants) => Rest::Asleep { wants, whole: word & WHOLE != 0 },
+        STOPPED_HINT if may_look => Rest::Awake,
+        _ if word & ASLEEP != 0 && (1..=capacity).contains(&wants) => {
+            Rest::Asleep { wants, whole: word & EXCLUSIVE != 0 }
+        }
         _ => Rest::Odd(word),
     }
 }
@@ -314,7 +316,7 @@ pub(super) mod tests {
             assert!(sample(&[first.clone(), enough]).lanes[0].is_overdue());
             let odd = with(&second, &[("read_park", asleep_at(at(4), 65))]);
             assert!(matches!(sample(&[first.clone(), odd]).lanes[0].reader, Rest::Odd(_)));
-            let look = with(&second, &[("read_park", LOOK)]);
+            let look = with(&second, &[("read_park", STOPPED_HINT)]);
             assert_eq!(sample(&[first, look]).lanes[0].reader, Rest::Awake);
         }
     }

@@ -13,7 +13,7 @@ use smstream_core::word::SharedWord;
 
 use super::model::{Lane, Model};
 use super::operation::{Half, Op, Setup};
-use super::recorder::{Log, Recorder, bell_of};
+use super::recorder::{Log, Recorder, wake_method_of};
 use crate::memory::Heap;
 
 /// Words of a header.
@@ -61,7 +61,7 @@ impl World {
             [(memory[0].base(), lens[0]), (memory[1].base(), lens[1])]
         };
         for (party, (base, len)) in segments.into_iter().enumerate() {
-            // SAFETY: the bytes lie in `memory`, and nobody is attached yet.
+            // SAFETY: the bytes lie in `memory`, and no end is attached yet.
             unsafe { geometry::init(base, len, &config, party) }.expect("init");
         }
         let headers = segments.map(|(base, _)| {
@@ -111,9 +111,9 @@ impl World {
                 Half::Write => &port.park.write_park,
                 Half::Read => &port.park.read_park,
             });
-            let bell = bell_of(party, half);
+            let method = wake_method_of(party, half);
             let [own, other, awaited, word, peer_word] = [own, other, awaited, word, peer_word].map(SharedWord::new);
-            Recorder { log: Rc::clone(log), party, half, own, other, awaited, word, peer_word, bell }
+            Recorder { log: Rc::clone(log), party, half, own, other, awaited, word, peer_word, method }
         };
         self.ends[party] = Some(attached.into_end(recorder(Half::Write), recorder(Half::Read)));
     }
@@ -164,9 +164,9 @@ impl World {
             set(&port.received.word, theirs.received | if theirs.stop { STOP } else { 0 });
             let [reads, writes] = self.model.words[party];
             set(&port.park.read_park, reads.park);
-            set(&port.park.read_bell, reads.bell);
+            set(&port.park.read_wake_method, reads.method);
             set(&port.park.write_park, writes.park);
-            set(&port.park.write_bell, writes.bell);
+            set(&port.park.write_wake_method, writes.method);
             for (line, words) in [(&port.reads, reads), (&port.writes, writes)] {
                 for (counter, count) in [
                     (&line.bytes, words.bytes),

@@ -1,8 +1,8 @@
 //! Waiting for bytes.
 
 use super::Consumer;
-use crate::cursor::{self, FIN, LOOK};
-use crate::deadlock::Whole;
+use crate::cursor::{self, FIN, STOPPED_HINT};
+use crate::deadlock::Exclusive;
 use crate::error::WaitError;
 use crate::layout::Port;
 use crate::mutant::mutant;
@@ -30,7 +30,7 @@ impl<'m, P: Park> Consumer<'m, P> {
         &mut self,
         want: usize,
         deadline: Option<P::Deadline>,
-        whole: Option<&Whole<'_>>,
+        exclusive: Option<&Exclusive<'_>>,
     ) -> Result<usize, WaitError> {
         if !mutant!("reader_parks_unflushed") {
             self.flush();
@@ -38,13 +38,13 @@ impl<'m, P: Park> Consumer<'m, P> {
         if self.stopped && !self.corrupt {
             return Ok(0);
         }
-        let want = at_most(want, cursor::most_wanted(self.ring.capacity())).max(1);
-        match wait(self, want, deadline, whole) {
+        let want = at_most(want, cursor::max_wait(self.ring.capacity())).max(1);
+        match wait(self, want, deadline, exclusive) {
             Ok(()) => Ok(self.known_bytes()),
             Err(Stopped::Corrupt) => {
                 self.fail();
                 // Found while parked, the wait has withdrawn what `stop` announced.
-                ordering::announce(&self.mine.park.read_park, LOOK);
+                ordering::announce(&self.mine.park.read_park, STOPPED_HINT);
                 Err(WaitError::Corrupt)
             }
             Err(_) if self.bytes() > 0 => Ok(self.known_bytes()),
@@ -57,12 +57,12 @@ impl<'m, P: Park> Consumer<'m, P> {
 
     /// For a writing half that waits for the whole party: what this half has to do with that. `None` if there can be no
     /// deadlock because the peer waits for nothing from here.
-    pub(in crate::lane) fn whole(&self, mine: &Port) -> Option<Whole<'m>> {
-        let stopped = self.stopped && !mutant!("whole_after_last");
-        (!stopped && core::ptr::eq(self.mine, mine)).then_some(Whole {
-            tells: self.tells,
+    pub(in crate::lane) fn exclusive(&self, mine: &Port) -> Option<Exclusive<'m>> {
+        let stopped = self.stopped && !mutant!("exclusive_after_last");
+        (!stopped && core::ptr::eq(self.mine, mine)).then_some(Exclusive {
+            reports: self.reports,
             peer_park: &self.peer.park.write_park,
-            peer_bell: &self.peer.park.write_bell,
+            peer_wake_method: &self.peer.park.write_wake_method,
             word: &self.mine.received.word,
             published: self.published,
             capacity: self.ring.capacity(),
@@ -78,8 +78,8 @@ impl<P: Park> Sleeper for Consumer<'_, P> {
     fn park_word(&self) -> &AtomicU32 {
         &self.mine.park.read_park
     }
-    fn bell_word(&self) -> &AtomicU32 {
-        &self.mine.park.read_bell
+    fn wake_method_word(&self) -> &AtomicU32 {
+        &self.mine.park.read_wake_method
     }
     fn peer_cursor(&self) -> &AtomicU32 {
         &self.peer.sent.word
@@ -94,7 +94,7 @@ impl<P: Park> Sleeper for Consumer<'_, P> {
     fn parked(&mut self) {
         self.tally.parked(&self.mine.reads);
     }
-    fn rang(&mut self) {
+    fn woke_peer(&mut self) {
         self.tally.woke(&self.mine.reads);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Producer;
 use crate::cursor::{self, STOP};
-use crate::deadlock::Whole;
+use crate::deadlock::Exclusive;
 use crate::error::WaitError;
 use crate::layout::Port;
 use crate::mutant::mutant;
@@ -28,7 +28,7 @@ impl<'m, P: Park> Producer<'m, P> {
         &mut self,
         want: usize,
         deadline: Option<P::Deadline>,
-        whole: Option<&Whole<'_>>,
+        exclusive: Option<&Exclusive<'_>>,
     ) -> Result<usize, WaitError> {
         if !mutant!("writer_parks_unflushed") {
             self.flush();
@@ -36,8 +36,8 @@ impl<'m, P: Park> Producer<'m, P> {
         if self.fin && !self.corrupt {
             return Err(WaitError::Closed);
         }
-        let want = at_most(want, cursor::most_wanted(self.ring.capacity())).max(1);
-        match wait(self, want, deadline, whole) {
+        let want = at_most(want, cursor::max_wait(self.ring.capacity())).max(1);
+        match wait(self, want, deadline, exclusive) {
             // First: a word that changes after STOP is corrupt, and stays so.
             Err(Stopped::Corrupt) => {
                 self.fail();
@@ -55,12 +55,12 @@ impl<'m, P: Park> Producer<'m, P> {
 
     /// For a reading half that waits for the whole party: what this half has to do with that. `None` if there can be no
     /// deadlock because the peer waits for nothing from here.
-    pub(in crate::lane) fn whole(&self, mine: &Port) -> Option<Whole<'m>> {
-        let finished = self.fin && !mutant!("whole_after_last");
-        (!finished && core::ptr::eq(self.mine, mine)).then_some(Whole {
-            tells: self.tells,
+    pub(in crate::lane) fn exclusive(&self, mine: &Port) -> Option<Exclusive<'m>> {
+        let finished = self.fin && !mutant!("exclusive_after_last");
+        (!finished && core::ptr::eq(self.mine, mine)).then_some(Exclusive {
+            reports: self.reports,
             peer_park: &self.peer.park.read_park,
-            peer_bell: &self.peer.park.read_bell,
+            peer_wake_method: &self.peer.park.read_wake_method,
             word: &self.mine.sent.word,
             published: self.published,
             capacity: self.ring.capacity(),
@@ -76,8 +76,8 @@ impl<P: Park> Sleeper for Producer<'_, P> {
     fn park_word(&self) -> &AtomicU32 {
         if mutant!("one_park_word") { &self.mine.park.read_park } else { &self.mine.park.write_park }
     }
-    fn bell_word(&self) -> &AtomicU32 {
-        &self.mine.park.write_bell
+    fn wake_method_word(&self) -> &AtomicU32 {
+        &self.mine.park.write_wake_method
     }
     fn peer_cursor(&self) -> &AtomicU32 {
         &self.peer.received.word
@@ -93,7 +93,7 @@ impl<P: Park> Sleeper for Producer<'_, P> {
     fn parked(&mut self) {
         self.tally.parked(&self.mine.writes);
     }
-    fn rang(&mut self) {
+    fn woke_peer(&mut self) {
         self.tally.woke(&self.mine.writes);
     }
 }
