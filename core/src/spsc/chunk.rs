@@ -83,9 +83,9 @@ impl<T, W: Words> WriteChunk<'_, '_, T, W> {
         let [first, second] = slots.runs(pushed.wrapping_add(self.filled), self.len - self.filled);
         // SAFETY: these places are the producer's alone (its invariant 3), which is borrowed exclusively; there is at least
         // one run of so many slots at the pointer, and a `MaybeUninit` may hold anything.
-        let first = unsafe { slice::from_raw_parts_mut(first.0.cast(), first.2) };
+        let first = unsafe { slice::from_raw_parts_mut(first.0.cast(), first.1) };
         // SAFETY: as above; the two runs do not overlap, for together they are at most all places.
-        let second = unsafe { slice::from_raw_parts_mut(second.0.cast(), second.2) };
+        let second = unsafe { slice::from_raw_parts_mut(second.0.cast(), second.1) };
         (first, second)
     }
 
@@ -148,7 +148,7 @@ impl<'r, T, W: Words> Consumer<'r, T, W> {
             return None;
         }
         let (slots, popped) = self.place();
-        let [(item, ..), _] = slots.runs(popped, 1);
+        let [(item, _), _] = slots.runs(popped, 1);
         // SAFETY: there is an item, which is this half's alone (invariant 3), and this half is borrowed.
         Some(unsafe { &mut *item })
     }
@@ -167,9 +167,9 @@ fn slices<'c, T, W: Words>(consumer: &'c mut Consumer<'_, T, W>, len: u32) -> (&
     let [first, second] = slots.runs(popped, len);
     // SAFETY: these places hold items and are the consumer's alone (its invariant 3), which is borrowed exclusively; there is
     // a run of so many slots at the pointer.
-    let first = unsafe { slice::from_raw_parts_mut(first.0, first.2) };
+    let first = unsafe { slice::from_raw_parts_mut(first.0, first.1) };
     // SAFETY: as above; the two runs do not overlap, for together they are at most all places.
-    let second = unsafe { slice::from_raw_parts_mut(second.0, second.2) };
+    let second = unsafe { slice::from_raw_parts_mut(second.0, second.1) };
     (first, second)
 }
 

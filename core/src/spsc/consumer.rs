@@ -90,7 +90,7 @@ impl<'r, T, W: Words> Consumer<'r, T, W> {
     #[inline]
     unsafe fn pop_to(&mut self, out: *mut T, len: usize) -> usize {
         let len = at_most(len);
-        let len = len.min(self.items_for(len));
+        let len = self.items_for(len);
         if len != 0 {
             // SAFETY: there are `len` items (invariant 3), and room for them at `out`; the cursor moves on below, so they
             // are taken once.
@@ -134,7 +134,7 @@ impl<'r, T, W: Words> Consumer<'r, T, W> {
     /// Drops the `len` oldest items, or all if there are fewer, and gives their places back at once. Returns how many.
     pub fn skip(&mut self, len: usize) -> usize {
         let len = at_most(len);
-        let len = len.min(self.items_for(len));
+        let len = self.items_for(len);
         self.drop_first(len);
         len as usize
     }
@@ -155,15 +155,15 @@ impl<'r, T, W: Words> Consumer<'r, T, W> {
         unsafe { consumer.slots.drop_items(consumer.popped, len) };
     }
 
-    /// Items, after looking at the producer's cursor if those known are fewer than `wanted`.
+    /// Up to `wanted` items: looks at the producer's cursor only if those known are fewer. As for the producer, `wanted`
+    /// itself if there are enough.
     #[inline(always)]
     pub(super) fn items_for(&mut self, wanted: u32) -> u32 {
-        let known = self.pushed_seen.wrapping_sub(self.popped);
-        if known >= wanted {
-            return known;
+        if self.pushed_seen.wrapping_sub(self.popped) >= wanted {
+            return wanted;
         }
         self.pushed_seen = ordering::peer_pushed(self.words.pushed());
-        self.pushed_seen.wrapping_sub(self.popped)
+        wanted.min(self.pushed_seen.wrapping_sub(self.popped))
     }
 
     /// Gives back all places below `popped`.

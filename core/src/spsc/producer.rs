@@ -89,7 +89,7 @@ impl<'r, T, W: Words> Producer<'r, T, W> {
         T: Copy,
     {
         let len = at_most(items.len());
-        let len = len.min(self.room_for(len));
+        let len = self.room_for(len);
         if len != 0 {
             // SAFETY: there is room for `len` items (invariant 3), and `items` has as many. No slice into the ring can be
             // alive here: a chunk borrows this half, and what the consumer hands out holds items, where this does not write.
@@ -116,28 +116,43 @@ impl<'r, T, W: Words> Producer<'r, T, W> {
             }
         }
         let room = self.room_for(u32::MAX);
+        let (slots, pushed) = (self.slots, self.pushed);
         let mut publish = Publish { producer: self, filled: 0 };
         let mut items = items.into_iter();
+        // Place after place; in a loop for each run of them, so that no cursor is masked.
+        #[cfg(not(loom))]
+        for (place, len) in slots.runs(pushed, room) {
+            for i in 0..len {
+                let Some(item) = items.next() else { return publish.filled as usize };
+                // SAFETY: `i` < `len`, so this is a place of the run.
+                let place = unsafe { place.add(i) };
+                // SAFETY: less than `room` were filled, so this place is the half's and holds no item (invariant 3).
+                unsafe { place.write(item) };
+                publish.filled += 1;
+            }
+        }
+        #[cfg(loom)]
         while publish.filled < room {
             let Some(item) = items.next() else { break };
-            let producer = &publish.producer;
-            // SAFETY: less than `room` were filled, so this place is the half's (invariant 3).
-            unsafe { producer.slots.put(producer.pushed.wrapping_add(publish.filled), item) };
+            // SAFETY: less than `room` were filled, so this place is the half's and holds no item (invariant 3).
+            unsafe { slots.put(pushed.wrapping_add(publish.filled), item) };
             publish.filled += 1;
         }
         publish.filled as usize
     }
 
-    /// Free places, after looking at the consumer's cursor if those known are less than `wanted`.
+    /// Up to `wanted` free places: looks at the consumer's cursor only if those known are fewer.
+    ///
+    /// It gives `wanted` itself where there are enough, and not the same number computed: so the compiler sees what a caller
+    /// gave as a constant, and copies without a loop.
     #[inline(always)]
     pub(super) fn room_for(&mut self, wanted: u32) -> u32 {
         // At most the capacity is subtracted (invariant 2), and that is `mask` + 1, which may be 2³¹.
-        let known = (self.slots.mask() + 1).wrapping_sub(self.pushed.wrapping_sub(self.popped_seen));
-        if known >= wanted {
-            return known;
+        if (self.slots.mask() + 1).wrapping_sub(self.pushed.wrapping_sub(self.popped_seen)) >= wanted {
+            return wanted;
         }
         self.popped_seen = ordering::peer_popped(self.words.popped());
-        (self.slots.mask() + 1).wrapping_sub(self.pushed.wrapping_sub(self.popped_seen))
+        wanted.min((self.slots.mask() + 1).wrapping_sub(self.pushed.wrapping_sub(self.popped_seen)))
     }
 
     /// Publishes all items below `pushed`.

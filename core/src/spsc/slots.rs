@@ -119,11 +119,16 @@ impl<T> Slots<T> {
             unsafe { self.put(cursor.wrapping_add(i), item) };
         }
         #[cfg(not(loom))]
-        for (place, at, len) in self.runs(cursor, len) {
-            // SAFETY: the runs have `len` items together, and `at` come before this one.
-            let from = unsafe { from.add(at) };
+        {
+            let [(place, len), (again, rest)] = self.runs(cursor, len);
             // SAFETY: the caller promises both sides.
             unsafe { place.copy_from_nonoverlapping(from, len) };
+            if rest != 0 {
+                // SAFETY: the runs have as many items together as there are at `from`.
+                let from = unsafe { from.add(len) };
+                // SAFETY: the caller promises both sides.
+                unsafe { again.copy_from_nonoverlapping(from, rest) };
+            }
         }
     }
 
@@ -144,23 +149,28 @@ impl<T> Slots<T> {
             unsafe { to.write(item) };
         }
         #[cfg(not(loom))]
-        for (place, at, len) in self.runs(cursor, len) {
-            // SAFETY: the runs have `len` items together, and `at` come before this one.
-            let to = unsafe { to.add(at) };
+        {
+            let [(place, len), (again, rest)] = self.runs(cursor, len);
             // SAFETY: the caller promises both sides.
             unsafe { place.copy_to_nonoverlapping(to, len) };
+            if rest != 0 {
+                // SAFETY: the runs have as many items together as fit at `to`.
+                let to = unsafe { to.add(len) };
+                // SAFETY: the caller promises both sides.
+                unsafe { again.copy_to_nonoverlapping(to, rest) };
+            }
         }
     }
 
-    /// The one or two runs of places that `len` items from `cursor` on have: where each begins, how many items come before
-    /// it, and how many it has. The second has none if they do not wrap.
+    /// The one or two runs of places that `len` items from `cursor` on have: where each begins, and how many places it has.
+    /// The second has none if they do not wrap.
     #[cfg(not(loom))]
     #[inline(always)]
-    pub(super) fn runs(self, cursor: u32, len: u32) -> [(*mut T, usize, usize); 2] {
+    pub(super) fn runs(self, cursor: u32, len: u32) -> [(*mut T, usize); 2] {
         // At least 1 is added to less than 2³¹, so this does not overflow.
         let first = len.min(self.mask - (cursor & self.mask) + 1);
         let item = |slot: *const Slot<T>| UnsafeCell::raw_get(slot.cast::<UnsafeCell<T>>());
-        [(item(self.place(cursor)), 0, first as usize), (item(self.base), first as usize, (len - first) as usize)]
+        [(item(self.place(cursor)), first as usize), (item(self.base), (len - first) as usize)]
     }
 
     /// Drops the items of the places from `cursor` on, in order.
