@@ -26,6 +26,7 @@ mod mutant;
 pub mod ordering;
 pub mod park;
 mod publication;
+pub mod record;
 mod size;
 pub mod spsc;
 pub mod stream;

@@ -3,11 +3,11 @@
 use core::fmt;
 use core::mem::MaybeUninit;
 
-use super::producer::at_most;
 use super::slots::Slots;
 use super::words::{Machine, Words};
 use crate::mutant::mutant;
 use crate::ordering;
+use crate::size::{saturating, to_usize};
 
 /// The half of a ring that pops items.
 ///
@@ -36,13 +36,13 @@ impl<'r, T, W: Words> Consumer<'r, T, W> {
 
     /// The number of items that the ring has room for.
     pub fn capacity(&self) -> usize {
-        self.slots.mask() as usize + 1
+        to_usize(self.slots.mask()) + 1
     }
 
     /// The number of items in the ring. It can only become more until this half pops.
     #[must_use]
     pub fn len(&mut self) -> usize {
-        self.items_for(u32::MAX) as usize
+        to_usize(self.items_for(u32::MAX))
     }
 
     /// Whether there is nothing to pop.
@@ -89,7 +89,7 @@ impl<'r, T, W: Words> Consumer<'r, T, W> {
     /// `out` is valid for writes of `len` items, in other memory than the ring.
     #[inline]
     unsafe fn pop_to(&mut self, out: *mut T, len: usize) -> usize {
-        let len = at_most(len);
+        let len = saturating(len);
         let len = self.items_for(len);
         if len != 0 {
             // SAFETY: there are `len` items (invariant 3), and room for them at `out`; the cursor moves on below, so they
@@ -97,7 +97,7 @@ impl<'r, T, W: Words> Consumer<'r, T, W> {
             unsafe { self.slots.copy_out(self.popped, out, len) };
             self.publish(self.popped.wrapping_add(len));
         }
-        len as usize
+        to_usize(len)
     }
 
     /// Pops all items that are there now, hands each to `each`, and gives their places back at once. Returns how many.
@@ -128,15 +128,15 @@ impl<'r, T, W: Words> Consumer<'r, T, W> {
             publish.popped = publish.popped.wrapping_add(1);
             each(item);
         }
-        len as usize
+        to_usize(len)
     }
 
     /// Drops the `len` oldest items, or all if there are fewer, and gives their places back at once. Returns how many.
     pub fn skip(&mut self, len: usize) -> usize {
-        let len = at_most(len);
+        let len = saturating(len);
         let len = self.items_for(len);
         self.drop_first(len);
-        len as usize
+        to_usize(len)
     }
 
     /// Drops the first `len` items. If a destructor panics, the items after it are not dropped, now or later.

@@ -7,6 +7,7 @@ use super::slots::Slots;
 use super::words::{Machine, Words};
 use crate::mutant::mutant;
 use crate::ordering;
+use crate::size::{saturating, to_usize};
 
 /// The half of a ring that pushes items.
 ///
@@ -36,7 +37,7 @@ impl<'r, T, W: Words> Producer<'r, T, W> {
 
     /// The number of items that the ring has room for.
     pub fn capacity(&self) -> usize {
-        self.slots.mask() as usize + 1
+        to_usize(self.slots.mask()) + 1
     }
 
     /// The number of items in the ring. It can only become less until this half pushes.
@@ -60,7 +61,7 @@ impl<'r, T, W: Words> Producer<'r, T, W> {
     /// The number of items that can be pushed now. It can only become more until this half pushes.
     #[must_use]
     pub fn room(&mut self) -> usize {
-        self.room_for(u32::MAX) as usize
+        to_usize(self.room_for(u32::MAX))
     }
 
     /// Pushes one item.
@@ -88,7 +89,7 @@ impl<'r, T, W: Words> Producer<'r, T, W> {
     where
         T: Copy,
     {
-        let len = at_most(items.len());
+        let len = saturating(items.len());
         let len = self.room_for(len);
         if len != 0 {
             // SAFETY: there is room for `len` items (invariant 3), and `items` has as many. No slice into the ring can be
@@ -96,7 +97,7 @@ impl<'r, T, W: Words> Producer<'r, T, W> {
             unsafe { self.slots.copy_in(self.pushed, items.as_ptr(), len) };
             self.publish(self.pushed.wrapping_add(len));
         }
-        len as usize
+        to_usize(len)
     }
 
     /// Pushes items from `items` until it ends or the ring is full, and publishes them at once. Returns how many. No item
@@ -123,7 +124,7 @@ impl<'r, T, W: Words> Producer<'r, T, W> {
         #[cfg(not(loom))]
         for (place, len) in slots.runs(pushed, room) {
             for i in 0..len {
-                let Some(item) = items.next() else { return publish.filled as usize };
+                let Some(item) = items.next() else { return to_usize(publish.filled) };
                 // SAFETY: `i` < `len`, so this is a place of the run.
                 let place = unsafe { place.add(i) };
                 // SAFETY: less than `room` were filled, so this place is the half's and holds no item (invariant 3).
@@ -138,7 +139,7 @@ impl<'r, T, W: Words> Producer<'r, T, W> {
             unsafe { slots.put(pushed.wrapping_add(publish.filled), item) };
             publish.filled += 1;
         }
-        publish.filled as usize
+        to_usize(publish.filled)
     }
 
     /// Up to `wanted` free places: looks at the consumer's cursor only if those known are fewer.
@@ -167,12 +168,6 @@ impl<'r, T, W: Words> Producer<'r, T, W> {
     pub(super) fn place(&self) -> (Slots<T>, u32) {
         (self.slots, self.pushed)
     }
-}
-
-/// A length as the cursors count it; no ring has room for more.
-#[inline(always)]
-pub(super) fn at_most(len: usize) -> u32 {
-    if len > u32::MAX as usize { u32::MAX } else { len as u32 }
 }
 
 impl<T, W: Words> fmt::Debug for Producer<'_, T, W> {

@@ -2,6 +2,8 @@
 
 use core::mem::MaybeUninit;
 
+use crate::size::to_usize;
+
 #[cfg(not(loom))]
 use core::cell::UnsafeCell;
 #[cfg(loom)]
@@ -72,7 +74,7 @@ impl<T> Slots<T> {
     #[inline(always)]
     fn place(self, cursor: u32) -> *const Slot<T> {
         // SAFETY: invariant 2.
-        unsafe { self.base.add((cursor & self.mask) as usize) }
+        unsafe { self.base.add(to_usize(cursor & self.mask)) }
     }
 
     /// Moves `item` to the place of `cursor`.
@@ -112,7 +114,7 @@ impl<T> Slots<T> {
         #[cfg(loom)]
         for i in 0..len {
             // SAFETY: `i` < `len`, so `from` is valid there.
-            let from = unsafe { from.add(i as usize) };
+            let from = unsafe { from.add(to_usize(i)) };
             // SAFETY: as above.
             let item = unsafe { from.read() };
             // SAFETY: the caller promises it for each of the places.
@@ -144,7 +146,7 @@ impl<T> Slots<T> {
             // SAFETY: the caller promises it for each of the places.
             let item = unsafe { self.take(cursor.wrapping_add(i)) };
             // SAFETY: `i` < `len`, so `to` is valid there.
-            let to = unsafe { to.add(i as usize) };
+            let to = unsafe { to.add(to_usize(i)) };
             // SAFETY: as above.
             unsafe { to.write(item) };
         }
@@ -170,7 +172,7 @@ impl<T> Slots<T> {
         // At least 1 is added to less than 2³¹, so this does not overflow.
         let first = len.min(self.mask - (cursor & self.mask) + 1);
         let item = |slot: *const Slot<T>| UnsafeCell::raw_get(slot.cast::<UnsafeCell<T>>());
-        [(item(self.place(cursor)), first as usize), (item(self.base), (len - first) as usize)]
+        [(item(self.place(cursor)), to_usize(first)), (item(self.base), to_usize(len - first))]
     }
 
     /// Drops the items of the places from `cursor` on, in order.

@@ -151,7 +151,7 @@ impl Claim {
         // Two callers at the same time have two stacks, or the one stands above the other on the same stack. So the address
         // of a local tells them apart.
         let here = 0u8;
-        self.take_as(&raw const here as usize as u32)
+        self.take_as(crate::size::saturating((&raw const here).addr()))
     }
 
     /// Whether the caller gets it, who has the number `me`; callers at the same time have different ones.
