@@ -20,6 +20,8 @@ pub mod findings;
 #[cfg(not(loom))]
 pub mod geometry;
 pub mod identity;
+#[cfg(feature = "zerocopy")]
+pub mod items;
 pub mod lane;
 pub mod layout;
 mod mutant;
@@ -31,5 +33,7 @@ mod size;
 pub mod spsc;
 pub mod stream;
 pub mod sync;
+mod traits;
+pub mod wait;
 mod waiting;
 pub mod word;

@@ -5,6 +5,7 @@ use core::fmt;
 use crate::error::{ReadError, ReserveError, WriteError};
 
 /// Why a record was not sent, or no room for it given.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
@@ -58,6 +59,7 @@ impl From<ReserveError> for SendError {
 }
 
 /// Why no record was received.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecvError {
@@ -101,6 +103,7 @@ impl From<ReadError> for RecvError {
 }
 
 /// More was to be committed than had been claimed. Nothing was sent.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BeyondClaim {
     /// The bytes that were claimed.
