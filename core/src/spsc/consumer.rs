@@ -47,14 +47,19 @@ impl<'r, T, W: Words> Consumer<'r, T, W> {
 
     /// Whether there is nothing to pop.
     #[must_use]
+    #[inline]
     pub fn is_empty(&mut self) -> bool {
-        self.items_for(1) == 0
+        if W::CACHES && self.pushed_seen != self.popped {
+            return false;
+        }
+        self.pushed_seen = ordering::peer_pushed(self.words.pushed());
+        self.pushed_seen == self.popped
     }
 
     /// The oldest item, or `None` if the ring is empty.
     #[inline]
     pub fn pop(&mut self) -> Option<T> {
-        if self.items_for(1) == 0 {
+        if self.is_empty() {
             return None;
         }
         if mutant!("place_given_back_early") {
@@ -159,7 +164,7 @@ impl<'r, T, W: Words> Consumer<'r, T, W> {
     /// itself if there are enough.
     #[inline(always)]
     pub(super) fn items_for(&mut self, wanted: u32) -> u32 {
-        if self.pushed_seen.wrapping_sub(self.popped) >= wanted {
+        if W::CACHES && self.pushed_seen.wrapping_sub(self.popped) >= wanted {
             return wanted;
         }
         self.pushed_seen = ordering::peer_pushed(self.words.pushed());

@@ -38,9 +38,10 @@
 //! * Both halves trust each other. Memory that another process can write is not for this ring.
 //!
 //! # Memory
-//! Each half has a copy of the other's cursor and loads it anew only when the ring looks full, or empty. On 64-bit targets
-//! the two cursors lie on cache lines of their own ([`Spaced`], 256 bytes). Elsewhere they lie side by side ([`Compact`], 12
-//! bytes, 16 without compare-and-swap). The third parameter of [`Ring`] chooses one of them. A half has at most 32 bytes.
+//! On 64-bit targets
+//! the two cursors lie on cache lines of their own ([`Spaced`], 256 bytes), and each half loads the other's cursor only when the
+//! ring looks full, or empty. Elsewhere they lie side by side ([`Compact`], 12 bytes, 16 without compare-and-swap). The third
+//! parameter of [`Ring`] chooses one of them. A half has at most 32 bytes.
 //!
 //! Capacities are powers of two. Others do not compile:
 //!

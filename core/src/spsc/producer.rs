@@ -54,8 +54,14 @@ impl<'r, T, W: Words> Producer<'r, T, W> {
 
     /// Whether there is no room for another item.
     #[must_use]
+    #[inline]
     pub fn is_full(&mut self) -> bool {
-        self.room_for(1) == 0
+        // Full is `mask` + 1, and not more (invariant 2); this comparison is one instruction less on small processors.
+        if W::CACHES && self.pushed.wrapping_sub(self.popped_seen) <= self.slots.mask() {
+            return false;
+        }
+        self.popped_seen = ordering::peer_popped(self.words.popped());
+        self.pushed.wrapping_sub(self.popped_seen) > self.slots.mask()
     }
 
     /// The number of items that can be pushed now. It can only become more until this half pushes.
@@ -70,7 +76,7 @@ impl<'r, T, W: Words> Producer<'r, T, W> {
     /// [`Full`], with the item.
     #[inline]
     pub fn push(&mut self, item: T) -> Result<(), Full<T>> {
-        if self.room_for(1) == 0 {
+        if self.is_full() {
             return Err(Full(item));
         }
         if mutant!("item_published_early") {
@@ -149,7 +155,8 @@ impl<'r, T, W: Words> Producer<'r, T, W> {
     #[inline(always)]
     pub(super) fn room_for(&mut self, wanted: u32) -> u32 {
         // At most the capacity is subtracted (invariant 2), and that is `mask` + 1, which may be 2³¹.
-        if (self.slots.mask() + 1).wrapping_sub(self.pushed.wrapping_sub(self.popped_seen)) >= wanted {
+        let known = (self.slots.mask() + 1).wrapping_sub(self.pushed.wrapping_sub(self.popped_seen));
+        if W::CACHES && known >= wanted {
             return wanted;
         }
         self.popped_seen = ordering::peer_popped(self.words.popped());
