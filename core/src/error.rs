@@ -80,6 +80,7 @@ impl ErrorCode {
 }
 
 /// Why nothing was written.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WriteError {
@@ -94,6 +95,7 @@ pub enum WriteError {
 }
 
 /// Why nothing was read.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadError {
@@ -106,6 +108,7 @@ pub enum ReadError {
 }
 
 /// Why room could not be reserved.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReserveError {
@@ -116,6 +119,7 @@ pub enum ReserveError {
 }
 
 /// Why a wait ended with nothing to do.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitError {

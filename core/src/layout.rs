@@ -41,6 +41,8 @@ bitflags::bitflags! {
     pub struct Features: u32 {
         /// The owner keeps its counters. May be ignored.
         const COUNTERS = 1 << 16;
+        /// The owner's lane carries whole messages: see [`record`](crate::record). May be ignored: it says how to read the bytes.
+        const RECORDS = 1 << 17;
     }
 }
 

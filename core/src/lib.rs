@@ -20,15 +20,20 @@ pub mod findings;
 #[cfg(not(loom))]
 pub mod geometry;
 pub mod identity;
+#[cfg(feature = "zerocopy")]
+pub mod items;
 pub mod lane;
 pub mod layout;
 mod mutant;
 pub mod ordering;
 pub mod park;
 mod publication;
+pub mod record;
 mod size;
 pub mod spsc;
 pub mod stream;
 pub mod sync;
+mod traits;
+pub mod wait;
 mod waiting;
 pub mod word;

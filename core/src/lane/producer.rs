@@ -338,7 +338,7 @@ impl<'m, P: Park> Producer<'m, P> {
     }
 
     /// For [`Reservation`](super::Reservation): the lane and where the reservation begins.
-    pub(super) fn place(&self) -> (Ring, u32) {
+    pub(crate) fn place(&self) -> (Ring, u32) {
         (self.ring, self.sent)
     }
 

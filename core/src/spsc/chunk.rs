@@ -3,9 +3,9 @@
 use core::mem::MaybeUninit;
 use core::slice;
 
-use super::producer::at_most;
 use super::words::{Machine, Words};
 use super::{Consumer, Producer, TooFew};
+use crate::size::{at_most, saturating, to_usize};
 
 /// Free places at the end of a ring, to be filled in place and then published at once.
 ///
@@ -25,18 +25,18 @@ impl<'r, T, W: Words> Producer<'r, T, W> {
     /// # Errors
     /// [`TooFew`], with the number of free places there are.
     pub fn write_chunk(&mut self, len: usize) -> Result<WriteChunk<'_, 'r, T, W>, TooFew> {
-        let available = self.room_for(at_most(len)) as usize;
+        let available = to_usize(self.room_for(saturating(len)));
         if available < len {
             return Err(TooFew { wanted: len, available });
         }
-        Ok(WriteChunk { producer: self, len: len as u32, filled: 0 })
+        Ok(WriteChunk { producer: self, len: saturating(len), filled: 0 })
     }
 }
 
 impl<T, W: Words> WriteChunk<'_, '_, T, W> {
     /// The number of places.
     pub fn len(&self) -> usize {
-        self.len as usize
+        to_usize(self.len)
     }
 
     /// Whether there are no places.
@@ -46,7 +46,7 @@ impl<T, W: Words> WriteChunk<'_, '_, T, W> {
 
     /// How many places have been filled.
     pub fn filled(&self) -> usize {
-        self.filled as usize
+        to_usize(self.filled)
     }
 
     /// Fills the next place.
@@ -83,9 +83,9 @@ impl<T, W: Words> WriteChunk<'_, '_, T, W> {
         let [first, second] = slots.runs(pushed.wrapping_add(self.filled), self.len - self.filled);
         // SAFETY: these places are the producer's alone (its invariant 3), which is borrowed exclusively; there is at least
         // one run of so many slots at the pointer, and a `MaybeUninit` may hold anything.
-        let first = unsafe { slice::from_raw_parts_mut(first.0.cast(), first.2) };
+        let first = unsafe { slice::from_raw_parts_mut(first.0.cast(), first.1) };
         // SAFETY: as above; the two runs do not overlap, for together they are at most all places.
-        let second = unsafe { slice::from_raw_parts_mut(second.0.cast(), second.2) };
+        let second = unsafe { slice::from_raw_parts_mut(second.0.cast(), second.1) };
         (first, second)
     }
 
@@ -94,7 +94,7 @@ impl<T, W: Words> WriteChunk<'_, '_, T, W> {
     /// # Safety
     /// They hold items: they were written through [`as_mut_slices`](WriteChunk::as_mut_slices).
     pub unsafe fn assume_filled(&mut self, len: usize) {
-        self.filled += at_most(len).min(self.len - self.filled);
+        self.filled += at_most(len, self.len - self.filled);
     }
 
     /// Publishes what was filled. Returns how many items that is.
@@ -103,7 +103,7 @@ impl<T, W: Words> WriteChunk<'_, '_, T, W> {
         if filled != 0 {
             self.producer.publish(self.producer.place().1.wrapping_add(filled));
         }
-        filled as usize
+        to_usize(filled)
     }
 }
 
@@ -130,11 +130,11 @@ impl<'r, T, W: Words> Consumer<'r, T, W> {
     /// # Errors
     /// [`TooFew`], with the number of items there are.
     pub fn read_chunk(&mut self, len: usize) -> Result<ReadChunk<'_, 'r, T, W>, TooFew> {
-        let available = self.items_for(at_most(len)) as usize;
+        let available = to_usize(self.items_for(saturating(len)));
         if available < len {
             return Err(TooFew { wanted: len, available });
         }
-        Ok(ReadChunk { consumer: self, len: len as u32 })
+        Ok(ReadChunk { consumer: self, len: saturating(len) })
     }
 
     /// The oldest item, which stays.
@@ -148,7 +148,7 @@ impl<'r, T, W: Words> Consumer<'r, T, W> {
             return None;
         }
         let (slots, popped) = self.place();
-        let [(item, ..), _] = slots.runs(popped, 1);
+        let [(item, _), _] = slots.runs(popped, 1);
         // SAFETY: there is an item, which is this half's alone (invariant 3), and this half is borrowed.
         Some(unsafe { &mut *item })
     }
@@ -167,16 +167,16 @@ fn slices<'c, T, W: Words>(consumer: &'c mut Consumer<'_, T, W>, len: u32) -> (&
     let [first, second] = slots.runs(popped, len);
     // SAFETY: these places hold items and are the consumer's alone (its invariant 3), which is borrowed exclusively; there is
     // a run of so many slots at the pointer.
-    let first = unsafe { slice::from_raw_parts_mut(first.0, first.2) };
+    let first = unsafe { slice::from_raw_parts_mut(first.0, first.1) };
     // SAFETY: as above; the two runs do not overlap, for together they are at most all places.
-    let second = unsafe { slice::from_raw_parts_mut(second.0, second.2) };
+    let second = unsafe { slice::from_raw_parts_mut(second.0, second.1) };
     (first, second)
 }
 
 impl<T, W: Words> ReadChunk<'_, '_, T, W> {
     /// The number of items.
     pub fn len(&self) -> usize {
-        self.len as usize
+        to_usize(self.len)
     }
 
     /// Whether there are none.
@@ -197,11 +197,11 @@ impl<T, W: Words> ReadChunk<'_, '_, T, W> {
 
     /// Drops the first `len` items (at most all), and gives their places back at once. The others stay. Returns how many.
     pub fn commit(self, len: usize) -> usize {
-        let len = at_most(len).min(self.len);
+        let len = at_most(len, self.len);
         if len != 0 {
             self.consumer.drop_first(len);
         }
-        len as usize
+        to_usize(len)
     }
 
     /// Does so with all items.

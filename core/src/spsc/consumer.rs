@@ -3,11 +3,11 @@
 use core::fmt;
 use core::mem::MaybeUninit;
 
-use super::producer::at_most;
 use super::slots::Slots;
 use super::words::{Machine, Words};
 use crate::mutant::mutant;
 use crate::ordering;
+use crate::size::{saturating, to_usize};
 
 /// The half of a ring that pops items.
 ///
@@ -36,25 +36,30 @@ impl<'r, T, W: Words> Consumer<'r, T, W> {
 
     /// The number of items that the ring has room for.
     pub fn capacity(&self) -> usize {
-        self.slots.mask() as usize + 1
+        to_usize(self.slots.mask()) + 1
     }
 
     /// The number of items in the ring. It can only become more until this half pops.
     #[must_use]
     pub fn len(&mut self) -> usize {
-        self.items_for(u32::MAX) as usize
+        to_usize(self.items_for(u32::MAX))
     }
 
     /// Whether there is nothing to pop.
     #[must_use]
+    #[inline]
     pub fn is_empty(&mut self) -> bool {
-        self.items_for(1) == 0
+        if W::CACHES && self.pushed_seen != self.popped {
+            return false;
+        }
+        self.pushed_seen = ordering::peer_pushed(self.words.pushed());
+        self.pushed_seen == self.popped
     }
 
     /// The oldest item, or `None` if the ring is empty.
     #[inline]
     pub fn pop(&mut self) -> Option<T> {
-        if self.items_for(1) == 0 {
+        if self.is_empty() {
             return None;
         }
         if mutant!("place_given_back_early") {
@@ -89,15 +94,15 @@ impl<'r, T, W: Words> Consumer<'r, T, W> {
     /// `out` is valid for writes of `len` items, in other memory than the ring.
     #[inline]
     unsafe fn pop_to(&mut self, out: *mut T, len: usize) -> usize {
-        let len = at_most(len);
-        let len = len.min(self.items_for(len));
+        let len = saturating(len);
+        let len = self.items_for(len);
         if len != 0 {
             // SAFETY: there are `len` items (invariant 3), and room for them at `out`; the cursor moves on below, so they
             // are taken once.
             unsafe { self.slots.copy_out(self.popped, out, len) };
             self.publish(self.popped.wrapping_add(len));
         }
-        len as usize
+        to_usize(len)
     }
 
     /// Pops all items that are there now, hands each to `each`, and gives their places back at once. Returns how many.
@@ -128,15 +133,15 @@ impl<'r, T, W: Words> Consumer<'r, T, W> {
             publish.popped = publish.popped.wrapping_add(1);
             each(item);
         }
-        len as usize
+        to_usize(len)
     }
 
     /// Drops the `len` oldest items, or all if there are fewer, and gives their places back at once. Returns how many.
     pub fn skip(&mut self, len: usize) -> usize {
-        let len = at_most(len);
-        let len = len.min(self.items_for(len));
+        let len = saturating(len);
+        let len = self.items_for(len);
         self.drop_first(len);
-        len as usize
+        to_usize(len)
     }
 
     /// Drops the first `len` items. If a destructor panics, the items after it are not dropped, now or later.
@@ -155,15 +160,15 @@ impl<'r, T, W: Words> Consumer<'r, T, W> {
         unsafe { consumer.slots.drop_items(consumer.popped, len) };
     }
 
-    /// Items, after looking at the producer's cursor if those known are fewer than `wanted`.
+    /// Up to `wanted` items: looks at the producer's cursor only if those known are fewer. As for the producer, `wanted`
+    /// itself if there are enough.
     #[inline(always)]
     pub(super) fn items_for(&mut self, wanted: u32) -> u32 {
-        let known = self.pushed_seen.wrapping_sub(self.popped);
-        if known >= wanted {
-            return known;
+        if W::CACHES && self.pushed_seen.wrapping_sub(self.popped) >= wanted {
+            return wanted;
         }
         self.pushed_seen = ordering::peer_pushed(self.words.pushed());
-        self.pushed_seen.wrapping_sub(self.popped)
+        wanted.min(self.pushed_seen.wrapping_sub(self.popped))
     }
 
     /// Gives back all places below `popped`.

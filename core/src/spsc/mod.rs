@@ -24,7 +24,7 @@
 //! | one after the other | | [`pop_iter`](Consumer::pop_iter), [`iter`](Consumer::iter) |
 //!
 //! [`SliceRing`] is the same over memory that the caller brings. For plain data between processes see
-//! [`items`](crate::items).
+//! the module `items` (feature `zerocopy`).
 //!
 //! # What it promises
 //! * Items arrive in order, each once. Items that are left when the ring is dropped are dropped then.
@@ -38,9 +38,10 @@
 //! * Both halves trust each other. Memory that another process can write is not for this ring.
 //!
 //! # Memory
-//! Each half has a copy of the other's cursor and loads it anew only when the ring looks full, or empty. On 64-bit targets
-//! the two cursors lie on cache lines of their own ([`Spaced`], 256 bytes). Elsewhere they lie side by side ([`Compact`], 12
-//! bytes, 16 without compare-and-swap). The third parameter of [`Ring`] chooses one of them. A half has at most 32 bytes.
+//! On 64-bit targets
+//! the two cursors lie on cache lines of their own ([`Spaced`], 256 bytes), and each half loads the other's cursor only when the
+//! ring looks full, or empty. Elsewhere they lie side by side ([`Compact`], 12 bytes, 16 without compare-and-swap). The third
+//! parameter of [`Ring`] chooses one of them. A half has at most 32 bytes.
 //!
 //! Capacities are powers of two. Others do not compile:
 //!
@@ -97,6 +98,7 @@ impl<T> fmt::Display for Full<T> {
 impl<T> core::error::Error for Full<T> {}
 
 /// The ring has been split before, and has one producer and one consumer.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlreadySplit;
 
@@ -109,6 +111,7 @@ impl fmt::Display for AlreadySplit {
 impl core::error::Error for AlreadySplit {}
 
 /// A chunk of that many items cannot be had now.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooFew {
     /// How many were asked for.
@@ -126,6 +129,7 @@ impl fmt::Display for TooFew {
 impl core::error::Error for TooFew {}
 
 /// The memory has a length that is not a power of two, or is above 2³¹.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadCapacity(pub usize);
 

@@ -25,7 +25,7 @@ unsafe impl<T: Send, const N: usize, W: Words + Sync> Sync for Ring<T, N, W> {}
 impl<T, const N: usize, W: Words> Ring<T, N, W> {
     const MASK: u32 = {
         assert!(N.is_power_of_two() && N <= 1 << 31, "the capacity of a ring is a power of two, at most 2^31");
-        (N - 1) as u32
+        crate::size::saturating(N - 1)
     };
 
     /// An empty ring.

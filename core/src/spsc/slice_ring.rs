@@ -8,6 +8,7 @@ use super::ring::{drop_left, halves};
 use super::slots::{Slot, Slots};
 use super::words::{Machine, Words};
 use super::{AlreadySplit, BadCapacity, Halves};
+use crate::size::{saturating, to_usize};
 
 /// A [`Ring`](super::Ring) whose places are borrowed: from a region of an allocator, a linker section, a large static.
 ///
@@ -48,13 +49,13 @@ impl<'m, T, W: Words> SliceRing<'m, T, W> {
         let base = memory.as_mut_ptr().cast::<Slot<T>>().cast_const();
         // SAFETY: `memory` has `len` places, a power of two, and is borrowed exclusively for `'m`, longer than this. A slot
         // has the layout of a `MaybeUninit<T>`: it is transparent, and so is an `UnsafeCell`.
-        let slots = unsafe { Slots::new(base, (len - 1) as u32) };
+        let slots = unsafe { Slots::new(base, saturating(len - 1)) };
         Ok(SliceRing { words: W::NEW, slots, memory: PhantomData })
     }
 
     /// The number of items that it has room for.
     pub fn capacity(&self) -> usize {
-        self.slots.mask() as usize + 1
+        to_usize(self.slots.mask()) + 1
     }
 
     /// The two halves, as [`Ring::split`](super::Ring::split).

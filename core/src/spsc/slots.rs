@@ -2,6 +2,8 @@
 
 use core::mem::MaybeUninit;
 
+use crate::size::to_usize;
+
 #[cfg(not(loom))]
 use core::cell::UnsafeCell;
 #[cfg(loom)]
@@ -72,7 +74,7 @@ impl<T> Slots<T> {
     #[inline(always)]
     fn place(self, cursor: u32) -> *const Slot<T> {
         // SAFETY: invariant 2.
-        unsafe { self.base.add((cursor & self.mask) as usize) }
+        unsafe { self.base.add(to_usize(cursor & self.mask)) }
     }
 
     /// Moves `item` to the place of `cursor`.
@@ -112,18 +114,23 @@ impl<T> Slots<T> {
         #[cfg(loom)]
         for i in 0..len {
             // SAFETY: `i` < `len`, so `from` is valid there.
-            let from = unsafe { from.add(i as usize) };
+            let from = unsafe { from.add(to_usize(i)) };
             // SAFETY: as above.
             let item = unsafe { from.read() };
             // SAFETY: the caller promises it for each of the places.
             unsafe { self.put(cursor.wrapping_add(i), item) };
         }
         #[cfg(not(loom))]
-        for (place, at, len) in self.runs(cursor, len) {
-            // SAFETY: the runs have `len` items together, and `at` come before this one.
-            let from = unsafe { from.add(at) };
+        {
+            let [(place, len), (again, rest)] = self.runs(cursor, len);
             // SAFETY: the caller promises both sides.
             unsafe { place.copy_from_nonoverlapping(from, len) };
+            if rest != 0 {
+                // SAFETY: the runs have as many items together as there are at `from`.
+                let from = unsafe { from.add(len) };
+                // SAFETY: the caller promises both sides.
+                unsafe { again.copy_from_nonoverlapping(from, rest) };
+            }
         }
     }
 
@@ -139,28 +146,33 @@ impl<T> Slots<T> {
             // SAFETY: the caller promises it for each of the places.
             let item = unsafe { self.take(cursor.wrapping_add(i)) };
             // SAFETY: `i` < `len`, so `to` is valid there.
-            let to = unsafe { to.add(i as usize) };
+            let to = unsafe { to.add(to_usize(i)) };
             // SAFETY: as above.
             unsafe { to.write(item) };
         }
         #[cfg(not(loom))]
-        for (place, at, len) in self.runs(cursor, len) {
-            // SAFETY: the runs have `len` items together, and `at` come before this one.
-            let to = unsafe { to.add(at) };
+        {
+            let [(place, len), (again, rest)] = self.runs(cursor, len);
             // SAFETY: the caller promises both sides.
             unsafe { place.copy_to_nonoverlapping(to, len) };
+            if rest != 0 {
+                // SAFETY: the runs have as many items together as fit at `to`.
+                let to = unsafe { to.add(len) };
+                // SAFETY: the caller promises both sides.
+                unsafe { again.copy_to_nonoverlapping(to, rest) };
+            }
         }
     }
 
-    /// The one or two runs of places that `len` items from `cursor` on have: where each begins, how many items come before
-    /// it, and how many it has. The second has none if they do not wrap.
+    /// The one or two runs of places that `len` items from `cursor` on have: where each begins, and how many places it has.
+    /// The second has none if they do not wrap.
     #[cfg(not(loom))]
     #[inline(always)]
-    pub(super) fn runs(self, cursor: u32, len: u32) -> [(*mut T, usize, usize); 2] {
+    pub(super) fn runs(self, cursor: u32, len: u32) -> [(*mut T, usize); 2] {
         // At least 1 is added to less than 2³¹, so this does not overflow.
         let first = len.min(self.mask - (cursor & self.mask) + 1);
         let item = |slot: *const Slot<T>| UnsafeCell::raw_get(slot.cast::<UnsafeCell<T>>());
-        [(item(self.place(cursor)), 0, first as usize), (item(self.base), first as usize, (len - first) as usize)]
+        [(item(self.place(cursor)), to_usize(first)), (item(self.base), to_usize(len - first))]
     }
 
     /// Drops the items of the places from `cursor` on, in order.

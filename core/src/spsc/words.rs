@@ -47,6 +47,9 @@ pub trait Access: Sized {
     /// Words that begin with both cursors at 0.
     #[cfg(not(loom))]
     const NEW: Self;
+    /// Whether a half looks at the other's cursor only when it must, because the look may take a cache line from another
+    /// CPU. Where both lie side by side it looks each time, which is less code.
+    const CACHES: bool;
     /// Sets both cursors. Only for words that no half uses.
     fn set(&mut self, start: u32);
     /// Items pushed, modulo 2³².
@@ -58,7 +61,7 @@ pub trait Access: Sized {
 }
 
 macro_rules! access {
-    ($words:ty, $pushed:ident $(. $pushed_word:ident)?, $popped:ident $(. $popped_word:ident)?, $claim:ident $(. $claim_word:ident)?, $new:expr) => {
+    ($words:ty, $pushed:ident $(. $pushed_word:ident)?, $popped:ident $(. $popped_word:ident)?, $claim:ident $(. $claim_word:ident)?, $new:expr, $caches:literal) => {
         impl Words for $words {}
         impl Access for $words {
             #[cfg(loom)]
@@ -67,6 +70,7 @@ macro_rules! access {
             }
             #[cfg(not(loom))]
             const NEW: Self = $new(0);
+            const CACHES: bool = $caches;
             fn set(&mut self, start: u32) {
                 ordering::set_up(self.pushed(), start);
                 ordering::set_up(self.popped(), start);
@@ -86,8 +90,8 @@ macro_rules! access {
     };
 }
 
-access!(Spaced, pushed.word, popped.word, pushed.claim, spaced);
-access!(Compact, pushed, popped, claim, compact);
+access!(Spaced, pushed.word, popped.word, pushed.claim, spaced, true);
+access!(Compact, pushed, popped, claim, compact, false);
 
 #[cfg(not(loom))]
 const fn spaced(start: u32) -> Spaced {
@@ -150,8 +154,8 @@ impl Claim {
     pub fn take(&self) -> bool {
         // Two callers at the same time have two stacks, or the one stands above the other on the same stack. So the address
         // of a local tells them apart.
-        let here = 0u8;
-        self.take_as(&raw const here as usize as u32)
+        let here = core::mem::MaybeUninit::<u8>::uninit();
+        self.take_as(crate::size::saturating((&raw const here).addr()))
     }
 
     /// Whether the caller gets it, who has the number `me`; callers at the same time have different ones.

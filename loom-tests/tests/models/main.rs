@@ -10,6 +10,7 @@ mod no_deadlock;
 mod owning;
 mod park;
 mod poll;
+mod record;
 mod setup;
 mod several;
 mod spsc;
