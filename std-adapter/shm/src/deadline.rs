@@ -1,6 +1,6 @@
 //! Points in time after which a wait gives up.
 
-use rustix::time::{ClockId, Timespec, clock_gettime};
+use rustix::time::{ClockId, DynamicClockId, Timespec, clock_gettime_dynamic};
 use std::time::Duration;
 
 const NANOS: i64 = 1_000_000_000;
@@ -24,7 +24,7 @@ impl Deadline {
     /// This moment: a wait with it looks once and gives up.
     #[must_use]
     pub fn now() -> Self {
-        Self(clock_gettime(ClockId::Monotonic))
+        Self::clock().unwrap_or(Self(Timespec { tv_sec: 0, tv_nsec: 0 }))
     }
 
     /// The moment `wait` from now. A time too far off to be counted becomes the last one that can be.
@@ -45,10 +45,7 @@ impl Deadline {
     /// How long it is until then: zero when it has passed.
     #[must_use]
     pub fn remaining(self) -> Duration {
-        let now = Self::now();
-        if now >= self {
-            return Duration::ZERO;
-        }
+        let Some(now) = Self::clock().filter(|&now| now < self) else { return Duration::ZERO };
         let mut seconds = self.0.tv_sec.saturating_sub(now.0.tv_sec);
         let mut nanos = self.0.tv_nsec - now.0.tv_nsec;
         if nanos < 0 {
@@ -62,7 +59,13 @@ impl Deadline {
     /// Whether it has passed.
     #[must_use]
     pub fn has_passed(self) -> bool {
-        Self::now() >= self
+        Self::clock().is_none_or(|now| now >= self)
+    }
+
+    /// The clock: `None` if a filter of system calls forbids to read it. Each deadline has passed then, since a wait must
+    /// not become one without end.
+    fn clock() -> Option<Self> {
+        clock_gettime_dynamic(DynamicClockId::Known(ClockId::Monotonic)).ok().map(Self)
     }
 
     /// The point in milliseconds modulo 2³², to tell how long ago something was.

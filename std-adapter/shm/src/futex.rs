@@ -43,7 +43,7 @@ pub enum Wake {
 const USUAL: usize = 3;
 /// The most words that the kernel watches at once (`FUTEX_WAITV_MAX`).
 #[doc(hidden)]
-pub const MOST: usize = 128;
+pub const MAX_WORDS: usize = 128;
 
 /// A count for wakes that means everyone.
 const ALL: u32 = i32::MAX as u32;
@@ -69,15 +69,15 @@ pub fn has_waitv() -> bool {
     }
 }
 
-/// Sleeps while all of the first [`MOST`] words hold what was seen.
+/// Sleeps while all of the first [`MAX_WORDS`] words hold what was seen.
 #[doc(hidden)]
-pub fn sleep_on_all(watches: &[Word<'_>], deadline: Option<Deadline>) -> Wake {
+pub fn wait_any(watches: &[Word<'_>], deadline: Option<Deadline>) -> Wake {
     outcome(waitv(watches, deadline).map(drop))
 }
 
 /// Sleeps while the word holds what was seen.
 #[doc(hidden)]
-pub fn sleep_on(watch: &Word<'_>, deadline: Option<Deadline>) -> Wake {
+pub fn wait(watch: &Word<'_>, deadline: Option<Deadline>) -> Wake {
     let flags = match watch.scope {
         Scope::Shared => Flags::empty(),
         Scope::Private => Flags::PRIVATE,
@@ -124,7 +124,7 @@ fn waitv(watches: &[Word<'_>], deadline: Option<Deadline>) -> rustix::io::Result
     let words = match usual.get_mut(..watches.len()) {
         Some(words) => words,
         None => {
-            many.resize(watches.len().min(MOST), Wait::new());
+            many.resize(watches.len().min(MAX_WORDS), Wait::new());
             &mut many[..]
         }
     };
@@ -181,11 +181,11 @@ mod tests {
             for changed in 0..3 {
                 let mut watches = [0, 1, 2].map(|i| Word { word: &words[i], seen: i as u32 + 1, scope });
                 watches[changed].seen = 9;
-                assert_eq!(sleep_on(&watches[changed], None), Wake::Maybe);
+                assert_eq!(wait(&watches[changed], None), Wake::Maybe);
                 if has_waitv() {
-                    assert_eq!(sleep_on_all(&watches, None), Wake::Maybe);
-                    let many: Vec<_> = (0..MOST - 3).map(|_| Word { word: &words[0], seen: 1, scope }).collect();
-                    assert_eq!(sleep_on_all(&[&many, &watches[..]].concat(), None), Wake::Maybe);
+                    assert_eq!(wait_any(&watches, None), Wake::Maybe);
+                    let many: Vec<_> = (0..MAX_WORDS - 3).map(|_| Word { word: &words[0], seen: 1, scope }).collect();
+                    assert_eq!(wait_any(&[&many, &watches[..]].concat(), None), Wake::Maybe);
                 }
             }
         }

@@ -142,7 +142,7 @@ impl Guard {
     /// Leaves the object where it is, for ever.
     pub fn keep(mut self) {
         if std::mem::take(&mut self.pid) == std::process::id() {
-            table::leave(self.entry);
+            self.entry.leave();
         }
     }
 
@@ -152,7 +152,7 @@ impl Guard {
         }
         // First the object, then the entry: a signal in between finds it in the table, or gone.
         let result = self.target.as_ref().remove();
-        table::leave(self.entry);
+        self.entry.leave();
         Ok(result?)
     }
 }

@@ -11,15 +11,15 @@
 
 mod table;
 
-use super::page_size;
+use super::page::page_size;
 use crate::explain::explain;
 use rustix::fd::AsFd;
 use rustix::mm::{MapFlags, ProtFlags};
 use std::io;
 use std::ops::Range;
 use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// Proof that the handler is installed.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +88,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        table::leave(self.entry);
+        self.entry.leave();
     }
 }
 
@@ -117,12 +117,13 @@ static PAGE: AtomicUsize = AtomicUsize::new(0);
 /// [sigaction(2)](https://man7.org/linux/man-pages/man2/sigaction.2.html)
 #[doc(hidden)]
 pub fn install() -> io::Result<Installed> {
-    static DONE: Mutex<bool> = Mutex::new(false);
-    let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
-    if !*done {
+    // There is no lock, which a forked child could inherit held. Of threads that do this at the same time, each finds the
+    // previous handler and stores the same, or finds ours.
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if !DONE.load(Ordering::Acquire) {
         PAGE.store(page_size(), Ordering::Relaxed);
         replace_handler().map_err(|e| explain(e, "cannot handle SIGBUS, to guard shared memory"))?;
-        *done = true;
+        DONE.store(true, Ordering::Release);
     }
     Ok(Installed(()))
 }
@@ -132,12 +133,15 @@ fn replace_handler() -> io::Result<()> {
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: no new action is given, and the old one is written to a struct that outlives the call.
     check(unsafe { libc::sigaction(libc::SIGBUS, ptr::null(), &raw mut action) })?;
+    let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = handle;
+    if action.sa_sigaction == handler as usize {
+        return Ok(());
+    }
     // Stored before the handler can run.
     PREVIOUS.info.store(action.sa_flags & libc::SA_SIGINFO != 0, Ordering::Relaxed);
     PREVIOUS.once.store(action.sa_flags & libc::SA_RESETHAND != 0, Ordering::Relaxed);
     PREVIOUS.handler.store(action.sa_sigaction, Ordering::Release);
     // The mask and the other flags of the previous handler hold for both: it finds what it would have found.
-    let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = handle;
     action.sa_sigaction = handler as usize;
     action.sa_flags = action.sa_flags & !libc::SA_RESETHAND | libc::SA_SIGINFO | libc::SA_ONSTACK;
     // SAFETY: the action is a handler with three arguments, as SA_SIGINFO says, which does only what a handler may do.
@@ -186,7 +190,8 @@ fn mend(address: usize) -> bool {
     // now on, and uses none of them. Who has a pointer there must expect any bytes at any time; there are no references to
     // others than atomics.
     // mmap is one system call, as async-signal-safe as those that POSIX lists.
-    let mapped = unsafe { rustix::mm::mmap_anonymous(from as *mut libc::c_void, found.end - from, protection, flags) };
+    let mapped =
+        unsafe { rustix::mm::mmap_anonymous(from as *mut libc::c_void, found.range.end - from, protection, flags) };
     mapped.is_ok()
 }
 
@@ -225,7 +230,11 @@ fn die(signal: libc::c_int, fault: bool) {
     // SAFETY: all zeros is a valid value: the default action, no flags, an empty mask.
     let default: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: it sets the default action, from a struct that outlives the call.
-    unsafe { libc::sigaction(signal, &raw const default, ptr::null_mut()) };
+    if unsafe { libc::sigaction(signal, &raw const default, ptr::null_mut()) } != 0 {
+        // A filter of system calls forbids it. The fault would come back to this handler, for ever.
+        // SAFETY: it ends the process; it is in the list of functions that a handler may call.
+        unsafe { libc::_exit(128 + signal) };
+    }
     if !fault {
         // SAFETY: it sends the signal to this thread; it is in the list of functions that a handler may call. It is
         // blocked while its handler runs, and takes effect when that returns.

@@ -1,6 +1,6 @@
 //! Safe ways into memory that others write: copies, and atomic words.
 
-use super::{Access, Mapping};
+use super::mapping::{Access, Mapping};
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
@@ -156,23 +156,6 @@ unsafe fn word<'a>(start: *mut u8, offset: usize) -> &'a AtomicU32 {
 // SAFETY: a mapping is a whole number of pages, of which the file had all `len` bytes; it begins on a page and stays
 // until it is dropped. Its pointers can be used in `unsafe` blocks only, and theirs is the promise.
 unsafe impl SharedMemory for Mapping {
-    fn start(&self) -> *mut u8 {
-        self.start.as_ptr()
-    }
-
-    fn len(&self) -> usize {
-        self.len
-    }
-
-    fn access(&self) -> Access {
-        self.access
-    }
-}
-
-// SAFETY: a segment is attached in whole pages, from a page on, until the attachment is dropped, and its size never
-// changes. Its pointers can be used in `unsafe` blocks only, and theirs is the promise.
-#[cfg(feature = "sysv")]
-unsafe impl SharedMemory for crate::sysv::Attachment {
     fn start(&self) -> *mut u8 {
         self.as_ptr().cast_mut()
     }

@@ -3,11 +3,12 @@
 use super::options::{failed, room};
 use super::{DIRECTORY, Options, ShmName};
 use crate::explain::explain;
-use crate::memory::{Access, Mapping, allocate, check_file_size_limit, retry};
+use crate::limit::{Limited, check_file_size_limit, soft_limit};
+use crate::memory::{Access, Mapping, allocate};
+use crate::retry::retry;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{AtFlags, CWD, Stat};
 use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
@@ -211,7 +212,7 @@ impl Read for &SharedObject {
 impl Write for &SharedObject {
     /// Writes at the position, beyond the end as well: then the object becomes longer.
     fn write(&mut self, mut buf: &[u8]) -> io::Result<usize> {
-        if let Some(limit) = getrlimit(Resource::Fsize).current {
+        if let Some(limit) = soft_limit(Limited::FileSize) {
             // At the limit the kernel would kill with SIGXFSZ.
             let position = (&self.file).stream_position()?;
             let room = usize::try_from(limit.saturating_sub(position)).unwrap_or(usize::MAX);

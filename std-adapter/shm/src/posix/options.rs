@@ -2,7 +2,9 @@
 
 use super::{SharedObject, ShmName};
 use crate::explain::explain;
-use crate::memory::{Access, Mapping, allocate, check_file_size_limit, retry};
+use crate::limit::check_file_size_limit;
+use crate::memory::{Access, Mapping, allocate};
+use crate::retry::retry;
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;

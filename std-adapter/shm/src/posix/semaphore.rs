@@ -173,7 +173,7 @@ impl<'a> Semaphore<'a> {
                 break true;
             }
             let watch = Word { word: &self.0.value, seen: 0, scope: Scope::Shared };
-            if futex::sleep_on(&watch, deadline) == Wake::TimedOut {
+            if futex::wait(&watch, deadline) == Wake::TimedOut {
                 break self.try_wait();
             }
         };

@@ -6,11 +6,11 @@ use std::ptr::{self, NonNull};
 use std::time::SystemTime;
 
 use bitflags::bitflags;
-use rustix::process::{Resource, getrlimit};
 
 use super::error::{Limit, Object};
 use super::perm::{self, Perm};
 use super::{Error, Key, Kind, Reason, Result, ShmOptions, check};
+use crate::limit::{Limited, soft_limit};
 use crate::memory::{Access, page_size};
 
 /// The kernel's flags in a segment's mode: it goes with its last attachment, and it is kept out of swap.
@@ -251,7 +251,7 @@ impl Shm {
     pub fn lock(&self) -> Result<()> {
         self.control(libc::SHM_LOCK, None, "lock").map_err(|e| match e.raw_os_error() {
             Some(libc::ENOMEM) => {
-                let value = getrlimit(Resource::Memlock).current;
+                let value = soft_limit(Limited::LockedMemory);
                 e.limited(Limit { name: "RLIMIT_MEMLOCK", sysctl: "`ulimit -l`, in KiB", value })
             }
             _ => e,
@@ -386,6 +386,22 @@ impl Attachment {
         let raw = (self.start, self.len);
         std::mem::forget(self);
         raw
+    }
+}
+
+// SAFETY: a segment is attached in whole pages, from a page on, until the attachment is dropped, and its size never
+// changes. Its pointers can be used in `unsafe` blocks only, and theirs is the promise.
+unsafe impl crate::memory::SharedMemory for Attachment {
+    fn start(&self) -> *mut u8 {
+        self.as_ptr().cast_mut()
+    }
+
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn access(&self) -> Access {
+        self.access()
     }
 }
 

@@ -193,12 +193,12 @@ fn signals_do_not_matter() {
     let set = private(&[0]);
     let over = AtomicBool::new(false);
     // SAFETY: no arguments, no memory.
-    let me = unsafe { libc::pthread_self() };
+    let me = unsafe { libc::pthread_self() } as usize;
     thread::scope(|threads| {
         threads.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 // SAFETY: that thread waits in this scope, so it lives.
-                unsafe { libc::pthread_kill(me, libc::SIGURG) };
+                unsafe { libc::pthread_kill(me as libc::pthread_t, libc::SIGURG) };
                 thread::sleep(Duration::from_millis(1));
             }
         });
