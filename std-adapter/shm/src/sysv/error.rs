@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
-use super::Key;
+use super::key::Key;
 
 /// What kind of thing went wrong. Each has an [`io::ErrorKind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

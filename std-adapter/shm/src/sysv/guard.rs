@@ -1,10 +1,12 @@
 //! Objects that go with their owner.
 
+use super::error::Result;
+use super::msg::Queue;
+use super::sem::Semaphores;
+use super::shm::Shm;
 use std::fmt;
 use std::ops::Deref;
 use std::process;
-
-use super::{Queue, Result, Semaphores, Shm};
 
 /// A System V object that can be removed: [`Shm`], [`Semaphores`], [`Queue`].
 pub trait Remove: sealed::Sealed {

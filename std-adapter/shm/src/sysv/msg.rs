@@ -1,13 +1,15 @@
 //! Message queues.
 
-use std::ffi::c_void;
-use std::mem::MaybeUninit;
-use std::ptr;
-
-use super::error::Object;
-use super::limits::limit;
+use super::call::check;
+use super::error::{Error, Kind, Reason, Result};
+use super::handle::{Calls, Handle, refuse_private};
+use super::key::Key;
+use super::limits::{limit, limits};
+use super::msg_options::{QueueOptions, QueueSettings};
+use super::msg_types::{QueueStat, Received, Select, Type};
+use super::options::{Making, Settings};
 use super::perm::Perm;
-use super::{Error, Key, Kind, QueueOptions, QueueStat, Reason, Received, Result, Select, Type, check, limits};
+use std::ffi::c_void;
 
 /// The bytes in front of a message's text.
 const TYPE_LEN: usize = size_of::<libc::c_long>();
@@ -31,16 +33,38 @@ const TYPE_LEN: usize = size_of::<libc::c_long>();
 /// # References
 /// msgget(2), msgop(2), msgctl(2); Free Pascal `msgget`, `msgsnd`, `msgrcv`, `msgctl`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Queue {
-    id: libc::c_int,
-    key: Option<Key>,
+pub struct Queue(Handle<MsgCalls>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct MsgCalls;
+
+// SAFETY: `msqid_ds` is what msgctl takes, numbers only (and pointers that Linux does not use).
+unsafe impl Calls for MsgCalls {
+    const KIND: Kind = Kind::Msg;
+    const IPCS: &'static str = "-q";
+    const SETS_MORE: bool = true;
+    type Record = libc::msqid_ds;
+
+    unsafe fn control(id: libc::c_int, command: libc::c_int, record: *mut libc::msqid_ds) -> libc::c_int {
+        // SAFETY: the caller's promise.
+        unsafe { libc::msgctl(id, command, record) }
+    }
+
+    fn perm(record: &mut libc::msqid_ds) -> &mut libc::ipc_perm {
+        &mut record.msg_perm
+    }
+}
+
+impl Settings for QueueSettings {
+    type Object = Queue;
+    const DEFAULT: Self = Self::NONE;
+
+    fn open(self, making: Making, key: Key) -> Result<Queue> {
+        self.find(making, key).map(|id| Queue(Handle::new(id, Some(key))))
+    }
 }
 
 impl Queue {
-    pub(super) fn new(id: libc::c_int, key: Option<Key>) -> Self {
-        Self { id, key }
-    }
-
     /// How to find or make one.
     #[must_use]
     pub const fn options() -> QueueOptions {
@@ -60,10 +84,7 @@ impl Queue {
     /// # Errors
     /// As [`QueueOptions::open`]; [`Reason::NotFound`] if there is none, and for [`Key::PRIVATE`].
     pub fn open(key: Key) -> Result<Self> {
-        if key.is_private() {
-            let object = Object { kind: Kind::Msg, key: Some(key), id: None };
-            return Err(Error::refuse(Reason::NotFound, object, "open", "an object without a key is found by its id"));
-        }
+        refuse_private(Kind::Msg, key)?;
         Self::options().open(key)
     }
 
@@ -72,23 +93,19 @@ impl Queue {
     /// # Errors
     /// [`Reason::NotFound`], or [`Reason::Denied`] if it may not be read.
     pub fn from_id(id: i32) -> Result<Self> {
-        let stat = Self::new(id, None).stat().map_err(|e| match e.reason() {
-            Reason::Removed => e.because(Reason::NotFound, "`ipcs -q` shows the ids there are"),
-            _ => e,
-        })?;
-        Ok(Self::new(id, Some(stat.perm.key)))
+        Handle::from_id(id).map(Self)
     }
 
     /// The id, which means the same to every process of the IPC namespace.
     #[must_use]
     pub fn id(&self) -> i32 {
-        self.id
+        self.0.id()
     }
 
     /// The key it was found by.
     #[must_use]
     pub fn key(&self) -> Option<Key> {
-        self.key
+        self.0.key()
     }
 
     /// Sends a message, which may be empty; blocks while the queue is full. A message that is longer than the queue's
@@ -172,7 +189,8 @@ impl Queue {
         }
         loop {
             // SAFETY: the record begins with the type, and `text.len()` bytes of text follow.
-            let result = check(unsafe { libc::msgsnd(self.id, record.as_ptr().cast::<c_void>(), text.len(), flags) });
+            let result =
+                check(unsafe { libc::msgsnd(self.0.id(), record.as_ptr().cast::<c_void>(), text.len(), flags) });
             match result {
                 Ok(_) => return Ok(()),
                 Err(libc::EINTR) => {}
@@ -182,7 +200,7 @@ impl Queue {
     }
 
     fn explain_send(&self, errno: i32, len: usize) -> Error {
-        let error = self.error(errno, "send to");
+        let error = self.0.error(errno, "send to");
         match errno {
             libc::EAGAIN => error.because(Reason::WouldBlock, "it is full: receive from it, or raise its bytes"),
             libc::EINVAL => {
@@ -202,7 +220,7 @@ impl Queue {
         let start = record.as_mut_ptr().cast::<c_void>();
         let len = loop {
             // SAFETY: `record` has room for a type and `buffer.len()` bytes of text.
-            let result = unsafe { libc::msgrcv(self.id, start, buffer.len(), ty, flags | except) };
+            let result = unsafe { libc::msgrcv(self.0.id(), start, buffer.len(), ty, flags | except) };
             match usize::try_from(result) {
                 Ok(len) => break len,
                 Err(_) => match check(-1).err().unwrap_or(0) {
@@ -219,7 +237,7 @@ impl Queue {
     }
 
     fn explain_recv(&self, errno: i32, room: usize) -> Error {
-        let error = self.error(errno, "receive from");
+        let error = self.0.error(errno, "receive from");
         match errno {
             libc::ENOMSG => error.because(Reason::WouldBlock, "there is no such message"),
             libc::E2BIG => {
@@ -237,14 +255,7 @@ impl Queue {
     /// # Errors
     /// [`Reason::Denied`] without the permission to read, [`Reason::Removed`].
     pub fn stat(&self) -> Result<QueueStat> {
-        Ok(QueueStat::from_raw(&self.raw_stat()?))
-    }
-
-    fn raw_stat(&self) -> Result<libc::msqid_ds> {
-        let mut raw = MaybeUninit::<libc::msqid_ds>::zeroed();
-        self.control(libc::IPC_STAT, Some(&mut raw), "look at")?;
-        // SAFETY: numbers only, for which zeros are values; the kernel has filled it in.
-        Ok(unsafe { raw.assume_init() })
+        Ok(QueueStat::from_raw(&self.0.stat()?))
     }
 
     /// Changes the owner, the group and the mode to those of `perm`. The queue's bytes stay.
@@ -253,9 +264,7 @@ impl Queue {
     /// [`Reason::Denied`] unless one is owner, creator or root; [`Reason::Removed`]; [`Reason::InvalidInput`] for a user
     /// or group that cannot be.
     pub fn set_perm(&self, perm: &Perm) -> Result<()> {
-        let mut raw = self.raw_stat()?;
-        perm.put(&mut raw.msg_perm);
-        self.control(libc::IPC_SET, Some(&mut MaybeUninit::new(raw)), "change")
+        self.0.set(Some(perm), |_| {})
     }
 
     /// Changes the mode.
@@ -263,7 +272,7 @@ impl Queue {
     /// # Errors
     /// As [`stat`](Queue::stat) and [`set_perm`](Queue::set_perm).
     pub fn set_mode(&self, mode: u32) -> Result<()> {
-        self.set_perm(&Perm { mode, ..self.stat()?.perm })
+        self.0.set_mode(mode)
     }
 
     /// Changes how many bytes of messages it can hold. Owner and mode stay.
@@ -276,9 +285,8 @@ impl Queue {
         reason = "the type differs by target"
     )]
     pub fn set_max_bytes(&self, bytes: u64) -> Result<()> {
-        let mut raw = self.raw_stat()?;
-        raw.msg_qbytes = bytes.try_into().unwrap_or(libc::msglen_t::MAX);
-        self.control(libc::IPC_SET, Some(&mut MaybeUninit::new(raw)), "change").map_err(|e| {
+        let wanted = bytes.try_into().unwrap_or(libc::msglen_t::MAX);
+        self.0.set(None, |raw| raw.msg_qbytes = wanted).map_err(|e| {
             let max = limit("MSGMNB", "kernel.msgmnb", |limits| limits.msg_queue_bytes);
             let above = max.value().is_some_and(|max| bytes > max);
             if e.raw_os_error() == Some(libc::EPERM) && above { e.limited(max) } else { e }
@@ -290,29 +298,7 @@ impl Queue {
     /// # Errors
     /// [`Reason::Denied`] unless one is owner, creator or root; [`Reason::Removed`].
     pub fn remove(&self) -> Result<()> {
-        self.control(libc::IPC_RMID, None, "remove")
-    }
-
-    /// One `msgctl`: IPC_STAT and IPC_SET with a record, IPC_RMID without.
-    fn control(
-        &self,
-        command: libc::c_int,
-        record: Option<&mut MaybeUninit<libc::msqid_ds>>,
-        tried: &'static str,
-    ) -> Result<()> {
-        let record = record.map_or(ptr::null_mut(), MaybeUninit::as_mut_ptr);
-        // SAFETY: the commands used here take one `msqid_ds`, or nothing; with a null pointer the kernel gives an error.
-        check(unsafe { libc::msgctl(self.id, command, record) }).map(drop).map_err(|errno| match errno {
-            libc::EINVAL if command == libc::IPC_SET && self.stat().is_ok() => {
-                self.error(errno, tried).because(Reason::InvalidInput, "no such user or group can be")
-            }
-            libc::EINVAL => self.error(errno, tried).because(Reason::Removed, "create it again"),
-            _ => self.error(errno, tried),
-        })
-    }
-
-    fn error(&self, errno: i32, tried: &'static str) -> Error {
-        Error::system(errno, Object { kind: Kind::Msg, key: self.key, id: Some(self.id) }, tried)
+        self.0.remove()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::Key;
+use super::key::Key;
 
 /// The mode of a new object, if nobody asks for another: only its owner can use it.
 pub const DEFAULT_MODE: u32 = 0o600;

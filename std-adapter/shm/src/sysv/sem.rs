@@ -1,13 +1,15 @@
 //! Sets of semaphores.
 
-use std::mem::MaybeUninit;
-use std::process;
-use std::time::Duration;
-
-use super::error::Object;
+use super::call::check;
+use super::error::{Error, Kind, Object, Reason, Result};
+use super::handle::{Calls, Handle, refuse_private};
+use super::key::Key;
+use super::limits::{MAX_VALUE, limits};
 use super::perm::{self, Perm};
+use super::sem_op::{self, Op};
+use super::sem_options::SemOptions;
 use super::sem_record::semid_ds;
-use super::{Error, Key, Kind, MAX_VALUE, Op, Reason, Result, SemGuard, SemOptions, SemStat, check, limits, sem_op};
+use std::time::{Duration, SystemTime};
 
 /// The last argument of `semctl`, which the caller has to define (semctl(2)). It goes by value.
 #[repr(C)]
@@ -41,14 +43,31 @@ const LARGEST_SET: usize = 1 << 24;
 /// # References
 /// semget(2), semop(2), semctl(2); Free Pascal `semget`, `semop`, `semctl`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Semaphores {
-    id: libc::c_int,
-    key: Option<Key>,
+pub struct Semaphores(Handle<SemCalls>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct SemCalls;
+
+// SAFETY: `semid_ds` is what semctl takes, numbers only.
+unsafe impl Calls for SemCalls {
+    const KIND: Kind = Kind::Sem;
+    const IPCS: &'static str = "-s";
+    const SETS_MORE: bool = false;
+    type Record = semid_ds;
+
+    unsafe fn control(id: libc::c_int, command: libc::c_int, record: *mut semid_ds) -> libc::c_int {
+        // SAFETY: the caller's promise; the record is the last argument, which goes by value.
+        unsafe { libc::semctl(id, 0, command, Argument { record }) }
+    }
+
+    fn perm(record: &mut semid_ds) -> &mut libc::ipc_perm {
+        &mut record.sem_perm
+    }
 }
 
 impl Semaphores {
     pub(super) fn new(id: libc::c_int, key: Option<Key>) -> Self {
-        Self { id, key }
+        Self(Handle::new(id, key))
     }
 
     /// How to find or make one.
@@ -70,10 +89,7 @@ impl Semaphores {
     /// # Errors
     /// As [`SemOptions::open`]; [`Reason::NotFound`] if there is none, and for [`Key::PRIVATE`].
     pub fn open(key: Key) -> Result<Self> {
-        if key.is_private() {
-            let object = Object { kind: Kind::Sem, key: Some(key), id: None };
-            return Err(Error::refuse(Reason::NotFound, object, "open", "an object without a key is found by its id"));
-        }
+        refuse_private(Kind::Sem, key)?;
         Self::options().open(key)
     }
 
@@ -82,23 +98,19 @@ impl Semaphores {
     /// # Errors
     /// [`Reason::NotFound`], or [`Reason::Denied`] if it may not be read.
     pub fn from_id(id: i32) -> Result<Self> {
-        let stat = Self::new(id, None).stat().map_err(|e| match e.reason() {
-            Reason::Removed => e.because(Reason::NotFound, "`ipcs -s` shows the ids there are"),
-            _ => e,
-        })?;
-        Ok(Self::new(id, Some(stat.perm.key)))
+        Handle::from_id(id).map(Self)
     }
 
     /// The id, which means the same to every process of the IPC namespace.
     #[must_use]
     pub fn id(&self) -> i32 {
-        self.id
+        self.0.id()
     }
 
     /// The key it was found by.
     #[must_use]
     pub fn key(&self) -> Option<Key> {
-        self.key
+        self.0.key()
     }
 
     /// Does all of these operations at one moment, and blocks until that is possible.
@@ -108,7 +120,7 @@ impl Semaphores {
     /// or a value above 32767; [`Reason::Removed`], also while it waits; [`Reason::Limit`] for SEMOPM;
     /// [`Reason::InvalidInput`] for no operation at all; [`Reason::Denied`]. Nothing was changed then.
     pub fn op(&self, ops: &[Op]) -> Result<()> {
-        sem_op::operate(self.id, ops, None, self.object(), || Ok(self.stat()?.count))
+        sem_op::operate(self.0.id(), ops, None, self.object(), || Ok(self.stat()?.count))
     }
 
     /// As [`op`](Semaphores::op), but for no longer than `timeout`. Signals do not make that longer.
@@ -116,7 +128,7 @@ impl Semaphores {
     /// # Errors
     /// [`Reason::TimedOut`], and as `op`.
     pub fn op_timeout(&self, ops: &[Op], timeout: Duration) -> Result<()> {
-        sem_op::operate(self.id, ops, Some(timeout), self.object(), || Ok(self.stat()?.count))
+        sem_op::operate(self.0.id(), ops, Some(timeout), self.object(), || Ok(self.stat()?.count))
     }
 
     /// Takes one of semaphore `number`; blocks while there is none.
@@ -149,33 +161,6 @@ impl Semaphores {
     /// As [`op`](Semaphores::op).
     pub fn release(&self, number: u16) -> Result<()> {
         self.op(&[Op::add(number, 1)])
-    }
-
-    /// As [`acquire`](Semaphores::acquire), until the guard is dropped or this process ends, however it ends.
-    ///
-    /// # Errors
-    /// As [`op`](Semaphores::op).
-    pub fn lock(&self, number: u16) -> Result<SemGuard<'_>> {
-        self.op(&[Op::sub(number, 1).undo()])?;
-        Ok(SemGuard { set: self, number, process: process::id() })
-    }
-
-    /// As [`lock`](Semaphores::lock) if that is possible at once: `None` if not.
-    ///
-    /// # Errors
-    /// As [`op`](Semaphores::op).
-    pub fn try_lock(&self, number: u16) -> Result<Option<SemGuard<'_>>> {
-        let locked = done(self.op(&[Op::sub(number, 1).undo().nowait()]))?;
-        Ok(locked.then(|| SemGuard { set: self, number, process: process::id() }))
-    }
-
-    /// As [`lock`](Semaphores::lock), waiting no longer than `timeout`: `None` after that.
-    ///
-    /// # Errors
-    /// As [`op`](Semaphores::op).
-    pub fn lock_timeout(&self, number: u16, timeout: Duration) -> Result<Option<SemGuard<'_>>> {
-        let locked = done(self.op_timeout(&[Op::sub(number, 1).undo()], timeout))?;
-        Ok(locked.then(|| SemGuard { set: self, number, process: process::id() }))
     }
 
     /// The value of semaphore `number`. It may be another one by the time you look at it.
@@ -229,7 +214,7 @@ impl Semaphores {
     pub fn set(&self, number: u16, value: u16) -> Result<()> {
         let argument = Argument { value: value.into() };
         // SAFETY: SETVAL takes the value from the union, by value; no memory.
-        check(unsafe { libc::semctl(self.id, number.into(), libc::SETVAL, argument) })
+        check(unsafe { libc::semctl(self.0.id(), number.into(), libc::SETVAL, argument) })
             .map(drop)
             .map_err(|errno| self.explain(errno, number, "set a value of"))
     }
@@ -253,7 +238,7 @@ impl Semaphores {
     /// # Errors
     /// [`Reason::Denied`] without the permission to read, [`Reason::Removed`].
     pub fn stat(&self) -> Result<SemStat> {
-        let raw = self.raw_stat().map_err(|errno| self.explain(errno, 0, "look at"))?;
+        let raw = self.0.stat()?;
         Ok(SemStat {
             perm: Perm::from_raw(&raw.sem_perm),
             #[allow(clippy::useless_conversion, clippy::unnecessary_cast, reason = "the type differs by target")]
@@ -269,16 +254,7 @@ impl Semaphores {
     /// [`Reason::Denied`] unless one is owner, creator or root; [`Reason::Removed`]; [`Reason::InvalidInput`] for a user
     /// or group that cannot be.
     pub fn set_perm(&self, perm: &Perm) -> Result<()> {
-        let mut raw = MaybeUninit::<semid_ds>::zeroed();
-        // SAFETY: numbers only, for which zeros are values.
-        perm.put(&mut unsafe { raw.assume_init_mut() }.sem_perm);
-        self.record(libc::IPC_SET, &mut raw).map_err(|errno| match errno {
-            libc::EINVAL if self.raw_stat().is_ok() => {
-                let error = Error::system(errno, self.object(), "change");
-                error.because(Reason::InvalidInput, "no such user or group can be")
-            }
-            _ => self.explain(errno, 0, "change"),
-        })
+        self.0.set(Some(perm), |_| {})
     }
 
     /// Changes the mode.
@@ -286,7 +262,7 @@ impl Semaphores {
     /// # Errors
     /// As [`stat`](Semaphores::stat) and [`set_perm`](Semaphores::set_perm).
     pub fn set_mode(&self, mode: u32) -> Result<()> {
-        self.set_perm(&Perm { mode, ..self.stat()?.perm })
+        self.0.set_mode(mode)
     }
 
     /// Removes the set at once. Whoever waits gets [`Reason::Removed`].
@@ -294,28 +270,14 @@ impl Semaphores {
     /// # Errors
     /// [`Reason::Denied`] unless one is owner, creator or root; [`Reason::Removed`].
     pub fn remove(&self) -> Result<()> {
-        self.ask(0, libc::IPC_RMID).map(drop).map_err(|e| e.tried("remove"))
+        self.0.remove()
     }
 
     /// A command that takes no argument and returns a number.
     fn ask(&self, number: u16, command: libc::c_int) -> Result<libc::c_int> {
         // SAFETY: the commands used here take a number in the union, or nothing.
-        check(unsafe { libc::semctl(self.id, number.into(), command, Argument { value: 0 }) })
+        check(unsafe { libc::semctl(self.0.id(), number.into(), command, Argument { value: 0 }) })
             .map_err(|errno| self.explain(errno, number, "look at"))
-    }
-
-    fn raw_stat(&self) -> Result<semid_ds, i32> {
-        let mut raw = MaybeUninit::<semid_ds>::zeroed();
-        self.record(libc::IPC_STAT, &mut raw)?;
-        // SAFETY: numbers only, for which zeros are values; the kernel has filled it in.
-        Ok(unsafe { raw.assume_init() })
-    }
-
-    /// IPC_STAT or IPC_SET.
-    fn record(&self, command: libc::c_int, raw: &mut MaybeUninit<semid_ds>) -> Result<(), i32> {
-        let argument = Argument { record: raw.as_mut_ptr() };
-        // SAFETY: both commands take one `semid_ds`, which the argument points to.
-        check(unsafe { libc::semctl(self.id, 0, command, argument) }).map(drop)
     }
 
     /// Room for the values of any set that can be, beginning with `values`.
@@ -341,7 +303,7 @@ impl Semaphores {
         let argument = Argument { values: room.as_mut_ptr() };
         // SAFETY: the kernel reads or writes as many values as the set has: `room` made room for as many as SEMMSL allows a
         // set to have, and for at least 65536.
-        check(unsafe { libc::semctl(self.id, 0, command, argument) })
+        check(unsafe { libc::semctl(self.0.id(), 0, command, argument) })
             .map(drop)
             .map_err(|errno| self.explain(errno, 0, tried))
     }
@@ -351,7 +313,7 @@ impl Semaphores {
         match errno {
             libc::ERANGE => error.because(Reason::Range, format!("a semaphore's value is from 0 to {MAX_VALUE}")),
             #[allow(clippy::useless_conversion, reason = "the type differs by target")]
-            libc::EINVAL => match self.raw_stat().map(|raw| u64::from(raw.sem_nsems)) {
+            libc::EINVAL => match self.0.raw_stat().map(|raw| u64::from(raw.sem_nsems)) {
                 Ok(count) if u64::from(number) >= count => {
                     error.because(Reason::Range, format!("its semaphores are numbered 0 to {}", count - 1))
                 }
@@ -362,15 +324,32 @@ impl Semaphores {
     }
 
     pub(super) fn object(&self) -> Object {
-        Object { kind: Kind::Sem, key: self.key, id: Some(self.id) }
+        self.0.object()
     }
 }
 
 /// Whether it was done, where not being able to is no error.
-fn done(result: Result<()>) -> Result<bool> {
+pub(super) fn done(result: Result<()>) -> Result<bool> {
     match result {
         Ok(()) => Ok(true),
         Err(e) if matches!(e.reason(), Reason::WouldBlock | Reason::TimedOut) => Ok(false),
         Err(e) => Err(e),
     }
+}
+
+/// What the kernel knows of a set of semaphores.
+///
+/// # References
+/// semctl(2); Free Pascal `TSEMid_ds`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SemStat {
+    /// Owner and mode.
+    pub perm: Perm,
+    /// How many semaphores it has.
+    pub count: usize,
+    /// When somebody operated on it last; `None` before its creator has finished. All times are in whole seconds.
+    pub operated_at: Option<SystemTime>,
+    /// When it was created, or a value or the owner was set.
+    pub changed_at: Option<SystemTime>,
 }

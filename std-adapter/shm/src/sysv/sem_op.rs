@@ -1,11 +1,10 @@
 //! Operations on semaphores, and the system call that makes them.
 
+use super::call::check;
+use super::error::{Error, Limit, Object, Reason, Result};
+use super::limits::{MAX_VALUE, limit};
 use std::ptr;
 use std::time::{Duration, Instant};
-
-use super::error::Object;
-use super::limits::limit;
-use super::{Error, Limit, MAX_VALUE, Reason, Result, check};
 
 /// One operation on one semaphore of a set. Several make one call, which happens as a whole or not at all.
 ///
