@@ -13,8 +13,8 @@ use std::ptr::{self, NonNull};
 /// A range of addresses that belongs to this value, with nothing in it: touching it kills. Memory is mapped into parts
 /// of it.
 ///
-/// Cedar's `VMReserve`: a garbage collector, an allocator or a runtime decides where memory may come to lie, and nobody
-/// else maps anything there in between. What is mapped can be [given back](PlacedMapping::give_back): then the
+/// Cedar's `VMReserve`: a garbage collector, an allocator or a runtime decides where memory may come to lie, and no other
+/// part of the process maps anything there in between. What is mapped can be [given back](PlacedMapping::give_back): then the
 /// addresses are empty again, and still reserved. It uses no memory, only addresses.
 ///
 /// What is placed in it borrows it, so that it cannot be gone first:
@@ -108,7 +108,7 @@ impl AddressRange {
     ) -> io::Result<PlacedMapping<'_>> {
         let place = |start: NonNull<u8>| {
             // SAFETY: the range that `place` is called with is a part of the address range that was given to this call
-            // alone: whole pages, at least `len` bytes, and nobody uses what is mapped there, because nothing is.
+            // alone: whole pages, at least `len` bytes, and no thread uses what is mapped there, because nothing is.
             unsafe { memory::map_at(start, fd, offset, len, access) }
         };
         // SAFETY: if `map_at` succeeds the memory is mapped with this access, `len` bytes of a file that has them.
@@ -126,7 +126,7 @@ impl AddressRange {
     /// let range = AddressRange::new(1 << 20)?;
     /// let segment = Shm::create(Key::PRIVATE, 4096)?;
     /// let placed = range.attach(4096, &segment, Access::ReadWrite)?;
-    /// segment.remove()?; // Nobody else is to come; it stays as long as it is attached.
+    /// segment.remove()?; // No other process can find it now; it stays as long as it is attached.
     /// placed.copy_in(0, b"where I want it")?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -181,8 +181,8 @@ impl AddressRange {
     ///
     /// # Safety
     /// `attach` replaces what is mapped from the address that it is given on, for `len` bytes rounded up to whole pages
-    /// and no further. If it succeeds, all of the `len` bytes are mapped with this access. They are not unmapped by
-    /// anybody but the guard, which maps emptiness over them.
+    /// and no further. If it succeeds, all of the `len` bytes are mapped with this access. Only the guard unmaps
+    /// them, which maps emptiness over them.
     pub unsafe fn place(
         &self,
         at: usize,
@@ -227,7 +227,7 @@ impl AddressRange {
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
         let len = range.len();
         // SAFETY: the range is a part of the address range that belongs to the caller, who has given up what was mapped
-        // there (whoever took a pointer from it agreed not to use it after that). MAP_FIXED replaces it at once: there
+        // there (a caller that took a pointer from it agreed not to use it after that). MAP_FIXED replaces it at once: there
         // is no moment in which another thread could map something there.
         let result = unsafe { rustix::mm::mmap_anonymous(start.as_ptr().cast(), len, ProtFlags::empty(), flags) };
         result.map_err(|e| explain(e, format!("cannot empty {len} bytes of an address range")))?;

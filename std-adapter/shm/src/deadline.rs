@@ -7,7 +7,12 @@ const NANOS: i64 = 1_000_000_000;
 
 /// An absolute point on the monotonic clock, in the form the kernel takes.
 ///
-/// A wait that is interrupted and begun again still ends at the same time.
+/// A wait that is interrupted and begun again still ends at the same time. The clock (`CLOCK_MONOTONIC`) does not follow
+/// changes of the wall clock, and stands still while the machine is suspended. Its unit is the nanosecond. A deadline means
+/// something to this machine only, as long as it runs. Where a filter of system calls forbids to read the clock, each
+/// deadline has passed.
+///
+/// It is what [`futex::wait`](crate::futex::wait) takes.
 ///
 /// ```
 /// use smstream_shm::Deadline;
@@ -17,6 +22,9 @@ const NANOS: i64 = 1_000_000_000;
 /// assert!(soon < Deadline::after(Duration::from_secs(5)));
 /// assert!(soon.remaining() <= Duration::from_millis(5));
 /// ```
+///
+/// # References
+/// [clock_gettime(2)](https://man7.org/linux/man-pages/man2/clock_gettime.2.html)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Timespec);
 

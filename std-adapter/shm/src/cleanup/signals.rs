@@ -45,7 +45,7 @@ pub fn on_signals(signals: &[i32]) -> io::Result<()> {
         let number = usize::try_from(signal).unwrap_or(0);
         let why = match signal {
             _ if !(1..SIGNALS).contains(&number) => "there is no such signal",
-            libc::SIGKILL | libc::SIGSTOP => "nobody can handle it",
+            libc::SIGKILL | libc::SIGSTOP => "no process can handle it",
             libc::SIGSEGV | libc::SIGBUS | libc::SIGFPE | libc::SIGILL | libc::SIGTRAP | libc::SIGSYS => {
                 "it says that the program is broken"
             }

@@ -55,7 +55,7 @@ pub fn unnamed_file(dir: impl AsFd, len: u64) -> io::Result<OwnedFd> {
 }
 
 /// Gives the first `len` bytes of a file their blocks, all or nothing as far as that can be known beforehand: a request
-/// that cannot be met must not fill the file system first, at the cost of everyone else on it. The bytes that the file
+/// that cannot be met must not fill the file system first, at the cost of its other users. The bytes that the file
 /// has stay as they are.
 #[doc(hidden)]
 pub fn allocate(fd: impl AsFd, len: u64) -> io::Result<()> {

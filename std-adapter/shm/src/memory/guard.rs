@@ -1,13 +1,13 @@
-//! Memory whose file somebody may shorten: a handler of SIGBUS that turns the end of the process into an error.
+//! Memory whose file another process may shorten: a handler of SIGBUS that turns the end of the process into an error.
 //!
-//! Touching a page that lies beyond the end of its file raises SIGBUS, and that kills. Whoever asks for it gets a handler,
+//! Touching a page that lies beyond the end of its file raises SIGBUS, and that kills. A caller that asks for it gets a handler,
 //! one for the process. It looks the address up in a table of guarded mappings. Is it in one of them, then it sets
 //! that end's [`Cut`], puts empty pages of this process's own under the rest of the mapping, and returns: the access is
-//! made again, and finds zeros. What was read that way is never handed out, because everybody looks at the `Cut`
+//! made again, and finds zeros. What was read that way is never handed out, because every reader looks at the `Cut`
 //! afterwards. All other faults go to the handler that was there before.
 //!
 //! Only from the page of the fault on is the mapping replaced. What lies before it may still be shared with the peer, and
-//! through it the peer is told that the stream is over.
+//! through it the peer sees that the stream is over.
 
 mod table;
 
@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 #[doc(hidden)]
 pub struct Installed(());
 
-/// Whether the memory of an end was cut short: set once, by the handler or by whoever finds the file shorter.
+/// Whether the memory of an end was cut short: set once, by the handler or by the thread that finds the file shorter.
 #[derive(Debug)]
 #[doc(hidden)]
 pub struct Cut {
@@ -42,7 +42,7 @@ impl Cut {
         Arc::new(Self { is_set: AtomicBool::new(false), len })
     }
 
-    /// Whether it was found to be short. Whoever asks this after touching the memory learns of all that he has met there:
+    /// Whether it was found to be short. A thread that asks this after touching the memory learns of all that it has met there:
     /// the flag is set before the empty pages can be seen.
     #[inline]
     #[doc(hidden)]
@@ -52,7 +52,7 @@ impl Cut {
         self.is_set.load(Ordering::Relaxed)
     }
 
-    /// Looks at the size of the file, too, which `fd` is open on. A file whose size cannot be told counts as whole.
+    /// Looks at the size of the file, too, which `fd` is open on. A file whose size cannot be found out counts as whole.
     #[doc(hidden)]
     pub fn look(&self, fd: impl AsFd) -> bool {
         let size = rustix::fs::fstat(fd).ok().and_then(|stat| u64::try_from(stat.st_size).ok());
@@ -68,8 +68,8 @@ impl Cut {
     }
 }
 
-/// A guarded mapping, until this is dropped. That must come before the range is unmapped: afterwards the addresses may be
-/// somebody else's.
+/// A guarded mapping, until this is dropped. That must come before the range is unmapped: afterwards the addresses may
+/// have another owner.
 #[derive(Debug)]
 pub(super) struct Guard {
     entry: table::Entry,
@@ -107,8 +107,8 @@ static PREVIOUS: Previous =
 /// The size of a page. The handler does not ask for it.
 static PAGE: AtomicUsize = AtomicUsize::new(0);
 
-/// Installs the handler, if that was not done before. It stays until the process ends: who installs one of his own
-/// afterwards has to call the one he finds.
+/// Installs the handler, if that was not done before. It stays until the process ends: code that installs another
+/// one afterwards has to call the one that it finds.
 ///
 /// # Errors
 /// What the system says.
@@ -203,7 +203,7 @@ fn chain(fault: bool, signal: libc::c_int, info: *mut libc::siginfo_t, context: 
         PREVIOUS.handler.load(Ordering::Acquire)
     };
     match handler {
-        // Nobody ignores a fault: the kernel kills.
+        // A fault cannot be ignored: the kernel kills.
         libc::SIG_IGN if !fault => {}
         libc::SIG_DFL | libc::SIG_IGN => die(signal, fault),
         handler if PREVIOUS.info.load(Ordering::Relaxed) => {

@@ -21,7 +21,7 @@ pub enum Access {
     ReadWrite,
 }
 
-/// A range of a file in memory, shared with everyone else who maps it, until this is dropped.
+/// A range of a file in memory, shared with all other mappings of it, until this is dropped.
 #[derive(Debug)]
 pub struct Mapping {
     start: NonNull<u8>,
@@ -34,7 +34,7 @@ pub struct Mapping {
 // SAFETY: a `Mapping` owns an address range of the process. Nothing about it belongs to a thread: any thread may use
 // and unmap it (mmap(2), munmap(2)).
 unsafe impl Send for Mapping {}
-// SAFETY: `&Mapping` gives out the address and the length, which never change. It accesses no byte; whoever does so
+// SAFETY: `&Mapping` gives out the address and the length, which never change. It accesses no byte; code that does so
 // through the pointers has to answer for it.
 unsafe impl Sync for Mapping {}
 
@@ -99,8 +99,8 @@ impl Mapping {
 /// As for [`Mapping::new`].
 ///
 /// # Safety
-/// `start` is the start of a page. The whole pages from there that hold `len` bytes are the caller's, and nobody uses
-/// what is mapped there.
+/// `start` is the start of a page. The whole pages from there that hold `len` bytes are the caller's, and no thread
+/// uses what is mapped there.
 pub(crate) unsafe fn map_at(
     start: NonNull<u8>,
     fd: impl AsFd,
@@ -153,7 +153,7 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         self.guard = None;
         // SAFETY: `start` and `len` are a range that `mmap` gave to this value alone, or two such ranges side by side, the
-        // second of which `Both` has taken from a value that is no more. Whoever took a pointer from it agreed not to use
+        // second of which `Both` has taken from a value that is no more. A caller that took a pointer from it agreed not to use
         // it after this moment (`as_ptr`), and no reference into it was ever made here.
         let result = unsafe { rustix::mm::munmap(self.start.as_ptr().cast::<c_void>(), self.len) };
         debug_assert!(result.is_ok(), "munmap of one's own mapping: {result:?}");

@@ -1,7 +1,7 @@
 //! Segments in memory.
 
 use super::call::check;
-use super::error::{Error, Kind, Object, Reason, Result};
+use super::error::{Result, SysvError, SysvKind, SysvObject, SysvReason};
 use crate::memory::{Access, SharedMemory};
 use bitflags::bitflags;
 use std::ffi::c_void;
@@ -77,23 +77,23 @@ impl Attachment {
     /// Detaches, and tells if that failed. Dropping it does the same in silence.
     ///
     /// # Errors
-    /// [`Reason::Address`] if somebody has unmapped it already.
+    /// [`SysvReason::Address`] if the range is unmapped already.
     ///
     /// # References
     /// shmdt(2); Free Pascal `shmdt`; Cedar `ShmDt`: the segment and its contents are retained.
     pub fn detach(self) -> Result<()> {
         let (start, _) = self.into_raw();
-        let object = Object { kind: Kind::Shm, key: None, id: None };
+        let object = SysvObject { kind: SysvKind::Shm, key: None, id: None };
         let error = |errno| {
-            let advice = "somebody has unmapped it already";
-            Error::system(errno, object, "detach").because(Reason::Address, advice)
+            let advice = "the range is unmapped already";
+            SysvError::system(errno, object, "detach").because(SysvReason::Address, advice)
         };
         // SAFETY: the range is this attachment's, whose pointers the caller gave up by consuming it.
         check(unsafe { libc::shmdt(start.as_ptr().cast::<c_void>()) }).map(drop).map_err(error)
     }
 
     /// Gives the address and the length away; nothing detaches it any more. For who maps something else over it.
-    #[must_use = "nobody else knows where it is"]
+    #[must_use = "nothing else has the address"]
     pub fn into_raw(self) -> (NonNull<u8>, usize) {
         let raw = (self.start, self.len);
         std::mem::forget(self);
@@ -119,7 +119,7 @@ unsafe impl SharedMemory for Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        // SAFETY: the range is this value's. Whoever took a pointer from it agreed not to use it after this moment
+        // SAFETY: the range is this value's. A caller that took a pointer from it agreed not to use it after this moment
         // (`as_ptr`), and no reference into it was ever made here.
         let result = unsafe { libc::shmdt(self.start.as_ptr().cast::<c_void>()) };
         debug_assert_eq!(result, 0, "detaching one's own attachment");

@@ -1,7 +1,7 @@
 //! What the three kinds of objects have in common: an id, a key, and the calls that look at an object and change it.
 
 use super::call::check;
-use super::error::{Error, Kind, Object, Reason, Result};
+use super::error::{Result, SysvError, SysvKind, SysvObject, SysvReason};
 use super::key::Key;
 use super::perm::Perm;
 use std::marker::PhantomData;
@@ -13,7 +13,7 @@ use std::ptr;
 /// # Safety
 /// All zeros is a value of `Record`, which is the record that `control` reads and writes.
 pub(super) unsafe trait Calls {
-    const KIND: Kind;
+    const KIND: SysvKind;
     /// How `ipcs` shows the objects.
     const IPCS: &'static str;
     /// Whether `IPC_SET` sets more than the owner and the mode, so that the rest of the record must be as it is.
@@ -45,7 +45,9 @@ impl<C: Calls> Handle<C> {
     /// The object with this id, if there is one and it may be read.
     pub(super) fn from_id(id: i32) -> Result<Self> {
         let mut record = Self::new(id, None).stat().map_err(|e| match e.reason() {
-            Reason::Removed => e.because(Reason::NotFound, format!("`ipcs {}` shows the ids there are", C::IPCS)),
+            SysvReason::Removed => {
+                e.because(SysvReason::NotFound, format!("`ipcs {}` shows the ids there are", C::IPCS))
+            }
             _ => e,
         })?;
         Ok(Self::new(id, Some(Perm::from_raw(C::perm(&mut record)).key)))
@@ -60,19 +62,19 @@ impl<C: Calls> Handle<C> {
     }
 
     /// The object, for errors.
-    pub(super) const fn object(&self) -> Object {
-        Object { kind: C::KIND, key: self.key, id: Some(self.id) }
+    pub(super) const fn object(&self) -> SysvObject {
+        SysvObject { kind: C::KIND, key: self.key, id: Some(self.id) }
     }
 
     /// An error of a call on the object.
-    pub(super) fn error(&self, errno: i32, tried: &'static str) -> Error {
-        Error::system(errno, self.object(), tried)
+    pub(super) fn error(&self, errno: i32, tried: &'static str) -> SysvError {
+        SysvError::system(errno, self.object(), tried)
     }
 
     /// What the kernel knows of it.
     pub(super) fn stat(&self) -> Result<C::Record> {
         self.raw_stat().map_err(|errno| match errno {
-            libc::EINVAL => self.error(errno, "look at").because(Reason::Removed, "create it again"),
+            libc::EINVAL => self.error(errno, "look at").because(SysvReason::Removed, "create it again"),
             _ => self.error(errno, "look at"),
         })
     }
@@ -102,9 +104,9 @@ impl<C: Calls> Handle<C> {
         let result = check(unsafe { C::control(self.id, libc::IPC_SET, &raw mut record) });
         result.map(drop).map_err(|errno| match errno {
             libc::EINVAL if self.raw_stat().is_ok() => {
-                self.error(errno, "change").because(Reason::InvalidInput, "no such user or group can be")
+                self.error(errno, "change").because(SysvReason::InvalidInput, "no such user or group can be")
             }
-            libc::EINVAL => self.error(errno, "change").because(Reason::Removed, "create it again"),
+            libc::EINVAL => self.error(errno, "change").because(SysvReason::Removed, "create it again"),
             _ => self.error(errno, "change"),
         })
     }
@@ -123,17 +125,17 @@ impl<C: Calls> Handle<C> {
     pub(super) fn plain(&self, command: libc::c_int, tried: &'static str) -> Result<()> {
         // SAFETY: the callers' commands take no record.
         check(unsafe { C::control(self.id, command, ptr::null_mut()) }).map(drop).map_err(|errno| match errno {
-            libc::EINVAL => self.error(errno, tried).because(Reason::Removed, "create it again"),
+            libc::EINVAL => self.error(errno, tried).because(SysvReason::Removed, "create it again"),
             _ => self.error(errno, tried),
         })
     }
 }
 
 /// The error of opening an object by [`Key::PRIVATE`], which would make a new one.
-pub(super) fn refuse_private(kind: Kind, key: Key) -> Result<()> {
+pub(super) fn refuse_private(kind: SysvKind, key: Key) -> Result<()> {
     if !key.is_private() {
         return Ok(());
     }
-    let object = Object { kind, key: Some(key), id: None };
-    Err(Error::refuse(Reason::NotFound, object, "open", "an object without a key is found by its id"))
+    let object = SysvObject { kind, key: Some(key), id: None };
+    Err(SysvError::refuse(SysvReason::NotFound, object, "open", "an object without a key is found by its id"))
 }

@@ -1,8 +1,8 @@
 //! System V shared memory, semaphores and message queues: safe, complete, and with errors that say what to do.
 //!
 //! These are the oldest ways in which processes on Linux share things, and many programs still speak them. An object has
-//! an **id**, which the kernel gives it, and perhaps a [`Key`], by which strangers find it. It stays until somebody
-//! removes it or the machine stops, also when all who used it are gone: see [`RemoveOnDrop`]. It belongs to an IPC
+//! an **id**, which the kernel gives it, and perhaps a [`Key`], by which unrelated processes find it. It stays until a
+//! process removes it or the machine stops, also when all who used it are gone: see [`RemoveOnDrop`]. It belongs to an IPC
 //! namespace, so containers do not see each other's.
 //!
 //! | | |
@@ -19,16 +19,16 @@
 //! let mutex = RemoveOnDrop::new(Semaphores::create(Key::PRIVATE, &[1])?);
 //! let attached = memory.attach()?;
 //! let guard = mutex.lock(0)?;
-//! // SAFETY: attached for writing, 4096 bytes long, and nobody else has been told the id.
+//! // SAFETY: attached for writing, 4096 bytes long, and no other process knows the id.
 //! unsafe { attached.as_mut_ptr().unwrap().write(7) };
 //! guard.release()?;
-//! # Ok::<(), smstream_shm::sysv::Error>(())
+//! # Ok::<(), smstream_shm::sysv::SysvError>(())
 //! ```
 //!
 //! # A channel in System V memory
 //! `geometry::attach` of [smstream-core](https://docs.rs/smstream-core) takes pointers, so a segment can carry a channel. Two
-//! parties agree beforehand on the key and on who is which; nobody listens or connects, and nobody is told when the other
-//! dies. `Listener` and `Stream` do that better, and need no key.
+//! parties agree beforehand on the key and on who is which; there is no listener, and the kernel does not say when the
+//! other party dies. `Listener` and `Stream` do that better, and need no key.
 //!
 //! # Signals
 //! Every call that waits goes on after a signal. A timeout counts from the call, not from the last signal.
@@ -58,13 +58,13 @@ mod shm;
 mod shm_options;
 
 pub use attachment::{AttachFlags, Attachment};
-pub use error::{Error, Kind, Limit, Object, Reason, Result};
+pub use error::{Limit, Result, SysvError, SysvKind, SysvObject, SysvReason};
 pub use guard::{Remove, RemoveOnDrop};
 pub use key::Key;
 pub use limits::{Limits, MAX_VALUE, Usage, limits, usage};
 pub use msg::Queue;
 pub use msg_options::{QueueOptions, QueueSettings};
-pub use msg_types::{QueueStat, Received, Select, Type};
+pub use msg_types::{MessageType, QueueStat, ReceivedMessage, Select};
 pub use options::SysvOptions;
 pub use perm::{DEFAULT_MODE, Perm};
 pub use sem::{SemStat, Semaphores};

@@ -1,12 +1,12 @@
 //! Message queues.
 
 use super::call::check;
-use super::error::{Error, Kind, Reason, Result};
+use super::error::{Result, SysvError, SysvKind, SysvReason};
 use super::handle::{Calls, Handle, refuse_private};
 use super::key::Key;
 use super::limits::{limit, limits};
 use super::msg_options::{QueueOptions, QueueSettings};
-use super::msg_types::{QueueStat, Received, Select, Type};
+use super::msg_types::{MessageType, QueueStat, ReceivedMessage, Select};
 use super::options::{Making, Settings};
 use super::perm::Perm;
 use std::ffi::c_void;
@@ -20,14 +20,14 @@ const TYPE_LEN: usize = size_of::<libc::c_long>();
 /// stays until it is [removed](Queue::remove).
 ///
 /// ```
-/// use smstream_shm::sysv::{Key, Queue, RemoveOnDrop, Select, Type};
+/// use smstream_shm::sysv::{Key, Queue, RemoveOnDrop, Select, MessageType};
 ///
 /// let queue = RemoveOnDrop::new(Queue::create(Key::PRIVATE)?);
-/// queue.send(Type::ONE, b"hello")?;
+/// queue.send(MessageType::ONE, b"hello")?;
 /// let mut buffer = [0; 100];
 /// let received = queue.recv(Select::Any, &mut buffer)?;
 /// assert_eq!(&buffer[..received.len], b"hello");
-/// # Ok::<(), smstream_shm::sysv::Error>(())
+/// # Ok::<(), smstream_shm::sysv::SysvError>(())
 /// ```
 ///
 /// # References
@@ -40,7 +40,7 @@ struct MsgCalls;
 
 // SAFETY: `msqid_ds` is what msgctl takes, numbers only (and pointers that Linux does not use).
 unsafe impl Calls for MsgCalls {
-    const KIND: Kind = Kind::Msg;
+    const KIND: SysvKind = SysvKind::Msg;
     const IPCS: &'static str = "-q";
     const SETS_MORE: bool = true;
     type Record = libc::msqid_ds;
@@ -74,7 +74,7 @@ impl Queue {
     /// Makes a queue that only its owner can use.
     ///
     /// # Errors
-    /// As [`QueueOptions::open`]; [`Reason::Exists`] if the key is in use.
+    /// As [`QueueOptions::open`]; [`SysvReason::Exists`] if the key is in use.
     pub fn create(key: Key) -> Result<Self> {
         Self::options().create_new(true).open(key)
     }
@@ -82,16 +82,16 @@ impl Queue {
     /// Finds a queue.
     ///
     /// # Errors
-    /// As [`QueueOptions::open`]; [`Reason::NotFound`] if there is none, and for [`Key::PRIVATE`].
+    /// As [`QueueOptions::open`]; [`SysvReason::NotFound`] if there is none, and for [`Key::PRIVATE`].
     pub fn open(key: Key) -> Result<Self> {
-        refuse_private(Kind::Msg, key)?;
+        refuse_private(SysvKind::Msg, key)?;
         Self::options().open(key)
     }
 
-    /// A queue whose id somebody told.
+    /// The queue with this id.
     ///
     /// # Errors
-    /// [`Reason::NotFound`], or [`Reason::Denied`] if it may not be read.
+    /// [`SysvReason::NotFound`], or [`SysvReason::Denied`] if it may not be read.
     pub fn from_id(id: i32) -> Result<Self> {
         Handle::from_id(id).map(Self)
     }
@@ -112,50 +112,50 @@ impl Queue {
     /// bytes ([`QueueStat::max_bytes`]) would block for ever.
     ///
     /// # Errors
-    /// [`Reason::Limit`] for a message longer than MSGMAX; [`Reason::Removed`], also while it waits; [`Reason::Denied`];
-    /// [`Reason::NoMemory`].
-    pub fn send(&self, ty: Type, text: &[u8]) -> Result<()> {
+    /// [`SysvReason::Limit`] for a message longer than MSGMAX; [`SysvReason::Removed`], also while it waits; [`SysvReason::Denied`];
+    /// [`SysvReason::NoMemory`].
+    pub fn send(&self, ty: MessageType, text: &[u8]) -> Result<()> {
         self.put(ty, text, 0)
     }
 
     /// Sends a message if there is room for it. Does not block.
     ///
     /// # Errors
-    /// [`Reason::WouldBlock`] if the queue is full, and as [`send`](Queue::send).
-    pub fn try_send(&self, ty: Type, text: &[u8]) -> Result<()> {
+    /// [`SysvReason::WouldBlock`] if the queue is full, and as [`send`](Queue::send).
+    pub fn try_send(&self, ty: MessageType, text: &[u8]) -> Result<()> {
         self.put(ty, text, libc::IPC_NOWAIT)
     }
 
     /// Receives a message; blocks until there is one that fits `select`.
     ///
     /// # Errors
-    /// [`Reason::TooLong`] if it is longer than `buffer`: it stays in the queue. [`Reason::Removed`], also while it waits;
-    /// [`Reason::Denied`].
-    pub fn recv(&self, select: Select, buffer: &mut [u8]) -> Result<Received> {
+    /// [`SysvReason::TooLong`] if it is longer than `buffer`: it stays in the queue. [`SysvReason::Removed`], also while it waits;
+    /// [`SysvReason::Denied`].
+    pub fn recv(&self, select: Select, buffer: &mut [u8]) -> Result<ReceivedMessage> {
         self.take(select, buffer, 0)
     }
 
     /// Receives a message if there is one. Does not block.
     ///
     /// # Errors
-    /// [`Reason::WouldBlock`] if there is none, and as [`recv`](Queue::recv).
-    pub fn try_recv(&self, select: Select, buffer: &mut [u8]) -> Result<Received> {
+    /// [`SysvReason::WouldBlock`] if there is none, and as [`recv`](Queue::recv).
+    pub fn try_recv(&self, select: Select, buffer: &mut [u8]) -> Result<ReceivedMessage> {
         self.take(select, buffer, libc::IPC_NOWAIT)
     }
 
     /// As [`recv`](Queue::recv), but of a longer message only the beginning, and the rest of it is lost.
     ///
     /// # Errors
-    /// As `recv`, but [`Reason::TooLong`].
-    pub fn recv_truncated(&self, select: Select, buffer: &mut [u8]) -> Result<Received> {
+    /// As `recv`, but [`SysvReason::TooLong`].
+    pub fn recv_truncated(&self, select: Select, buffer: &mut [u8]) -> Result<ReceivedMessage> {
         self.take(select, buffer, libc::MSG_NOERROR)
     }
 
     /// As [`try_recv`](Queue::try_recv), but of a longer message only the beginning, and the rest of it is lost.
     ///
     /// # Errors
-    /// As `try_recv`, but [`Reason::TooLong`].
-    pub fn try_recv_truncated(&self, select: Select, buffer: &mut [u8]) -> Result<Received> {
+    /// As `try_recv`, but [`SysvReason::TooLong`].
+    pub fn try_recv_truncated(&self, select: Select, buffer: &mut [u8]) -> Result<ReceivedMessage> {
         self.take(select, buffer, libc::MSG_NOERROR | libc::IPC_NOWAIT)
     }
 
@@ -163,7 +163,7 @@ impl Queue {
     ///
     /// # Errors
     /// As `recv`.
-    pub fn recv_vec(&self, select: Select) -> Result<(Type, Vec<u8>)> {
+    pub fn recv_vec(&self, select: Select) -> Result<(MessageType, Vec<u8>)> {
         let mut room = limits().map_or(8192, |limits| usize::try_from(limits.msg_max_bytes).unwrap_or(8192));
         loop {
             let mut buffer = vec![0; room];
@@ -173,13 +173,13 @@ impl Queue {
                     return Ok((received.ty, buffer));
                 }
                 // It was sent when messages might be longer.
-                Err(e) if e.reason() == Reason::TooLong => room = room.max(1) * 2,
+                Err(e) if e.reason() == SysvReason::TooLong => room = room.max(1) * 2,
                 Err(e) => return Err(e),
             }
         }
     }
 
-    fn put(&self, ty: Type, text: &[u8], flags: libc::c_int) -> Result<()> {
+    fn put(&self, ty: MessageType, text: &[u8], flags: libc::c_int) -> Result<()> {
         let mut record: Vec<libc::c_long> = Vec::with_capacity(words(text.len()));
         record.push(ty.0);
         for part in text.chunks(TYPE_LEN) {
@@ -199,22 +199,24 @@ impl Queue {
         }
     }
 
-    fn explain_send(&self, errno: i32, len: usize) -> Error {
+    fn explain_send(&self, errno: i32, len: usize) -> SysvError {
         let error = self.0.error(errno, "send to");
         match errno {
-            libc::EAGAIN => error.because(Reason::WouldBlock, "it is full: receive from it, or raise its bytes"),
+            libc::EAGAIN => error.because(SysvReason::WouldBlock, "it is full: receive from it, or raise its bytes"),
             libc::EINVAL => {
                 let max = limit("MSGMAX", "kernel.msgmax", |limits| limits.msg_max_bytes);
                 if max.value().is_some_and(|max| len as u64 > max) {
-                    return error.limited(max).because(Reason::Limit, format!("a message of {len} bytes is too long"));
+                    return error
+                        .limited(max)
+                        .because(SysvReason::Limit, format!("a message of {len} bytes is too long"));
                 }
-                error.because(Reason::Removed, "create it again")
+                error.because(SysvReason::Removed, "create it again")
             }
             _ => error,
         }
     }
 
-    fn take(&self, select: Select, buffer: &mut [u8], flags: libc::c_int) -> Result<Received> {
+    fn take(&self, select: Select, buffer: &mut [u8], flags: libc::c_int) -> Result<ReceivedMessage> {
         let (ty, except) = select.raw();
         let mut record: Vec<libc::c_long> = vec![0; words(buffer.len())];
         let start = record.as_mut_ptr().cast::<c_void>();
@@ -233,19 +235,19 @@ impl Queue {
         for (part, word) in buffer[..len].chunks_mut(TYPE_LEN).zip(text) {
             part.copy_from_slice(&word.to_ne_bytes()[..part.len()]);
         }
-        Ok(Received { ty: Type(*ty), len })
+        Ok(ReceivedMessage { ty: MessageType(*ty), len })
     }
 
-    fn explain_recv(&self, errno: i32, room: usize) -> Error {
+    fn explain_recv(&self, errno: i32, room: usize) -> SysvError {
         let error = self.0.error(errno, "receive from");
         match errno {
-            libc::ENOMSG => error.because(Reason::WouldBlock, "there is no such message"),
+            libc::ENOMSG => error.because(SysvReason::WouldBlock, "there is no such message"),
             libc::E2BIG => {
                 let advice =
                     format!("it is longer than {room} bytes and stays there; take a larger buffer, or truncate");
-                error.because(Reason::TooLong, advice)
+                error.because(SysvReason::TooLong, advice)
             }
-            libc::EINVAL => error.because(Reason::Removed, "create it again"),
+            libc::EINVAL => error.because(SysvReason::Removed, "create it again"),
             _ => error,
         }
     }
@@ -253,7 +255,7 @@ impl Queue {
     /// What the kernel knows of it. Does not block.
     ///
     /// # Errors
-    /// [`Reason::Denied`] without the permission to read, [`Reason::Removed`].
+    /// [`SysvReason::Denied`] without the permission to read, [`SysvReason::Removed`].
     pub fn stat(&self) -> Result<QueueStat> {
         Ok(QueueStat::from_raw(&self.0.stat()?))
     }
@@ -261,7 +263,7 @@ impl Queue {
     /// Changes the owner, the group and the mode to those of `perm`. The queue's bytes stay.
     ///
     /// # Errors
-    /// [`Reason::Denied`] unless one is owner, creator or root; [`Reason::Removed`]; [`Reason::InvalidInput`] for a user
+    /// [`SysvReason::Denied`] unless one is owner, creator or root; [`SysvReason::Removed`]; [`SysvReason::InvalidInput`] for a user
     /// or group that cannot be.
     pub fn set_perm(&self, perm: &Perm) -> Result<()> {
         self.0.set(Some(perm), |_| {})
@@ -278,7 +280,7 @@ impl Queue {
     /// Changes how many bytes of messages it can hold. Owner and mode stay.
     ///
     /// # Errors
-    /// [`Reason::Limit`] for more than MSGMNB, which only root may pass; otherwise as [`set_perm`](Queue::set_perm).
+    /// [`SysvReason::Limit`] for more than MSGMNB, which only root may pass; otherwise as [`set_perm`](Queue::set_perm).
     #[allow(
         clippy::useless_conversion,
         clippy::unnecessary_fallible_conversions,
@@ -293,10 +295,10 @@ impl Queue {
         })
     }
 
-    /// Removes the queue with its messages at once. Whoever waits gets [`Reason::Removed`].
+    /// Removes the queue with its messages at once. Calls that wait for it return [`SysvReason::Removed`].
     ///
     /// # Errors
-    /// [`Reason::Denied`] unless one is owner, creator or root; [`Reason::Removed`].
+    /// [`SysvReason::Denied`] unless one is owner, creator or root; [`SysvReason::Removed`].
     pub fn remove(&self) -> Result<()> {
         self.0.remove()
     }

@@ -1,7 +1,7 @@
 //! How a message queue is found or made.
 
 use super::call::check;
-use super::error::{Error, Kind, Object, Result};
+use super::error::{Result, SysvError, SysvKind, SysvObject};
 use super::key::Key;
 use super::limits::limit;
 use super::options::{Making, SysvOptions};
@@ -13,7 +13,7 @@ use super::options::{Making, SysvOptions};
 ///
 /// let queue = RemoveOnDrop::new(Queue::options().create(true).mode(0o660).open(Key::PRIVATE)?);
 /// assert_eq!(queue.stat()?.perm.mode, 0o660);
-/// # Ok::<(), smstream_shm::sysv::Error>(())
+/// # Ok::<(), smstream_shm::sysv::SysvError>(())
 /// ```
 ///
 /// # References
@@ -29,11 +29,11 @@ impl QueueSettings {
 
     /// The id of the queue.
     pub(super) fn find(self, making: Making, key: Key) -> Result<libc::c_int> {
-        let object = Object { kind: Kind::Msg, key: Some(key), id: None };
+        let object = SysvObject { kind: SysvKind::Msg, key: Some(key), id: None };
         let flags = making.flags(key, object)?;
         // SAFETY: msgget takes numbers only.
         check(unsafe { libc::msgget(key.raw(), flags) }).map_err(|errno| {
-            let error = Error::system(errno, object, making.tried(key));
+            let error = SysvError::system(errno, object, making.tried(key));
             match errno {
                 libc::ENOSPC => error.limited(limit("MSGMNI", "kernel.msgmni", |limits| limits.msg_queues)),
                 _ => error,

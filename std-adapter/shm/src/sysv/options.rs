@@ -1,6 +1,6 @@
 //! How an object is found or made: what the three kinds have in common.
 
-use super::error::{Error, Object, Reason, Result};
+use super::error::{Result, SysvError, SysvObject, SysvReason};
 use super::key::Key;
 use super::perm::{DEFAULT_MODE, MODE_BITS};
 
@@ -60,13 +60,13 @@ impl<S: Settings> SysvOptions<S> {
     /// blocks only for a set of semaphores that is not ready; see [`SemOptions`](super::SemOptions).
     ///
     /// # Errors
-    /// [`Reason::Exists`], [`Reason::NotFound`], [`Reason::NoMemory`], [`Reason::Denied`];
-    /// [`Reason::InvalidInput`] for a mode of more than nine bits;
-    /// - segments: [`Reason::Size`] for a new one of no bytes, or an existing one that is smaller; [`Reason::Limit`] for
+    /// [`SysvReason::Exists`], [`SysvReason::NotFound`], [`SysvReason::NoMemory`], [`SysvReason::Denied`];
+    /// [`SysvReason::InvalidInput`] for a mode of more than nine bits;
+    /// - segments: [`SysvReason::Size`] for a new one of no bytes, or an existing one that is smaller; [`SysvReason::Limit`] for
     ///   SHMMAX, SHMMNI, SHMALL;
-    /// - sets of semaphores: [`Reason::NotReady`]; [`Reason::Size`] for a new one of no semaphores, or an existing one that
-    ///   has fewer; [`Reason::Range`] for a value above 32767; [`Reason::Limit`] for SEMMSL, SEMMNI, SEMMNS;
-    /// - queues: [`Reason::Limit`] for MSGMNI.
+    /// - sets of semaphores: [`SysvReason::NotReady`]; [`SysvReason::Size`] for a new one of no semaphores, or an existing one that
+    ///   has fewer; [`SysvReason::Range`] for a value above 32767; [`SysvReason::Limit`] for SEMMSL, SEMMNI, SEMMNS;
+    /// - queues: [`SysvReason::Limit`] for MSGMNI.
     pub fn open(&self, key: Key) -> Result<S::Object> {
         self.settings.open(self.making, key)
     }
@@ -103,12 +103,12 @@ impl Making {
     }
 
     /// The flags of a `get` call.
-    pub(super) fn flags(self, key: Key, object: Object) -> Result<libc::c_int> {
+    pub(super) fn flags(self, key: Key, object: SysvObject) -> Result<libc::c_int> {
         if self.mode & !MODE_BITS != 0 {
             let advice = format!("the mode {:#o} has more than the nine bits rwxrwxrwx", self.mode);
-            return Err(Error::refuse(Reason::InvalidInput, object, self.tried(key), advice));
+            return Err(SysvError::refuse(SysvReason::InvalidInput, object, self.tried(key), advice));
         }
-        // An open without a mode is allowed to everyone; the calls that follow check what they need.
+        // An open without a mode is allowed to all users; the calls that follow check what they need.
         let mode = if self.creates(key) { self.mode.cast_signed() } else { 0 };
         let create = if self.create || self.create_new { libc::IPC_CREAT } else { 0 };
         let exclusive = if self.create_new { libc::IPC_EXCL } else { 0 };

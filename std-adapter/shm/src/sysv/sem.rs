@@ -1,7 +1,7 @@
 //! Sets of semaphores.
 
 use super::call::check;
-use super::error::{Error, Kind, Object, Reason, Result};
+use super::error::{Result, SysvError, SysvKind, SysvObject, SysvReason};
 use super::handle::{Calls, Handle, refuse_private};
 use super::key::Key;
 use super::limits::{MAX_VALUE, limits};
@@ -37,7 +37,7 @@ const LARGEST_SET: usize = 1 << 24;
 /// assert!(!set.try_acquire(0)?);
 /// drop(guard);
 /// assert_eq!(set.value(0)?, 1);
-/// # Ok::<(), smstream_shm::sysv::Error>(())
+/// # Ok::<(), smstream_shm::sysv::SysvError>(())
 /// ```
 ///
 /// # References
@@ -50,7 +50,7 @@ struct SemCalls;
 
 // SAFETY: `semid_ds` is what semctl takes, numbers only.
 unsafe impl Calls for SemCalls {
-    const KIND: Kind = Kind::Sem;
+    const KIND: SysvKind = SysvKind::Sem;
     const IPCS: &'static str = "-s";
     const SETS_MORE: bool = false;
     type Record = semid_ds;
@@ -79,7 +79,7 @@ impl Semaphores {
     /// Makes a set with these values that only its owner can use.
     ///
     /// # Errors
-    /// As [`SemOptions::open`]; [`Reason::Exists`] if the key is in use.
+    /// As [`SemOptions::open`]; [`SysvReason::Exists`] if the key is in use.
     pub fn create(key: Key, values: &[u16]) -> Result<Self> {
         Self::options().initial(values).create_new(true).open(key)
     }
@@ -87,16 +87,16 @@ impl Semaphores {
     /// Finds a set, and waits until its creator has given it its values.
     ///
     /// # Errors
-    /// As [`SemOptions::open`]; [`Reason::NotFound`] if there is none, and for [`Key::PRIVATE`].
+    /// As [`SemOptions::open`]; [`SysvReason::NotFound`] if there is none, and for [`Key::PRIVATE`].
     pub fn open(key: Key) -> Result<Self> {
-        refuse_private(Kind::Sem, key)?;
+        refuse_private(SysvKind::Sem, key)?;
         Self::options().open(key)
     }
 
-    /// A set whose id somebody told. It is taken as it is.
+    /// The set with this id. It is taken as it is, ready or not.
     ///
     /// # Errors
-    /// [`Reason::NotFound`], or [`Reason::Denied`] if it may not be read.
+    /// [`SysvReason::NotFound`], or [`SysvReason::Denied`] if it may not be read.
     pub fn from_id(id: i32) -> Result<Self> {
         Handle::from_id(id).map(Self)
     }
@@ -116,9 +116,9 @@ impl Semaphores {
     /// Does all of these operations at one moment, and blocks until that is possible.
     ///
     /// # Errors
-    /// [`Reason::WouldBlock`] if one that must not wait would have to; [`Reason::Range`] for a number that the set has not
-    /// or a value above 32767; [`Reason::Removed`], also while it waits; [`Reason::Limit`] for SEMOPM;
-    /// [`Reason::InvalidInput`] for no operation at all; [`Reason::Denied`]. Nothing was changed then.
+    /// [`SysvReason::WouldBlock`] if one that must not wait would have to; [`SysvReason::Range`] for a number that the set has not
+    /// or a value above 32767; [`SysvReason::Removed`], also while it waits; [`SysvReason::Limit`] for SEMOPM;
+    /// [`SysvReason::InvalidInput`] for no operation at all; [`SysvReason::Denied`]. Nothing was changed then.
     pub fn op(&self, ops: &[Op]) -> Result<()> {
         sem_op::operate(self.0.id(), ops, None, self.object(), || Ok(self.stat()?.count))
     }
@@ -126,7 +126,7 @@ impl Semaphores {
     /// As [`op`](Semaphores::op), but for no longer than `timeout`. Signals do not make that longer.
     ///
     /// # Errors
-    /// [`Reason::TimedOut`], and as `op`.
+    /// [`SysvReason::TimedOut`], and as `op`.
     pub fn op_timeout(&self, ops: &[Op], timeout: Duration) -> Result<()> {
         sem_op::operate(self.0.id(), ops, Some(timeout), self.object(), || Ok(self.stat()?.count))
     }
@@ -166,7 +166,7 @@ impl Semaphores {
     /// The value of semaphore `number`. It may be another one by the time you look at it.
     ///
     /// # Errors
-    /// [`Reason::Range`] if there is no such semaphore, [`Reason::Denied`], [`Reason::Removed`].
+    /// [`SysvReason::Range`] if there is no such semaphore, [`SysvReason::Denied`], [`SysvReason::Removed`].
     pub fn value(&self, number: u16) -> Result<u16> {
         Ok(u16::try_from(self.ask(number, libc::GETVAL)?).unwrap_or(0))
     }
@@ -198,7 +198,7 @@ impl Semaphores {
     /// The values of all semaphores at one moment.
     ///
     /// # Errors
-    /// [`Reason::Denied`], [`Reason::Removed`].
+    /// [`SysvReason::Denied`], [`SysvReason::Removed`].
     pub fn values(&self) -> Result<Vec<u16>> {
         let mut values = self.room(&[])?;
         self.all(libc::GETALL, &mut values, "read the values of")?;
@@ -209,8 +209,8 @@ impl Semaphores {
     /// Gives semaphore `number` a value, wakes who waited for it, and forgets what was to be undone for it.
     ///
     /// # Errors
-    /// [`Reason::Range`] if there is no such semaphore or the value is above 32767, [`Reason::Denied`],
-    /// [`Reason::Removed`].
+    /// [`SysvReason::Range`] if there is no such semaphore or the value is above 32767, [`SysvReason::Denied`],
+    /// [`SysvReason::Removed`].
     pub fn set(&self, number: u16, value: u16) -> Result<()> {
         let argument = Argument { value: value.into() };
         // SAFETY: SETVAL takes the value from the union, by value; no memory.
@@ -222,12 +222,12 @@ impl Semaphores {
     /// Gives all semaphores values, as many as the set has, at one moment.
     ///
     /// # Errors
-    /// [`Reason::Size`] for another number of values, and as [`set`](Semaphores::set).
+    /// [`SysvReason::Size`] for another number of values, and as [`set`](Semaphores::set).
     pub fn set_all(&self, values: &[u16]) -> Result<()> {
         let count = self.stat()?.count;
         if count != values.len() {
             let advice = format!("it has {count} semaphores, not {}", values.len());
-            return Err(Error::refuse(Reason::Size, self.object(), "set the values of", advice));
+            return Err(SysvError::refuse(SysvReason::Size, self.object(), "set the values of", advice));
         }
         let mut values = self.room(values)?;
         self.all(libc::SETALL, &mut values, "set the values of")
@@ -236,7 +236,7 @@ impl Semaphores {
     /// What the kernel knows of it. Does not block.
     ///
     /// # Errors
-    /// [`Reason::Denied`] without the permission to read, [`Reason::Removed`].
+    /// [`SysvReason::Denied`] without the permission to read, [`SysvReason::Removed`].
     pub fn stat(&self) -> Result<SemStat> {
         let raw = self.0.stat()?;
         Ok(SemStat {
@@ -251,7 +251,7 @@ impl Semaphores {
     /// Changes the owner, the group and the mode to those of `perm`.
     ///
     /// # Errors
-    /// [`Reason::Denied`] unless one is owner, creator or root; [`Reason::Removed`]; [`Reason::InvalidInput`] for a user
+    /// [`SysvReason::Denied`] unless one is owner, creator or root; [`SysvReason::Removed`]; [`SysvReason::InvalidInput`] for a user
     /// or group that cannot be.
     pub fn set_perm(&self, perm: &Perm) -> Result<()> {
         self.0.set(Some(perm), |_| {})
@@ -265,10 +265,10 @@ impl Semaphores {
         self.0.set_mode(mode)
     }
 
-    /// Removes the set at once. Whoever waits gets [`Reason::Removed`].
+    /// Removes the set at once. Calls that wait for it return [`SysvReason::Removed`].
     ///
     /// # Errors
-    /// [`Reason::Denied`] unless one is owner, creator or root; [`Reason::Removed`].
+    /// [`SysvReason::Denied`] unless one is owner, creator or root; [`SysvReason::Removed`].
     pub fn remove(&self) -> Result<()> {
         self.0.remove()
     }
@@ -282,7 +282,7 @@ impl Semaphores {
 
     /// Room for the values of any set that can be, beginning with `values`.
     ///
-    /// The kernel asks nobody how much room there is. The id could, after tens of thousands of others, mean another set by
+    /// The kernel does not ask how much room there is. The id could, after tens of thousands of others, mean another set by
     /// the time of the call; so the room is for what the system allows.
     fn room(&self, values: &[u16]) -> Result<Vec<u16>> {
         let count = self.stat()?.count;
@@ -290,7 +290,12 @@ impl Semaphores {
         let room = count.max(allowed).max(NUMBERED);
         if room > LARGEST_SET {
             let advice = format!("SEMMSL (kernel.sem, first number) is {allowed}, which makes no sense; lower it");
-            return Err(Error::refuse(Reason::InvalidInput, self.object(), "read or set the values of", advice));
+            return Err(SysvError::refuse(
+                SysvReason::InvalidInput,
+                self.object(),
+                "read or set the values of",
+                advice,
+            ));
         }
         let mut all = Vec::with_capacity(room);
         all.extend_from_slice(values);
@@ -308,22 +313,22 @@ impl Semaphores {
             .map_err(|errno| self.explain(errno, 0, tried))
     }
 
-    fn explain(&self, errno: i32, number: u16, tried: &'static str) -> Error {
-        let error = Error::system(errno, self.object(), tried);
+    fn explain(&self, errno: i32, number: u16, tried: &'static str) -> SysvError {
+        let error = SysvError::system(errno, self.object(), tried);
         match errno {
-            libc::ERANGE => error.because(Reason::Range, format!("a semaphore's value is from 0 to {MAX_VALUE}")),
+            libc::ERANGE => error.because(SysvReason::Range, format!("a semaphore's value is from 0 to {MAX_VALUE}")),
             #[allow(clippy::useless_conversion, reason = "the type differs by target")]
             libc::EINVAL => match self.0.raw_stat().map(|raw| u64::from(raw.sem_nsems)) {
                 Ok(count) if u64::from(number) >= count => {
-                    error.because(Reason::Range, format!("its semaphores are numbered 0 to {}", count - 1))
+                    error.because(SysvReason::Range, format!("its semaphores are numbered 0 to {}", count - 1))
                 }
-                _ => error.because(Reason::Removed, "create it again"),
+                _ => error.because(SysvReason::Removed, "create it again"),
             },
             _ => error,
         }
     }
 
-    pub(super) fn object(&self) -> Object {
+    pub(super) fn object(&self) -> SysvObject {
         self.0.object()
     }
 }
@@ -332,7 +337,7 @@ impl Semaphores {
 pub(super) fn done(result: Result<()>) -> Result<bool> {
     match result {
         Ok(()) => Ok(true),
-        Err(e) if matches!(e.reason(), Reason::WouldBlock | Reason::TimedOut) => Ok(false),
+        Err(e) if matches!(e.reason(), SysvReason::WouldBlock | SysvReason::TimedOut) => Ok(false),
         Err(e) => Err(e),
     }
 }
@@ -348,7 +353,7 @@ pub struct SemStat {
     pub perm: Perm,
     /// How many semaphores it has.
     pub count: usize,
-    /// When somebody operated on it last; `None` before its creator has finished. All times are in whole seconds.
+    /// When a process operated on it last; `None` before its creator has finished. All times are in whole seconds.
     pub operated_at: Option<SystemTime>,
     /// When it was created, or a value or the owner was set.
     pub changed_at: Option<SystemTime>,

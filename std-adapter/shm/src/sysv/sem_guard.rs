@@ -24,7 +24,7 @@ impl SemGuard<'_> {
     /// Gives it back, and tells if that failed. Dropping it does the same in silence. Does not block.
     ///
     /// # Errors
-    /// [`Reason::Removed`](super::Reason::Removed), or another of [`Semaphores::op`].
+    /// [`SysvReason::Removed`](super::SysvReason::Removed), or another of [`Semaphores::op`].
     pub fn release(self) -> Result<()> {
         let result = self.give_back();
         std::mem::forget(self);

@@ -3,20 +3,20 @@
 use super::options::SysvOptions;
 use std::time::Duration;
 
-/// How long an opener waits for the creator, if nobody says otherwise.
+/// How long an opener waits for the creator, unless the caller says otherwise.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How to find or make a set of semaphores, in the manner of [`std::fs::OpenOptions`].
 ///
 /// # The first values
-/// The kernel makes a set and gives it values in two calls, so somebody could use it in between. The rule here is the
-/// one of semop(2): **a set that nobody has operated on yet is not ready.**
+/// The kernel makes a set and gives it values in two calls, so another process could use it in between. The rule here is the
+/// one of semop(2): **a set on which no process has operated yet is not ready.**
 /// - The creator makes the set exclusively, sets all values, but 0 for semaphore 0, and adds that one's first value by an
 ///   operation. Only that operation sets the time of the last operation (`sem_otime`).
 /// - An opener waits until that time is set: up to a second, or as [`patience`](SemOptions::patience) says; then
-///   [`Reason::NotReady`]. The creator may have died in between.
+///   [`SysvReason::NotReady`]. The creator may have died in between.
 ///
-/// So nobody who opens a set here sees half of it, whoever comes first. Other programs (`ipcmk`, Python's `sysv_ipc`, Free
+/// So an opener never sees half of a set that was created here, in whatever order the processes come. Other programs (`ipcmk`, Python's `sysv_ipc`, Free
 /// Pascal's `semtool`) set the values without an operation: [`adopt`](SemOptions::adopt) takes their sets as they are.
 ///
 /// ```
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// let set = Semaphores::options().initial(&[1, 5]).create_new(true).open(Key::PRIVATE)?;
 /// let set = RemoveOnDrop::new(set);
 /// assert_eq!(set.values()?, [1, 5]);
-/// # Ok::<(), smstream_shm::sysv::Error>(())
+/// # Ok::<(), smstream_shm::sysv::SysvError>(())
 /// ```
 ///
 /// # References

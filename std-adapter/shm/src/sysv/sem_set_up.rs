@@ -1,7 +1,7 @@
 //! How a set of semaphores gets its first values, and an opener waits for them.
 
 use super::call::check;
-use super::error::{Error, Kind, Object, Reason, Result};
+use super::error::{Result, SysvError, SysvKind, SysvObject, SysvReason};
 use super::key::Key;
 use super::limits::{self, MAX_VALUE, limit};
 use super::options::{Making, Settings};
@@ -19,11 +19,11 @@ impl Settings for SemSettings<'_> {
     const DEFAULT: Self = Self::NONE;
 
     fn open(self, making: Making, key: Key) -> Result<Semaphores> {
-        let object = Object { kind: Kind::Sem, key: Some(key), id: None };
+        let object = SysvObject { kind: SysvKind::Sem, key: Some(key), id: None };
         let tried = making.tried(key);
         if let Some(value) = self.initial.iter().find(|&&value| value > MAX_VALUE) {
             let advice = format!("a semaphore's value is from 0 to {MAX_VALUE}, not {value}");
-            return Err(Error::refuse(Reason::Range, object, tried, advice));
+            return Err(SysvError::refuse(SysvReason::Range, object, tried, advice));
         }
         let exclusive = Making { create_new: true, ..making };
         let existing = Making { create: false, create_new: false, ..making };
@@ -40,8 +40,8 @@ impl Settings for SemSettings<'_> {
                 Err(errno) => Err(self.explain(errno, making, key, object)),
             };
             match result {
-                // Somebody removed it since; so there is room for a new one.
-                Err(e) if making.create && matches!(e.reason(), Reason::NotFound | Reason::Removed) => {}
+                // Another process has removed it since, so a new one can be made.
+                Err(e) if making.create && matches!(e.reason(), SysvReason::NotFound | SysvReason::Removed) => {}
                 result => return result,
             }
         }
@@ -70,8 +70,8 @@ impl SemSettings<'_> {
         set.set_all(&values)?;
         let ready = if first == 0 { Op::wait_zero(0).nowait() } else { Op::add(0, first) };
         match set.op(&[ready]) {
-            // Somebody did not wait until it was ready. By that it is.
-            Err(e) if e.reason() == Reason::WouldBlock => Ok(()),
+            // Another process operated on it before it was ready. By that it is ready.
+            Err(e) if e.reason() == SysvReason::WouldBlock => Ok(()),
             result => result,
         }
     }
@@ -84,25 +84,25 @@ impl SemSettings<'_> {
         let start = Instant::now();
         while set.stat()?.operated_at.is_none() {
             if start.elapsed() >= self.patience {
-                let advice = "nobody has operated on it yet: its creator died, or sets values in another way (then \
+                let advice = "no process has operated on it yet: its creator died, or sets values in another way (then \
                               adopt it)";
-                return Err(Error::refuse(Reason::NotReady, set.object(), "open", advice));
+                return Err(SysvError::refuse(SysvReason::NotReady, set.object(), "open", advice));
             }
             thread::sleep(GLANCE);
         }
         Ok(set)
     }
 
-    fn explain(&self, errno: i32, making: Making, key: Key, object: Object) -> Error {
-        let error = Error::system(errno, object, making.tried(key));
+    fn explain(&self, errno: i32, making: Making, key: Key, object: SysvObject) -> SysvError {
+        let error = SysvError::system(errno, object, making.tried(key));
         match errno {
-            libc::EINVAL if self.count == 0 => error.because(Reason::Size, "a new set has at least one semaphore"),
+            libc::EINVAL if self.count == 0 => error.because(SysvReason::Size, "a new set has at least one semaphore"),
             libc::EINVAL => {
                 let max = limit("SEMMSL", "kernel.sem, first number", |limits| limits.sem_per_set);
                 if max.value().is_some_and(|max| self.count as u64 > max) {
                     return error.limited(max);
                 }
-                error.because(Reason::Size, format!("the existing set has fewer than {} semaphores", self.count))
+                error.because(SysvReason::Size, format!("the existing set has fewer than {} semaphores", self.count))
             }
             libc::ENOSPC => error.limited(limits::sem_limit()),
             _ => error,

@@ -2,7 +2,7 @@
 
 use super::attachment::{AttachFlags, Attachment};
 use super::call::check;
-use super::error::{Error, Kind, Limit, Reason, Result};
+use super::error::{Limit, Result, SysvError, SysvKind, SysvReason};
 use super::handle::{Calls, Handle, refuse_private};
 use super::key::Key;
 use super::options::{Making, Settings};
@@ -32,7 +32,7 @@ const FAILED: usize = usize::MAX;
 /// let shm = RemoveOnDrop::new(Shm::create(Key::PRIVATE, 100)?);
 /// let again = Shm::from_id(shm.id())?;
 /// assert_eq!(again.attach_read_only()?.len(), 100);
-/// # Ok::<(), smstream_shm::sysv::Error>(())
+/// # Ok::<(), smstream_shm::sysv::SysvError>(())
 /// ```
 ///
 /// # References
@@ -45,7 +45,7 @@ struct ShmCalls;
 
 // SAFETY: `shmid_ds` is what shmctl takes, numbers only.
 unsafe impl Calls for ShmCalls {
-    const KIND: Kind = Kind::Shm;
+    const KIND: SysvKind = SysvKind::Shm;
     const IPCS: &'static str = "-m";
     const SETS_MORE: bool = false;
     type Record = libc::shmid_ds;
@@ -79,7 +79,7 @@ impl Shm {
     /// Makes a segment of `size` bytes that only its owner can use.
     ///
     /// # Errors
-    /// As [`ShmOptions::open`]; [`Reason::Exists`] if the key is in use.
+    /// As [`ShmOptions::open`]; [`SysvReason::Exists`] if the key is in use.
     pub fn create(key: Key, size: usize) -> Result<Self> {
         Self::options().size(size).create_new(true).open(key)
     }
@@ -87,16 +87,16 @@ impl Shm {
     /// Finds a segment.
     ///
     /// # Errors
-    /// As [`ShmOptions::open`]; [`Reason::NotFound`] if there is none, and for [`Key::PRIVATE`].
+    /// As [`ShmOptions::open`]; [`SysvReason::NotFound`] if there is none, and for [`Key::PRIVATE`].
     pub fn open(key: Key) -> Result<Self> {
-        refuse_private(Kind::Shm, key)?;
+        refuse_private(SysvKind::Shm, key)?;
         Self::options().open(key)
     }
 
-    /// A segment whose id somebody told.
+    /// The segment with this id.
     ///
     /// # Errors
-    /// [`Reason::NotFound`], or [`Reason::Denied`] if it may not be read.
+    /// [`SysvReason::NotFound`], or [`SysvReason::Denied`] if it may not be read.
     pub fn from_id(id: i32) -> Result<Self> {
         Handle::from_id(id).map(Self)
     }
@@ -116,7 +116,7 @@ impl Shm {
     /// Attaches it for reading and writing, where the kernel likes. Does not block.
     ///
     /// # Errors
-    /// [`Reason::Denied`], [`Reason::Removed`], [`Reason::NoMemory`].
+    /// [`SysvReason::Denied`], [`SysvReason::Removed`], [`SysvReason::NoMemory`].
     pub fn attach(&self) -> Result<Attachment> {
         // SAFETY: without an address, the kernel takes a range where nothing is.
         unsafe { self.attach_at(ptr::null_mut(), AttachFlags::empty()) }
@@ -134,11 +134,11 @@ impl Shm {
     /// Attaches it at an address of one's own choice; null leaves that to the kernel.
     ///
     /// With [`AttachFlags::REMAP`] it takes the place of what is mapped there: that is how to attach into a range that
-    /// was reserved before, which nobody else's mapping can come into. Dropping the [`Attachment`] leaves a hole there;
+    /// was reserved before, into which no other mapping can come. Dropping the [`Attachment`] leaves a hole there;
     /// who wants to keep the range maps over the attachment and calls [`Attachment::into_raw`].
     ///
     /// # Errors
-    /// [`Reason::Address`] for an address that is not a multiple of the page size (without [`AttachFlags::ROUND`]), for
+    /// [`SysvReason::Address`] for an address that is not a multiple of the page size (without [`AttachFlags::ROUND`]), for
     /// a range where something is (without [`AttachFlags::REMAP`]) and for REMAP without an address; otherwise as
     /// [`attach`](Shm::attach).
     ///
@@ -153,7 +153,7 @@ impl Shm {
             return Err(self.explain_attach(check(-1).err().unwrap_or(0), address, flags));
         }
         let Some(start) = NonNull::new(start.cast::<u8>()) else {
-            return Err(self.0.error(libc::EFAULT, "attach").because(Reason::Address, "address 0 is of no use"));
+            return Err(self.0.error(libc::EFAULT, "attach").because(SysvReason::Address, "address 0 is of no use"));
         };
         let access = if flags.contains(AttachFlags::READ_ONLY) { Access::ReadOnly } else { Access::ReadWrite };
         let mut attached = Attachment::new(start, access);
@@ -162,13 +162,13 @@ impl Shm {
         Ok(attached)
     }
 
-    fn explain_attach(&self, errno: i32, address: *mut u8, flags: AttachFlags) -> Error {
+    fn explain_attach(&self, errno: i32, address: *mut u8, flags: AttachFlags) -> SysvError {
         let error = self.0.error(errno, "attach");
         if errno != libc::EINVAL {
             return error;
         }
         if let Err(e) = self.stat()
-            && e.reason() == Reason::Removed
+            && e.reason() == SysvReason::Removed
         {
             return e.tried("attach");
         }
@@ -182,13 +182,13 @@ impl Shm {
                 "it does not fit at {at:#x}, or something is mapped there; let the kernel choose, or replace that"
             ),
         };
-        error.because(Reason::Address, advice)
+        error.because(SysvReason::Address, advice)
     }
 
     /// What the kernel knows of it. Does not block.
     ///
     /// # Errors
-    /// [`Reason::Denied`] without the permission to read, [`Reason::Removed`].
+    /// [`SysvReason::Denied`] without the permission to read, [`SysvReason::Removed`].
     pub fn stat(&self) -> Result<ShmStat> {
         let raw = self.0.stat()?;
         let mode = perm::mode(&raw.shm_perm);
@@ -210,7 +210,7 @@ impl Shm {
     /// Changes the owner, the group and the mode to those of `perm`.
     ///
     /// # Errors
-    /// [`Reason::Denied`] unless one is owner, creator or root; [`Reason::Removed`]; [`Reason::InvalidInput`] for a user
+    /// [`SysvReason::Denied`] unless one is owner, creator or root; [`SysvReason::Removed`]; [`SysvReason::InvalidInput`] for a user
     /// or group that cannot be.
     pub fn set_perm(&self, perm: &Perm) -> Result<()> {
         self.0.set(Some(perm), |_| {})
@@ -227,10 +227,10 @@ impl Shm {
     /// Removes it: the key is free at once, and the memory goes when the last process has detached, however it ends.
     ///
     /// Do this as soon as all who need it have attached, and nothing is left behind in any case. On Linux, the id can
-    /// still be attached as long as somebody is.
+    /// still be attached as long as one process has it attached.
     ///
     /// # Errors
-    /// [`Reason::Denied`] unless one is owner, creator or root; [`Reason::Removed`] if the memory is gone already.
+    /// [`SysvReason::Denied`] unless one is owner, creator or root; [`SysvReason::Removed`] if the memory is gone already.
     pub fn remove(&self) -> Result<()> {
         self.0.remove()
     }
@@ -238,8 +238,8 @@ impl Shm {
     /// Keeps its pages out of swap once they are touched.
     ///
     /// # Errors
-    /// [`Reason::Denied`] unless one is owner, creator or root; [`Reason::Limit`] for `RLIMIT_MEMLOCK`;
-    /// [`Reason::Removed`].
+    /// [`SysvReason::Denied`] unless one is owner, creator or root; [`SysvReason::Limit`] for `RLIMIT_MEMLOCK`;
+    /// [`SysvReason::Removed`].
     pub fn lock(&self) -> Result<()> {
         self.0.plain(libc::SHM_LOCK, "lock").map_err(|e| match e.raw_os_error() {
             Some(libc::ENOMEM) => {

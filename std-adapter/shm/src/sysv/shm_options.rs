@@ -1,7 +1,7 @@
 //! How a segment is found or made.
 
 use super::call::check;
-use super::error::{Error, Kind, Object, Reason, Result};
+use super::error::{Result, SysvError, SysvKind, SysvObject, SysvReason};
 use super::key::Key;
 use super::limits::{self, limit};
 use super::options::{Making, SysvOptions};
@@ -14,7 +14,7 @@ use super::options::{Making, SysvOptions};
 /// let shm = Shm::options().size(100).create_new(true).mode(0o640).open(Key::PRIVATE)?;
 /// let shm = RemoveOnDrop::new(shm);
 /// assert_eq!(shm.stat()?.perm.mode, 0o640);
-/// # Ok::<(), smstream_shm::sysv::Error>(())
+/// # Ok::<(), smstream_shm::sysv::SysvError>(())
 /// ```
 ///
 /// # References
@@ -39,23 +39,23 @@ impl ShmOptions {
 impl ShmSettings {
     /// The id of the segment.
     pub(super) fn find(self, making: Making, key: Key) -> Result<libc::c_int> {
-        let object = Object { kind: Kind::Shm, key: Some(key), id: None };
+        let object = SysvObject { kind: SysvKind::Shm, key: Some(key), id: None };
         let flags = making.flags(key, object)?;
         // SAFETY: shmget takes numbers only.
         check(unsafe { libc::shmget(key.raw(), self.size, flags) })
             .map_err(|errno| self.explain(errno, making, key, object))
     }
 
-    fn explain(self, errno: i32, making: Making, key: Key, object: Object) -> Error {
-        let error = Error::system(errno, object, making.tried(key));
+    fn explain(self, errno: i32, making: Making, key: Key, object: SysvObject) -> SysvError {
+        let error = SysvError::system(errno, object, making.tried(key));
         match errno {
-            libc::EINVAL if self.size == 0 => error.because(Reason::Size, "a new segment has at least one byte"),
+            libc::EINVAL if self.size == 0 => error.because(SysvReason::Size, "a new segment has at least one byte"),
             libc::EINVAL => {
                 let max = limit("SHMMAX", "kernel.shmmax", |limits| limits.shm_max_bytes);
                 if making.creates(key) && max.value().is_some_and(|max| self.size as u64 > max) {
                     return error.limited(max);
                 }
-                error.because(Reason::Size, format!("the existing segment has fewer than {} bytes", self.size))
+                error.because(SysvReason::Size, format!("the existing segment has fewer than {} bytes", self.size))
             }
             libc::ENOSPC => error.limited(limits::shm_limit()),
             _ => error,
