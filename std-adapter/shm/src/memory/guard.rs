@@ -9,75 +9,30 @@
 //! Only from the page of the fault on is the mapping replaced. What lies before it may still be shared with the peer, and
 //! through it the peer sees that the stream is over.
 
+mod cut;
 mod table;
+
+pub use cut::{Cut, Installed};
 
 use super::page::page_size;
 use crate::explain::explain;
-use rustix::fd::AsFd;
 use rustix::mm::{MapFlags, ProtFlags};
 use std::io;
 use std::ops::Range;
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-
-/// Proof that the handler is installed.
-#[derive(Clone, Copy, Debug)]
-#[doc(hidden)]
-pub struct Installed(());
-
-/// Whether the memory of an end was cut short: set once, by the handler or by the thread that finds the file shorter.
-#[derive(Debug)]
-#[doc(hidden)]
-pub struct Cut {
-    is_set: AtomicBool,
-    /// The bytes that the file had, and must keep.
-    len: u64,
-}
-
-impl Cut {
-    /// For a file of `len` bytes.
-    #[doc(hidden)]
-    pub fn new(_: Installed, len: u64) -> Arc<Self> {
-        Arc::new(Self { is_set: AtomicBool::new(false), len })
-    }
-
-    /// Whether it was found to be short. A thread that asks this after touching the memory learns of all that it has met there:
-    /// the flag is set before the empty pages can be seen.
-    #[inline]
-    #[doc(hidden)]
-    pub fn is_set(&self) -> bool {
-        // The handler that has replaced a page that was read before this may have run in this thread or in another.
-        fence(Ordering::Acquire);
-        self.is_set.load(Ordering::Relaxed)
-    }
-
-    /// Looks at the size of the file, too, which `fd` is open on. A file whose size cannot be found out counts as whole.
-    #[doc(hidden)]
-    pub fn look(&self, fd: impl AsFd) -> bool {
-        let size = rustix::fs::fstat(fd).ok().and_then(|stat| u64::try_from(stat.st_size).ok());
-        if size.is_some_and(|size| size < self.len) {
-            self.set();
-        }
-        self.is_set()
-    }
-
-    /// For the handler as well.
-    fn set(&self) {
-        self.is_set.store(true, Ordering::Release);
-    }
-}
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// A guarded mapping, until this is dropped. That must come before the range is unmapped: afterwards the addresses may
 /// have another owner.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(super) struct RangeGuard {
     entry: table::Entry,
     /// The table has a pointer to it.
     _cut: Arc<Cut>,
 }
 
-impl Guard {
+impl RangeGuard {
     /// Guards the pages of `range`, which the caller has mapped.
     pub(super) fn new(range: Range<usize>, writable: bool, cut: &Arc<Cut>) -> Self {
         let end = range.end.next_multiple_of(page_size());
@@ -86,7 +41,7 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
+impl Drop for RangeGuard {
     fn drop(&mut self) {
         self.entry.leave();
     }
@@ -175,7 +130,7 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
 /// If `address` lies in a guarded mapping: marks that as cut, and puts empty pages there and behind it.
 fn mend(address: usize) -> bool {
     let Some(found) = table::find(address) else { return false };
-    // SAFETY: this thread was just accessing the mapping. So it is still there, and the `Guard` in it, which leaves the
+    // SAFETY: this thread was just accessing the mapping. So it is still there, and the `RangeGuard` in it, which leaves the
     // table first and then gives up the `Cut`.
     let cut = unsafe { &*found.cut };
     // Before the empty pages can be seen.

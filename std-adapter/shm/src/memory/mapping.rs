@@ -28,7 +28,7 @@ pub struct Mapping {
     len: usize,
     access: Access,
     /// Given up before the range is unmapped.
-    guard: Option<guard::Guard>,
+    guard: Option<guard::RangeGuard>,
 }
 
 // SAFETY: a `Mapping` owns an address range of the process. Nothing about it belongs to a thread: any thread may use
@@ -60,7 +60,7 @@ impl Mapping {
         let mut mapping = Self::new(fd, offset, len, access)?;
         let start = mapping.start.addr().get();
         let writable = access == Access::ReadWrite;
-        mapping.guard = cut.map(|cut| guard::Guard::new(start..start + len, writable, cut));
+        mapping.guard = cut.map(|cut| guard::RangeGuard::new(start..start + len, writable, cut));
         Ok(mapping)
     }
 

@@ -288,7 +288,7 @@ impl From<SysvError> for io::Error {
 mod tests {
     use super::*;
 
-    const QUEUE: Object = SysvObject { kind: SysvKind::Msg, key: Some(Key::new(0x4d01_0203)), id: Some(7) };
+    const QUEUE: SysvObject = SysvObject { kind: SysvKind::Msg, key: Some(Key::new(0x4d01_0203)), id: Some(7) };
 
     #[test]
     fn says_what_was_tried_on_what_and_what_to_do() {

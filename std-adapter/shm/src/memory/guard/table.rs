@@ -2,7 +2,7 @@
 //!
 //! A forked child has a copy of the table, and of the mappings.
 
-use super::Cut;
+use super::cut::Cut;
 use crate::slots::{self, Fields, Inherited, StaticFields, Table};
 use std::ops::Range;
 use std::ptr;
