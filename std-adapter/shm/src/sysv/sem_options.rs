@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// - The creator makes the set exclusively, sets all values, but 0 for semaphore 0, and adds that one's first value by an
 ///   operation. Only that operation sets the time of the last operation (`sem_otime`).
 /// - An opener waits until that time is set: up to a second, or as [`patience`](SemOptions::patience) says; then
-///   [`SysvReason::NotReady`]. The creator may have died in between.
+///   [`SysvReason::NotReady`](super::SysvReason::NotReady). The creator may have died in between.
 ///
 /// So an opener never sees half of a set that was created here, in whatever order the processes come. Other programs (`ipcmk`, Python's `sysv_ipc`, Free
 /// Pascal's `semtool`) set the values without an operation: [`adopt`](SemOptions::adopt) takes their sets as they are.
