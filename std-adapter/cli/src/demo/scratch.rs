@@ -1,49 +1,41 @@
-//! A private temporary directory that is gone however the demo ends.
+//! Names for the demo's streams, which are gone however the demo ends. They lie where `smstream gc` looks: even a demo that
+//! was killed leaves nothing for good.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::Mode;
+use super::workload::now;
 
-/// The directory to remove, while there is one.
-static DIRECTORY: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// The name of the moment, which is removed at an exit that runs no destructors.
+static NAME: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// Removes the directory when it goes out of scope.
+/// Where names are made: in memory if the system has a place for that, so that no disk has part in the figures.
 pub struct Scratch {
-    path: PathBuf,
-    /// The kind of the addresses in it.
+    directory: PathBuf,
+    /// The kind of the addresses.
     kind: &'static str,
 }
 
 impl Scratch {
-    /// Makes the directory, in memory if the system has a place for that: no disk has part in the figures.
-    pub fn create(kind: &'static str) -> io::Result<Self> {
-        let places = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
-        let mut last = io::Error::from(io::ErrorKind::NotFound);
-        for (attempt, place) in places.iter().flat_map(|place| (0..8).map(move |attempt| (attempt, place))) {
-            let path = place.join(format!("smstream-demo-{}-{}-{attempt}", process::id(), super::workload::now()));
-            // The lock is held across making and noting it, so that a signal finds either none or all.
-            let mut directory = DIRECTORY.lock().unwrap_or_else(PoisonError::into_inner);
-            match DirBuilder::new().mode(Mode::RWXU.bits()).create(&path) {
-                Ok(()) => {
-                    *directory = Some(path.clone());
-                    return Ok(Self { path, kind });
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+    /// Finds a place for names of this kind.
+    pub fn create(kind: &'static str) -> Self {
+        let memory = Path::new("/dev/shm");
+        let writable = rustix::fs::access(memory, rustix::fs::Access::WRITE_OK).is_ok();
+        Self { directory: if writable { memory.to_owned() } else { std::env::temp_dir() }, kind }
     }
 
-    /// The address of a stream in the directory.
+    /// A new address of a stream.
     pub fn address(&self, name: &str) -> io::Result<String> {
-        let path = self.path.join(name);
-        let path = path.to_str().ok_or_else(|| io::Error::other("the temporary directory's name is no UTF-8"))?;
-        Ok(format!("{}:{path}", self.kind))
+        let path = self.directory.join(format!("smstream-demo-{}-{}-{name}", process::id(), now()));
+        let text = std::str::from_utf8(path.as_os_str().as_bytes());
+        let text = text.map_err(|_| io::Error::other("the temporary directory's name is not UTF-8"))?;
+        let address = format!("{}:{text}", self.kind);
+        *NAME.lock().unwrap_or_else(PoisonError::into_inner) = Some(path);
+        Ok(address)
     }
 }
 
@@ -53,19 +45,44 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes the directory, if there is one. To be called before any exit that runs no destructors.
+/// Removes what has the name of the moment, if anything does. To be called before any exit that runs no destructors.
 pub fn remove() {
-    let directory = DIRECTORY.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(directory) = directory {
-        let _ = fs::remove_dir_all(directory);
+    let name = NAME.lock().unwrap_or_else(PoisonError::into_inner).take();
+    for suffix in ["", ".new", ".lock"] {
+        if let Some(name) = &name {
+            let mut path = name.clone().into_os_string();
+            path.push(suffix);
+            // Most often the listener has removed it.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
-/// Makes SIGINT, SIGTERM and SIGHUP remove the directory before they end the process. To be called before any other
-/// thread is started.
+/// Makes SIGINT, SIGTERM and SIGHUP remove the name before they end the process. To be called before any other thread is
+/// started.
 pub fn remove_on_signals() -> io::Result<()> {
     crate::signals::on_end(|signal| {
         remove();
         process::exit(128 + signal);
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gc;
+
+    #[test]
+    fn names_lie_where_leftovers_are_looked_for() {
+        for kind in ["file", "unix"] {
+            let address = Scratch::create(kind).address("stream").expect("an address");
+            let path = Path::new(address.strip_prefix(kind).expect("its kind").trim_start_matches(':')).to_owned();
+            let parent = path.parent().expect("a directory").canonicalize().expect("it is there");
+            let places = gc::directories(&[]);
+            assert!(
+                places.iter().any(|place| place.canonicalize().is_ok_and(|it| it == parent)),
+                "{path:?}: {places:?}"
+            );
+        }
+    }
 }
