@@ -73,6 +73,13 @@ impl WriteHalf {
         self.producer.undelivered()
     }
 
+    /// Whether the peer takes no more bytes: see [`Stream::peer_stopped_reading`](crate::Stream::peer_stopped_reading).
+    pub fn peer_stopped_reading(&mut self) -> bool {
+        // Looks at the peer's words.
+        self.producer.undelivered();
+        self.producer.is_peer_stopped()
+    }
+
     /// Gives up both halves: see [`Stream::abort`](crate::Stream::abort).
     pub fn abort(&self) {
         self.shared.abort();
