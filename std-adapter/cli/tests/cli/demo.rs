@@ -87,6 +87,38 @@ fn an_interrupted_demo_leaves_nothing_behind() {
     }
 }
 
+/// Over sockets too, with lanes of more than a stranger may offer.
+#[test]
+fn large_lanes_over_a_socket() {
+    let demo = ["demo", "--over", "unix", "--capacity", "128MiB", "--bytes", "1", "--rounds", "5"];
+    let ended = Running::start(&mut smstream(demo)).end().expect(0);
+    let text = String::from_utf8(ended.stdout).expect("text");
+    assert!(text.contains("(1 byte)") && !text.contains("1 bytes"), "{text}");
+}
+
+/// A demo that is killed leaves its names where `gc` looks for them, and no directory.
+#[test]
+fn what_a_killed_demo_leaves_is_found() {
+    let mut demo = Running::start(&mut smstream(["demo", "--bytes", "1TiB"]));
+    let pid = demo.id();
+    demo.expect_stdout(b"Two processes");
+    let seen = traces(pid);
+    demo.kill();
+    drop(demo);
+    let places = ["/dev/shm".into(), std::env::temp_dir()];
+    let left: Vec<_> = seen.into_iter().chain(traces(pid)).collect();
+    for place in places.iter().flat_map(|place| left.iter().map(move |name| place.join(name))) {
+        assert!(!place.is_dir(), "{place:?} is a directory, into which gc does not look");
+    }
+    // Only looks, for what other tests leave behind is theirs.
+    let ended = Running::start(&mut smstream(["gc", "--dry-run", "--json"])).end();
+    let found = String::from_utf8(ended.stdout).expect("text");
+    for name in traces(pid) {
+        assert!(found.contains(&name) || name.ends_with(".lock"), "gc does not see {name}: {found}");
+        places.iter().for_each(|place| drop(fs::remove_file(place.join(&name))));
+    }
+}
+
 #[test]
 fn output_that_fails_ends_it() {
     let full = fs::File::options().write(true).open("/dev/full").expect("/dev/full");
