@@ -38,7 +38,7 @@ fn row(line: &Line) -> Value {
         "each_round": line.each,
         "bytes_per_second": line.rate().filter(|_| is_throughput),
         "percentiles": line.percentiles.map(|[p50, p99, p999, longest]| {
-            json!({ "p50": p50, "p99": p99, "p99.9": p999, "longest": longest })
+            json!({ "p50": p50, "p99": p99, "p99_9": p999, "longest": longest })
         }),
         "cpu_nanoseconds": line.cpu,
         "system_calls": line.calls,

@@ -46,7 +46,7 @@ pub enum Command {
     #[command(after_help = demo::more())]
     Demo(demo::DemoArgs),
     /// Measure streams beside pipes, sockets and message queues: throughput, round trips, CPU time, system calls
-    #[command(after_help = bench::MORE)]
+    #[command(after_help = bench::more())]
     Bench(bench::BenchArgs),
     /// List listeners and connections, with the processes at both ends
     #[command(after_help = ls::MORE)]

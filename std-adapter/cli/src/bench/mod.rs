@@ -22,6 +22,7 @@ use smstream_bench::{json, partner, plot, report, system};
 
 use crate::demo::peer::die_with;
 use crate::failure::{Context, Failure, say};
+use crate::options::EXIT_CODES;
 use crate::stdio::Output;
 use crate::{signals, size};
 use place::Place;
@@ -36,7 +37,7 @@ const LONGEST: u64 = 256 << 20;
 /// For so long no turn may last.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub const MORE: &str = "\
+const MORE: &str = "\
 Examples:
   smstream bench                               the usual sizes, a minute
   smstream bench --sizes 64,1k --only smstream,pipe,unix-stream
@@ -60,23 +61,38 @@ Floors (what this machine needs at least):
 Ctrl-C ends the measuring and shows what is there; a second one ends the command.
 
 Keys of --json:
-  rounds, cpus           how many; of both sides when pinned, or null
-  transports             a list: name, description
-  skipped                a list: name, why
-  rows                   a list, one for each row and regime:
-    pattern              throughput or round_trip
-    waiting              default, busy or asleep
-    placement            pinned or free
-    size                 bytes of a message
-    name, is_floor
-    regime               near, far or one CPU
-    rounds, rounds_awake that count; that were left out because a side did not sleep
-    nanoseconds          median, min, max of a message or round trip
-    each_round           the figure of every round that counts
-    bytes_per_second     for throughput, else null
-    percentiles          p50, p99, p99.9, longest of single round trips, or null
-    cpu_nanoseconds, system_calls
+  rounds          how many
+  cpus            of both sides when pinned, or null
+  transports      a list:
+    name
+    description
+  skipped         a list of transports that could not be opened:
+    name
+    why
+  rows            a list, one for each row and regime:
+    pattern       throughput or round_trip
+    waiting       default, busy or asleep
+    placement     pinned or free
+    size          bytes of a message
+    name
+    is_floor
+    regime        near, far or one CPU
+    rounds        how many count
+    rounds_awake  how many were left out, because a side did not sleep
+    nanoseconds   of a message or round trip:
+      median, min, max
+    each_round    the figure of every round that counts
+    bytes_per_second  for throughput, else null
+    percentiles   of single round trips, or null:
+      p50, p99, p99_9, longest
+    cpu_nanoseconds
+    system_calls
     ratio_to_smstream, ratio_to_floor";
+
+/// What the help says at its end.
+pub fn more() -> String {
+    format!("{MORE}\n\n{EXIT_CODES}")
+}
 
 /// `smstream bench`.
 #[derive(Debug, Args)]

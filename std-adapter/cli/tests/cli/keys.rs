@@ -134,3 +134,14 @@ fn keys_within_keys() {
     let gc = documented("gc");
     assert!(gc.contains("found.verdict") && gc.contains("not_looked_at.why"), "{gc:?}");
 }
+
+#[test]
+fn bench() {
+    // No transport is skipped here; what an element of that list has is looked for in one made by hand.
+    let args = ["bench", "--json", "--sizes", "64", "--rounds", "1", "--turn", "1", "--only", "smstream,pipe"];
+    let ended = Running::start(&mut smstream(args)).end().expect(0);
+    let mut said: Value = serde_json::from_slice(&ended.stdout).expect("JSON");
+    assert_eq!(said["skipped"], serde_json::json!([]));
+    said["skipped"] = serde_json::json!([{ "name": "x", "why": "y" }]);
+    same("bench", &said);
+}

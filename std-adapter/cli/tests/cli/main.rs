@@ -2,6 +2,7 @@
 //!
 //! A test waits for the thing that it is about. Only a test that would hang for ever is ended by the clock.
 
+mod bench;
 mod command;
 mod completions;
 mod demo;

@@ -1,0 +1,103 @@
+//! `smstream bench`: its tables, its bad input, and what it leaves behind.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use crate::command::{Dir, Running, smstream};
+
+/// The shortest measurement: the figures do not matter here.
+const SHORT: [&str; 7] = ["bench", "--sizes", "8,4k", "--rounds", "1", "--turn", "1"];
+
+/// What a measurement of this process leaves behind.
+fn traces(pid: u32) -> Vec<String> {
+    let prefix = format!("smstream-bench-{pid}-");
+    let places = ["/dev/shm".into(), "/dev/mqueue".into(), std::env::temp_dir()];
+    let entries = places.iter().filter_map(|place| fs::read_dir(place).ok()).flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|it| it.starts_with(&prefix)).collect()
+}
+
+#[test]
+fn every_transport_has_its_row() {
+    let bench = Running::start(&mut smstream(SHORT));
+    let pid = bench.id();
+    let text = String::from_utf8(bench.end().expect(0).stdout).expect("text");
+    for part in [
+        "Throughput one way, default settings",
+        "Round trip, both sides sleep",
+        "floor: memcpy",
+        "floor: futex",
+        "smstream-unix",
+        "pipe",
+        "unix-stream",
+        "unix-seqpacket",
+        "tcp",
+        "posix-queue",
+        "sysv-queue",
+        "4 KiB",
+    ] {
+        assert!(text.contains(part), "no '{part}' in\n{text}");
+    }
+    assert!(!text.contains("was left out"), "{text}");
+    assert_eq!(traces(pid), Vec::<String>::new());
+}
+
+#[test]
+fn the_long_table_has_percentiles_and_calls() {
+    let bench = Running::start(smstream(SHORT).args(["--long", "--only", "smstream,pipe", "--pattern", "round-trip"]));
+    let text = String::from_utf8(bench.end().expect(0).stdout).expect("text");
+    for part in ["Round trip of 4 KiB", "p99.9", "longest", "CPU", "calls", "x smstream"] {
+        assert!(text.contains(part), "no '{part}' in\n{text}");
+    }
+}
+
+#[test]
+fn the_picture_shows_what_was_measured() {
+    let dir = Dir::new();
+    let path = dir.path("figures.svg");
+    let mut command = smstream(SHORT);
+    command.args(["--only", "smstream,pipe", "--plot"]).arg(&path);
+    Running::start(&mut command).end().expect(0);
+    let text = fs::read_to_string(path).expect("a picture");
+    assert!(text.starts_with("<svg") && text.contains("smstream") && text.contains("GB/s"), "{text}");
+}
+
+#[test]
+fn sizes_and_names_that_cannot_be_are_refused() {
+    for (option, value, says) in [
+        ("--sizes", "0", "give at least 1"),
+        ("--sizes", "257M", "at most 256 MiB"),
+        ("--sizes", "x", "a size starts with a digit"),
+        ("--only", "carrier-pigeon", "possible values"),
+        ("--rounds", "0", "1..=1000"),
+    ] {
+        Running::start(&mut smstream(["bench", option, value])).end().expect(2).saying(says);
+    }
+}
+
+/// With one CPU nothing spins, and the tables are shorter.
+#[test]
+fn one_cpu_is_enough() {
+    let mut command = std::process::Command::new("taskset");
+    command.args(["1", env!("CARGO_BIN_EXE_smstream")]).args(SHORT).args(["--only", "smstream,pipe"]);
+    command.stdin(std::process::Stdio::null());
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let text = String::from_utf8(Running::start(&mut command).end().expect(0).stdout).expect("text");
+    assert!(text.contains("Only one CPU is allowed here") && !text.contains("pinned"), "{text}");
+}
+
+/// The first signal ends it with what there is, the second at once; neither leaves anything.
+#[test]
+fn an_interrupted_measurement_leaves_nothing_behind() {
+    let long = ["bench", "--sizes", "64", "--rounds", "1000", "--turn", "50", "--only", "smstream,pipe"];
+    let bench = Running::start(&mut smstream(long));
+    let pid = bench.id();
+    // Its place is there before it measures.
+    crate::command::in_the_end(|| (!traces(pid).is_empty()).then_some(()));
+    bench.signal(Signal::INT);
+    bench.signal(Signal::INT);
+    let ended = bench.end();
+    // With a table, without one if no round was over, or at once.
+    assert!(matches!(ended.status.code(), Some(0 | 1 | 130)), "{ended:?}");
+    assert_eq!(traces(pid), Vec::<String>::new());
+}
