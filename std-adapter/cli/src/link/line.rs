@@ -127,13 +127,10 @@ impl Line {
     pub fn wait_gone(&self, over: &CancelToken) -> Gone {
         let socket = match self {
             Self::Stream(stream) => {
-                if !stream.wait_peer_closed(None) {
-                    return Gone::Over;
-                }
-                // An empty write shows whether the peer closed or died.
-                return match (&**stream).write(&[]) {
-                    Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Gone::Died(error),
-                    _ => Gone::Closed,
+                return match closed(stream, over, None, Duration::from_secs(5)) {
+                    None => Gone::Over,
+                    Some(Ok(())) => Gone::Closed,
+                    Some(Err(error)) => Gone::Died(error),
                 };
             }
             Self::Tcp(socket) => over.wait(socket.as_fd(), PollFlags::empty()),
@@ -149,6 +146,24 @@ impl Line {
         match socket {
             Ok(_) => Gone::Closed,
             Err(_) => Gone::Over,
+        }
+    }
+
+    /// Says that no more will be taken because all was taken, and no more comes.
+    pub fn took_all(&self) {
+        if let Self::Stream(stream) = self {
+            let _ = stream.shutdown(Shutdown::Read);
+        }
+    }
+
+    /// Waits for a moment for a side that has said all it had to say, and knows that no more comes, to close. An error: it has
+    /// broken off. Only a stream can say so at that time.
+    pub fn verdict(&self, over: &CancelToken, limit: Duration) -> io::Result<()> {
+        match self {
+            Self::Stream(stream) => {
+                closed(stream, over, Some(Instant::now() + limit), Duration::from_millis(20)).unwrap_or(Ok(()))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -202,6 +217,26 @@ impl Line {
             _ => 0,
         }
     }
+}
+
+/// Waits until the peer of a stream, which sends no more, takes no more either, or is gone: an error if it has not closed.
+/// Nothing if it is over or late.
+///
+/// A peer that is gone wakes this thread. One that lives on, and has only said that it takes no more, wakes a writer alone, and
+/// here none may wait: so it is looked for, with pauses that grow up to `longest`.
+fn closed(stream: &Stream, over: &CancelToken, end: Option<Instant>, longest: Duration) -> Option<io::Result<()>> {
+    let mut pause = Duration::from_micros(500);
+    while !over.is_set() && end.is_none_or(|end| Instant::now() < end) {
+        if stream.peer_stopped_reading() {
+            return Some(Ok(()));
+        }
+        if stream.wait_peer_closed(Some(pause)) && !stream.peer_stopped_reading() {
+            let what = format!("the peer (process {}) died without closing the stream", stream.peer().pid);
+            return Some(Err(io::Error::new(io::ErrorKind::ConnectionReset, what)));
+        }
+        pause = (pause * 2).min(longest);
+    }
+    None
 }
 
 /// Repeats what a signal interrupted.

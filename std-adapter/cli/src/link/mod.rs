@@ -60,6 +60,9 @@ pub struct Link {
     in_hand: [AtomicU64; 2],
 }
 
+/// How long a side that has ended both ways may take to close.
+const CLOSING: Duration = Duration::from_secs(1);
+
 /// How long a side whose bytes were not taken may take to say whether it has more.
 const MOMENT: Duration = Duration::from_millis(100);
 
@@ -71,6 +74,8 @@ struct State {
     broken: Option<(Side, io::Error)>,
     /// It was cut off by this process.
     cut: bool,
+    /// A program has ended its output, and has not ended itself.
+    output_ended: bool,
     /// The side that has said all it had to say, and whose bytes the other one has left unread in silence.
     unheard: Option<Side>,
 }
@@ -209,9 +214,10 @@ impl Link {
 
     /// A side has no more to say. The other one learns it; it may have more to say, which is over when this side has gone.
     fn is_whole(&self, source: Side) {
+        let target = source.other();
         // How a program ends decides whether its output was whole.
         let program = self.line(source).as_program().is_some();
-        {
+        let last = {
             let mut state = self.state();
             if state.broken.as_ref().is_some_and(|(side, _)| *side == source) {
                 // It has broken off already: this is no end in order, whatever it looks like.
@@ -220,23 +226,52 @@ impl Link {
             if self.over.is_set() {
                 return;
             }
-            self.line(source.other()).finish();
-            if !program {
-                self.ended(&mut state, source, Ending::Whole);
+            let last = !program && state.said[target as usize] == Some(Ending::Whole);
+            if !last {
+                self.line(target).finish();
+                if program {
+                    state.output_ended = true;
+                } else {
+                    self.ended(&mut state, source, Ending::Whole);
+                }
             }
+            last
+        };
+        if last {
+            return self.is_all(source);
         }
         match self.line(source).wait_gone(&self.over) {
             Gone::Over => {}
+            // The program has said all, and the peer needs no more: how the program ends decides.
+            Gone::Closed if !program && self.state().output_ended => {}
             Gone::Closed => {
                 self.settle(source);
                 let mut state = self.state();
-                if state.said[source.other() as usize] == Some(Ending::Whole) && self.untaken(source) > 0 {
-                    state.unheard.get_or_insert(source.other());
+                if state.said[target as usize] == Some(Ending::Whole) && self.untaken(source) > 0 {
+                    state.unheard.get_or_insert(target);
                 }
                 self.end(&mut state);
             }
             Gone::Died(error) => self.broke_off(source, error),
         }
+    }
+
+    /// The second side has no more to say either. Before each side hears that this was all, the other one may say that it
+    /// could not use what it got: a stream closes then, or it breaks off.
+    fn is_all(&self, source: Side) {
+        let target = source.other();
+        if let Err(error) = self.line(source).verdict(&self.over, CLOSING) {
+            return self.broke_off(source, error);
+        }
+        if self.over.is_set() {
+            return;
+        }
+        self.line(target).finish();
+        self.line(target).took_all();
+        if let Err(error) = self.line(target).verdict(&self.over, CLOSING) {
+            return self.broke_off(target, error);
+        }
+        self.ended(&mut self.state(), source, Ending::Whole);
     }
 
     /// Bytes that were sent to a side and that it did not take.
