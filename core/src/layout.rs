@@ -285,7 +285,7 @@ fields! {
     "start", identity.start, 4, "setup", "where all cursors begin, < 2³¹";
     "pid", identity.pid, 4, "setup", "process of this end; display only";
     "made", identity.made_low, 8, "setup", "seconds since 1970, low word first; display only";
-    "channel", identity.channel_low, 8, "setup", "a number both segments share, low word first, or 0; of a `file:` region its inode number";
+    "channel", identity.channel_low, 8, "setup", "a number both segments share, low word first, or 0; display only, but in a `file:` region the inode number of the file";
     "sent", port.sent.word, 4, "writing half", "bits 0–30 bytes put into my lane mod 2³¹; bit 31 FIN";
     "received", port.received.word, 4, "reading half", "bits 0–30 bytes taken from your lane mod 2³¹; bit 31 STOP";
     "read_park", port.park.read_park, 4, "reading half", "0 awake; bit 31 ASLEEP, bit 30 EXCLUSIVE, bits 0–29 threshold; 1 STOPPED_HINT: look at `received`";

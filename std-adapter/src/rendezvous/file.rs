@@ -170,7 +170,10 @@ impl Drop for Listener {
     fn drop(&mut self) {
         // A forked child has a copy; the name is the parent's.
         if self.pid == process::id() {
-            let _ = self.name.remove(self.current.id(), &**self.current.fd());
+            let removed = self.name.remove(self.current.id(), &**self.current.fd());
+            if let Err(e) = removed {
+                crate::trace::name_left(&e);
+            }
         }
     }
 }
@@ -296,7 +299,11 @@ impl Connecting {
                 }
                 continue;
             }
-            // Somebody else is about to be accepted, or has died before that. The listener sees to it.
+            // Another connector is about to be accepted, or has died before that. The listener sees to it; but that connector may
+            // have died, or been stopped, between saying HELLO and waking the listener.
+            if region.said() != state::NONE {
+                region.wake_for_mine();
+            }
             return Ok(Stage::Looking(Some((region, heard))));
         }
     }

@@ -412,6 +412,17 @@ fn helper_party() {
                 thread::park();
             }
         }
+        "hello-and-no-wake" => {
+            let name = Name::of(Path::new(path)).unwrap();
+            let region = Region::open(&name, None).unwrap();
+            assert!(claim(&name, &region).unwrap());
+            region.set_up_mine(&name).unwrap();
+            region.publish_unheard(state::HELLO);
+            println!("ready");
+            loop {
+                thread::park();
+            }
+        }
         "limit" => limited(Path::new(path)),
         other => panic!("{other}"),
     }
@@ -562,4 +573,49 @@ fn a_connector_stays_pending_while_no_next_region_can_be_made() {
         drop(connector.join().unwrap());
         assert!(party.0.wait().unwrap().success());
     });
+}
+
+/// A connector says HELLO, and is killed or stopped before it wakes the listener, which sleeps. The next one sees to it.
+#[test]
+fn a_hello_without_its_wake_holds_up_no_other() {
+    for killed in [true, false] {
+        let scratch = Scratch::new();
+        let path = scratch.path();
+        let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+        thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel();
+            let accepting = scope.spawn(move || {
+                tell.send(rustix::thread::gettid()).unwrap();
+                let accept = |listener: &mut Listener| listener.accept(patience()).unwrap();
+                let first = accept(&mut listener);
+                if killed { (first, None) } else { (accept(&mut listener), Some(first)) }
+            });
+            asleep(told.recv().unwrap());
+            let silent = Party::start("hello-and-no-wake", &path).ready();
+            let mut kept = None;
+            if killed {
+                silent.kill();
+            } else {
+                kept = Some(silent);
+            }
+            let b = connect(&path, patience()).unwrap();
+            let (a, _first) = accepting.join().unwrap();
+            talk(&a, &b);
+            if let Some(silent) = kept {
+                silent.kill();
+            }
+        });
+    }
+}
+
+/// Waits until a thread of this process sleeps in a futex.
+fn asleep(thread: rustix::thread::Pid) {
+    let path = format!("/proc/self/task/{}/syscall", thread.as_raw_nonzero());
+    let is_futex = |line: String| {
+        let call = line.split_whitespace().next().and_then(|word| word.parse::<i64>().ok());
+        call == Some(libc::SYS_futex_waitv) || call == Some(libc::SYS_futex)
+    };
+    while !fs::read_to_string(&path).is_ok_and(is_futex) {
+        thread::sleep(Duration::from_millis(1));
+    }
 }

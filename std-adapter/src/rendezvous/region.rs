@@ -164,6 +164,17 @@ impl Region {
         crate::futex::wake_all(SharedWord::new(self.my_state()), Place::Shared);
     }
 
+    /// Publishes my step as a process does that dies before it can wake anybody.
+    #[cfg(test)]
+    pub(super) fn publish_unheard(&self, step: u32) {
+        ordering::publish_state(self.my_state(), step);
+    }
+
+    /// Wakes all who wait for a step of my party: what a process that held the claim before me may have died before doing.
+    pub(super) fn wake_for_mine(&self) {
+        crate::futex::wake_all(self.my_state(), Place::Shared);
+    }
+
     /// The step that my party has published: perhaps a process that held the claim before me, hence not `own`.
     pub(super) fn said(&self) -> u32 {
         SharedWord::new(self.my_state()).load_state()

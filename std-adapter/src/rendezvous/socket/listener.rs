@@ -439,8 +439,10 @@ impl Drop for Listener {
             return;
         }
         self.send_away();
-        if let Some(right) = &self.right {
-            let _ = self.name.remove(right);
+        if let Some(right) = &self.right
+            && let Err(e) = self.name.remove(right)
+        {
+            crate::trace::name_left(&e);
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::packet::Sender;
 use smstream_core::geometry::Config;
 use smstream_shm::Deadline;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use std::{fs, io};
 
@@ -106,15 +106,27 @@ fn me() -> u32 {
 /// The id that the kernel gives for all users who have none in this process's user namespace (user_namespaces(7)). `None`:
 /// all have one. It is found out once.
 fn unknown_user() -> Option<u32> {
-    static UNKNOWN: OnceLock<Option<u32>> = OnceLock::new();
-    *UNKNOWN.get_or_init(|| {
-        let overflow = fs::read_to_string("/proc/sys/kernel/overflowuid").unwrap_or_default();
-        match fs::read_to_string("/proc/self/uid_map") {
-            // A kernel without user namespaces.
-            Err(e) if e.kind() == io::ErrorKind::NotFound && Path::new("/proc/self/stat").exists() => None,
-            map => unknown_with(&map.unwrap_or_default(), &overflow),
+    // No lock: a thread that is just finding it out must not hold up a child that is forked now. Two may both find it out.
+    const NOT_YET: u64 = u64::MAX;
+    const ALL_KNOWN: u64 = u64::MAX - 1;
+    static UNKNOWN: AtomicU64 = AtomicU64::new(NOT_YET);
+    match UNKNOWN.load(Ordering::Relaxed) {
+        NOT_YET => {
+            let found = find_unknown_user();
+            UNKNOWN.store(found.map_or(ALL_KNOWN, u64::from), Ordering::Relaxed);
+            found
         }
-    })
+        known => u32::try_from(known).ok(),
+    }
+}
+
+fn find_unknown_user() -> Option<u32> {
+    let overflow = fs::read_to_string("/proc/sys/kernel/overflowuid").unwrap_or_default();
+    match fs::read_to_string("/proc/self/uid_map") {
+        // A kernel without user namespaces.
+        Err(e) if e.kind() == io::ErrorKind::NotFound && Path::new("/proc/self/stat").exists() => None,
+        map => unknown_with(&map.unwrap_or_default(), &overflow),
+    }
 }
 
 /// The same, from what the two files say: each line of the map has the first id here, the first one outside, and how many.

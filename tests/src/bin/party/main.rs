@@ -163,6 +163,7 @@ impl Party {
                 self.wake_signal = Some(words.number()?);
                 done
             }
+            "deny" => system::deny(words.text()?).map(|()| String::new()),
             "ignore-signal" => system::ignore_signal(words.number()?).map(|()| String::new()),
             "seeds" => {
                 self.seeds = [words.number()?, words.number()?];
