@@ -29,6 +29,8 @@ pub mod state {
     pub const ARMED: u32 = 1;
     /// Party 0: the connector is accepted.
     pub const ACCEPTED: u32 = 2;
+    /// Party 0: the connector is refused, in bits 0–7. Bits 8–15 say why: the number of a refusal over a socket.
+    pub const REFUSED: u32 = 3;
     /// Party 1: I hold the claim and want to be accepted.
     pub const HELLO: u32 = 1;
 }
@@ -292,7 +294,7 @@ fields! {
     "write_park", port.park.write_park, 4, "writing half", "0 awake; bit 31 ASLEEP, bit 30 EXCLUSIVE, bits 0–29 threshold";
     "read_wake_method", port.park.read_wake_method, 4, "reading half", "how to wake my reading half: 0 futex on your `sent`, 1 a byte on the socket";
     "write_wake_method", port.park.write_wake_method, 4, "writing half", "how to wake my writing half: 0 futex on your `received`, 1 a byte on the socket";
-    "state", port.park.state, 4, "rendezvous", "party 0: 1 ARMED, 2 ACCEPTED; party 1: 1 HELLO";
+    "state", port.park.state, 4, "rendezvous", "party 0: 1 ARMED, 2 ACCEPTED, 3 REFUSED; party 1: 1 HELLO";
     "writes.bytes", port.writes.bytes, 12, "writing half", "counter: bytes published";
     "writes.operations", port.writes.operations, 12, "writing half", "counter: publications";
     "writes.parks", port.writes.parks, 12, "writing half", "counter: times announced asleep";

@@ -9,10 +9,12 @@
 
 use super::name::Name;
 use super::region::Region;
-use super::{Connected, Error, Reason};
+use super::{Connected, Error, Reason, Refusal};
 use crate::header::fresh::Extent;
 use crate::liveness::{Half, Life, SizeWatch, sleep::sleep};
 use crate::lock::{self, Byte};
+use crate::trace;
+use rustix::fd::OwnedFd;
 use smstream_core::geometry::Config;
 use smstream_core::layout::state;
 use smstream_core::park::{ALERT_CORRUPT, Place, Wake, Watch};
@@ -119,12 +121,18 @@ impl Listener {
             self.size = None;
             let accepted = std::mem::replace(&mut self.current, next);
             self.size = watch_size(&self.interrupt, &self.current);
+            if !lives {
+                continue;
+            }
+            if let Err(findings) = accepted.check_peer(&self.name)? {
+                accepted.say(state::REFUSED | (Refusal::Memory as u32) << 8);
+                trace::turned_away(&self.name.path().display(), &findings);
+                continue;
+            }
             accepted.say(state::ACCEPTED);
             accepted.whole(&self.name)?;
-            if lives {
-                let life = Life::of_region(Arc::clone(accepted.fd()), Byte::Party1, accepted.cut().cloned());
-                return Ok(Some(accepted.connected(life)));
-            }
+            let life = Life::of_region(Arc::clone(accepted.fd()), Byte::Party1, accepted.cut().cloned());
+            return Ok(Some(accepted.connected(life)));
         }
     }
 
@@ -206,6 +214,7 @@ enum Stage {
     Looking(Option<(Region, u32)>),
     /// It holds the claim, and has said HELLO. What it saw last: what the listener said, and the alerts.
     Asking {
+        claim: Claim,
         region: Region,
         life: Arc<Life>,
         heard: u32,
@@ -251,14 +260,18 @@ impl Connecting {
                         return Ok(None);
                     }
                 }
-                Stage::Asking { region, life, .. } => {
+                Stage::Asking { claim, region, life, .. } => {
                     let alerted = life.alert(Half::Reader).load_alert();
                     // After the alert: what is heard now is final if there was one.
                     let heard = region.heard();
                     region.whole(&self.name)?;
                     if heard == state::ACCEPTED {
                         // The listener may be dead by now. What it has sent is still there to be read.
+                        claim.keep();
                         return Ok(Some(region.connected(life)));
+                    }
+                    if heard & 0xff == state::REFUSED {
+                        return Err(self.name.error(Reason::Refused(Refusal::from_word(heard >> 8 & 0xff))));
                     }
                     if alerted & ALERT_CORRUPT != 0 {
                         return Err(self.name.error(Reason::CutShort));
@@ -266,7 +279,7 @@ impl Connecting {
                     if alerted != 0 {
                         return Err(self.name.error(Reason::ListenerDied));
                     }
-                    self.stage = Stage::Asking { region, life, heard, alerted };
+                    self.stage = Stage::Asking { claim, region, life, heard, alerted };
                     return Ok(None);
                 }
                 Stage::Over => return Err(self.name.error(Reason::Cancelled)),
@@ -313,7 +326,7 @@ impl Connecting {
     pub(crate) fn watches(&self) -> [Option<Watch<'_>>; 2] {
         match &self.stage {
             Stage::Looking(Some((region, heard))) => [Some(region.until_not(*heard)), None],
-            Stage::Asking { region, life, heard, alerted } => {
+            Stage::Asking { region, life, heard, alerted, .. } => {
                 let alert = Watch { word: life.alert(Half::Reader), seen: *alerted, place: Place::Local };
                 [Some(region.until_not(*heard)), Some(alert)]
             }
@@ -368,13 +381,39 @@ fn claim(name: &Name, region: &Region) -> Result<bool, Error> {
     Ok(free)
 }
 
+/// The claim of a connector that has said HELLO. It is given up when this is dropped, and not only when the file is closed: the
+/// watcher may just be asking the system about the file, and the file stays open until that is over. A listener that accepts
+/// after the connector has given up must not find the claim held.
+#[derive(Debug)]
+struct Claim {
+    fd: Option<Arc<OwnedFd>>,
+    /// The process that has it: a forked child has a copy, and drops nothing of its parent's.
+    pid: u32,
+}
+
+impl Claim {
+    /// The party lives: the lock stays as long as the file is open.
+    fn keep(mut self) {
+        self.fd = None;
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(fd) = self.fd.as_ref().filter(|_| self.pid == process::id()) {
+            let _ = lock::unlock(&**fd, Byte::Party1);
+        }
+    }
+}
+
 /// Holding the claim, asks to be accepted.
 fn say_hello(name: &Name, region: Region) -> Result<Stage, Error> {
     region.set_up_mine(name)?;
     // Before HELLO: from now on the listener's death ends the wait.
     let life = Life::of_region(Arc::clone(region.fd()), Byte::Party0, region.cut().cloned());
     region.say(state::HELLO);
-    Ok(Stage::Asking { region, life, heard: state::NONE, alerted: 0 })
+    let claim = Claim { fd: Some(Arc::clone(region.fd())), pid: process::id() };
+    Ok(Stage::Asking { claim, region, life, heard: state::NONE, alerted: 0 })
 }
 
 #[cfg(test)]

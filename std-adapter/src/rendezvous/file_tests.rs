@@ -619,3 +619,60 @@ fn asleep(thread: rustix::thread::Pid) {
         thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// A connector whose header is wrong is refused, with the reason, and the next one gets on.
+#[test]
+fn a_connector_with_a_bad_header_costs_itself_only() {
+    let scratch = Scratch::new();
+    let path = scratch.path();
+    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+    // Party, capacities, start, version: words of the identity that a listener checks.
+    for word in [0x0c, 0x14, 0x18, 0x1c, 0x20, 0x24, 0x28] {
+        let name = Name::of(&path).unwrap();
+        let region = Region::open(&name, None).unwrap();
+        assert!(claim(&name, &region).unwrap());
+        region.set_up_mine(&name).unwrap();
+        let second = second_segment(&fs::read(&path).unwrap());
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.write_all_at(&0x8000_0011_u32.to_ne_bytes(), second + word).unwrap();
+        region.say(state::HELLO);
+        assert!(listener.try_accept().unwrap().is_none(), "a connection with a wrong word at {word:#x}");
+        assert_eq!(region.heard(), state::REFUSED | (Refusal::Memory as u32) << 8);
+        drop(region);
+        let (a, b) = meet(&mut listener, &path);
+        talk(&a, &b);
+    }
+}
+
+/// The word of a listener that refuses is an error with its reason.
+#[test]
+fn a_refusal_says_why() {
+    let scratch = Scratch::new();
+    let path = scratch.path();
+    let listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+    thread::scope(|scope| {
+        let connector = scope.spawn(|| connect(&path, patience()).unwrap_err());
+        while listener.current.heard() == state::NONE {
+            thread::yield_now();
+        }
+        listener.current.say(state::REFUSED | (Refusal::Memory as u32) << 8);
+        let e = connector.join().unwrap();
+        assert!(matches!(e.reason(), Reason::Refused(Refusal::Memory)), "{e}");
+    });
+}
+
+/// A connector that has given up holds no claim any more, also while the watcher asks about the file.
+#[test]
+fn who_has_given_up_is_not_accepted() {
+    let scratch = Scratch::new();
+    let path = scratch.path();
+    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+    let mut connecting = Connecting::to(&path, None).unwrap();
+    assert!(connecting.step().unwrap().is_none());
+    // As a thread has it that is just asking.
+    let Stage::Asking { region, .. } = &connecting.stage else { panic!("it has not said HELLO") };
+    let asked = Arc::clone(region.fd());
+    drop(connecting);
+    assert!(listener.try_accept().unwrap().is_none(), "a dead connection was handed out");
+    drop(asked);
+}

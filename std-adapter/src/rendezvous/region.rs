@@ -10,7 +10,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::Stat;
 use smstream_core::findings::Findings;
 use smstream_core::geometry::{self, Config};
-use smstream_core::identity::Problem;
+use smstream_core::identity::{Findings, Problem, Whose};
 use smstream_core::layout::{Features, state};
 use smstream_core::ordering;
 use smstream_core::park::{Place, Watch};
@@ -168,6 +168,24 @@ impl Region {
     #[cfg(test)]
     pub(super) fn publish_unheard(&self, step: u32) {
         ordering::publish_state(self.my_state(), step);
+    }
+
+    /// Checks both segments, as attaching does. What is wrong with the peer's; what is wrong with mine is found when this end
+    /// attaches.
+    pub(super) fn check_peer(&self, name: &Name) -> Result<Result<(), Box<Findings>>, Error> {
+        let Some(start) = self.my.as_mut_ptr() else {
+            return Err(name.system("write to a read-only segment")(ErrorKind::PermissionDenied.into()));
+        };
+        // SAFETY: both mappings are valid for their lengths while they are borrowed, and nobody shortens the file (the trust of
+        // `file:` regions). Headers are accessed through atomics only, and what is attached here becomes no end.
+        let attached = unsafe { geometry::attach(start, self.my.len(), self.peer.as_ptr(), self.peer.len()) };
+        self.whole(name)?;
+        Ok(match attached {
+            Err(findings) if findings.as_slice().iter().all(|finding| finding.whose == Whose::Peer) => {
+                Err(Box::new(findings))
+            }
+            _ => Ok(()),
+        })
     }
 
     /// Wakes all who wait for a step of my party: what a process that held the claim before me may have died before doing.

@@ -235,6 +235,7 @@ impl Connecting {
             (Stage::Greeted(Some(proposal)), Kind::Accepted) => {
                 let Proposal { config, own } = *proposal;
                 let peer = segment::map_peers(came.fds, &config, 0).map_err(|e| self.failed(Failed::Unfit(e)))?;
+                segment::check(&own, &peer).map_err(|e| self.failed(Failed::Unfit(e)))?;
                 Ok(Some(super::connected(1, Arc::clone(&self.socket), own, peer, sender, None)))
             }
             (Stage::Greeted(proposal), Kind::Welcome) => {
@@ -244,6 +245,7 @@ impl Connecting {
                 let peer = segment::map_peers(came.fds, &config, 0).map_err(|e| self.failed(Failed::Unfit(e)))?;
                 let own = segment::make(&config, 1)
                     .map_err(|e| self.place.error(Reason::System("make this end's memory", e)))?;
+                segment::check(&own, &peer).map_err(|e| self.failed(Failed::Unfit(e)))?;
                 let features = segment_features(config.features, self.terms.wake_signal.is_some());
                 let segment = Message::new(Kind::Segment, features).to_bytes();
                 packet::send(&self.socket, &segment, Some(own.fd.as_fd())).map_err(|e| self.not_sent(e))?;

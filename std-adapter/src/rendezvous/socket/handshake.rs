@@ -231,6 +231,7 @@ impl Handshake {
             (Stage::Welcomed { own, config, attested }, Kind::Segment) => {
                 let pidfd = attested.finish(sender, came.pidfd).ok_or(Failed::Changed)?;
                 let peer = segment::map_peers(came.fds, &config, 1).map_err(Failed::Unfit)?;
+                segment::check(&own, &peer).map_err(Failed::Unfit)?;
                 packet::send(&self.socket, &Message::new(Kind::Accepted, 0).to_bytes(), None).map_err(sending)?;
                 Ok(Some(Met { own, peer, sender, pidfd }))
             }
@@ -242,6 +243,7 @@ impl Handshake {
     fn accept(&self, fds: Foreign, config: &Config, sender: Sender) -> Result<Met, Failed> {
         let peer = segment::map_peers(fds, config, 1).map_err(Failed::Unfit)?;
         let own = segment::make(config, 0).map_err(Failed::System)?;
+        segment::check(&own, &peer).map_err(Failed::Unfit)?;
         let accepted = Message::new(Kind::Accepted, 0).to_bytes();
         packet::send(&self.socket, &accepted, Some(own.fd.as_fd())).map_err(sending)?;
         Ok(Met { own, peer, sender, pidfd: None })

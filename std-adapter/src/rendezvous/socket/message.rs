@@ -61,7 +61,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    fn from_word(word: u32) -> Self {
+    pub(in crate::rendezvous) fn from_word(word: u32) -> Self {
         match word {
             1 => Refusal::Version,
             2 => Refusal::User,

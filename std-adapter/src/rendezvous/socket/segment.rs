@@ -8,6 +8,7 @@ use crate::foreign::Foreign;
 use rustix::fd::OwnedFd;
 use rustix::fs::{SealFlags, Stat};
 use smstream_core::geometry::{self, Config};
+use smstream_core::identity::Findings;
 use smstream_shm::memory::{self, Access, Mapping, page_size, round_up_to_page};
 use std::fmt;
 use std::io;
@@ -42,6 +43,8 @@ pub(super) enum Unfit {
     TooShort { needed: u64, found: u64 },
     /// It is much longer than its segment.
     TooLong { needed: u64, found: u64 },
+    /// Its header cannot be used.
+    Header(Box<Findings>),
     /// The system cannot map it.
     System(io::Error),
 }
@@ -56,6 +59,7 @@ impl fmt::Display for Unfit {
             Unfit::TooLong { needed, found } => {
                 write!(f, "its segment has {found} bytes, which is far more than the {needed} that it needs")
             }
+            Unfit::Header(findings) => write!(f, "the header of its segment is wrong: {findings}"),
             Unfit::System(e) => write!(f, "its segment cannot be mapped: {e}"),
         }
     }
@@ -101,6 +105,15 @@ pub(super) fn map_peers(fds: Foreign, config: &Config, party: usize) -> Result<M
     // A memfd, and mapped.
     fds.are_harmless();
     Ok(mapping)
+}
+
+/// Checks the headers of both segments, as attaching does: what the other party's says, and that the two fit together.
+pub(super) fn check(own: &Own, peer: &Mapping) -> Result<(), Unfit> {
+    let start = own.mapping.as_mut_ptr().ok_or_else(|| Unfit::System(io::ErrorKind::PermissionDenied.into()))?;
+    // SAFETY: both mappings are valid for their lengths while they are borrowed: sealed memory is never shortened. Headers are
+    // accessed through atomics only, and what is attached here becomes no end.
+    let attached = unsafe { geometry::attach(start, own.mapping.len(), peer.as_ptr(), peer.len()) };
+    attached.map(drop).map_err(|findings| Unfit::Header(Box::new(findings)))
 }
 
 /// Gives up what came with a message and is not wanted: here, if it is memory that nobody has used much. A segment that was
