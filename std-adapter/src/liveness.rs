@@ -7,6 +7,7 @@
 
 mod alerts;
 mod mode;
+pub(crate) mod names;
 pub(crate) mod news;
 pub(crate) mod sleep;
 mod watcher;
@@ -214,6 +215,13 @@ impl Life {
         self.alerts.raise_gone();
         self.see_answered();
         true
+    }
+
+    /// The same, if the peer lives by a lock.
+    pub(crate) fn ask_lock(&self) {
+        if matches!(self.proof, Some(Proof::Lock { .. })) {
+            self.ask();
+        }
     }
 
     /// For ends that never sleep: what a sleep sees to beside sleeping. After a fork the child gets a watcher, and

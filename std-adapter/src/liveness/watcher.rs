@@ -2,14 +2,15 @@
 //! that a socket hung up.
 //!
 //! It sleeps in `epoll_wait`, without a timeout unless it has something to do later. A close says little: it may have
-//! been an inspector's, and it can come before the lock is gone. So the watcher asks the lock, now and a few times
-//! more. A hang-up is final.
+//! been an inspector's, and it can come before the lock is gone. So the watcher asks the lock, now and later, at
+//! times that double. A hang-up is final.
 //!
 //! A forked child has no watcher thread, and the parent's mutex may be locked for ever in its copy. It makes everything
 //! anew, and never touches the copy.
 
 use super::alerts::Alerts;
 use super::mode::{NUDGE, WatchMode};
+use super::names::Named;
 use super::news;
 use crate::background;
 use crate::lock::{self, Byte};
@@ -29,8 +30,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// The last question after an event comes 2^this milliseconds after it; the first ones 1, 2, 4 … ms after it.
-const LAST_STEP: u32 = 10;
+/// Questions are asked 1, 2, 4 … ms after an event, and so on without end: however long a process takes to die after its file
+/// was closed, it is noticed in twice that time, and the questions cost ever less. At last they come every 2^this
+/// milliseconds, which is a year.
+const LAST_STEP: u32 = 35;
 /// How often to ask where a watch has been lost.
 const POLL: Duration = Duration::from_millis(20);
 /// The epoll token of the inotify instance.
@@ -53,6 +56,8 @@ struct Registry {
     running: bool,
     /// The ends that each watch is for. Two ends of one region in one process share a watch.
     ends: HashMap<i32, Vec<End>>,
+    /// The names of listeners that each watch is for.
+    names: HashMap<i32, Vec<Arc<Named>>>,
     /// Questions to ask later.
     later: Vec<Later>,
     /// Whom to tell when a socket hangs up. The sockets are numbers and not handles, for the reason that [`End`] has.
@@ -95,7 +100,7 @@ pub(super) fn register(
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     // For a file that is watched already this is the same watch.
     // To the kernel, making a file shorter modifies it; writing to mapped memory does not.
-    let wd = inotify::add_watch(&watcher.inotify, path, WatchFlags::CLOSE | WatchFlags::MODIFY)?;
+    let wd = inotify::add_watch(&watcher.inotify, path, WatchFlags::CLOSE | WatchFlags::MODIFY | WatchFlags::MASK_ADD)?;
     let ends = registry.ends.entry(wd).or_default();
     if !ends.iter().any(|e| Arc::ptr_eq(&e.alerts, alerts)) {
         ends.push(End { fd: fd.as_raw_fd(), byte, cut: cut.cloned(), alerts: Arc::clone(alerts) });
@@ -103,6 +108,30 @@ pub(super) fn register(
     alerts.set_mode(WatchMode::Watched);
     // The kernel gives out positive numbers.
     Ok(u64::from(wd.unsigned_abs()))
+}
+
+/// Watches the file at `path`, which has a listener's name, and tells `named` when it may have lost that.
+pub(super) fn register_name(path: &str, named: &Arc<Named>) -> io::Result<u64> {
+    let watcher = current()?;
+    let mut registry = watcher.running()?;
+    // A file that loses a name changes its count of links, which is an attribute.
+    let flags = WatchFlags::ATTRIB | WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF | WatchFlags::MASK_ADD;
+    let wd = inotify::add_watch(&watcher.inotify, path, flags)?;
+    registry.names.entry(wd).or_default().push(Arc::clone(named));
+    Ok(u64::from(wd.unsigned_abs()))
+}
+
+/// Forgets a name.
+pub(super) fn deregister_name(watch: u64, named: &Arc<Named>) {
+    let Ok(wd) = i32::try_from(watch) else { return };
+    let Some(watcher) = existing() else { return };
+    let mut registry = watcher.lock();
+    let Some(names) = registry.names.get_mut(&wd) else { return };
+    names.retain(|one| !Arc::ptr_eq(one, named));
+    if names.is_empty() {
+        registry.names.remove(&wd);
+        registry.release(watcher, wd);
+    }
 }
 
 /// Watches a socket and tells `alerts` when it hangs up. The caller asks once itself, afterwards, and keeps the socket
@@ -173,8 +202,7 @@ pub(super) fn deregister(watch: u64, alerts: &Arc<Alerts>) {
     if ends.is_empty() {
         registry.ends.remove(&wd);
         registry.later.retain(|l| l.wd != wd);
-        // It fails if the kernel has removed the watch by itself, with its file.
-        let _ = inotify::remove_watch(&watcher.inotify, wd);
+        registry.release(watcher, wd);
     }
 }
 
@@ -296,6 +324,14 @@ enum Event {
 }
 
 impl Registry {
+    /// Removes a watch that nothing needs any more.
+    fn release(&self, watcher: &Watcher, wd: i32) {
+        if !self.ends.contains_key(&wd) && !self.names.contains_key(&wd) {
+            // It fails if the kernel has removed the watch by itself, with its file.
+            let _ = inotify::remove_watch(&watcher.inotify, wd);
+        }
+    }
+
     /// When the next question is due.
     fn next(&self) -> Option<Deadline> {
         let nudge = (!self.unanswered.is_empty()).then(|| Deadline::after(NUDGE));
@@ -304,9 +340,13 @@ impl Registry {
 
     fn note(&mut self, event: Event, now: Deadline) {
         match event {
-            Event::Touched(wd) => self.schedule(wd, now, Some(0)),
+            Event::Touched(wd) => {
+                self.names.get(&wd).into_iter().flatten().for_each(|named| named.touch());
+                self.schedule(wd, now, Some(0));
+            }
             Event::Lost(wd) => self.lose(wd, now),
             Event::Overflow => {
+                self.names.values().flatten().for_each(|named| named.touch());
                 for wd in self.watches() {
                     self.schedule(wd, now, Some(0));
                 }
@@ -340,6 +380,7 @@ impl Registry {
         for wd in self.watches() {
             self.lose(wd, now);
         }
+        self.names.values().flatten().for_each(|named| named.lose());
         // Whoever sleeps on these asks for himself from the next time on.
         for alerts in self.sockets.values() {
             alerts.set_mode(WatchMode::Timed);
@@ -347,6 +388,7 @@ impl Registry {
     }
 
     fn lose(&mut self, wd: i32, now: Deadline) {
+        self.names.get(&wd).into_iter().flatten().for_each(|named| named.lose());
         for end in self.ends.get(&wd).into_iter().flatten() {
             end.alerts.set_mode(WatchMode::Timed);
         }
@@ -372,24 +414,23 @@ impl Registry {
             let ends = ends.get(&l.wd).map_or(&[][..], Vec::as_slice);
             // All are asked, so no short-circuit.
             let open = ends.iter().filter(|end| !end.ask(unanswered)).count();
-            l.again(now) && open != 0
+            l.again(now);
+            open != 0
         });
         unanswered.retain(|alerts| !alerts.all_answered());
     }
 }
 
 impl Later {
-    /// Sets the time of the next question. `false`: there is none.
-    fn again(&mut self, now: Deadline) -> bool {
+    /// Sets the time of the next question.
+    fn again(&mut self, now: Deadline) {
         match &mut self.step {
             None => self.due = now.plus(POLL),
-            Some(step) if *step > LAST_STEP => return false,
             Some(step) => {
-                self.due = self.event.plus(Duration::from_millis(1 << *step));
-                *step += 1;
+                self.due = self.event.plus(Duration::from_millis(1 << *step)).max(now.plus(NUDGE));
+                *step = LAST_STEP.min(*step + 1);
             }
         }
-        true
     }
 }
 

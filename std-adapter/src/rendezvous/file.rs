@@ -10,7 +10,10 @@
 use super::name::Name;
 use super::region::Region;
 use super::{Connected, Error, Reason, Refusal};
+use crate::futex;
 use crate::header::fresh::Extent;
+use crate::liveness::names::NameWatch;
+use crate::liveness::news;
 use crate::liveness::{Half, Life, SizeWatch, sleep::sleep};
 use crate::lock::{self, Byte};
 use crate::trace;
@@ -37,6 +40,8 @@ pub struct Listener {
     config: Config,
     /// Before the region, whose file it watches.
     size: Option<SizeWatch>,
+    /// The watch on the name, once this has slept: before the region, whose file it watches.
+    named: Option<NameWatch>,
     current: Region,
     interrupt: Arc<Life>,
     pid: u32,
@@ -75,7 +80,7 @@ impl Listener {
         }
         let interrupt = Life::none();
         let size = watch_size(&interrupt, &current);
-        Ok(Self { name, config: *config, size, current, interrupt, pid: process::id(), guard })
+        Ok(Self { name, config: *config, size, named: None, current, interrupt, pid: process::id(), guard })
     }
 
     /// Waits for a connector and accepts it. `None`: for ever.
@@ -85,8 +90,12 @@ impl Listener {
     /// taken away, or what making the next region meets; then the connector stays pending, and can be accepted later.
     pub fn accept(&mut self, deadline: Option<Deadline>) -> Result<Connected, Error> {
         loop {
+            let news = news::watch();
             if let Some(connected) = self.try_accept()? {
                 return Ok(connected);
+            }
+            if self.watch_name() {
+                continue;
             }
             let alert = self.interrupt.alert(Half::Reader);
             let alerted = alert.load_alert();
@@ -95,9 +104,14 @@ impl Listener {
             if alerted & !ALERT_CORRUPT != 0 {
                 return Err(self.name.error(Reason::Cancelled));
             }
-            let watches = [self.watch(), Watch { word: alert, seen: alerted, place: Place::Local }];
-            let wake = sleep(&self.interrupt, Some(Half::Reader), &watches, deadline);
-            if wake == Wake::TimedOut && !self.is_pending() {
+            // What happens to the name is news.
+            let watches = [self.watch(), Watch { word: alert, seen: alerted, place: Place::Local }, news];
+            let until = match (self.look_again().map(Deadline::after), deadline) {
+                (Some(soon), Some(deadline)) => Some(soon.min(deadline)),
+                (soon, deadline) => soon.or(deadline),
+            };
+            sleep(&self.interrupt, Some(Half::Reader), &watches, until);
+            if deadline.is_some_and(Deadline::has_passed) && !self.is_pending() {
                 return Err(self.name.error(Reason::TimedOut));
             }
         }
@@ -112,6 +126,7 @@ impl Listener {
             let hello = self.current.heard();
             self.current.whole(&self.name)?;
             if hello == state::NONE {
+                self.check_name()?;
                 return Ok(None);
             }
             // A claimer that said HELLO and died leaves a region that nobody can use: it is replaced like an accepted
@@ -119,6 +134,7 @@ impl Listener {
             let lives = hello == state::HELLO && self.current.is_held(&self.name, Byte::Party1)?;
             let next = self.publish_next()?;
             self.size = None;
+            self.named = None;
             let accepted = std::mem::replace(&mut self.current, next);
             self.size = watch_size(&self.interrupt, &self.current);
             if !lives {
@@ -145,6 +161,34 @@ impl Listener {
         let next = Region::make(&self.name, &self.config, self.guard)?;
         self.name.replace(&**next.fd())?;
         Ok(next)
+    }
+
+    /// Before a sleep: makes sure that this process is told what happens to the name. (A forked child begins without.)
+    /// `true`: it is told from now on, and something may have happened before.
+    pub(crate) fn watch_name(&mut self) -> bool {
+        if self.named.as_ref().is_some_and(NameWatch::is_watched) {
+            return false;
+        }
+        self.named = None;
+        self.named.insert(NameWatch::new(&**self.current.fd(), None)).is_watched()
+    }
+
+    /// After how long to look whether the name is still there, if nothing tells that.
+    pub(crate) fn look_again(&self) -> Option<Duration> {
+        let is_told = futex::has_waitv() && self.named.as_ref().is_some_and(NameWatch::is_watched);
+        (!is_told).then_some(LOOK_AGAIN)
+    }
+
+    /// That the name still leads to the region, if something may have happened to it.
+    fn check_name(&self) -> Result<(), Error> {
+        match &self.named {
+            Some(named) if named.take() && !self.name.is(self.current.id())? => {
+                // The next call says so again.
+                named.leave_taken();
+                Err(self.name.error(Reason::NameLost))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether somebody waits to be accepted. (It may have died meanwhile.)
@@ -371,6 +415,11 @@ impl Connecting {
 
 /// Takes the claim, if the region is free: armed, unused, its listener alive. All that must be seen while holding it.
 fn claim(name: &Name, region: &Region) -> Result<bool, Error> {
+    // Without the lock first: a listener that finds HELLO said asks for it just then, and would take this party for the one that
+    // has said it.
+    if region.said() != state::NONE {
+        return Ok(false);
+    }
     if !lock::try_lock(&**region.fd(), Byte::Party1).map_err(name.system("claim the region"))? {
         return Ok(false);
     }

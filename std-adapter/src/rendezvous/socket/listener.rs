@@ -8,6 +8,7 @@ use super::handshake::{Failed, Handshake, Met, Progress};
 use super::name::{Right, SocketName};
 use super::terms::Terms;
 use crate::line::Line;
+use crate::liveness::names::NameWatch;
 use crate::packet;
 use crate::rendezvous::{Connected, Error, Reason};
 use crate::trace;
@@ -35,6 +36,8 @@ const MOST_AT_ONCE: usize = 64;
 /// Nobody has to go before this time is over, which is enough for an honest one. So long the others wait in the kernel's
 /// queue.
 const GRACE: Duration = Duration::from_millis(100);
+/// How long to wait before looking at the name again, if nothing tells what happens to it.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Kernels without epoll_pwait2 take no timeout of more than 24.8 days. Who has slept so long looks at the time again.
 const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many connectors the kernel keeps waiting. It has a limit of its own (net.core.somaxconn).
@@ -51,7 +54,8 @@ impl Handshake {
 const SOCKET: u64 = 0;
 const INTERRUPT: u64 = 1;
 const TIMER: u64 = 2;
-const FIRST: u64 = 3;
+const NAME: u64 = 3;
+const FIRST: u64 = 4;
 
 /// Listens at the name of a socket.
 ///
@@ -71,6 +75,8 @@ pub(crate) struct Listener {
     /// Whether nobody is let in, because all who are here have only just come.
     full: bool,
     interrupt: Arc<Interrupt>,
+    /// The watch on the name, if that is a file, and what it rings.
+    named: Option<(NameWatch, Arc<OwnedFd>)>,
     /// Those in the middle of it, by number: the oldest first.
     guests: BTreeMap<u64, Handshake>,
     next: u64,
@@ -115,6 +121,16 @@ impl Listener {
                 .map_err(made("watch the socket"))?;
         }
         let right = name.listen(&socket, BACKLOG, terms.allow.others(), take_over)?;
+        let named = match &right {
+            Some(right) => match watch_name(&name, right, &epoll) {
+                Ok(named) => Some(named),
+                Err(e) => {
+                    let _ = name.remove(right);
+                    return Err(e);
+                }
+            },
+            None => None,
+        };
         Ok(Listener {
             name,
             right,
@@ -126,6 +142,7 @@ impl Listener {
             timed: false,
             full: false,
             interrupt: Arc::new(Interrupt(interrupt)),
+            named,
             guests: BTreeMap::new(),
             next: FIRST,
             ready: VecDeque::new(),
@@ -200,7 +217,16 @@ impl Listener {
 
     /// Sleeps until something happens, and sees to it. `false`: nothing did.
     fn attend(&mut self, deadline: Option<Deadline>) -> Result<bool, Error> {
-        let timeout = deadline.and_then(|d| Timespec::try_from(d.remaining().min(LONGEST_SLEEP)).ok());
+        if let (Some((watch, bell)), Some(right)) = (&mut self.named, &self.right)
+            && watch.is_inherited()
+        {
+            *watch = NameWatch::new(self.name.open(right)?, Some(Arc::clone(bell)));
+        }
+        // Nothing tells what happens to the name: it is looked at now and then.
+        let is_blind = self.named.as_ref().is_some_and(|(watch, _)| !watch.is_watched());
+        let most = if is_blind { LOOK_AGAIN } else { LONGEST_SLEEP };
+        let left = deadline.map(|deadline| deadline.remaining().min(most)).or(is_blind.then_some(most));
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         let mut events = [MaybeUninit::<epoll::Event>::uninit(); 16];
         let events = match epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()) {
             Ok((events, _)) => &*events,
@@ -224,7 +250,26 @@ impl Listener {
         if tokens.contains(&SOCKET) && self.ready.is_empty() {
             self.let_in()?;
         }
+        // Those who had connected before come first.
+        if (is_blind || tokens.contains(&NAME)) && self.ready.is_empty() {
+            self.check_name()?;
+        }
         Ok(!tokens.is_empty())
+    }
+
+    /// That the name still leads to the socket, if something may have happened to it.
+    fn check_name(&self) -> Result<(), Error> {
+        let (Some((watch, bell)), Some(right)) = (&self.named, &self.right) else { return Ok(()) };
+        if !watch.take() {
+            return Ok(());
+        }
+        if self.name.leads_to(right)? {
+            let _ = rustix::io::read(bell, &mut [0; 8]);
+            return Ok(());
+        }
+        // The bell stays readable, and so the next call says so again.
+        watch.leave_taken();
+        Err(self.name.error(Reason::NameLost))
     }
 
     /// Accepts those who have connected, a few at a time, so that those who came before get on.
@@ -424,6 +469,19 @@ impl Listener {
         self.pid = 0;
         self.right.take().map_or(Ok(()), |right| self.name.remove(&right))
     }
+}
+
+/// Has the epoll instance told when something happens to the name.
+fn watch_name(name: &SocketName, right: &Right, epoll: &OwnedFd) -> Result<(NameWatch, Arc<OwnedFd>), Error> {
+    let system = |what| move |e: Errno| name.error(Reason::System(what, e.into()));
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    let bell = Arc::new(eventfd(0, flags).map_err(system("make an eventfd"))?);
+    epoll::add(epoll, &bell, epoll::EventData::new_u64(NAME), epoll::EventFlags::IN)
+        .map_err(system("watch the name"))?;
+    let file = name.open(right)?;
+    let watch = NameWatch::new(file, Some(Arc::clone(&bell)));
+    // It may have been taken away before the watch was there.
+    if name.leads_to(right)? { Ok((watch, bell)) } else { Err(name.error(Reason::NameLost)) }
 }
 
 impl AsFd for Listener {
