@@ -44,7 +44,7 @@ pub struct Builder {
     deadlock_detection: bool,
     start: u32,
     allow: Allow,
-    most: usize,
+    most: Option<usize>,
     patience: Duration,
     wake_signal: Option<i32>,
 }
@@ -67,7 +67,7 @@ impl Builder {
             deadlock_detection: true,
             start: 0,
             allow: Allow::default(),
-            most: DEFAULT_MAX_PEER_CAPACITY,
+            most: None,
             patience: DEFAULT_HELLO_TIMEOUT,
             wake_signal: None,
         }
@@ -179,12 +179,13 @@ impl Builder {
 
     /// The most bytes a lane may hold if the other party decides about it: a connector over `unix:` or `fd:` gives up
     /// otherwise. It bounds the address space, and the memory that reading what the other party wrote can cost this one.
-    /// [`DEFAULT_MAX_PEER_CAPACITY`] if this is not called.
+    /// [`DEFAULT_MAX_PEER_CAPACITY`] if this is not called, or the larger of this builder's own
+    /// [`capacities`](Builder::capacities): what one would offer one accepts.
     ///
     /// A listener decides itself, by [`capacity`](Builder::capacity).
     #[must_use]
     pub fn max_peer_capacity(mut self, bytes: usize) -> Self {
-        self.most = bytes;
+        self.most = Some(bytes);
         self
     }
 
@@ -248,12 +249,21 @@ impl Builder {
         let terms = Terms {
             spin,
             allow: self.allow.clone(),
-            most: u32::try_from(self.most).unwrap_or(u32::MAX),
+            most: self.largest_accepted(),
             patience: self.patience,
             wake_signal: self.wake_signal,
             proposal: self.config().ok(),
         };
         Ok(Settings { spin, guard, deadlock_detection: self.deadlock_detection, buf_mode: self.buf_mode, terms })
+    }
+
+    /// The most bytes of a lane that the other party decides about: what this one would offer itself it accepts.
+    fn largest_accepted(&self) -> u32 {
+        let most = self.most.unwrap_or_else(|| {
+            let own = self.capacities.into_iter().max().unwrap_or(0).checked_next_power_of_two();
+            DEFAULT_MAX_PEER_CAPACITY.max(own.unwrap_or(usize::MAX))
+        });
+        u32::try_from(most).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn config(&self) -> Result<Config> {
@@ -285,3 +295,7 @@ impl Builder {
         Ok(config)
     }
 }
+
+#[cfg(test)]
+#[path = "builder_tests.rs"]
+mod tests;

@@ -676,3 +676,17 @@ fn who_has_given_up_is_not_accepted() {
     assert!(listener.try_accept().unwrap().is_none(), "a dead connection was handed out");
     drop(asked);
 }
+
+/// The lane of the listener's segment may begin anywhere behind the header, up to the next multiple of the alignment.
+#[test]
+fn the_listener_says_where_its_lane_begins() {
+    let scratch = Scratch::new();
+    let path = scratch.path();
+    for offset in [768_u32, 896, 3968] {
+        let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.write_all_at(&offset.to_ne_bytes(), 0x1c).unwrap();
+        let (a, b) = meet(&mut listener, &path);
+        talk(&a, &b);
+    }
+}

@@ -10,7 +10,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::Stat;
 use smstream_core::findings::Findings;
 use smstream_core::geometry::{self, Config};
-use smstream_core::identity::{Findings, Problem, Whose};
+use smstream_core::identity::{Description, Findings, Problem, Whose};
 use smstream_core::layout::{Features, state};
 use smstream_core::ordering;
 use smstream_core::park::{Place, Watch};
@@ -49,10 +49,11 @@ impl Region {
         // So that a copy of the file is not taken for the region.
         let config = Config { channel: fresh::inode(&stat), ..config };
         {
-            let (theirs, _) = map(name, &fd, &config, 1, None)?;
+            let (theirs, _) = map(name, &fd, (&config, &config.describe(0)), 1, None)?;
             initialize(name, &theirs, &config, 1)?;
         }
-        let region = Self::of(name, fd, &stat, config, 0, guard.map(|guard| Cut::new(guard, len as u64)))?;
+        let first = config.describe(0);
+        let region = Self::of(name, fd, &stat, (config, first), 0, guard.map(|guard| Cut::new(guard, len as u64)))?;
         initialize(name, &region.my, &config, 0)?;
         region.say(state::ARMED);
         for byte in [Byte::Party0, Byte::Name] {
@@ -71,13 +72,18 @@ impl Region {
             return Err(name.error(Reason::OpenToOthers(stat.st_mode & 0o7777)));
         }
         let cut = guard.map(|guard| Cut::new(guard, u64::try_from(stat.st_size).unwrap_or(0)));
-        let config = Self::read_config(name, &fd, &stat, cut.as_ref())?;
-        Self::of(name, fd, &stat, config, 1, cut)
+        let channel = Self::read_config(name, &fd, &stat, cut.as_ref())?;
+        Self::of(name, fd, &stat, channel, 1, cut)
     }
 
     /// What the listener's segment says of the region, checked against the size of the file. The connector's own
     /// segment is not looked at: whoever holds the claim sets it up anew.
-    fn read_config(name: &Name, fd: &OwnedFd, stat: &Stat, cut: Option<&Arc<Cut>>) -> Result<Config, Error> {
+    fn read_config(
+        name: &Name,
+        fd: &OwnedFd,
+        stat: &Stat,
+        cut: Option<&Arc<Cut>>,
+    ) -> Result<(Config, Description), Error> {
         let len = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
         let all = Mapping::guarded(fd, 0, len, Access::ReadOnly, cut).map_err(unmapped(name))?;
         // SAFETY: the mapping is valid for reads of `len` bytes as long as it lives, which is longer than the call. All
@@ -102,22 +108,19 @@ impl Region {
             let word = |n| u32::try_from(n).unwrap_or(u32::MAX);
             return Err(bad(Problem::TooShort { needed: word(needed), found: word(len) }));
         }
-        if config.describe(0).lane_offset != listener.lane_offset {
-            return Err(bad(Problem::LaneOffset(listener.lane_offset)));
-        }
-        Ok(config)
+        Ok((config, listener))
     }
 
     fn of(
         name: &Name,
         fd: OwnedFd,
         stat: &Stat,
-        config: Config,
+        (config, first): (Config, Description),
         party: u32,
         cut: Option<Arc<Cut>>,
     ) -> Result<Self, Error> {
         let fd = liveness::release_first(fd);
-        let (my, peer) = map(name, &fd, &config, party as usize, cut.as_ref())?;
+        let (my, peer) = map(name, &fd, (&config, &first), party as usize, cut.as_ref())?;
         Ok(Self { my, peer, config, party, fd: Arc::new(fd), id: FileId::of(stat), cut })
     }
 
@@ -239,18 +242,18 @@ fn unmapped(name: &Name) -> impl Fn(std::io::Error) -> Error {
     }
 }
 
-/// Maps the segment of `party` for writing and the other one for reading.
+/// Maps the segment of `party` for writing and the other one for reading. The first says itself where its lane begins.
 fn map(
     name: &Name,
     fd: &OwnedFd,
-    config: &Config,
+    (config, first): (&Config, &Description),
     party: usize,
     cut: Option<&Arc<Cut>>,
 ) -> Result<(Mapping, Mapping), Error> {
-    let (starts, _) = config.block();
+    let places = [(0, first.segment_len()), (first.next_segment(), config.describe(1).segment_len())];
     let segment = |party: usize, access| {
-        Mapping::guarded(fd, starts[party] as u64, config.describe(party).segment_len(), access, cut)
-            .map_err(unmapped(name))
+        let (start, len) = places[party];
+        Mapping::guarded(fd, start as u64, len, access, cut).map_err(unmapped(name))
     };
     Ok((segment(party, Access::ReadWrite)?, segment(1 - party, Access::ReadOnly)?))
 }

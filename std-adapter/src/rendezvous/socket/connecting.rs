@@ -264,7 +264,7 @@ impl Connecting {
     /// The channel that a WELCOME describes, if it can be.
     fn geometry(&self, message: &Message) -> Result<Config, Error> {
         if message.version != smstream_core::layout::VERSION {
-            return Err(self.failed(Failed::Version([message.version; 2])));
+            return Err(self.failed(Failed::Chose(message.version)));
         }
         let config = made_here(message.config());
         if let Some(&large) = config.capacities.iter().find(|&&c| c > self.terms.most) {

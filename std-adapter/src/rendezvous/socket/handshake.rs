@@ -5,7 +5,7 @@
 use super::attested::Attested;
 use super::message::{Garbled, Kind, LEN, Message, Refusal, WANTS_SIGNAL, segment_features};
 use super::segment::{self, Own, Unfit};
-use super::terms::Terms;
+use super::terms::{Terms, is_unknown};
 use crate::foreign::Foreign;
 use crate::line::Line;
 use crate::liveness::release_first;
@@ -14,8 +14,9 @@ use crate::rendezvous::Reason;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use smstream_core::geometry::Config;
+use smstream_core::layout::VERSION;
 use smstream_shm::Deadline;
-use smstream_shm::memory::Mapping;
+use smstream_shm::memory::{self, Mapping};
 use std::fmt;
 use std::io;
 
@@ -72,6 +73,8 @@ pub(super) enum Failed {
     Crowded,
     /// No common version.
     Version([u32; 2]),
+    /// It wants to use this version, which is not one that both know.
+    Chose(u32),
     /// It runs as this user.
     NotAllowed(u32),
     /// It accepts lanes of so many bytes only.
@@ -94,6 +97,11 @@ impl fmt::Display for Failed {
             Failed::Slow => f.write_str("it took too long"),
             Failed::Crowded => f.write_str("too many others of its user were waiting"),
             Failed::Version([low, high]) => write!(f, "it knows the layout versions {low} to {high}"),
+            Failed::Chose(version) => write!(
+                f,
+                "it wants to use layout version {version}, and this program knows {VERSION} only; use the same version of \
+                 smstream on both sides"
+            ),
             Failed::NotAllowed(uid) => write!(f, "it runs as user {uid}, who is not allowed"),
             Failed::Limit(most) => write!(f, "it accepts lanes of at most {most} bytes"),
             Failed::Garbled(garbled) => garbled.fmt(f),
@@ -123,15 +131,27 @@ impl Failed {
     fn refusal(&self) -> Option<Refusal> {
         Some(match self {
             Failed::HungUp => return None,
-            Failed::Version(_) => Refusal::Version,
+            Failed::Version(_) | Failed::Chose(_) => Refusal::Version,
+            Failed::NotAllowed(uid) if is_unknown(*uid) => Refusal::UnknownUser,
             Failed::NotAllowed(_) => Refusal::User,
             Failed::Limit(_) => Refusal::TooLarge,
+            Failed::Unfit(Unfit::System(e)) | Failed::System(e) if is_limited(e) => Refusal::Limited,
             Failed::Unfit(Unfit::System(_)) | Failed::System(_) | Failed::Crowded => Refusal::Resources,
             Failed::Unfit(_) => Refusal::Memory,
             Failed::Slow | Failed::Garbled(_) | Failed::NotDue(_) | Failed::Anonymous | Failed::Changed => {
                 Refusal::Protocol
             }
         })
+    }
+}
+
+/// Whether a limit of this process is why it has no memory: `RLIMIT_FSIZE`, or `RLIMIT_AS`.
+fn is_limited(e: &io::Error) -> bool {
+    let inner = std::error::Error::source(e).and_then(|e| e.downcast_ref::<io::Error>()).unwrap_or(e);
+    match (e.kind(), inner.raw_os_error()) {
+        (io::ErrorKind::FileTooLarge, _) => true,
+        (io::ErrorKind::OutOfMemory, _) | (_, Some(libc::ENOMEM)) => memory::limit(libc::RLIMIT_AS).is_some(),
+        _ => false,
     }
 }
 
@@ -324,6 +344,16 @@ mod tests {
         assert!(matches!(receive(&b), Ok(None)));
         drop(a);
         assert!(matches!(receive(&b), Err(Failed::HungUp)));
+    }
+
+    #[test]
+    fn the_reason_is_told_in_words_that_fit() {
+        let large = io::Error::from(io::ErrorKind::FileTooLarge);
+        assert_eq!(Failed::System(large).refusal(), Some(Refusal::Limited));
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert_eq!(Failed::System(full).refusal(), Some(Refusal::Resources));
+        let text = Failed::Chose(2).to_string();
+        assert!(text.contains("wants to use layout version 2") && text.contains("knows 1"), "{text}");
     }
 
     /// A handshake that has failed is over, and is not waited for.

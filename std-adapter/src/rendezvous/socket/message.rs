@@ -58,6 +58,10 @@ pub enum Refusal {
     Protocol = 5,
     /// The other side has no memory or no descriptors left.
     Resources = 6,
+    /// A limit of the other side's process forbids the memory that is needed.
+    Limited = 7,
+    /// The user has no id in the other side's user namespace.
+    UnknownUser = 8,
 }
 
 impl Refusal {
@@ -68,6 +72,8 @@ impl Refusal {
             3 => Refusal::TooLarge,
             4 => Refusal::Memory,
             6 => Refusal::Resources,
+            7 => Refusal::Limited,
+            8 => Refusal::UnknownUser,
             _ => Refusal::Protocol,
         }
     }

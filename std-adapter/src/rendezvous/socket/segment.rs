@@ -9,6 +9,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{SealFlags, Stat};
 use smstream_core::geometry::{self, Config};
 use smstream_core::identity::Findings;
+use smstream_core::layout::HEADER_LEN;
 use smstream_shm::memory::{self, Access, Mapping, page_size, round_up_to_page};
 use std::fmt;
 use std::io;
@@ -93,15 +94,19 @@ pub(super) fn map_peers(fds: Foreign, config: &Config, party: usize) -> Result<M
     let (fd, stat) = sealed(&fds)?;
     // Sealed, so this is its size for ever.
     let found = u64::try_from(stat.st_size).unwrap_or(0);
-    let needed = file_len(config, party);
-    if found < needed as u64 {
-        return Err(Unfit::TooShort { needed: needed as u64, found });
+    // Where its lane begins the segment says itself, at most where this party's would.
+    let needed = u64::from(HEADER_LEN) + u64::from(config.capacities[party]);
+    if found < needed {
+        return Err(Unfit::TooShort { needed, found });
     }
+    let most = file_len(config, party);
     // Who has it last, frees it, and that takes time.
-    if found - needed as u64 > MOST_UNUSED {
-        return Err(Unfit::TooLong { needed: needed as u64, found });
+    if found.saturating_sub(most as u64) > MOST_UNUSED {
+        return Err(Unfit::TooLong { needed: most as u64, found });
     }
-    let mapping = Mapping::new(fd, 0, needed, Access::ReadOnly).map_err(Unfit::System)?;
+    // What its header says is checked against this length.
+    let len = usize::try_from(found).unwrap_or(most).min(most);
+    let mapping = Mapping::new(fd, 0, len, Access::ReadOnly).map_err(Unfit::System)?;
     // A memfd, and mapped.
     fds.are_harmless();
     Ok(mapping)
@@ -178,6 +183,30 @@ mod tests {
             let described = unsafe { geometry::inspect(mapping.as_ptr(), mapping.len()) }.unwrap();
             assert_eq!(described, config().describe(party));
         }
+    }
+
+    /// A peer may begin its lane anywhere behind its header: it needs no more memory than that.
+    #[test]
+    fn a_segment_needs_no_more_than_its_lane() {
+        let config = config();
+        let own = make(&config, 1).unwrap();
+        let fd = rustix::fs::memfd_create("segment-test", rustix::fs::MemfdFlags::ALLOW_SEALING).unwrap();
+        let len = 768 + 8192;
+        rustix::fs::ftruncate(&fd, len).unwrap();
+        let mapping = Mapping::new(&fd, 0, len as usize, Access::ReadWrite).unwrap();
+        let small = Config { align: 128, ..config };
+        // SAFETY: the mapping is valid for its length, has just been made, and nobody else has it.
+        unsafe { geometry::init(mapping.as_mut_ptr().unwrap(), mapping.len(), &small, 0) }.unwrap();
+        let align = mapping.as_mut_ptr().unwrap().wrapping_add(0x18).cast::<u32>();
+        // SAFETY: an aligned word of the mapping, of which there is no reference.
+        unsafe { align.write(config.align) };
+        memory::seal(&fd, SEALS).unwrap();
+        let peer = map_peers(vec![fd].into(), &config, 0).unwrap();
+        check(&own, &peer).unwrap();
+        let short = rustix::fs::memfd_create("segment-test", rustix::fs::MemfdFlags::ALLOW_SEALING).unwrap();
+        rustix::fs::ftruncate(&short, len - 1).unwrap();
+        memory::seal(&short, SEALS).unwrap();
+        assert!(matches!(map_peers(vec![short].into(), &config, 0), Err(Unfit::TooShort { .. })));
     }
 
     #[test]

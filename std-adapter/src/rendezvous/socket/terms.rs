@@ -120,6 +120,11 @@ fn unknown_user() -> Option<u32> {
     }
 }
 
+/// Whether this is the id of all users who have none here.
+pub(super) fn is_unknown(uid: u32) -> bool {
+    unknown_user() == Some(uid)
+}
+
 fn find_unknown_user() -> Option<u32> {
     let overflow = fs::read_to_string("/proc/sys/kernel/overflowuid").unwrap_or_default();
     match fs::read_to_string("/proc/self/uid_map") {
