@@ -140,9 +140,9 @@ impl Listener {
             if !lives {
                 continue;
             }
-            if let Err(findings) = accepted.check_peer(&self.name)? {
+            if let Err(finding) = accepted.check_peer(&self.name)? {
                 accepted.say(state::REFUSED | (Refusal::Memory as u32) << 8);
-                trace::turned_away(&self.name.path().display(), &findings);
+                trace::turned_away(&self.name.path().display(), &finding);
                 continue;
             }
             accepted.say(state::ACCEPTED);

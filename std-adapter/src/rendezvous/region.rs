@@ -10,7 +10,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::Stat;
 use smstream_core::findings::Findings;
 use smstream_core::geometry::{self, Config};
-use smstream_core::identity::{Description, Findings, Problem, Whose};
+use smstream_core::identity::{Description, Finding, Problem, Whose};
 use smstream_core::layout::{Features, state};
 use smstream_core::ordering;
 use smstream_core::park::{Place, Watch};
@@ -175,7 +175,7 @@ impl Region {
 
     /// Checks both segments, as attaching does. What is wrong with the peer's; what is wrong with mine is found when this end
     /// attaches.
-    pub(super) fn check_peer(&self, name: &Name) -> Result<Result<(), Box<Findings>>, Error> {
+    pub(super) fn check_peer(&self, name: &Name) -> Result<Result<(), Finding>, Error> {
         let Some(start) = self.my.as_mut_ptr() else {
             return Err(name.system("write to a read-only segment")(ErrorKind::PermissionDenied.into()));
         };
@@ -184,16 +184,14 @@ impl Region {
         let attached = unsafe { geometry::attach(start, self.my.len(), self.peer.as_ptr(), self.peer.len()) };
         self.whole(name)?;
         Ok(match attached {
-            Err(findings) if findings.as_slice().iter().all(|finding| finding.whose == Whose::Peer) => {
-                Err(Box::new(findings))
-            }
+            Err(finding) if finding.whose == Whose::Peer => Err(finding),
             _ => Ok(()),
         })
     }
 
     /// Wakes all who wait for a step of my party: what a process that held the claim before me may have died before doing.
     pub(super) fn wake_for_mine(&self) {
-        crate::futex::wake_all(self.my_state(), Place::Shared);
+        crate::futex::wake_all(SharedWord::new(self.my_state()), Place::Shared);
     }
 
     /// The step that my party has published: perhaps a process that held the claim before me, hence not `own`.

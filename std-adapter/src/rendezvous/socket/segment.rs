@@ -8,7 +8,7 @@ use crate::foreign::Foreign;
 use rustix::fd::OwnedFd;
 use rustix::fs::{SealFlags, Stat};
 use smstream_core::geometry::{self, Config};
-use smstream_core::identity::Findings;
+use smstream_core::identity::Finding;
 use smstream_core::layout::HEADER_LEN;
 use smstream_shm::memory::{self, Access, Mapping, page_size, round_up_to_page};
 use std::fmt;
@@ -45,7 +45,7 @@ pub(super) enum Unfit {
     /// It is much longer than its segment.
     TooLong { needed: u64, found: u64 },
     /// Its header cannot be used.
-    Header(Box<Findings>),
+    Header(Finding),
     /// The system cannot map it.
     System(io::Error),
 }
@@ -60,7 +60,7 @@ impl fmt::Display for Unfit {
             Unfit::TooLong { needed, found } => {
                 write!(f, "its segment has {found} bytes, which is far more than the {needed} that it needs")
             }
-            Unfit::Header(findings) => write!(f, "the header of its segment is wrong: {findings}"),
+            Unfit::Header(finding) => write!(f, "the header of its segment is wrong: {finding}"),
             Unfit::System(e) => write!(f, "its segment cannot be mapped: {e}"),
         }
     }
@@ -118,7 +118,7 @@ pub(super) fn check(own: &Own, peer: &Mapping) -> Result<(), Unfit> {
     // SAFETY: both mappings are valid for their lengths while they are borrowed: sealed memory is never shortened. Headers are
     // accessed through atomics only, and what is attached here becomes no end.
     let attached = unsafe { geometry::attach(start, own.mapping.len(), peer.as_ptr(), peer.len()) };
-    attached.map(drop).map_err(|findings| Unfit::Header(Box::new(findings)))
+    attached.map(drop).map_err(Unfit::Header)
 }
 
 /// Gives up what came with a message and is not wanted: here, if it is memory that nobody has used much. A segment that was
