@@ -22,7 +22,7 @@ pub const DEFAULT_CAPACITY: usize = 256 * 1024;
 pub const DEFAULT_MAX_PEER_CAPACITY: usize = 64 << 20;
 
 /// How long a connector may take for its part of the rendezvous, if nobody says otherwise.
-pub const DEFAULT_HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+pub const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most bytes a lane can hold: 512 MiB.
 pub const LARGEST_CAPACITY: usize = MAX_CAPACITY as usize;
@@ -45,7 +45,7 @@ pub struct Builder {
     start: u32,
     allow: Allow,
     most: Option<usize>,
-    patience: Duration,
+    handshake_timeout: Duration,
     wake_signal: Option<i32>,
 }
 
@@ -68,7 +68,7 @@ impl Builder {
             start: 0,
             allow: Allow::default(),
             most: None,
-            patience: DEFAULT_HELLO_TIMEOUT,
+            handshake_timeout: DEFAULT_HANDSHAKE_TIMEOUT,
             wake_signal: None,
         }
     }
@@ -191,10 +191,10 @@ impl Builder {
 
     /// How long a connector over `unix:` may take for its part of the rendezvous, before the listener turns it away.
     /// Others are accepted meanwhile. One that asks for the [capacity](Builder::capacity) that the listener has is done with
-    /// its part when it has connected. [`DEFAULT_HELLO_TIMEOUT`] if this is not called.
+    /// its part when it has connected. [`DEFAULT_HANDSHAKE_TIMEOUT`] if this is not called.
     #[must_use]
-    pub fn hello_timeout(mut self, time: Duration) -> Self {
-        self.patience = time;
+    pub fn handshake_timeout(mut self, time: Duration) -> Self {
+        self.handshake_timeout = time;
         self
     }
 
@@ -249,8 +249,8 @@ impl Builder {
         let terms = Terms {
             spin,
             allow: self.allow.clone(),
-            most: self.largest_accepted(),
-            patience: self.patience,
+            max_peer_capacity: self.largest_accepted(),
+            handshake_timeout: self.handshake_timeout,
             wake_signal: self.wake_signal,
             proposal: self.config().ok(),
         };

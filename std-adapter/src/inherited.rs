@@ -88,7 +88,7 @@ fn take_if(number: RawFd, expected: u64) -> Result<OwnedFd> {
     }
     // An inode is one of its file system only. All sockets are in one, so this makes it that socket's. And what is not to
     // be used stays somebody else's.
-    socket::suits(borrowed).map_err(|why| bad(why.into()))?;
+    socket::check_socket_type(borrowed).map_err(|why| bad(why.into()))?;
     if !take_inode(expected) {
         return Err(before().into());
     }

@@ -13,8 +13,8 @@ pub(crate) mod sleep;
 mod watcher;
 
 use crate::futex;
-use crate::line::Line;
 use crate::lock::{self, Byte};
+use crate::peer_socket::PeerSocket;
 use alerts::Alerts;
 use mode::NUDGE;
 use rustix::fd::{BorrowedFd, OwnedFd};
@@ -36,8 +36,8 @@ pub(crate) const SLICE: Duration = Duration::from_millis(20);
 const NO_WATCH: u64 = u64::MAX;
 
 /// Gives the descriptor of an end a number at which the kernel releases it early when this process dies.
-pub(crate) fn release_first(fd: OwnedFd) -> OwnedFd {
-    watcher::release_first(fd)
+pub(crate) fn move_above_watcher_fds(fd: OwnedFd) -> OwnedFd {
+    watcher::move_above_watcher_fds(fd)
 }
 
 /// Tells the news, once, when `fd` becomes readable, or is so already. Until [`tell_no_more`] the descriptor stays open,
@@ -62,7 +62,7 @@ enum Proof {
         byte: Byte,
     },
     /// It holds the other end of a connected socket. This one must stay open as long as the watch.
-    Socket(Arc<Line>),
+    Socket(Arc<PeerSocket>),
 }
 
 impl Proof {
@@ -130,7 +130,7 @@ impl Life {
     /// For an end whose peer has the other end of a connected socket. If that has hung up the peer is found gone at
     /// once. Nothing is read from the socket or written to it.
     #[must_use]
-    pub(crate) fn of_socket(socket: Arc<Line>) -> Arc<Self> {
+    pub(crate) fn of_socket(socket: Arc<PeerSocket>) -> Arc<Self> {
         let life = Arc::new(Self::build(Some(Proof::Socket(socket)), true, futex::has_waitv(), None));
         life.be_registered();
         life

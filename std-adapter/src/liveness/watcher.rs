@@ -211,7 +211,7 @@ pub(super) fn deregister(watch: u64, alerts: &Arc<Alerts>) {
 ///
 /// When a process dies the kernel releases its descriptors from the highest number down, and an inotify instance takes
 /// it milliseconds. The peers are to be told before that, not after.
-pub(super) fn release_first(fd: OwnedFd) -> OwnedFd {
+pub(super) fn move_above_watcher_fds(fd: OwnedFd) -> OwnedFd {
     let Ok(watcher) = current() else { return fd };
     let highest = watcher.inotify.as_raw_fd().max(watcher.epoll.as_raw_fd());
     if fd.as_raw_fd() > highest {

@@ -123,7 +123,7 @@ impl Listener {
     /// As for [`accept`](Self::accept).
     pub fn try_accept(&mut self) -> Result<Option<Connected>, Error> {
         loop {
-            let hello = self.current.heard();
+            let hello = self.current.peer_state();
             self.current.whole(&self.name)?;
             if hello == state::NONE {
                 self.check_name()?;
@@ -141,11 +141,11 @@ impl Listener {
                 continue;
             }
             if let Err(finding) = accepted.check_peer(&self.name)? {
-                accepted.say(state::REFUSED | (Refusal::Memory as u32) << 8);
+                accepted.publish_state(state::REFUSED | (Refusal::Memory as u32) << 8);
                 trace::turned_away(&self.name.path().display(), &finding);
                 continue;
             }
-            accepted.say(state::ACCEPTED);
+            accepted.publish_state(state::ACCEPTED);
             accepted.whole(&self.name)?;
             let life = Life::of_region(Arc::clone(accepted.fd()), Byte::Party1, accepted.cut().cloned());
             return Ok(Some(accepted.connected(life)));
@@ -194,7 +194,7 @@ impl Listener {
     /// Whether somebody waits to be accepted. (It may have died meanwhile.)
     #[must_use]
     pub fn is_pending(&self) -> bool {
-        self.current.heard() != state::NONE
+        self.current.peer_state() != state::NONE
     }
 
     /// What to sleep on until somebody waits. It is another word after each accept.
@@ -261,7 +261,7 @@ enum Stage {
         claim: Claim,
         region: Region,
         life: Arc<Life>,
-        heard: u32,
+        peer_state: u32,
         alerted: u32,
     },
     Over,
@@ -307,15 +307,15 @@ impl Connecting {
                 Stage::Asking { claim, region, life, .. } => {
                     let alerted = life.alert(Half::Reader).load_alert();
                     // After the alert: what is heard now is final if there was one.
-                    let heard = region.heard();
+                    let peer_state = region.peer_state();
                     region.whole(&self.name)?;
-                    if heard == state::ACCEPTED {
+                    if peer_state == state::ACCEPTED {
                         // The listener may be dead by now. What it has sent is still there to be read.
                         claim.keep();
                         return Ok(Some(region.connected(life)));
                     }
-                    if heard & 0xff == state::REFUSED {
-                        return Err(self.name.error(Reason::Refused(Refusal::from_word(heard >> 8 & 0xff))));
+                    if peer_state & 0xff == state::REFUSED {
+                        return Err(self.name.error(Reason::Refused(Refusal::from_word(peer_state >> 8 & 0xff))));
                     }
                     if alerted & ALERT_CORRUPT != 0 {
                         return Err(self.name.error(Reason::CutShort));
@@ -323,7 +323,7 @@ impl Connecting {
                     if alerted != 0 {
                         return Err(self.name.error(Reason::ListenerDied));
                     }
-                    self.stage = Stage::Asking { claim, region, life, heard, alerted };
+                    self.stage = Stage::Asking { claim, region, life, peer_state, alerted };
                     return Ok(None);
                 }
                 Stage::Over => return Err(self.name.error(Reason::Cancelled)),
@@ -339,14 +339,14 @@ impl Connecting {
             let claimed = claim(name, &region)?;
             region.whole(name)?;
             if claimed {
-                return say_hello(name, region);
+                return publish_hello(name, region);
             }
-            let heard = region.heard();
+            let peer_state = region.peer_state();
             region.whole(name)?;
             if !name.is(region.id())? {
                 continue;
             }
-            if heard != state::ARMED {
+            if peer_state != state::ARMED {
                 // The listener had replaced the name before it said this: here is another name of a region in use.
                 return Err(name.error(Reason::NotAlone));
             }
@@ -358,10 +358,10 @@ impl Connecting {
             }
             // Another connector is about to be accepted, or has died before that. The listener sees to it; but that connector may
             // have died, or been stopped, between saying HELLO and waking the listener.
-            if region.said() != state::NONE {
+            if region.own_state() != state::NONE {
                 region.wake_for_mine();
             }
-            return Ok(Stage::Looking(Some((region, heard))));
+            return Ok(Stage::Looking(Some((region, peer_state))));
         }
     }
 
@@ -369,10 +369,10 @@ impl Connecting {
     /// listener says, and the alert of the listener's death.
     pub(crate) fn watches(&self) -> [Option<Watch<'_>>; 2] {
         match &self.stage {
-            Stage::Looking(Some((region, heard))) => [Some(region.until_not(*heard)), None],
-            Stage::Asking { region, life, heard, alerted, .. } => {
+            Stage::Looking(Some((region, peer_state))) => [Some(region.until_not(*peer_state)), None],
+            Stage::Asking { region, life, peer_state, alerted, .. } => {
                 let alert = Watch { word: life.alert(Half::Reader), seen: *alerted, place: Place::Local };
-                [Some(region.until_not(*heard)), Some(alert)]
+                [Some(region.until_not(*peer_state)), Some(alert)]
             }
             Stage::Looking(None) | Stage::Over => [None, None],
         }
@@ -417,13 +417,15 @@ impl Connecting {
 fn claim(name: &Name, region: &Region) -> Result<bool, Error> {
     // Without the lock first: a listener that finds HELLO said asks for it just then, and would take this party for the one that
     // has said it.
-    if region.said() != state::NONE {
+    if region.own_state() != state::NONE {
         return Ok(false);
     }
     if !lock::try_lock(&**region.fd(), Byte::Party1).map_err(name.system("claim the region"))? {
         return Ok(false);
     }
-    let free = region.heard() == state::ARMED && region.said() == state::NONE && region.is_held(name, Byte::Party0)?;
+    let free = region.peer_state() == state::ARMED
+        && region.own_state() == state::NONE
+        && region.is_held(name, Byte::Party0)?;
     if !free {
         lock::unlock(&**region.fd(), Byte::Party1).map_err(name.system("give up the claim"))?;
     }
@@ -456,13 +458,13 @@ impl Drop for Claim {
 }
 
 /// Holding the claim, asks to be accepted.
-fn say_hello(name: &Name, region: Region) -> Result<Stage, Error> {
+fn publish_hello(name: &Name, region: Region) -> Result<Stage, Error> {
     region.set_up_mine(name)?;
     // Before HELLO: from now on the listener's death ends the wait.
     let life = Life::of_region(Arc::clone(region.fd()), Byte::Party0, region.cut().cloned());
-    region.say(state::HELLO);
+    region.publish_state(state::HELLO);
     let claim = Claim { fd: Some(Arc::clone(region.fd())), pid: process::id() };
-    Ok(Stage::Asking { claim, region, life, heard: state::NONE, alerted: 0 })
+    Ok(Stage::Asking { claim, region, life, peer_state: state::NONE, alerted: 0 })
 }
 
 #[cfg(test)]

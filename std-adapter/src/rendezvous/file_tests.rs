@@ -406,7 +406,7 @@ fn helper_party() {
             let region = Region::open(&name, None).unwrap();
             assert!(claim(&name, &region).unwrap());
             region.set_up_mine(&name).unwrap();
-            region.say(state::HELLO);
+            region.publish_state(state::HELLO);
             println!("ready");
             loop {
                 thread::park();
@@ -635,9 +635,9 @@ fn a_connector_with_a_bad_header_costs_itself_only() {
         let second = second_segment(&fs::read(&path).unwrap());
         let file = fs::File::options().write(true).open(&path).unwrap();
         file.write_all_at(&0x8000_0011_u32.to_ne_bytes(), second + word).unwrap();
-        region.say(state::HELLO);
+        region.publish_state(state::HELLO);
         assert!(listener.try_accept().unwrap().is_none(), "a connection with a wrong word at {word:#x}");
-        assert_eq!(region.heard(), state::REFUSED | (Refusal::Memory as u32) << 8);
+        assert_eq!(region.peer_state(), state::REFUSED | (Refusal::Memory as u32) << 8);
         drop(region);
         let (a, b) = meet(&mut listener, &path);
         talk(&a, &b);
@@ -652,10 +652,10 @@ fn a_refusal_says_why() {
     let listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     thread::scope(|scope| {
         let connector = scope.spawn(|| connect(&path, patience()).unwrap_err());
-        while listener.current.heard() == state::NONE {
+        while listener.current.peer_state() == state::NONE {
             thread::yield_now();
         }
-        listener.current.say(state::REFUSED | (Refusal::Memory as u32) << 8);
+        listener.current.publish_state(state::REFUSED | (Refusal::Memory as u32) << 8);
         let e = connector.join().unwrap();
         assert!(matches!(e.reason(), Reason::Refused(Refusal::Memory)), "{e}");
     });

@@ -55,7 +55,7 @@ impl Region {
         let first = config.describe(0);
         let region = Self::of(name, fd, &stat, (config, first), 0, guard.map(|guard| Cut::new(guard, len as u64)))?;
         initialize(name, &region.my, &config, 0)?;
-        region.say(state::ARMED);
+        region.publish_state(state::ARMED);
         for byte in [Byte::Party0, Byte::Name] {
             if !lock::try_lock(&*region.fd, byte).map_err(name.system("lock the region"))? {
                 // Nobody else has ever seen the file.
@@ -119,7 +119,7 @@ impl Region {
         party: u32,
         cut: Option<Arc<Cut>>,
     ) -> Result<Self, Error> {
-        let fd = liveness::release_first(fd);
+        let fd = liveness::move_above_watcher_fds(fd);
         let (my, peer) = map(name, &fd, (&config, &first), party as usize, cut.as_ref())?;
         Ok(Self { my, peer, config, party, fd: Arc::new(fd), id: FileId::of(stat), cut })
     }
@@ -149,28 +149,28 @@ impl Region {
         &self.fd
     }
 
-    fn my_state(&self) -> &AtomicU32 {
+    fn own_state_word(&self) -> &AtomicU32 {
         // SAFETY: my segment begins there, mapped for reads and writes as long as `self` lives, and its header is
         // accessed through atomics only.
         unsafe { geometry::state_word(self.my.as_ptr()) }
     }
 
-    fn peer_state(&self) -> SharedWord<'_> {
+    fn peer_state_word(&self) -> SharedWord<'_> {
         // SAFETY: the peer's segment begins there, mapped for reads as long as `self` lives, and its header is accessed
         // through atomics only.
         unsafe { geometry::peer_state_word(self.peer.as_ptr()) }
     }
 
     /// Publishes my step of the rendezvous and wakes all who wait for it.
-    pub(super) fn say(&self, step: u32) {
-        ordering::publish_state(self.my_state(), step);
-        crate::futex::wake_all(SharedWord::new(self.my_state()), Place::Shared);
+    pub(super) fn publish_state(&self, step: u32) {
+        ordering::publish_state(self.own_state_word(), step);
+        crate::futex::wake_all(SharedWord::new(self.own_state_word()), Place::Shared);
     }
 
     /// Publishes my step as a process does that dies before it can wake anybody.
     #[cfg(test)]
     pub(super) fn publish_unheard(&self, step: u32) {
-        ordering::publish_state(self.my_state(), step);
+        ordering::publish_state(self.own_state_word(), step);
     }
 
     /// Checks both segments, as attaching does. What is wrong with the peer's; what is wrong with mine is found when this end
@@ -191,22 +191,22 @@ impl Region {
 
     /// Wakes all who wait for a step of my party: what a process that held the claim before me may have died before doing.
     pub(super) fn wake_for_mine(&self) {
-        crate::futex::wake_all(SharedWord::new(self.my_state()), Place::Shared);
+        crate::futex::wake_all(SharedWord::new(self.own_state_word()), Place::Shared);
     }
 
     /// The step that my party has published: perhaps a process that held the claim before me, hence not `own`.
-    pub(super) fn said(&self) -> u32 {
-        SharedWord::new(self.my_state()).load_state()
+    pub(super) fn own_state(&self) -> u32 {
+        SharedWord::new(self.own_state_word()).load_state()
     }
 
     /// The step that the peer has published.
-    pub(super) fn heard(&self) -> u32 {
-        self.peer_state().load_state()
+    pub(super) fn peer_state(&self) -> u32 {
+        self.peer_state_word().load_state()
     }
 
     /// What to sleep on until the peer's step is another one.
     pub(super) fn until_not(&self, seen: u32) -> Watch<'_> {
-        Watch { word: self.peer_state(), seen, place: Place::Shared }
+        Watch { word: self.peer_state_word(), seen, place: Place::Shared }
     }
 
     /// Whether somebody else holds the lock on `byte`.

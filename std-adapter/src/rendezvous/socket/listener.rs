@@ -4,12 +4,12 @@
 //! rendezvous, the end of the time that one has for it, an interruption. So a listener can wait, or be waited for.
 
 use super::channel_number;
-use super::handshake::{Failed, Handshake, Met, Progress};
+use super::handshake::{Established, Handshake, HandshakeError, Progress};
 use super::name::{Right, SocketName};
 use super::terms::Terms;
-use crate::line::Line;
 use crate::liveness::names::NameWatch;
 use crate::packet;
+use crate::peer_socket::PeerSocket;
 use crate::rendezvous::{Connected, Error, Reason};
 use crate::trace;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, epoll, eventfd, poll};
@@ -45,7 +45,7 @@ const BACKLOG: i32 = 4096;
 
 impl Handshake {
     /// When it may have to go.
-    fn ripe(&self) -> Deadline {
+    fn evictable_at(&self) -> Deadline {
         self.came.plus(GRACE)
     }
 }
@@ -69,16 +69,16 @@ pub(crate) struct Listener {
     socket: OwnedFd,
     epoll: Arc<OwnedFd>,
     timer: OwnedFd,
-    /// Whether the timer runs. It is left running when the last guest leaves: the next one will come soon, or it goes off
+    /// Whether the timer runs. It is left running when the last connector leaves: the next one will come soon, or it goes off
     /// once for nothing.
     timed: bool,
     /// Whether nobody is let in, because all who are here have only just come.
-    full: bool,
+    paused: bool,
     interrupt: Arc<Interrupt>,
     /// The watch on the name, if that is a file, and what it rings.
     named: Option<(NameWatch, Arc<OwnedFd>)>,
     /// Those in the middle of it, by number: the oldest first.
-    guests: BTreeMap<u64, Handshake>,
+    pending: BTreeMap<u64, Handshake>,
     next: u64,
     ready: VecDeque<Connected>,
     pid: u32,
@@ -140,10 +140,10 @@ impl Listener {
             epoll: Arc::new(epoll),
             timer,
             timed: false,
-            full: false,
+            paused: false,
             interrupt: Arc::new(Interrupt(interrupt)),
             named,
-            guests: BTreeMap::new(),
+            pending: BTreeMap::new(),
             next: FIRST,
             ready: VecDeque::new(),
             pid: process::id(),
@@ -164,7 +164,7 @@ impl Listener {
             let mut until = Deadline::after(self.terms.spin);
             loop {
                 let now = Deadline::now();
-                if self.attend(Some(now))? {
+                if self.poll_once(Some(now))? {
                     until = Deadline::after(self.terms.spin);
                 } else if now >= until {
                     break;
@@ -178,7 +178,7 @@ impl Listener {
             if !self.ready.is_empty() {
                 continue;
             }
-            self.attend(deadline)?;
+            self.poll_once(deadline)?;
             // Whatever there was to do: connectors that come and go in crowds must not outlast the deadline.
             if self.ready.is_empty() && deadline.is_some_and(Deadline::has_passed) {
                 return Err(self.name.error(Reason::TimedOut));
@@ -193,7 +193,7 @@ impl Listener {
     /// As for [`accept`](Self::accept).
     pub(crate) fn try_accept(&mut self) -> Result<Option<Connected>, Error> {
         for _ in 0..MOST_AT_ONCE {
-            if !self.ready.is_empty() || !self.attend(Some(Deadline::now()))? {
+            if !self.ready.is_empty() || !self.poll_once(Some(Deadline::now()))? {
                 return Ok(self.ready.pop_front());
             }
         }
@@ -216,7 +216,7 @@ impl Listener {
     }
 
     /// Sleeps until something happens, and sees to it. `false`: nothing did.
-    fn attend(&mut self, deadline: Option<Deadline>) -> Result<bool, Error> {
+    fn poll_once(&mut self, deadline: Option<Deadline>) -> Result<bool, Error> {
         if let (Some((watch, bell)), Some(right)) = (&mut self.named, &self.right)
             && watch.is_inherited()
         {
@@ -241,14 +241,14 @@ impl Listener {
         // and so whoever waits for that is told of each.
         for &token in tokens.iter().filter(|&&t| t >= FIRST) {
             if self.ready.is_empty() {
-                self.hear(token);
+                self.on_message(token);
             }
         }
         if tokens.contains(&TIMER) {
-            self.turn_out_the_slow();
+            self.expire();
         }
         if tokens.contains(&SOCKET) && self.ready.is_empty() {
-            self.let_in()?;
+            self.accept_pending()?;
         }
         // Those who had connected before come first.
         if (is_blind || tokens.contains(&NAME)) && self.ready.is_empty() {
@@ -273,10 +273,10 @@ impl Listener {
     }
 
     /// Accepts those who have connected, a few at a time, so that those who came before get on.
-    fn let_in(&mut self) -> Result<(), Error> {
-        for let_in in 0..MOST_AT_ONCE / 4 {
-            let full = self.guests.len() >= MOST_AT_ONCE;
-            if !self.ready.is_empty() || (full && !(self.somebody_waits() && self.make_room())) {
+    fn accept_pending(&mut self) -> Result<(), Error> {
+        for accepted in 0..MOST_AT_ONCE / 4 {
+            let full = self.pending.len() >= MOST_AT_ONCE;
+            if !self.ready.is_empty() || (full && !(self.has_backlog() && self.make_room())) {
                 return Ok(());
             }
             let socket = match accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
@@ -286,7 +286,7 @@ impl Listener {
                 Err(Errno::CONNABORTED | Errno::INTR) => continue,
                 // The kernel makes the descriptor before it looks who waits, and perhaps nobody does. Who does is told of
                 // next time.
-                Err(Errno::MFILE | Errno::NFILE) if let_in > 0 => return Ok(()),
+                Err(Errno::MFILE | Errno::NFILE) if accepted > 0 => return Ok(()),
                 Err(e) => return Err(self.name.error(Reason::System("accept", e.into()))),
             };
             match Handshake::new(socket, &self.terms) {
@@ -301,29 +301,29 @@ impl Listener {
         // HELLO was probably said before it was accepted, and perhaps that is all there is to say.
         match handshake.advance(&self.next_channel(), &self.terms) {
             Progress::Waiting => {}
-            Progress::Met(met) => return self.met(handshake, *met),
+            Progress::Established(met) => return self.established(handshake, *met),
             Progress::Failed(failed) => return self.note(&failed),
         }
         let token = self.next;
         self.next += 1;
         let data = epoll::EventData::new_u64(token);
         if let Err(e) = epoll::add(&self.epoll, handshake.socket(), data, epoll::EventFlags::IN) {
-            self.note(&handshake.end(Failed::System(e.into())));
+            self.note(&handshake.end(HandshakeError::System(e.into())));
             return;
         }
-        self.guests.insert(token, handshake);
+        self.pending.insert(token, handshake);
         self.set_timer();
     }
 
     /// Goes on with one rendezvous.
-    fn hear(&mut self, token: u64) {
+    fn on_message(&mut self, token: u64) {
         let config = self.next_channel();
-        let Some(guest) = self.guests.get_mut(&token) else { return };
-        match guest.advance(&config, &self.terms) {
+        let Some(connector) = self.pending.get_mut(&token) else { return };
+        match connector.advance(&config, &self.terms) {
             Progress::Waiting => {}
-            Progress::Met(met) => {
-                if let Some(guest) = self.leave(token) {
-                    self.met(guest, *met);
+            Progress::Established(met) => {
+                if let Some(connector) = self.leave(token) {
+                    self.established(connector, *met);
                 }
             }
             Progress::Failed(failed) => {
@@ -339,90 +339,90 @@ impl Listener {
         Config { channel: channel_number(), made, ..self.config }
     }
 
-    fn met(&mut self, guest: Handshake, met: Met) {
-        let socket = Arc::new(guest.into_socket());
+    fn established(&mut self, connector: Handshake, met: Established) {
+        let socket = Arc::new(connector.into_socket());
         self.ready.push_back(super::connected(0, socket, met.own, met.peer, met.sender, met.pidfd));
     }
 
     /// Takes one out of those who wait.
     fn leave(&mut self, token: u64) -> Option<Handshake> {
-        let guest = self.guests.remove(&token)?;
+        let connector = self.pending.remove(&token)?;
         // It must not stay watched: its socket lives on if the two have met.
-        let _ = epoll::delete(&self.epoll, guest.socket());
-        self.open_the_door();
-        Some(guest)
+        let _ = epoll::delete(&self.epoll, connector.socket());
+        self.resume_accepting();
+        Some(connector)
     }
 
-    fn somebody_waits(&self) -> bool {
+    fn has_backlog(&self) -> bool {
         poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&Timespec::default())) != Ok(0)
     }
 
     /// Turns one out. `false`: all have only just come, and nobody is let in for a while.
     fn make_room(&mut self) -> bool {
         let mut count = HashMap::new();
-        for guest in self.guests.values() {
-            *count.entry(guest.uid).or_insert(0) += 1;
+        for connector in self.pending.values() {
+            *count.entry(connector.uid).or_insert(0) += 1;
         }
         let most = count.values().max().copied();
-        let of_the_crowd = || self.guests.iter().filter(|(_, guest)| count.get(&guest.uid).copied() == most);
+        let of_the_crowd = || self.pending.iter().filter(|(_, connector)| count.get(&connector.uid).copied() == most);
         // The oldest come first, so those who are ripe do.
         let now = Deadline::now();
-        let of_the_ripe = || of_the_crowd().take_while(|(_, guest)| guest.ripe() <= now);
-        let silent = of_the_ripe().find(|(_, guest)| guest.is_silent());
-        if let Some((&token, _)) = silent.or_else(|| of_the_ripe().next()) {
-            self.turn_out(token, Failed::Crowded);
+        let evictable = || of_the_crowd().take_while(|(_, connector)| connector.evictable_at() <= now);
+        let silent = evictable().find(|(_, connector)| connector.is_silent());
+        if let Some((&token, _)) = silent.or_else(|| evictable().next()) {
+            self.evict(token, HandshakeError::Crowded);
             return true;
         }
-        let first = of_the_crowd().next().map(|(_, guest)| guest.ripe());
+        let first = of_the_crowd().next().map(|(_, connector)| connector.evictable_at());
         if let Some(ripe) = first {
-            self.shut_the_door(ripe);
+            self.pause_accepting(ripe);
         }
         first.is_none()
     }
 
     /// Lets nobody in until somebody leaves, or this time has come.
-    fn shut_the_door(&mut self, until: Deadline) {
+    fn pause_accepting(&mut self, until: Deadline) {
         let data = epoll::EventData::new_u64(SOCKET);
         // It can only fail for want of kernel memory. Then it is tried again at once, for the socket stays readable.
-        self.full = epoll::modify(&self.epoll, &self.socket, data, epoll::EventFlags::empty()).is_ok();
+        self.paused = epoll::modify(&self.epoll, &self.socket, data, epoll::EventFlags::empty()).is_ok();
         self.wake_at(until);
     }
 
     /// Lets people in again.
-    fn open_the_door(&mut self) {
-        if self.full {
+    fn resume_accepting(&mut self) {
+        if self.paused {
             let data = epoll::EventData::new_u64(SOCKET);
-            self.full = epoll::modify(&self.epoll, &self.socket, data, epoll::EventFlags::IN).is_err();
+            self.paused = epoll::modify(&self.epoll, &self.socket, data, epoll::EventFlags::IN).is_err();
         }
     }
 
     /// Turns out those whose time is up.
-    fn turn_out_the_slow(&mut self) {
+    fn expire(&mut self) {
         self.clear_timer();
-        self.open_the_door();
+        self.resume_accepting();
         let now = Deadline::now();
         // They are in the order in which they came, and all have the same time.
-        while let Some((&token, guest)) = self.guests.first_key_value()
-            && guest.due <= now
+        while let Some((&token, connector)) = self.pending.first_key_value()
+            && connector.due <= now
         {
-            self.turn_out(token, Failed::Slow);
+            self.evict(token, HandshakeError::Slow);
         }
         self.set_timer();
     }
 
-    fn turn_out(&mut self, token: u64, why: Failed) {
-        if let Some(guest) = self.leave(token) {
-            self.note(&guest.end(why));
+    fn evict(&mut self, token: u64, why: HandshakeError) {
+        if let Some(connector) = self.leave(token) {
+            self.note(&connector.end(why));
         }
     }
 
-    /// Sees that the timer goes off when the time of the first guest is up, or before.
+    /// Sees that the timer goes off when the time of the first connector is up, or before.
     fn set_timer(&mut self) {
         if self.timed {
             return;
         }
-        if let Some((_, guest)) = self.guests.first_key_value() {
-            self.wake_at(guest.due);
+        if let Some((_, connector)) = self.pending.first_key_value() {
+            self.wake_at(connector.due);
         }
     }
 
@@ -439,17 +439,17 @@ impl Listener {
     }
 
     /// What became of a connector that was not accepted. It is its own affair.
-    fn note(&self, failed: &Failed) {
+    fn note(&self, failed: &HandshakeError) {
         trace::turned_away(&self.name, failed);
     }
 
     /// Lets nobody connect any more, and hangs up on those who have and were not accepted: one by one, because what they
     /// have sent can take long to close.
-    fn send_away(&self) {
+    fn reject_backlog(&self) {
         let _ = shutdown(&self.socket, Shutdown::Both);
         loop {
             match accept_with(&self.socket, SocketFlags::CLOEXEC) {
-                Ok(socket) => drop(Line::new(socket)),
+                Ok(socket) => drop(PeerSocket::new(socket)),
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(_) => return,
             }
@@ -465,7 +465,7 @@ impl Listener {
         if self.pid != process::id() {
             return Ok(());
         }
-        self.send_away();
+        self.reject_backlog();
         self.pid = 0;
         self.right.take().map_or(Ok(()), |right| self.name.remove(&right))
     }
@@ -496,7 +496,7 @@ impl Drop for Listener {
         if self.pid != process::id() {
             return;
         }
-        self.send_away();
+        self.reject_backlog();
         if let Some(right) = &self.right
             && let Err(e) = self.name.remove(right)
         {

@@ -177,7 +177,7 @@ impl SocketName {
             return Err(self.error(Reason::ForeignOwner(found.st_uid)));
         }
         // A program that knows nothing of the lock may listen there.
-        if !is_deserted(&self.address) {
+        if !is_stale(&self.address) {
             return Err(self.error(Reason::InUse));
         }
         if !lock.left().is_some_and(|left| left.names(&found)) {
@@ -254,7 +254,7 @@ impl fmt::Display for SocketName {
 }
 
 /// Whether a socket file has no listener: connecting is refused. Whoever listens sees, at most, somebody who hangs up.
-pub(crate) fn is_deserted(address: &SocketAddrUnix) -> bool {
+pub(crate) fn is_stale(address: &SocketAddrUnix) -> bool {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     // A refusal comes before the types are compared, so one type will do for all.
     let Ok(probe) = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None) else { return false };

@@ -48,9 +48,9 @@ pub(crate) struct Terms {
     /// Who it may be.
     pub(crate) allow: Allow,
     /// The most bytes that a lane may hold which somebody else decides about.
-    pub(crate) most: u32,
+    pub(crate) max_peer_capacity: u32,
     /// How long a connector may take for its part of the rendezvous.
-    pub(crate) patience: Duration,
+    pub(crate) handshake_timeout: Duration,
     /// How long to look for an answer before sleeping.
     pub(crate) spin: Duration,
     /// The signal that this party wants beside each wake.
@@ -65,8 +65,8 @@ impl Terms {
     pub(super) fn plain() -> Self {
         Terms {
             allow: Allow::SameUser,
-            most: 1 << 20,
-            patience: Duration::from_secs(3600),
+            max_peer_capacity: 1 << 20,
+            handshake_timeout: Duration::from_secs(3600),
             spin: Duration::ZERO,
             wake_signal: None,
             proposal: None,
@@ -75,7 +75,7 @@ impl Terms {
 
     /// When a connector that comes now has been silent for too long.
     pub(super) fn due(&self) -> Deadline {
-        Deadline::after(self.patience)
+        Deadline::after(self.handshake_timeout)
     }
 }
 
