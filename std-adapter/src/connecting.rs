@@ -8,7 +8,7 @@ use crate::addr::Addr;
 use crate::attempt::Attempt;
 use crate::condition::wait_any;
 use crate::error::{Error, Reason, Result};
-use crate::rendezvous::file;
+use crate::rendezvous::claiming;
 use crate::rendezvous::socket;
 use crate::settings::Settings;
 use crate::stream::Stream;
@@ -118,7 +118,7 @@ impl Connecting {
     }
 
     /// The attempt at a region, if it is one that goes on.
-    pub(crate) fn region(&self) -> Option<&file::Connecting> {
+    pub(crate) fn region(&self) -> Option<&claiming::Connecting> {
         match &self.state {
             State::On(Attempt::Region(region)) => Some(region),
             _ => None,

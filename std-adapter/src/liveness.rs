@@ -7,8 +7,10 @@
 
 mod alerts;
 mod mode;
+mod named;
 pub(crate) mod names;
 pub(crate) mod news;
+mod registry;
 pub(crate) mod sleep;
 mod watcher;
 
@@ -70,7 +72,7 @@ impl Proof {
     fn is_gone(&self) -> bool {
         match self {
             Proof::Lock { fd, byte } => !lock::is_held(&**fd, *byte).unwrap_or(true),
-            Proof::Socket(line) => watcher::has_hung_up(&**line),
+            Proof::Socket(line) => registry::has_hung_up(&**line),
         }
     }
 }

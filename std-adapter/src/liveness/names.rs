@@ -3,40 +3,12 @@
 //! A listener sleeps until a connector comes, and none comes once its name is gone. So the watcher is told by the kernel when the
 //! file with the name is removed, moved, or loses one of its names.
 
-use super::{news, watcher};
+use super::named::Named;
+use super::watcher;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-/// What the watcher says about a name.
-#[derive(Debug)]
-pub(super) struct Named {
-    /// Something has happened since this was taken last.
-    touched: AtomicBool,
-    /// Nothing will be said any more.
-    lost: AtomicBool,
-    /// An eventfd that is written to when something has happened.
-    bell: Option<Arc<OwnedFd>>,
-}
-
-impl Named {
-    /// Something has happened to the file.
-    pub(super) fn touch(&self) {
-        self.touched.store(true, Ordering::Release);
-        if let Some(bell) = &self.bell {
-            // It can only fail when it is readable already.
-            let _ = rustix::io::write(bell, &1u64.to_ne_bytes());
-        }
-        news::tell();
-    }
-
-    /// The watch is lost.
-    pub(super) fn lose(&self) {
-        self.lost.store(true, Ordering::Release);
-        self.touch();
-    }
-}
+use std::sync::atomic::Ordering;
 
 /// The watch on a listener's name.
 #[derive(Debug)]
@@ -52,7 +24,7 @@ impl NameWatch {
     /// happened; the news is told in any case.
     pub(crate) fn new(file: impl AsFd, bell: Option<Arc<OwnedFd>>) -> Self {
         // Something may have happened before the watch was there.
-        let named = Arc::new(Named { touched: AtomicBool::new(true), lost: AtomicBool::new(false), bell });
+        let named = Arc::new(Named::new(bell));
         let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
         let wd = watcher::register_name(&path, &named).ok();
         Self { named, wd, pid: process::id() }

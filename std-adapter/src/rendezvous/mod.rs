@@ -1,5 +1,6 @@
 //! How two parties find each other.
 
+pub(crate) mod claiming;
 mod error;
 pub mod file;
 mod name;

@@ -5,6 +5,7 @@
 
 use super::channel_number;
 use super::handshake::{Established, Handshake, HandshakeError, Progress};
+use super::interrupt::Interrupt;
 use super::name::{Right, SocketName};
 use super::terms::Terms;
 use crate::liveness::names::NameWatch;
@@ -12,18 +13,16 @@ use crate::packet;
 use crate::peer_socket::PeerSocket;
 use crate::rendezvous::{Connected, Error, Reason};
 use crate::trace;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, epoll, eventfd, poll};
+use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, accept_with, shutdown, socket_with};
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
-};
+use rustix::time::{TimerfdClockId, TimerfdFlags, Timespec, timerfd_create};
 use smstream_core::geometry::Config;
 use smstream_core::layout::Features;
 use smstream_shm::Deadline;
-use smstream_shm::memory::{page_size, retry};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use smstream_shm::memory::page_size;
+use std::collections::{BTreeMap, VecDeque};
 use std::mem::MaybeUninit;
 use std::process;
 use std::sync::Arc;
@@ -33,9 +32,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// How many connectors may be in the middle of their rendezvous. One more, and one has to go: of the user who has most of
 /// them, the one that has been there longest of those whose [`GRACE`] is over, if possible one that has said nothing yet.
 const MOST_AT_ONCE: usize = 64;
-/// Nobody has to go before this time is over, which is enough for an honest one. So long the others wait in the kernel's
-/// queue.
-const GRACE: Duration = Duration::from_millis(100);
 /// How long to wait before looking at the name again, if nothing tells what happens to it.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Kernels without epoll_pwait2 take no timeout of more than 24.8 days. Who has slept so long looks at the time again.
@@ -43,57 +39,36 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many connectors the kernel keeps waiting. It has a limit of its own (net.core.somaxconn).
 const BACKLOG: i32 = 4096;
 
-impl Handshake {
-    /// When it may have to go.
-    fn evictable_at(&self) -> Deadline {
-        self.came.plus(GRACE)
-    }
-}
-
 /// What woke the epoll instance. Connectors have numbers from [`FIRST`] on.
-const SOCKET: u64 = 0;
+pub(super) const SOCKET: u64 = 0;
 const INTERRUPT: u64 = 1;
 const TIMER: u64 = 2;
 const NAME: u64 = 3;
 const FIRST: u64 = 4;
 
-/// Listens at the name of a socket.
-///
-/// When it is dropped, by the process that made it, the name is removed.
+/// Listens at the name of a socket. When it is dropped, by the process that made it, the name is removed.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    name: SocketName,
+    pub(super) name: SocketName,
     right: Option<Right>,
     config: Config,
-    terms: Terms,
-    socket: OwnedFd,
-    epoll: Arc<OwnedFd>,
-    timer: OwnedFd,
+    pub(super) terms: Terms,
+    pub(super) socket: OwnedFd,
+    pub(super) epoll: Arc<OwnedFd>,
+    pub(super) timer: OwnedFd,
     /// Whether the timer runs. It is left running when the last connector leaves: the next one will come soon, or it goes off
     /// once for nothing.
-    timed: bool,
+    pub(super) timed: bool,
     /// Whether nobody is let in, because all who are here have only just come.
-    paused: bool,
+    pub(super) paused: bool,
     interrupt: Arc<Interrupt>,
     /// The watch on the name, if that is a file, and what it rings.
     named: Option<(NameWatch, Arc<OwnedFd>)>,
     /// Those in the middle of it, by number: the oldest first.
-    pending: BTreeMap<u64, Handshake>,
+    pub(super) pending: BTreeMap<u64, Handshake>,
     next: u64,
     ready: VecDeque<Connected>,
     pid: u32,
-}
-
-/// Ends the waits of a listener, from any thread.
-#[derive(Debug)]
-pub(crate) struct Interrupt(OwnedFd);
-
-impl Interrupt {
-    /// Ends all waits, now and later.
-    pub(crate) fn raise(&self) {
-        // Nobody reads it, so it stays readable. It can only fail when it is.
-        let _ = retry(|| rustix::io::write(&self.0, &1u64.to_ne_bytes()));
-    }
 }
 
 impl Listener {
@@ -141,7 +116,7 @@ impl Listener {
             timer,
             timed: false,
             paused: false,
-            interrupt: Arc::new(Interrupt(interrupt)),
+            interrupt: Arc::new(Interrupt::new(interrupt)),
             named,
             pending: BTreeMap::new(),
             next: FIRST,
@@ -345,7 +320,7 @@ impl Listener {
     }
 
     /// Takes one out of those who wait.
-    fn leave(&mut self, token: u64) -> Option<Handshake> {
+    pub(super) fn leave(&mut self, token: u64) -> Option<Handshake> {
         let connector = self.pending.remove(&token)?;
         // It must not stay watched: its socket lives on if the two have met.
         let _ = epoll::delete(&self.epoll, connector.socket());
@@ -353,93 +328,8 @@ impl Listener {
         Some(connector)
     }
 
-    fn has_backlog(&self) -> bool {
-        poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&Timespec::default())) != Ok(0)
-    }
-
-    /// Turns one out. `false`: all have only just come, and nobody is let in for a while.
-    fn make_room(&mut self) -> bool {
-        let mut count = HashMap::new();
-        for connector in self.pending.values() {
-            *count.entry(connector.uid).or_insert(0) += 1;
-        }
-        let most = count.values().max().copied();
-        let of_the_crowd = || self.pending.iter().filter(|(_, connector)| count.get(&connector.uid).copied() == most);
-        // The oldest come first, so those who are ripe do.
-        let now = Deadline::now();
-        let evictable = || of_the_crowd().take_while(|(_, connector)| connector.evictable_at() <= now);
-        let silent = evictable().find(|(_, connector)| connector.is_silent());
-        if let Some((&token, _)) = silent.or_else(|| evictable().next()) {
-            self.evict(token, HandshakeError::Crowded);
-            return true;
-        }
-        let first = of_the_crowd().next().map(|(_, connector)| connector.evictable_at());
-        if let Some(ripe) = first {
-            self.pause_accepting(ripe);
-        }
-        first.is_none()
-    }
-
-    /// Lets nobody in until somebody leaves, or this time has come.
-    fn pause_accepting(&mut self, until: Deadline) {
-        let data = epoll::EventData::new_u64(SOCKET);
-        // It can only fail for want of kernel memory. Then it is tried again at once, for the socket stays readable.
-        self.paused = epoll::modify(&self.epoll, &self.socket, data, epoll::EventFlags::empty()).is_ok();
-        self.wake_at(until);
-    }
-
-    /// Lets people in again.
-    fn resume_accepting(&mut self) {
-        if self.paused {
-            let data = epoll::EventData::new_u64(SOCKET);
-            self.paused = epoll::modify(&self.epoll, &self.socket, data, epoll::EventFlags::IN).is_err();
-        }
-    }
-
-    /// Turns out those whose time is up.
-    fn expire(&mut self) {
-        self.clear_timer();
-        self.resume_accepting();
-        let now = Deadline::now();
-        // They are in the order in which they came, and all have the same time.
-        while let Some((&token, connector)) = self.pending.first_key_value()
-            && connector.due <= now
-        {
-            self.evict(token, HandshakeError::Slow);
-        }
-        self.set_timer();
-    }
-
-    fn evict(&mut self, token: u64, why: HandshakeError) {
-        if let Some(connector) = self.leave(token) {
-            self.note(&connector.end(why));
-        }
-    }
-
-    /// Sees that the timer goes off when the time of the first connector is up, or before.
-    fn set_timer(&mut self) {
-        if self.timed {
-            return;
-        }
-        if let Some((_, connector)) = self.pending.first_key_value() {
-            self.wake_at(connector.due);
-        }
-    }
-
-    fn wake_at(&mut self, time: Deadline) {
-        let time = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: *time.timespec() };
-        // It can only fail for a time that is none, or a descriptor that is none.
-        self.timed = timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &time).is_ok();
-    }
-
-    /// The timer went off: it is read, so that it is silent until it is set again.
-    fn clear_timer(&mut self) {
-        let _ = rustix::io::read(&self.timer, &mut [0; 8]);
-        self.timed = false;
-    }
-
     /// What became of a connector that was not accepted. It is its own affair.
-    fn note(&self, failed: &HandshakeError) {
+    pub(super) fn note(&self, failed: &HandshakeError) {
         trace::turned_away(&self.name, failed);
     }
 

@@ -1,6 +1,8 @@
 use super::super::Connecting;
+use super::super::eviction::GRACE;
 use super::super::message::{Kind, Message};
 use super::*;
+use rustix::event::{PollFd, PollFlags, poll};
 use smstream_core::geometry;
 use std::sync::atomic::{AtomicU32, Ordering};
 

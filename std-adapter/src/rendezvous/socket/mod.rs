@@ -6,8 +6,10 @@
 
 mod attested;
 mod connecting;
+mod eviction;
 mod handshake;
 mod host;
+mod interrupt;
 mod listener;
 pub(crate) mod lock_file;
 mod message;
@@ -26,7 +28,8 @@ use std::sync::Arc;
 
 pub(crate) use connecting::{Connecting, check_socket_type};
 pub(crate) use host::Host;
-pub(crate) use listener::{Interrupt, Listener};
+pub(crate) use interrupt::Interrupt;
+pub(crate) use listener::Listener;
 pub use message::Refusal;
 pub(crate) use name::SocketName;
 #[cfg(feature = "inspect")]
