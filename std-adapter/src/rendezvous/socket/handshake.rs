@@ -156,7 +156,7 @@ fn is_limited(e: &io::Error) -> bool {
     let inner = std::error::Error::source(e).and_then(|e| e.downcast_ref::<io::Error>()).unwrap_or(e);
     match (e.kind(), inner.raw_os_error()) {
         (io::ErrorKind::FileTooLarge, _) => true,
-        (io::ErrorKind::OutOfMemory, _) | (_, Some(libc::ENOMEM)) => memory::limit(libc::RLIMIT_AS).is_some(),
+        (io::ErrorKind::OutOfMemory, _) | (_, Some(libc::ENOMEM)) => memory::is_address_space_limited(),
         _ => false,
     }
 }
