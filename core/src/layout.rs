@@ -29,6 +29,8 @@ pub mod state {
     pub const ARMED: u32 = 1;
     /// Party 0: the connector is accepted.
     pub const ACCEPTED: u32 = 2;
+    /// Party 0: the connector is refused, in bits 0–7. Bits 8–15 say why: the number of a refusal over a socket.
+    pub const REFUSED: u32 = 3;
     /// Party 1: I hold the claim and want to be accepted.
     pub const HELLO: u32 = 1;
 }
@@ -285,14 +287,14 @@ fields! {
     "start", identity.start, 4, "setup", "where all cursors begin, < 2³¹";
     "pid", identity.pid, 4, "setup", "process of this end; display only";
     "made", identity.made_low, 8, "setup", "seconds since 1970, low word first; display only";
-    "channel", identity.channel_low, 8, "setup", "a number both segments share, low word first, or 0; of a `file:` region its inode number";
+    "channel", identity.channel_low, 8, "setup", "a number both segments share, low word first, or 0; display only, but in a `file:` region the inode number of the file";
     "sent", port.sent.word, 4, "writing half", "bits 0–30 bytes put into my lane mod 2³¹; bit 31 FIN";
     "received", port.received.word, 4, "reading half", "bits 0–30 bytes taken from your lane mod 2³¹; bit 31 STOP";
     "read_park", port.park.read_park, 4, "reading half", "0 awake; bit 31 ASLEEP, bit 30 EXCLUSIVE, bits 0–29 threshold; 1 STOPPED_HINT: look at `received`";
     "write_park", port.park.write_park, 4, "writing half", "0 awake; bit 31 ASLEEP, bit 30 EXCLUSIVE, bits 0–29 threshold";
     "read_wake_method", port.park.read_wake_method, 4, "reading half", "how to wake my reading half: 0 futex on your `sent`, 1 a byte on the socket";
     "write_wake_method", port.park.write_wake_method, 4, "writing half", "how to wake my writing half: 0 futex on your `received`, 1 a byte on the socket";
-    "state", port.park.state, 4, "rendezvous", "party 0: 1 ARMED, 2 ACCEPTED; party 1: 1 HELLO";
+    "state", port.park.state, 4, "rendezvous", "party 0: 1 ARMED, 2 ACCEPTED, 3 REFUSED; party 1: 1 HELLO";
     "writes.bytes", port.writes.bytes, 12, "writing half", "counter: bytes published";
     "writes.operations", port.writes.operations, 12, "writing half", "counter: publications";
     "writes.parks", port.writes.parks, 12, "writing half", "counter: times announced asleep";

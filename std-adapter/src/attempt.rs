@@ -4,7 +4,7 @@ use crate::addr::Addr;
 use crate::error::{Error, Reason, Result};
 use crate::inherited;
 use crate::rendezvous::socket::{self, SocketName};
-use crate::rendezvous::{Connected, file};
+use crate::rendezvous::{Connected, claiming};
 use crate::settings::Settings;
 use smstream_shm::Deadline;
 
@@ -12,7 +12,7 @@ use smstream_shm::Deadline;
 #[derive(Debug)]
 pub(crate) enum Attempt {
     /// At `file:` and `shm:`.
-    Region(Box<file::Connecting>),
+    Region(Box<claiming::Connecting>),
     /// At `unix:` and `fd:`.
     Socket(Box<socket::Connecting>),
 }
@@ -23,7 +23,7 @@ impl Attempt {
         settings.check(addr)?;
         match addr {
             Addr::File(_) | Addr::Shm(_) => {
-                let region = file::Connecting::to(addr.region_path()?, settings.guard)?;
+                let region = claiming::Connecting::to(addr.region_path()?, settings.guard)?;
                 Ok(Attempt::Region(Box::new(region)))
             }
             Addr::Unix(_) | Addr::Abstract(_) | Addr::Fd(_) => {

@@ -18,7 +18,7 @@ pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Res
 }
 
 /// Threads that do what may take long, a few at once. What they cannot do yet waits.
-pub(crate) struct Few {
+pub(crate) struct BoundedPool {
     name: &'static str,
     most: usize,
     state: Mutex<State>,
@@ -30,9 +30,9 @@ struct State {
     waiting: VecDeque<Box<dyn FnOnce() + Send>>,
 }
 
-impl Few {
+impl BoundedPool {
     pub(crate) fn new(name: &'static str, most: usize) -> Self {
-        Few { name, most, state: Mutex::default() }
+        BoundedPool { name, most, state: Mutex::default() }
     }
 
     /// Has `work` done and does not wait. If there can be no thread now it is left undone, and what it owns stays open,
@@ -72,9 +72,9 @@ impl Few {
     }
 }
 
-impl fmt::Debug for Few {
+impl fmt::Debug for BoundedPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Few").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("BoundedPool").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_few_at_once_and_the_rest_after_them() {
-        let few: &'static Few = Box::leak(Box::new(Few::new("smstream-test", 2)));
+        let few: &'static BoundedPool = Box::leak(Box::new(BoundedPool::new("smstream-test", 2)));
         let (begin, begun) = mpsc::channel();
         let gates = [(); 5].map(|()| {
             let (open, gate) = mpsc::channel::<()>();
@@ -162,7 +162,7 @@ mod tests {
                 self.0.send(thread::current().id()).unwrap();
             }
         }
-        let few: &'static Few = Box::leak(Box::new(Few::new("smstream-test", 1)));
+        let few: &'static BoundedPool = Box::leak(Box::new(BoundedPool::new("smstream-test", 1)));
         let (tell, told) = mpsc::channel();
         let first = TellWhere(tell.clone());
         few.run_in(Box::new(move || drop(first)), || Err(io::ErrorKind::WouldBlock.into()));

@@ -22,7 +22,7 @@ pub const DEFAULT_CAPACITY: usize = 256 * 1024;
 pub const DEFAULT_MAX_PEER_CAPACITY: usize = 64 << 20;
 
 /// How long a connector may take for its part of the rendezvous, if nobody says otherwise.
-pub const DEFAULT_HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+pub const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most bytes a lane can hold: 512 MiB.
 pub const LARGEST_CAPACITY: usize = MAX_CAPACITY as usize;
@@ -44,8 +44,8 @@ pub struct Builder {
     deadlock_detection: bool,
     start: u32,
     allow: Allow,
-    most: usize,
-    patience: Duration,
+    most: Option<usize>,
+    handshake_timeout: Duration,
     wake_signal: Option<i32>,
 }
 
@@ -67,8 +67,8 @@ impl Builder {
             deadlock_detection: true,
             start: 0,
             allow: Allow::default(),
-            most: DEFAULT_MAX_PEER_CAPACITY,
-            patience: DEFAULT_HELLO_TIMEOUT,
+            most: None,
+            handshake_timeout: DEFAULT_HANDSHAKE_TIMEOUT,
             wake_signal: None,
         }
     }
@@ -179,21 +179,22 @@ impl Builder {
 
     /// The most bytes a lane may hold if the other party decides about it: a connector over `unix:` or `fd:` gives up
     /// otherwise. It bounds the address space, and the memory that reading what the other party wrote can cost this one.
-    /// [`DEFAULT_MAX_PEER_CAPACITY`] if this is not called.
+    /// [`DEFAULT_MAX_PEER_CAPACITY`] if this is not called, or the larger of this builder's own
+    /// [`capacities`](Builder::capacities): what one would offer one accepts.
     ///
     /// A listener decides itself, by [`capacity`](Builder::capacity).
     #[must_use]
     pub fn max_peer_capacity(mut self, bytes: usize) -> Self {
-        self.most = bytes;
+        self.most = Some(bytes);
         self
     }
 
     /// How long a connector over `unix:` may take for its part of the rendezvous, before the listener turns it away.
     /// Others are accepted meanwhile. One that asks for the [capacity](Builder::capacity) that the listener has is done with
-    /// its part when it has connected. [`DEFAULT_HELLO_TIMEOUT`] if this is not called.
+    /// its part when it has connected. [`DEFAULT_HANDSHAKE_TIMEOUT`] if this is not called.
     #[must_use]
-    pub fn hello_timeout(mut self, time: Duration) -> Self {
-        self.patience = time;
+    pub fn handshake_timeout(mut self, time: Duration) -> Self {
+        self.handshake_timeout = time;
         self
     }
 
@@ -248,12 +249,21 @@ impl Builder {
         let terms = Terms {
             spin,
             allow: self.allow.clone(),
-            most: u32::try_from(self.most).unwrap_or(u32::MAX),
-            patience: self.patience,
+            max_peer_capacity: self.largest_accepted(),
+            handshake_timeout: self.handshake_timeout,
             wake_signal: self.wake_signal,
             proposal: self.config().ok(),
         };
         Ok(Settings { spin, guard, deadlock_detection: self.deadlock_detection, buf_mode: self.buf_mode, terms })
+    }
+
+    /// The most bytes of a lane that the other party decides about: what this one would offer itself it accepts.
+    fn largest_accepted(&self) -> u32 {
+        let most = self.most.unwrap_or_else(|| {
+            let own = self.capacities.into_iter().max().unwrap_or(0).checked_next_power_of_two();
+            DEFAULT_MAX_PEER_CAPACITY.max(own.unwrap_or(usize::MAX))
+        });
+        u32::try_from(most).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn config(&self) -> Result<Config> {
@@ -285,3 +295,7 @@ impl Builder {
         Ok(config)
     }
 }
+
+#[cfg(test)]
+#[path = "builder_tests.rs"]
+mod tests;

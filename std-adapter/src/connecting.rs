@@ -8,7 +8,7 @@ use crate::addr::Addr;
 use crate::attempt::Attempt;
 use crate::condition::wait_any;
 use crate::error::{Error, Reason, Result};
-use crate::rendezvous::file;
+use crate::rendezvous::claiming;
 use crate::rendezvous::socket;
 use crate::settings::Settings;
 use crate::stream::Stream;
@@ -32,7 +32,7 @@ use crate::stream::Stream;
 /// [`begin_connect`](Stream::begin_connect) if nobody else is before it. Further steps are made by
 /// [`try_finish`](Connecting::try_finish), [`wait`](Connecting::wait) and while it is waited for as a
 /// [`connectable`](Connecting::connectable) condition, and at no other time: over `unix:` the listener turns away
-/// whoever takes longer than [`Builder::hello_timeout`](crate::Builder::hello_timeout) of the listener, unless HELLO was all
+/// whoever takes longer than [`Builder::handshake_timeout`](crate::Builder::handshake_timeout) of the listener, unless HELLO was all
 /// that there was to say (see [`Builder::capacity`](crate::Builder::capacity)). Dropping it gives the attempt up; a listener
 /// that has accepted meanwhile then has a stream without a peer.
 ///
@@ -118,7 +118,7 @@ impl Connecting {
     }
 
     /// The attempt at a region, if it is one that goes on.
-    pub(crate) fn region(&self) -> Option<&file::Connecting> {
+    pub(crate) fn region(&self) -> Option<&claiming::Connecting> {
         match &self.state {
             State::On(Attempt::Region(region)) => Some(region),
             _ => None,

@@ -4,9 +4,9 @@
 //! Which half it is for, and what has come, stand in shared memory; the byte says nothing. A socket that is full has been
 //! rung often enough. Whoever takes what has come looks at both halves of the end.
 
-use crate::line::Line;
 use crate::liveness::Life;
 use crate::packet::{self, Control};
+use crate::peer_socket::PeerSocket;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::net::{SendFlags, send};
 use std::io;
@@ -24,7 +24,7 @@ const MOST_CALLS: usize = 8;
 /// The doorbell of one end, and the way to ring at the other one.
 #[derive(Debug)]
 pub(crate) struct Doorbell {
-    socket: Arc<Line>,
+    socket: Arc<PeerSocket>,
     /// Whether this end wants to be woken by it.
     polled: AtomicBool,
 }
@@ -41,7 +41,7 @@ pub(crate) enum Left {
 }
 
 impl Doorbell {
-    pub(crate) fn new(socket: Arc<Line>) -> Arc<Self> {
+    pub(crate) fn new(socket: Arc<PeerSocket>) -> Arc<Self> {
         Arc::new(Doorbell { socket, polled: AtomicBool::new(false) })
     }
 
@@ -56,7 +56,7 @@ impl Doorbell {
     }
 
     /// The socket: readable when somebody has rung, or hung up.
-    pub(crate) fn socket(&self) -> &Arc<Line> {
+    pub(crate) fn socket(&self) -> &Arc<PeerSocket> {
         &self.socket
     }
 
@@ -135,7 +135,7 @@ mod tests {
 
     fn pair() -> (Arc<Doorbell>, Arc<Life>, OwnedFd) {
         let (a, b) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        let a = Arc::new(Line::new(a));
+        let a = Arc::new(PeerSocket::new(a));
         (Doorbell::new(Arc::clone(&a)), Life::of_socket(a), b)
     }
 
@@ -143,7 +143,7 @@ mod tests {
     fn what_was_rung_is_taken_at_once() {
         let (here, life, there) = pair();
         assert_eq!(here.take(&life), Left::Nothing);
-        let there = Doorbell::new(Arc::new(Line::new(there)));
+        let there = Doorbell::new(Arc::new(PeerSocket::new(there)));
         for _ in 0..3 {
             there.ring();
         }
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_full_socket_does_not_stop_whoever_rings() {
         let (here, life, there) = pair();
-        let there = Doorbell::new(Arc::new(Line::new(there)));
+        let there = Doorbell::new(Arc::new(PeerSocket::new(there)));
         for _ in 0..10_000 {
             there.ring();
         }

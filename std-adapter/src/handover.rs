@@ -68,7 +68,7 @@ impl Builder {
             // the kernel answers EBADF.
             let theirs = unsafe { BorrowedFd::borrow_raw(number) };
             // The handover may have been used or dropped before the command was started.
-            if rustix::fs::fstat(theirs)?.st_ino != inode || socket::suits(theirs).is_err() {
+            if rustix::fs::fstat(theirs)?.st_ino != inode || socket::check_socket_type(theirs).is_err() {
                 return Err(Errno::BADF.into());
             }
             fcntl_setfd(theirs, fcntl_getfd(theirs)? - FdFlags::CLOEXEC)?;

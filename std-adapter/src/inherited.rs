@@ -10,14 +10,53 @@ use crate::rendezvous::socket;
 use rustix::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// The variable that names the descriptors which a process inherits for this purpose: `NUMBER:INODE`, separated by
 /// commas.
 pub(crate) const VARIABLE: &str = "SMSTREAM_FDS";
 
-/// The inodes that this process has taken.
-static TAKEN: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+/// The inodes that this process has taken. A list that only grows, without a lock: a child that is forked while a thread adds
+/// to it must not wait for that thread.
+static TAKEN: AtomicPtr<Taken> = AtomicPtr::new(ptr::null_mut());
+
+/// One of them. Never freed: there are as many as the process has inherited.
+struct Taken {
+    inode: u64,
+    next: *mut Taken,
+}
+
+/// Whether this process has taken it.
+fn is_taken(inode: u64) -> bool {
+    let mut at = TAKEN.load(Ordering::Acquire);
+    // SAFETY: the pointer is null or comes from `Box::into_raw` in `take_inode`, whose Release store the load above has
+    // acquired, or an earlier one of that thread. What was stored is never freed or changed.
+    while let Some(taken) = unsafe { at.as_ref() } {
+        if taken.inode == inode {
+            return true;
+        }
+        at = taken.next;
+    }
+    false
+}
+
+/// Takes it: `false` if it was taken before.
+fn take_inode(inode: u64) -> bool {
+    let mut new = Box::new(Taken { inode, next: ptr::null_mut() });
+    loop {
+        new.next = TAKEN.load(Ordering::Acquire);
+        if is_taken(inode) {
+            return false;
+        }
+        let (next, made) = (new.next, Box::into_raw(new));
+        match TAKEN.compare_exchange(next, made, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return true,
+            // SAFETY: it comes from `Box::into_raw` just above, and was not stored.
+            Err(_) => new = unsafe { Box::from_raw(made) },
+        }
+    }
+}
 
 /// Takes over a socket that this process has inherited for this purpose.
 pub(crate) fn take(number: RawFd) -> Result<OwnedFd> {
@@ -36,9 +75,9 @@ pub(crate) fn take(number: RawFd) -> Result<OwnedFd> {
 /// Takes the descriptor if its inode is the expected one.
 fn take_if(number: RawFd, expected: u64) -> Result<OwnedFd> {
     let bad = |why: String| socket::bad_descriptor(&Addr::Fd(number).to_string(), why);
-    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-    if taken.contains(&expected) {
-        return Err(bad("it was connected before; a socket is good for one stream".into()).into());
+    let before = || bad("it was connected before; a socket is good for one stream".into());
+    if is_taken(expected) {
+        return Err(before().into());
     }
     // SAFETY: the number is only asked about, and the kernel answers EBADF if nothing is open there.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
@@ -49,12 +88,14 @@ fn take_if(number: RawFd, expected: u64) -> Result<OwnedFd> {
     }
     // An inode is one of its file system only. All sockets are in one, so this makes it that socket's. And what is not to
     // be used stays somebody else's.
-    socket::suits(borrowed).map_err(|why| bad(why.into()))?;
+    socket::check_socket_type(borrowed).map_err(|why| bad(why.into()))?;
+    if !take_inode(expected) {
+        return Err(before().into());
+    }
     // SAFETY: the descriptor is open, and is the very socket that our parent made for us: it is a socket, and its inode is
     // no other socket's while this one is open. By the agreement that the variable stands for, nobody else in this process
     // owns it, and it has not been taken before.
     let socket = unsafe { OwnedFd::from_raw_fd(number) };
-    taken.push(expected);
     let flags = fcntl_getfd(&socket).and_then(|flags| fcntl_setfd(&socket, flags | FdFlags::CLOEXEC));
     flags.map_err(|e| bad(io::Error::from(e).to_string()))?;
     Ok(socket)
@@ -112,7 +153,7 @@ mod tests {
             assert!(e.to_string().contains(why), "{e}");
             // Nobody has closed it, and it was not marked as taken.
             assert!(rustix::fs::fstat(&fd).is_ok());
-            assert!(!TAKEN.lock().unwrap().contains(&inode(&fd).unwrap()));
+            assert!(!is_taken(inode(&fd).unwrap()));
         }
     }
 }

@@ -41,6 +41,14 @@ impl From<Stale> for Kept {
 /// Returns which file it is; from then on the description of `fd` holds the right to replace the name. No byte of the file is
 /// changed.
 pub(crate) fn judge(fd: &OwnedFd) -> Result<(u64, u64), Kept> {
+    match judge_now(fd) {
+        // A listener may have given the name to its next region meanwhile, and this one is in use, or was.
+        Err(Kept::Other(_)) if rustix::fs::fstat(fd).is_ok_and(|stat| stat.st_nlink == 0) => Err(Kept::Gone),
+        judged => judged,
+    }
+}
+
+fn judge_now(fd: &OwnedFd) -> Result<(u64, u64), Kept> {
     let stat = rustix::fs::fstat(fd).map_err(|e| Kept::System(e.into()))?;
     if !FileType::from_raw_mode(stat.st_mode).is_file() {
         return Err(Kept::Other("no regular file"));

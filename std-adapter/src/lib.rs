@@ -15,7 +15,6 @@ pub mod condition;
 mod connecting;
 mod doorbell;
 mod error;
-mod foreign;
 mod futex;
 mod half;
 mod handover;
@@ -29,12 +28,12 @@ pub mod inspect;
 #[cfg(feature = "inspect")]
 mod lease;
 mod leftover;
-mod line;
 mod listener;
 mod liveness;
 mod lock;
 mod packet;
 mod parking;
+mod peer_socket;
 mod per_process;
 mod poll;
 #[cfg(feature = "inspect")]
@@ -51,10 +50,11 @@ mod testing;
 pub mod tokio;
 mod trace;
 mod trusted;
+mod untrusted_fds;
 
 pub use addr::{Addr, Kind, ParseAddrError, ToAddr};
 pub use buffering::BufMode;
-pub use builder::{Builder, DEFAULT_CAPACITY, DEFAULT_HELLO_TIMEOUT, DEFAULT_MAX_PEER_CAPACITY, LARGEST_CAPACITY};
+pub use builder::{Builder, DEFAULT_CAPACITY, DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_PEER_CAPACITY, LARGEST_CAPACITY};
 pub use condition::{Condition, ReadySet, try_wait, wait_all, wait_any};
 pub use connecting::{Connecting, TryFinish};
 pub use error::{Error, Reason, Result};

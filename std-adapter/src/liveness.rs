@@ -7,13 +7,16 @@
 
 mod alerts;
 mod mode;
+mod named;
+pub(crate) mod names;
 pub(crate) mod news;
+mod registry;
 pub(crate) mod sleep;
 mod watcher;
 
 use crate::futex;
-use crate::line::Line;
 use crate::lock::{self, Byte};
+use crate::peer_socket::PeerSocket;
 use alerts::Alerts;
 use mode::NUDGE;
 use rustix::fd::{BorrowedFd, OwnedFd};
@@ -35,8 +38,8 @@ pub(crate) const SLICE: Duration = Duration::from_millis(20);
 const NO_WATCH: u64 = u64::MAX;
 
 /// Gives the descriptor of an end a number at which the kernel releases it early when this process dies.
-pub(crate) fn release_first(fd: OwnedFd) -> OwnedFd {
-    watcher::release_first(fd)
+pub(crate) fn move_above_watcher_fds(fd: OwnedFd) -> OwnedFd {
+    watcher::move_above_watcher_fds(fd)
 }
 
 /// Tells the news, once, when `fd` becomes readable, or is so already. Until [`tell_no_more`] the descriptor stays open,
@@ -61,7 +64,7 @@ enum Proof {
         byte: Byte,
     },
     /// It holds the other end of a connected socket. This one must stay open as long as the watch.
-    Socket(Arc<Line>),
+    Socket(Arc<PeerSocket>),
 }
 
 impl Proof {
@@ -69,7 +72,7 @@ impl Proof {
     fn is_gone(&self) -> bool {
         match self {
             Proof::Lock { fd, byte } => !lock::is_held(&**fd, *byte).unwrap_or(true),
-            Proof::Socket(line) => watcher::has_hung_up(&**line),
+            Proof::Socket(line) => registry::has_hung_up(&**line),
         }
     }
 }
@@ -129,7 +132,7 @@ impl Life {
     /// For an end whose peer has the other end of a connected socket. If that has hung up the peer is found gone at
     /// once. Nothing is read from the socket or written to it.
     #[must_use]
-    pub(crate) fn of_socket(socket: Arc<Line>) -> Arc<Self> {
+    pub(crate) fn of_socket(socket: Arc<PeerSocket>) -> Arc<Self> {
         let life = Arc::new(Self::build(Some(Proof::Socket(socket)), true, futex::has_waitv(), None));
         life.be_registered();
         life
@@ -214,6 +217,13 @@ impl Life {
         self.alerts.raise_gone();
         self.see_answered();
         true
+    }
+
+    /// The same, if the peer lives by a lock.
+    pub(crate) fn ask_lock(&self) {
+        if matches!(self.proof, Some(Proof::Lock { .. })) {
+            self.ask();
+        }
     }
 
     /// For ends that never sleep: what a sleep sees to beside sleeping. After a fork the child gets a watcher, and

@@ -278,7 +278,7 @@ fn idle() {
 fn order() {
     let before = memfd("liveness-test", 4096).unwrap();
     assert!(lock::try_lock(&before, Byte::Party0).unwrap());
-    let moved = release_first(before);
+    let moved = move_above_watcher_fds(before);
     let open = std::fs::read_dir("/proc/self/fd").unwrap().map(|f| f.unwrap().path());
     let inotify = open.filter(|f| std::fs::read_link(f).is_ok_and(|to| to.as_os_str() == "anon_inode:inotify"));
     let number = |f: std::path::PathBuf| f.file_name().unwrap().to_str().unwrap().parse::<i32>().unwrap();
@@ -286,7 +286,7 @@ fn order() {
     assert!(moved.as_raw_fd() > highest, "{moved:?} {highest}");
     assert!(lock::is_held(reopen(&moved, OFlags::RDWR), Byte::Party0).unwrap(), "it is the same description");
     let number = moved.as_raw_fd();
-    assert_eq!(release_first(moved).as_raw_fd(), number);
+    assert_eq!(move_above_watcher_fds(moved).as_raw_fd(), number);
 }
 
 /// A forked child makes a watcher of its own when it waits.

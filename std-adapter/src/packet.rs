@@ -3,7 +3,7 @@
 //! The libc calls are used here and not rustix's, because its credentials cannot hold the process id 0, and that is what
 //! the kernel gives for a sender in a PID namespace that this process does not see.
 
-use crate::foreign::Foreign;
+use crate::untrusted_fds::UntrustedFds;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::io;
 use std::mem::{self, MaybeUninit};
@@ -39,11 +39,11 @@ impl Control {
 
 /// What came, beside the bytes.
 #[derive(Debug, Default)]
-pub(crate) struct Came {
+pub(crate) struct Received {
     /// The bytes of the packet that are in the buffer; 0 also when the peer has closed.
     pub(crate) len: usize,
     /// Descriptors: all of them, unless this process has no numbers left.
-    pub(crate) fds: Foreign,
+    pub(crate) fds: UntrustedFds,
     /// Whether more came beside the bytes than could be received: for want of descriptors, if there are none here.
     pub(crate) cut: bool,
     /// Who sent it.
@@ -154,7 +154,7 @@ unsafe fn fill<T>(at: *mut libc::cmsghdr, kind: i32, value: T) {
 
 /// Receives one packet, or what there is of it. Never waits: `WouldBlock` if there is none. At the end of the connection
 /// there are no bytes and no sender; an empty packet has a sender, if [`ask_for_credentials`] was called.
-pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Came> {
+pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Received> {
     let socket = socket.as_fd();
     let came = match receive_once(socket, buffer) {
         // The peer has hung up without reading everything. That is told once and first; what it said before is still
@@ -179,7 +179,7 @@ pub(crate) fn discard(socket: &OwnedFd) -> bool {
     }
 }
 
-fn receive_once(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Came> {
+fn receive_once(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
     let mut control = Control::UNINIT;
     let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: `msghdr` is a C struct of integers and pointers, for which all zeros is a valid value.
@@ -215,8 +215,8 @@ fn receive_once(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Came> {
 ///
 /// # Safety
 /// `header` is what a call to receive has just filled in, and nobody has taken its descriptors before.
-pub(crate) unsafe fn came(header: &libc::msghdr, len: usize) -> Came {
-    let mut came = Came { len, cut: header.msg_flags & libc::MSG_CTRUNC != 0, ..Came::default() };
+pub(crate) unsafe fn came(header: &libc::msghdr, len: usize) -> Received {
+    let mut came = Received { len, cut: header.msg_flags & libc::MSG_CTRUNC != 0, ..Received::default() };
     // SAFETY: the header names the control messages that the kernel wrote, and their length.
     let mut at = unsafe { libc::CMSG_FIRSTHDR(header) };
     while !at.is_null() {
@@ -232,7 +232,7 @@ pub(crate) unsafe fn came(header: &libc::msghdr, len: usize) -> Came {
 ///
 /// # Safety
 /// `at` is a control message that recvmsg has just written, and nobody has taken it before.
-unsafe fn take(at: *const libc::cmsghdr, came: &mut Came) {
+unsafe fn take(at: *const libc::cmsghdr, came: &mut Received) {
     // SAFETY: the caller's promise.
     let header = unsafe { at.read() };
     // SAFETY: CMSG_LEN is arithmetic.

@@ -33,6 +33,11 @@ mod told {
         warn!(target: "smstream", %addr, %why, "turned away");
     }
 
+    /// A listener that was dropped could not remove its name. `Listener::close` returns that as an error.
+    pub(crate) fn name_left(error: &dyn Display) {
+        warn!(target: "smstream", %error, "the name is left");
+    }
+
     /// A stream has been made.
     pub(crate) fn open(how: &'static str, peer: &str, pid: u32, capacities: [usize; 2]) {
         debug!(target: "smstream", peer, pid, ?capacities, "{how}");
@@ -78,6 +83,8 @@ mod silent {
     pub(crate) fn refused(_: &'static str, _: &Addr, _: &Error) {}
     #[inline(always)]
     pub(crate) fn turned_away(_: &dyn Display, _: &dyn Display) {}
+    #[inline(always)]
+    pub(crate) fn name_left(_: &dyn Display) {}
     #[inline(always)]
     pub(crate) fn open(_: &'static str, _: &str, _: u32, _: [usize; 2]) {}
     #[inline(always)]

@@ -10,10 +10,13 @@ const PARTY: &str = env!("CARGO_BIN_EXE_party");
 const SEEDS: [u64; 2] = [0xfa11, 0xbac4];
 
 /// What a party has to do without, and how it notices death then.
-const WITHOUT: [(&[&str], &str); 6] = [
+const WITHOUT: [(&[&str], &str); 8] = [
     (&[], "Watched"),
     (&["futex_waitv=ENOSYS"], "Watched"),
     (&["futex_waitv=EPERM"], "Watched"),
+    // What sandboxes answer, and a kernel without memory.
+    (&["futex_waitv=EACCES"], "Watched"),
+    (&["futex_waitv=ENOMEM"], "Watched"),
     (&["inotify_init1=EMFILE"], "Timed"),
     (&["inotify_add_watch=ENOSPC"], "Timed"),
     (&["futex_waitv=ENOSYS", "inotify_init1=EMFILE"], "Timed"),
@@ -186,4 +189,48 @@ fn a_deadlock_is_told_to_one() {
             assert_eq!(b.hear(), Ok("1".into()), "{without:?}");
         }
     });
+}
+
+/// Whatever the system answers, a wait ends at its deadline: also where the answer changes after the stream was made.
+#[test]
+fn a_wait_ends_at_its_deadline() {
+    let _watchdog = Watchdog::new();
+    for error in ["ENOSYS", "EPERM", "EACCES", "EINVAL", "ENOMEM"] {
+        for late in [false, true] {
+            let what = format!("futex_waitv={error}");
+            let deny: &[&str] = if late { &[] } else { &[&what] };
+            let [mut a, mut b] = couple(512, [deny, &[]]);
+            if late {
+                a.does(format!("deny {what}"));
+            }
+            a.does("timeout read 20");
+            assert_eq!(a.ask("read 1").unwrap_err().reason, "TimedOut", "{what}");
+            assert_eq!(a.does("wait-closed 20"), "false", "{what}");
+            a.does("timeout write 20");
+            assert_eq!(a.does("write 512"), "512");
+            assert_eq!(a.ask("write 1").unwrap_err().reason, "TimedOut", "{what}");
+            // And what comes in time is there.
+            a.does("timeout read 20000");
+            a.tell("read 3");
+            b.does("write 3");
+            assert_eq!(a.hear(), Ok("3".into()), "{what}");
+            b.kill_and_reap();
+            assert_eq!(a.ask("read 1").unwrap_err().reason, "PeerGone", "{what}");
+            let scratch = Scratch::new();
+            a.does(format!("bind {} 64 64 {NEAR_WRAP}", scratch.addr()));
+            assert_eq!(a.ask("accept 20").unwrap_err().reason, "TimedOut", "{what}");
+        }
+    }
+}
+
+/// A sandbox that does not tell limits: there is none, as far as one knows.
+#[test]
+fn without_a_word_about_limits() {
+    let _watchdog = Watchdog::new();
+    for error in ["EPERM", "ENOSYS", "EACCES"] {
+        let deny = format!("prlimit64={error}");
+        let [mut a, mut b] = couple(512, [&[&deny], &[&deny]]);
+        a.does("write 7");
+        assert_eq!(b.does("read 7"), "7");
+    }
 }

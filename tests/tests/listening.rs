@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use smstream::{Addr, Builder, Listener, Reason, Stream};
+use smstream::{Addr, Builder, Listener, Reason, Stream, wait_any};
 use smstream_tests::flow::{Flow, Manner, NEAR_WRAP, Random};
 use smstream_tests::party::{Party, Scratch, asleep};
 use smstream_tests::watchdog::{PATIENCE, Watchdog};
@@ -171,4 +171,70 @@ fn a_blocked_accept_is_ended_from_another_thread() {
     assert_eq!(scratch.names(), ["name"], "the name stays until the listener is dropped");
     drop(listener);
     assert!(scratch.names().is_empty());
+}
+
+/// What people and programs do to a name: systemd-tmpfiles removes old ones.
+#[test]
+fn a_listener_that_sleeps_learns_that_its_name_is_gone() {
+    let _watchdog = Watchdog::new();
+    for kind in ["file", "unix"] {
+        for deny in [None, Some("inotify_init1=EMFILE"), Some("inotify_add_watch=ENOSPC"), Some("futex_waitv=ENOSYS")] {
+            for how in ["removed", "moved", "replaced"] {
+                let scratch = Scratch::new();
+                let (path, other) = (scratch.name(), scratch.path().join("other"));
+                let arguments: Vec<_> = deny.iter().flat_map(|what| ["--deny", what]).collect();
+                let mut party = Party::start_with(PARTY, &arguments);
+                party.does(format!("bind {kind}:{} 64 64 {NEAR_WRAP}", path.display()));
+                // One is accepted, and the name goes on.
+                party.tell("accept");
+                let stream = Stream::connect(format!("{kind}:{}", path.display())).unwrap();
+                party.hear().unwrap();
+                party.tell("accept");
+                match (deny, kind) {
+                    (None, "file") => party.is_asleep(),
+                    (None, _) => party.is_polling(),
+                    _ => {}
+                }
+                match how {
+                    "removed" => std::fs::remove_file(&path).unwrap(),
+                    "moved" => std::fs::rename(&path, &other).unwrap(),
+                    _ => {
+                        std::fs::write(&other, "somebody's").unwrap();
+                        std::fs::rename(&other, &path).unwrap();
+                    }
+                }
+                let e = party.hear().unwrap_err();
+                assert_eq!(e.kind, "AddrNotAvailable", "{kind}, {how}, without {deny:?}: {e:?}");
+                let e = party.ask("accept 10000").unwrap_err();
+                assert_eq!(e.kind, "AddrNotAvailable", "it stays so: {kind}, {how}, without {deny:?}: {e:?}");
+                party.does("unlisten");
+                if how == "replaced" {
+                    assert_eq!(std::fs::read(&path).unwrap(), b"somebody's");
+                }
+                drop(stream);
+            }
+        }
+    }
+}
+
+/// The same for one that waits for several things, or is told by `poll`.
+#[test]
+fn a_lost_name_makes_a_listener_ready() {
+    let _watchdog = Watchdog::new();
+    for kind in ["file", "unix"] {
+        let scratch = Scratch::new();
+        let listener = Listener::bind(format!("{kind}:{}", scratch.name().display())).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                tell.send(rustix::thread::gettid()).unwrap();
+                wait_any(&mut [listener.acceptable()], Some(PATIENCE)).unwrap()
+            });
+            asleep(std::process::id(), told.recv().unwrap().as_raw_nonzero().get() as u32);
+            std::fs::remove_file(scratch.name()).unwrap();
+            assert!(!waiting.join().unwrap().is_empty(), "{kind}");
+        });
+        let e = listener.accept_timeout(PATIENCE).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::AddrNotAvailable, "{e}");
+    }
 }

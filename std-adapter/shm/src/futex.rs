@@ -105,6 +105,9 @@ const USUAL: usize = 3;
 /// The most words that [`wait_any`] watches at once (`FUTEX_WAITV_MAX`).
 pub const MAX_WORDS: usize = 128;
 
+/// How long to sleep where the kernel refuses to sleep on words.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// A count for wakes that means all.
 const ALL: u32 = i32::MAX as u32;
 
@@ -125,12 +128,13 @@ pub fn has_waitv() -> bool {
         YES => true,
         NO => false,
         _ => {
-            // The word does not hold what is expected, so this cannot sleep. A filter may forbid the call: EPERM.
+            // The word does not hold what is expected, so this cannot sleep.
             let word = AtomicU32::new(1);
             let watch = Word { word: &word, seen: 0, scope: Scope::Private };
-            let missing = matches!(waitv(&[watch], None), Err(Errno::NOSYS | Errno::PERM));
-            KNOWN.store(if missing { NO } else { YES }, Ordering::Relaxed);
-            !missing
+            // Whatever a sandbox answers: only this answer is the call's own.
+            let is_there = matches!(waitv(&[watch], None), Ok(_) | Err(Errno::AGAIN));
+            KNOWN.store(if is_there { YES } else { NO }, Ordering::Relaxed);
+            is_there
         }
     }
 }
@@ -160,7 +164,20 @@ pub fn has_waitv() -> bool {
 /// # References
 /// [futex_waitv](https://docs.kernel.org/userspace-api/futex2.html)
 pub fn wait_any(watches: &[Word<'_>], deadline: Option<Deadline>) -> Wake {
-    outcome(waitv(watches, deadline).map(drop))
+    match waitv(watches, deadline).map(drop) {
+        result @ (Ok(()) | Err(Errno::TIMEDOUT | Errno::AGAIN | Errno::INTR)) => outcome(result, deadline),
+        // No memory for the wait, or a filter that was set up since. The first word is slept on, and the caller looks at the
+        // others again soon.
+        e => match watches.first() {
+            Some(first) => {
+                let soon = Deadline::after(PAUSE);
+                let until = deadline.map_or(soon, |deadline| deadline.min(soon));
+                wait(first, Some(until));
+                if deadline.is_some_and(Deadline::has_passed) { Wake::TimedOut } else { Wake::Maybe }
+            }
+            None => outcome(e, deadline),
+        },
+    }
 }
 
 /// Sleeps while the word holds what was seen, for no longer than until the deadline. It blocks; with no deadline, possibly
@@ -190,7 +207,7 @@ pub fn wait(watch: &Word<'_>, deadline: Option<Deadline>) -> Wake {
     };
     // FUTEX_WAIT_BITSET, because its time is absolute, on the monotonic clock.
     let until = deadline.as_ref().map(Deadline::timespec);
-    outcome(futex::wait_bitset(watch.word, flags, watch.seen, until, NonZeroU32::MAX))
+    outcome(futex::wait_bitset(watch.word, flags, watch.seen, until, NonZeroU32::MAX), deadline)
 }
 
 /// Wakes all threads that sleep on the word. Change the word before. It does not block.
@@ -251,14 +268,15 @@ fn waitv(watches: &[Word<'_>], deadline: Option<Deadline>) -> rustix::io::Result
     futex::waitv(words, WaitvFlags::empty(), deadline.as_ref().map(Deadline::timespec), ClockId::Monotonic)
 }
 
-fn outcome(result: rustix::io::Result<()>) -> Wake {
+fn outcome(result: rustix::io::Result<()>, deadline: Option<Deadline>) -> Wake {
     match result {
         Err(Errno::TIMEDOUT) => Wake::TimedOut,
         Ok(()) | Err(Errno::AGAIN | Errno::INTR) => Wake::Maybe,
         Err(_) => {
-            // No memory for the wait, for example. The caller looks again and comes back: do not let it burn a CPU.
-            std::thread::sleep(Duration::from_millis(1));
-            Wake::Maybe
+            // No memory for the wait, or a filter forbids it. The caller looks again and comes back: it must not burn a CPU, and
+            // the kernel did not look at the clock.
+            std::thread::sleep(deadline.map_or(PAUSE, |deadline| deadline.remaining().min(PAUSE)));
+            if deadline.is_some_and(Deadline::has_passed) { Wake::TimedOut } else { Wake::Maybe }
         }
     }
 }

@@ -9,6 +9,7 @@ use std::io;
 pub(crate) fn soft_limit(resource: Limited) -> Option<u64> {
     let (number, row) = match resource {
         Limited::FileSize => (libc::RLIMIT_FSIZE, "Max file size"),
+        Limited::AddressSpace => (libc::RLIMIT_AS, "Max address space"),
         #[cfg(feature = "sysv")]
         Limited::LockedMemory => (libc::RLIMIT_MEMLOCK, "Max locked memory"),
     };
@@ -24,8 +25,15 @@ pub(crate) fn soft_limit(resource: Limited) -> Option<u64> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limited {
     FileSize,
+    AddressSpace,
     #[cfg(feature = "sysv")]
     LockedMemory,
+}
+
+/// Whether the address space of this process is limited (`RLIMIT_AS`): then a want of memory may come from that.
+#[doc(hidden)]
+pub fn is_address_space_limited() -> bool {
+    soft_limit(Limited::AddressSpace).is_some()
 }
 
 /// The soft limit in a table as `/proc/PID/limits` has it.

@@ -11,7 +11,7 @@ mod page;
 mod shared;
 
 #[doc(hidden)]
-pub use crate::limit::check_file_size_limit;
+pub use crate::limit::{check_file_size_limit, is_address_space_limited};
 #[doc(hidden)]
 pub use crate::retry::retry;
 #[doc(hidden)]

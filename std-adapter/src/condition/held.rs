@@ -223,6 +223,11 @@ impl<'c> Held<'c> {
                 }
             }
             What::Writer(half, _) => half.publish_held(),
+            What::Listener(inner, _) => {
+                if let Inner::Region(listener) = &mut **inner {
+                    listener.watch_name();
+                }
+            }
             _ => {}
         }
         if let Some(life) = self.life() {
@@ -263,7 +268,13 @@ impl<'c> Held<'c> {
             }
             What::Listener(inner, _) => {
                 match &**inner {
-                    Inner::Region(listener) => bed.words.push(listener.watch()),
+                    Inner::Region(listener) => {
+                        // What happens to its name is news.
+                        if let Some(time) = listener.look_again() {
+                            bed.at_most(time);
+                        }
+                        bed.words.push(listener.watch());
+                    }
                     Inner::Socket(listener) => {
                         if liveness::tell_when_readable(listener.as_fd()).is_err() {
                             bed.at_most(slice);

@@ -14,7 +14,7 @@ impl From<HandshakeError> for Error {
             | Why::ListenerDied
             | Why::HungUp
             | Why::ChildEnded
-            | Why::Refused(Refusal::Resources) => Reason::NotReady,
+            | Why::Refused(Refusal::Resources | Refusal::Limited) => Reason::NotReady,
             Why::InUse => Reason::AddrInUse,
             Why::NotARegion(_) | Why::Occupied(_) | Why::ForeignLock(_) => Reason::NotARegion,
             Why::BadRegion(findings) if findings.is_foreign() => Reason::Version,

@@ -39,6 +39,10 @@ pub(crate) fn sleep(life: &Life, half: Option<Half>, watches: &[Watch<'_>], dead
             (Some(half), _) if !life.has_waitv() => life.sleep_on_first(half, watches, until),
             _ => futex::sleep_on_all(watches, until),
         };
+        if wake == Wake::Maybe && watches.iter().all(|watch| watch.word.load() == watch.seen) {
+            // Woken, and nothing has changed: a party that gives its lock up without closing the file says so in this way.
+            life.ask_lock();
+        }
         if wake == Wake::Maybe || slice.is_none() {
             return wake;
         }

@@ -3,7 +3,7 @@
 use super::Verdict;
 use crate::inspect::Source;
 use crate::lease;
-use crate::rendezvous::socket::{is_deserted, lock_file};
+use crate::rendezvous::socket::{is_stale, lock_file};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -79,7 +79,7 @@ impl Leftover {
                 return Ok(Verdict::Doubt("its path is too long to ask whether a process listens there".into()));
             };
             // A program that knows nothing of the lock may listen there.
-            if !is_deserted(&address) {
+            if !is_stale(&address) {
                 return Ok(Verdict::InUse("a process listens there"));
             }
             if !record.is_of(&lock_stat, &found) {

@@ -138,8 +138,8 @@ impl Error {
             Reason::ForeignOwner(_)
             | Reason::OpenToOthers(_)
             | Reason::NotAllowed(_)
-            | Reason::Refused(Refusal::User) => ErrorKind::PermissionDenied,
-            Reason::Refused(Refusal::Resources) => ErrorKind::ConnectionRefused,
+            | Reason::Refused(Refusal::User | Refusal::UnknownUser) => ErrorKind::PermissionDenied,
+            Reason::Refused(Refusal::Resources | Refusal::Limited) => ErrorKind::ConnectionRefused,
             Reason::NotAlone => ErrorKind::ResourceBusy,
             Reason::NameLost => ErrorKind::AddrNotAvailable,
             Reason::TimedOut => ErrorKind::TimedOut,
@@ -292,6 +292,14 @@ fn explain(refusal: Refusal) -> &'static str {
         }
         Refusal::Memory => "it does not accept this program's memory",
         Refusal::Protocol => "it took this program's messages for wrong or late",
+        Refusal::Limited => {
+            "a limit of its process forbids memory of the size that the lanes need (RLIMIT_FSIZE, `ulimit -f`, or RLIMIT_AS, \
+             `ulimit -v`); raise that limit for the listener, or use smaller lanes"
+        }
+        Refusal::UnknownUser => {
+            "this user has no id in the listener's user namespace, so it cannot be allowed by its number; let the listener call \
+             `Builder::allow_any`, or map the user there"
+        }
         Refusal::Resources => "it has too much to do, or no memory or descriptors left; try again later",
     }
 }

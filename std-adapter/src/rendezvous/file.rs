@@ -7,24 +7,26 @@
 //! Three bytes of the file are locked, see [`Byte`]: the two parties' lives, and the right to replace the name. What
 //! was found out about a name is checked again once the lock is held, because it may have been replaced in between.
 
+use super::claiming::LOOK_AGAIN;
 use super::name::Name;
 use super::region::Region;
-use super::{Connected, Error, Reason};
+use super::{Connected, Error, Reason, Refusal};
+use crate::futex;
 use crate::header::fresh::Extent;
+use crate::liveness::names::NameWatch;
+use crate::liveness::news;
 use crate::liveness::{Half, Life, SizeWatch, sleep::sleep};
-use crate::lock::{self, Byte};
+use crate::lock::Byte;
+use crate::trace;
 use smstream_core::geometry::Config;
 use smstream_core::layout::state;
-use smstream_core::park::{ALERT_CORRUPT, Place, Wake, Watch};
+use smstream_core::park::{ALERT_CORRUPT, Place, Watch};
 use smstream_shm::Deadline;
 use smstream_shm::memory::guard::Installed;
 use std::path::Path;
 use std::process;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How long a connector waits before it looks at the name again. A listener that dies wakes nobody.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Listens at a name.
 ///
@@ -35,6 +37,8 @@ pub struct Listener {
     config: Config,
     /// Before the region, whose file it watches.
     size: Option<SizeWatch>,
+    /// The watch on the name, once this has slept: before the region, whose file it watches.
+    named: Option<NameWatch>,
     current: Region,
     interrupt: Arc<Life>,
     pid: u32,
@@ -73,7 +77,7 @@ impl Listener {
         }
         let interrupt = Life::none();
         let size = watch_size(&interrupt, &current);
-        Ok(Self { name, config: *config, size, current, interrupt, pid: process::id(), guard })
+        Ok(Self { name, config: *config, size, named: None, current, interrupt, pid: process::id(), guard })
     }
 
     /// Waits for a connector and accepts it. `None`: for ever.
@@ -83,8 +87,12 @@ impl Listener {
     /// taken away, or what making the next region meets; then the connector stays pending, and can be accepted later.
     pub fn accept(&mut self, deadline: Option<Deadline>) -> Result<Connected, Error> {
         loop {
+            let news = news::watch();
             if let Some(connected) = self.try_accept()? {
                 return Ok(connected);
+            }
+            if self.watch_name() {
+                continue;
             }
             let alert = self.interrupt.alert(Half::Reader);
             let alerted = alert.load_alert();
@@ -93,9 +101,14 @@ impl Listener {
             if alerted & !ALERT_CORRUPT != 0 {
                 return Err(self.name.error(Reason::Cancelled));
             }
-            let watches = [self.watch(), Watch { word: alert, seen: alerted, place: Place::Local }];
-            let wake = sleep(&self.interrupt, Some(Half::Reader), &watches, deadline);
-            if wake == Wake::TimedOut && !self.is_pending() {
+            // What happens to the name is news.
+            let watches = [self.watch(), Watch { word: alert, seen: alerted, place: Place::Local }, news];
+            let until = match (self.look_again().map(Deadline::after), deadline) {
+                (Some(soon), Some(deadline)) => Some(soon.min(deadline)),
+                (soon, deadline) => soon.or(deadline),
+            };
+            sleep(&self.interrupt, Some(Half::Reader), &watches, until);
+            if deadline.is_some_and(Deadline::has_passed) && !self.is_pending() {
                 return Err(self.name.error(Reason::TimedOut));
             }
         }
@@ -107,9 +120,10 @@ impl Listener {
     /// As for [`accept`](Self::accept).
     pub fn try_accept(&mut self) -> Result<Option<Connected>, Error> {
         loop {
-            let hello = self.current.heard();
+            let hello = self.current.peer_state();
             self.current.whole(&self.name)?;
             if hello == state::NONE {
+                self.check_name()?;
                 return Ok(None);
             }
             // A claimer that said HELLO and died leaves a region that nobody can use: it is replaced like an accepted
@@ -117,14 +131,21 @@ impl Listener {
             let lives = hello == state::HELLO && self.current.is_held(&self.name, Byte::Party1)?;
             let next = self.publish_next()?;
             self.size = None;
+            self.named = None;
             let accepted = std::mem::replace(&mut self.current, next);
             self.size = watch_size(&self.interrupt, &self.current);
-            accepted.say(state::ACCEPTED);
-            accepted.whole(&self.name)?;
-            if lives {
-                let life = Life::of_region(Arc::clone(accepted.fd()), Byte::Party1, accepted.cut().cloned());
-                return Ok(Some(accepted.connected(life)));
+            if !lives {
+                continue;
             }
+            if let Err(finding) = accepted.check_peer(&self.name)? {
+                accepted.publish_state(state::REFUSED | (Refusal::Memory as u32) << 8);
+                trace::turned_away(&self.name.path().display(), &finding);
+                continue;
+            }
+            accepted.publish_state(state::ACCEPTED);
+            accepted.whole(&self.name)?;
+            let life = Life::of_region(Arc::clone(accepted.fd()), Byte::Party1, accepted.cut().cloned());
+            return Ok(Some(accepted.connected(life)));
         }
     }
 
@@ -139,10 +160,38 @@ impl Listener {
         Ok(next)
     }
 
+    /// Before a sleep: makes sure that this process is told what happens to the name. (A forked child begins without.)
+    /// `true`: it is told from now on, and something may have happened before.
+    pub(crate) fn watch_name(&mut self) -> bool {
+        if self.named.as_ref().is_some_and(NameWatch::is_watched) {
+            return false;
+        }
+        self.named = None;
+        self.named.insert(NameWatch::new(&**self.current.fd(), None)).is_watched()
+    }
+
+    /// After how long to look whether the name is still there, if nothing tells that.
+    pub(crate) fn look_again(&self) -> Option<Duration> {
+        let is_told = futex::has_waitv() && self.named.as_ref().is_some_and(NameWatch::is_watched);
+        (!is_told).then_some(LOOK_AGAIN)
+    }
+
+    /// That the name still leads to the region, if something may have happened to it.
+    fn check_name(&self) -> Result<(), Error> {
+        match &self.named {
+            Some(named) if named.take() && !self.name.is(self.current.id())? => {
+                // The next call says so again.
+                named.leave_taken();
+                Err(self.name.error(Reason::NameLost))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether somebody waits to be accepted. (It may have died meanwhile.)
     #[must_use]
     pub fn is_pending(&self) -> bool {
-        self.current.heard() != state::NONE
+        self.current.peer_state() != state::NONE
     }
 
     /// What to sleep on until somebody waits. It is another word after each accept.
@@ -170,7 +219,10 @@ impl Drop for Listener {
     fn drop(&mut self) {
         // A forked child has a copy; the name is the parent's.
         if self.pid == process::id() {
-            let _ = self.name.remove(self.current.id(), &**self.current.fd());
+            let removed = self.name.remove(self.current.id(), &**self.current.fd());
+            if let Err(e) = removed {
+                crate::trace::name_left(&e);
+            }
         }
     }
 }
@@ -185,189 +237,6 @@ fn take_over(name: &Name, fresh: &Region) -> Result<bool, Error> {
     let Some(_stale) = name.open_dead()? else { return Ok(false) };
     name.replace(&**fresh.fd()).map_err(Error::for_listener)?;
     Ok(true)
-}
-
-/// A connection that is being made. A step never waits.
-///
-/// Dropping it gives it up: the listener passes over a claimer that is gone.
-#[derive(Debug)]
-pub(crate) struct Connecting {
-    name: Name,
-    guard: Option<Installed>,
-    stage: Stage,
-}
-
-#[derive(Debug)]
-enum Stage {
-    /// It has no region yet. The one that it saw last, which somebody else has claimed, and what the listener said there.
-    Looking(Option<(Region, u32)>),
-    /// It holds the claim, and has said HELLO. What it saw last: what the listener said, and the alerts.
-    Asking {
-        region: Region,
-        life: Arc<Life>,
-        heard: u32,
-        alerted: u32,
-    },
-    Over,
-}
-
-impl Connecting {
-    /// Begins to connect to whoever listens at `path`. Nothing is claimed before the first step.
-    pub(crate) fn to(path: impl AsRef<Path>, guard: Option<Installed>) -> Result<Self, Error> {
-        Ok(Connecting { name: Name::of(path.as_ref())?, guard, stage: Stage::Looking(None) })
-    }
-
-    /// Waits until it is made, or the deadline passes.
-    ///
-    /// # Errors
-    /// `NotFound` and `ConnectionRefused` when nobody listens there, `InvalidData` when there is something else or a region
-    /// that does not fit, `PermissionDenied`, `TimedOut`, and what else [`Reason`] has.
-    pub(crate) fn wait(mut self, deadline: Option<Deadline>) -> Result<Connected, Error> {
-        loop {
-            // Asked before: what is found after that is final.
-            let timed_out = deadline.is_some_and(Deadline::has_passed);
-            if let Some(connected) = self.step()? {
-                return Ok(connected);
-            }
-            if timed_out {
-                return Err(self.name.error(Reason::TimedOut));
-            }
-            self.sleep(deadline);
-        }
-    }
-
-    /// Goes on as far as it can without waiting. `None`: call again when the words of [`watches`](Self::watches) have
-    /// changed, or after [`look_again`](Self::look_again).
-    pub(crate) fn step(&mut self) -> Result<Option<Connected>, Error> {
-        loop {
-            match std::mem::replace(&mut self.stage, Stage::Over) {
-                Stage::Looking(before) => {
-                    drop(before);
-                    self.stage = self.look()?;
-                    if matches!(self.stage, Stage::Looking(_)) {
-                        return Ok(None);
-                    }
-                }
-                Stage::Asking { region, life, .. } => {
-                    let alerted = life.alert(Half::Reader).load_alert();
-                    // After the alert: what is heard now is final if there was one.
-                    let heard = region.heard();
-                    region.whole(&self.name)?;
-                    if heard == state::ACCEPTED {
-                        // The listener may be dead by now. What it has sent is still there to be read.
-                        return Ok(Some(region.connected(life)));
-                    }
-                    if alerted & ALERT_CORRUPT != 0 {
-                        return Err(self.name.error(Reason::CutShort));
-                    }
-                    if alerted != 0 {
-                        return Err(self.name.error(Reason::ListenerDied));
-                    }
-                    self.stage = Stage::Asking { region, life, heard, alerted };
-                    return Ok(None);
-                }
-                Stage::Over => return Err(self.name.error(Reason::Cancelled)),
-            }
-        }
-    }
-
-    /// Looks for a region and claims it.
-    fn look(&self) -> Result<Stage, Error> {
-        let name = &self.name;
-        loop {
-            let region = Region::open(name, self.guard)?;
-            let claimed = claim(name, &region)?;
-            region.whole(name)?;
-            if claimed {
-                return say_hello(name, region);
-            }
-            let heard = region.heard();
-            region.whole(name)?;
-            if !name.is(region.id())? {
-                continue;
-            }
-            if heard != state::ARMED {
-                // The listener had replaced the name before it said this: here is another name of a region in use.
-                return Err(name.error(Reason::NotAlone));
-            }
-            if !region.is_held(name, Byte::Party0)? {
-                if name.is(region.id())? {
-                    return Err(name.error(Reason::ListenerDied));
-                }
-                continue;
-            }
-            // Somebody else is about to be accepted, or has died before that. The listener sees to it.
-            return Ok(Stage::Looking(Some((region, heard))));
-        }
-    }
-
-    /// The words that change when there is something to do for [`step`](Self::step), as the last step saw them: what the
-    /// listener says, and the alert of the listener's death.
-    pub(crate) fn watches(&self) -> [Option<Watch<'_>>; 2] {
-        match &self.stage {
-            Stage::Looking(Some((region, heard))) => [Some(region.until_not(*heard)), None],
-            Stage::Asking { region, life, heard, alerted } => {
-                let alert = Watch { word: life.alert(Half::Reader), seen: *alerted, place: Place::Local };
-                [Some(region.until_not(*heard)), Some(alert)]
-            }
-            Stage::Looking(None) | Stage::Over => [None, None],
-        }
-    }
-
-    /// After how long to call [`step`](Self::step) again, whether a word has changed or not.
-    pub(crate) fn look_again(&self) -> Option<Duration> {
-        matches!(self.stage, Stage::Looking(_)).then_some(LOOK_AGAIN)
-    }
-
-    /// What it knows about the life of the listener.
-    pub(crate) fn life(&self) -> Option<&Arc<Life>> {
-        match &self.stage {
-            Stage::Asking { life, .. } => Some(life),
-            _ => None,
-        }
-    }
-
-    fn sleep(&self, deadline: Option<Deadline>) {
-        let nobody;
-        let (life, half) = match self.life() {
-            Some(life) => (life, Some(Half::Reader)),
-            None => {
-                nobody = Life::none();
-                (&nobody, None)
-            }
-        };
-        let soon = self.look_again().map(Deadline::after);
-        let until = match (soon, deadline) {
-            (Some(soon), Some(deadline)) => Some(soon.min(deadline)),
-            (soon, deadline) => soon.or(deadline),
-        };
-        let _ = match self.watches() {
-            [Some(word), Some(alert)] => sleep(life, half, &[word, alert], until),
-            [Some(word), None] => sleep(life, half, &[word], until),
-            [None, _] => Wake::Maybe,
-        };
-    }
-}
-
-/// Takes the claim, if the region is free: armed, unused, its listener alive. All that must be seen while holding it.
-fn claim(name: &Name, region: &Region) -> Result<bool, Error> {
-    if !lock::try_lock(&**region.fd(), Byte::Party1).map_err(name.system("claim the region"))? {
-        return Ok(false);
-    }
-    let free = region.heard() == state::ARMED && region.said() == state::NONE && region.is_held(name, Byte::Party0)?;
-    if !free {
-        lock::unlock(&**region.fd(), Byte::Party1).map_err(name.system("give up the claim"))?;
-    }
-    Ok(free)
-}
-
-/// Holding the claim, asks to be accepted.
-fn say_hello(name: &Name, region: Region) -> Result<Stage, Error> {
-    region.set_up_mine(name)?;
-    // Before HELLO: from now on the listener's death ends the wait.
-    let life = Life::of_region(Arc::clone(region.fd()), Byte::Party0, region.cut().cloned());
-    region.say(state::HELLO);
-    Ok(Stage::Asking { region, life, heard: state::NONE, alerted: 0 })
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! How two parties find each other.
 
+pub(crate) mod claiming;
 mod error;
 pub mod file;
 mod name;
 mod region;
 pub(crate) mod socket;
 
-use crate::line::Line;
 use crate::liveness::Life;
+use crate::peer_socket::PeerSocket;
 use rustix::fd::OwnedFd;
 use smstream_shm::memory::Mapping;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ pub struct Connected {
 #[derive(Debug)]
 pub(crate) struct Link {
     /// It is silent but for the doorbell. Its hang-up is the death of the peer.
-    pub(crate) socket: Arc<Line>,
+    pub(crate) socket: Arc<PeerSocket>,
     /// The memory of my own segment, so that an inspector finds it.
     #[expect(dead_code, reason = "held to be found under /proc")]
     pub(crate) memory: OwnedFd,

@@ -73,6 +73,11 @@ impl Name {
         Ok(Self { directory, base: base.to_os_string(), new, path: path.to_path_buf() })
     }
 
+    /// The path, as it was given.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The directory.
     pub(super) fn directory(&self) -> &OwnedFd {
         &self.directory

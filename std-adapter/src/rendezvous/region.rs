@@ -10,7 +10,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::Stat;
 use smstream_core::findings::Findings;
 use smstream_core::geometry::{self, Config};
-use smstream_core::identity::Problem;
+use smstream_core::identity::{Description, Finding, Problem, Whose};
 use smstream_core::layout::{Features, state};
 use smstream_core::ordering;
 use smstream_core::park::{Place, Watch};
@@ -49,12 +49,13 @@ impl Region {
         // So that a copy of the file is not taken for the region.
         let config = Config { channel: fresh::inode(&stat), ..config };
         {
-            let (theirs, _) = map(name, &fd, &config, 1, None)?;
+            let (theirs, _) = map(name, &fd, (&config, &config.describe(0)), 1, None)?;
             initialize(name, &theirs, &config, 1)?;
         }
-        let region = Self::of(name, fd, &stat, config, 0, guard.map(|guard| Cut::new(guard, len as u64)))?;
+        let first = config.describe(0);
+        let region = Self::of(name, fd, &stat, (config, first), 0, guard.map(|guard| Cut::new(guard, len as u64)))?;
         initialize(name, &region.my, &config, 0)?;
-        region.say(state::ARMED);
+        region.publish_state(state::ARMED);
         for byte in [Byte::Party0, Byte::Name] {
             if !lock::try_lock(&*region.fd, byte).map_err(name.system("lock the region"))? {
                 // Nobody else has ever seen the file.
@@ -71,13 +72,18 @@ impl Region {
             return Err(name.error(Reason::OpenToOthers(stat.st_mode & 0o7777)));
         }
         let cut = guard.map(|guard| Cut::new(guard, u64::try_from(stat.st_size).unwrap_or(0)));
-        let config = Self::read_config(name, &fd, &stat, cut.as_ref())?;
-        Self::of(name, fd, &stat, config, 1, cut)
+        let channel = Self::read_config(name, &fd, &stat, cut.as_ref())?;
+        Self::of(name, fd, &stat, channel, 1, cut)
     }
 
     /// What the listener's segment says of the region, checked against the size of the file. The connector's own
     /// segment is not looked at: whoever holds the claim sets it up anew.
-    fn read_config(name: &Name, fd: &OwnedFd, stat: &Stat, cut: Option<&Arc<Cut>>) -> Result<Config, Error> {
+    fn read_config(
+        name: &Name,
+        fd: &OwnedFd,
+        stat: &Stat,
+        cut: Option<&Arc<Cut>>,
+    ) -> Result<(Config, Description), Error> {
         let len = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
         let all = Mapping::guarded(fd, 0, len, Access::ReadOnly, cut).map_err(unmapped(name))?;
         // SAFETY: the mapping is valid for reads of `len` bytes as long as it lives, which is longer than the call. All
@@ -102,22 +108,19 @@ impl Region {
             let word = |n| u32::try_from(n).unwrap_or(u32::MAX);
             return Err(bad(Problem::TooShort { needed: word(needed), found: word(len) }));
         }
-        if config.describe(0).lane_offset != listener.lane_offset {
-            return Err(bad(Problem::LaneOffset(listener.lane_offset)));
-        }
-        Ok(config)
+        Ok((config, listener))
     }
 
     fn of(
         name: &Name,
         fd: OwnedFd,
         stat: &Stat,
-        config: Config,
+        (config, first): (Config, Description),
         party: u32,
         cut: Option<Arc<Cut>>,
     ) -> Result<Self, Error> {
-        let fd = liveness::release_first(fd);
-        let (my, peer) = map(name, &fd, &config, party as usize, cut.as_ref())?;
+        let fd = liveness::move_above_watcher_fds(fd);
+        let (my, peer) = map(name, &fd, (&config, &first), party as usize, cut.as_ref())?;
         Ok(Self { my, peer, config, party, fd: Arc::new(fd), id: FileId::of(stat), cut })
     }
 
@@ -146,37 +149,64 @@ impl Region {
         &self.fd
     }
 
-    fn my_state(&self) -> &AtomicU32 {
+    fn own_state_word(&self) -> &AtomicU32 {
         // SAFETY: my segment begins there, mapped for reads and writes as long as `self` lives, and its header is
         // accessed through atomics only.
         unsafe { geometry::state_word(self.my.as_ptr()) }
     }
 
-    fn peer_state(&self) -> SharedWord<'_> {
+    fn peer_state_word(&self) -> SharedWord<'_> {
         // SAFETY: the peer's segment begins there, mapped for reads as long as `self` lives, and its header is accessed
         // through atomics only.
         unsafe { geometry::peer_state_word(self.peer.as_ptr()) }
     }
 
     /// Publishes my step of the rendezvous and wakes all who wait for it.
-    pub(super) fn say(&self, step: u32) {
-        ordering::publish_state(self.my_state(), step);
-        crate::futex::wake_all(SharedWord::new(self.my_state()), Place::Shared);
+    pub(super) fn publish_state(&self, step: u32) {
+        ordering::publish_state(self.own_state_word(), step);
+        crate::futex::wake_all(SharedWord::new(self.own_state_word()), Place::Shared);
+    }
+
+    /// Publishes my step as a process does that dies before it can wake anybody.
+    #[cfg(test)]
+    pub(super) fn publish_unheard(&self, step: u32) {
+        ordering::publish_state(self.own_state_word(), step);
+    }
+
+    /// Checks both segments, as attaching does. What is wrong with the peer's; what is wrong with mine is found when this end
+    /// attaches.
+    pub(super) fn check_peer(&self, name: &Name) -> Result<Result<(), Finding>, Error> {
+        let Some(start) = self.my.as_mut_ptr() else {
+            return Err(name.system("write to a read-only segment")(ErrorKind::PermissionDenied.into()));
+        };
+        // SAFETY: both mappings are valid for their lengths while they are borrowed, and nobody shortens the file (the trust of
+        // `file:` regions). Headers are accessed through atomics only, and what is attached here becomes no end.
+        let attached = unsafe { geometry::attach(start, self.my.len(), self.peer.as_ptr(), self.peer.len()) };
+        self.whole(name)?;
+        Ok(match attached {
+            Err(finding) if finding.whose == Whose::Peer => Err(finding),
+            _ => Ok(()),
+        })
+    }
+
+    /// Wakes all who wait for a step of my party: what a process that held the claim before me may have died before doing.
+    pub(super) fn wake_for_mine(&self) {
+        crate::futex::wake_all(SharedWord::new(self.own_state_word()), Place::Shared);
     }
 
     /// The step that my party has published: perhaps a process that held the claim before me, hence not `own`.
-    pub(super) fn said(&self) -> u32 {
-        SharedWord::new(self.my_state()).load_state()
+    pub(super) fn own_state(&self) -> u32 {
+        SharedWord::new(self.own_state_word()).load_state()
     }
 
     /// The step that the peer has published.
-    pub(super) fn heard(&self) -> u32 {
-        self.peer_state().load_state()
+    pub(super) fn peer_state(&self) -> u32 {
+        self.peer_state_word().load_state()
     }
 
     /// What to sleep on until the peer's step is another one.
     pub(super) fn until_not(&self, seen: u32) -> Watch<'_> {
-        Watch { word: self.peer_state(), seen, place: Place::Shared }
+        Watch { word: self.peer_state_word(), seen, place: Place::Shared }
     }
 
     /// Whether somebody else holds the lock on `byte`.
@@ -210,18 +240,18 @@ fn unmapped(name: &Name) -> impl Fn(std::io::Error) -> Error {
     }
 }
 
-/// Maps the segment of `party` for writing and the other one for reading.
+/// Maps the segment of `party` for writing and the other one for reading. The first says itself where its lane begins.
 fn map(
     name: &Name,
     fd: &OwnedFd,
-    config: &Config,
+    (config, first): (&Config, &Description),
     party: usize,
     cut: Option<&Arc<Cut>>,
 ) -> Result<(Mapping, Mapping), Error> {
-    let (starts, _) = config.block();
+    let places = [(0, first.segment_len()), (first.next_segment(), config.describe(1).segment_len())];
     let segment = |party: usize, access| {
-        Mapping::guarded(fd, starts[party] as u64, config.describe(party).segment_len(), access, cut)
-            .map_err(unmapped(name))
+        let (start, len) = places[party];
+        Mapping::guarded(fd, start as u64, len, access, cut).map_err(unmapped(name))
     };
     Ok((segment(party, Access::ReadWrite)?, segment(1 - party, Access::ReadOnly)?))
 }

@@ -5,8 +5,8 @@ use super::watch;
 use crate::doorbell::{Doorbell, Left};
 use crate::error::Result;
 use crate::half::Polled;
-use crate::line::Line;
 use crate::liveness::{Half, Life};
+use crate::peer_socket::PeerSocket;
 use ::tokio::io::unix::AsyncFd;
 use ::tokio::task::{coop, yield_now};
 use std::io;
@@ -24,7 +24,7 @@ const RINGS: u32 = 4;
 /// of each kind: so it wakes both of ours.
 #[derive(Debug)]
 pub(super) struct Door {
-    fd: AsyncFd<Arc<Line>>,
+    fd: AsyncFd<Arc<PeerSocket>>,
     doorbell: Arc<Doorbell>,
     life: Arc<Life>,
     spin: Duration,

@@ -63,7 +63,7 @@ use std::sync::Arc;
 /// What is one open descriptor, always the same, until it is dropped.
 trait Owner {}
 impl Owner for OwnedFd {}
-impl Owner for crate::line::Line {}
+impl Owner for crate::peer_socket::PeerSocket {}
 
 /// Watches a descriptor in the runtime that this is called in, for being readable.
 fn watch<T: AsRawFd + Owner>(fd: &Arc<T>) -> Result<AsyncFd<Arc<T>>> {

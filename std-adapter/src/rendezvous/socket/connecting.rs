@@ -2,14 +2,14 @@
 
 use super::attested::Attested;
 use super::channel_number;
-use super::handshake::{Failed, receive, sending};
+use super::handshake::{HandshakeError, receive, sending};
 use super::message::{Kind, Message, WANTS_SIGNAL, segment_features};
 use super::name::SocketName;
-use super::segment::{self, Own};
+use super::segment::{self, OwnSegment};
 use super::terms::Terms;
-use crate::line::Line;
-use crate::liveness::release_first;
+use crate::liveness::move_above_watcher_fds;
 use crate::packet;
+use crate::peer_socket::PeerSocket;
 use crate::rendezvous::{Connected, Error, Reason};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,7 +32,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub(crate) struct Connecting {
     place: Place,
     terms: Terms,
-    socket: Arc<Line>,
+    socket: Arc<PeerSocket>,
     stage: Stage,
 }
 
@@ -60,12 +60,12 @@ enum Stage {
 #[derive(Debug)]
 struct Proposal {
     config: Config,
-    own: Own,
+    own: OwnSegment,
 }
 
 #[derive(Debug)]
 struct Answer {
-    own: Own,
+    own: OwnSegment,
     peer: Mapping,
     attested: Attested,
 }
@@ -86,7 +86,7 @@ impl Connecting {
     }
 
     fn over(place: Place, socket: OwnedFd, terms: Terms) -> Result<Self, Error> {
-        let socket = Line::new(release_first(socket));
+        let socket = PeerSocket::new(move_above_watcher_fds(socket));
         // Before anything can have been sent.
         packet::ask_for_credentials(&socket)
             .map_err(|e| place.error(Reason::System("ask who is on the other side", e)))?;
@@ -177,7 +177,7 @@ impl Connecting {
                         }
                         Err(e) => return Err(self.failed(e)),
                     };
-                    if let Some(connected) = self.hear(stage, came)? {
+                    if let Some(connected) = self.on_message(stage, came)? {
                         return Ok(Some(connected));
                     }
                 }
@@ -208,7 +208,8 @@ impl Connecting {
     fn greet(&mut self, mut proposal: Option<Box<Proposal>>) -> Result<(), Error> {
         let features = if self.terms.wake_signal.is_some() { WANTS_SIGNAL } else { 0 };
         loop {
-            let hello = Message::hello(self.terms.most, features, proposal.as_ref().map(|p| &p.config)).to_bytes();
+            let hello =
+                Message::hello(self.terms.max_peer_capacity, features, proposal.as_ref().map(|p| &p.config)).to_bytes();
             let memory = proposal.as_ref().map(|p| p.own.fd.as_fd());
             match packet::send(&self.socket, &hello, memory) {
                 Ok(()) => break,
@@ -225,8 +226,12 @@ impl Connecting {
     }
 
     /// What a message means.
-    fn hear(&mut self, stage: Stage, (message, came): (Message, packet::Came)) -> Result<Option<Connected>, Error> {
-        let sender = came.sender.ok_or_else(|| self.failed(Failed::Anonymous))?;
+    fn on_message(
+        &mut self,
+        stage: Stage,
+        (message, came): (Message, packet::Received),
+    ) -> Result<Option<Connected>, Error> {
+        let sender = came.sender.ok_or_else(|| self.failed(HandshakeError::Anonymous))?;
         if !self.terms.allow.allows(sender.uid) {
             return Err(self.place.error(Reason::NotAllowed(sender.uid)));
         }
@@ -234,16 +239,20 @@ impl Connecting {
             (_, Kind::Refused) => Err(self.place.error(Reason::Refused(message.refusal()))),
             (Stage::Greeted(Some(proposal)), Kind::Accepted) => {
                 let Proposal { config, own } = *proposal;
-                let peer = segment::map_peers(came.fds, &config, 0).map_err(|e| self.failed(Failed::Unfit(e)))?;
+                let peer =
+                    segment::map_peers(came.fds, &config, 0).map_err(|e| self.failed(HandshakeError::Segment(e)))?;
+                segment::check(&own, &peer).map_err(|e| self.failed(HandshakeError::Segment(e)))?;
                 Ok(Some(super::connected(1, Arc::clone(&self.socket), own, peer, sender, None)))
             }
             (Stage::Greeted(proposal), Kind::Welcome) => {
                 drop(proposal);
                 let config = self.geometry(&message)?;
                 let attested = Attested::begin(&self.socket, sender, message.features & WANTS_SIGNAL != 0);
-                let peer = segment::map_peers(came.fds, &config, 0).map_err(|e| self.failed(Failed::Unfit(e)))?;
+                let peer =
+                    segment::map_peers(came.fds, &config, 0).map_err(|e| self.failed(HandshakeError::Segment(e)))?;
                 let own = segment::make(&config, 1)
                     .map_err(|e| self.place.error(Reason::System("make this end's memory", e)))?;
+                segment::check(&own, &peer).map_err(|e| self.failed(HandshakeError::Segment(e)))?;
                 let features = segment_features(config.features, self.terms.wake_signal.is_some());
                 let segment = Message::new(Kind::Segment, features).to_bytes();
                 packet::send(&self.socket, &segment, Some(own.fd.as_fd())).map_err(|e| self.not_sent(e))?;
@@ -252,21 +261,21 @@ impl Connecting {
             }
             (Stage::Answered(answer), Kind::Accepted) => {
                 let Answer { own, peer, attested } = *answer;
-                let pidfd = attested.finish(sender, came.pidfd).ok_or_else(|| self.failed(Failed::Changed))?;
+                let pidfd = attested.finish(sender, came.pidfd).ok_or_else(|| self.failed(HandshakeError::Changed))?;
                 Ok(Some(super::connected(1, Arc::clone(&self.socket), own, peer, sender, pidfd)))
             }
-            (_, kind) => Err(self.failed(Failed::NotDue(kind))),
+            (_, kind) => Err(self.failed(HandshakeError::NotDue(kind))),
         }
     }
 
     /// The channel that a WELCOME describes, if it can be.
     fn geometry(&self, message: &Message) -> Result<Config, Error> {
         if message.version != smstream_core::layout::VERSION {
-            return Err(self.failed(Failed::Version([message.version; 2])));
+            return Err(self.failed(HandshakeError::Chose(message.version)));
         }
         let config = made_here(message.config());
-        if let Some(&large) = config.capacities.iter().find(|&&c| c > self.terms.most) {
-            return Err(self.place.error(Reason::TooLarge { found: large, most: self.terms.most }));
+        if let Some(&large) = config.capacities.iter().find(|&&c| c > self.terms.max_peer_capacity) {
+            return Err(self.place.error(Reason::TooLarge { found: large, most: self.terms.max_peer_capacity }));
         }
         if !segment::fits(&config) {
             return Err(self.place.error(Reason::Protocol("the channel that it describes cannot be".into())));
@@ -278,14 +287,14 @@ impl Connecting {
     fn not_sent(&self, e: io::Error) -> Error {
         let failed = sending(e);
         match receive(&self.socket) {
-            Ok(Some((message, _))) if matches!(failed, Failed::HungUp) && message.kind == Kind::Refused => {
+            Ok(Some((message, _))) if matches!(failed, HandshakeError::HungUp) && message.kind == Kind::Refused => {
                 self.place.error(Reason::Refused(message.refusal()))
             }
             _ => self.failed(failed),
         }
     }
 
-    fn failed(&self, failed: Failed) -> Error {
+    fn failed(&self, failed: HandshakeError) -> Error {
         self.place.error(failed.into_reason("talk to the listener"))
     }
 
@@ -295,7 +304,7 @@ impl Connecting {
     }
 
     /// To wait for, while [`step`](Self::step) says `None`.
-    pub(crate) fn socket(&self) -> &Arc<Line> {
+    pub(crate) fn socket(&self) -> &Arc<PeerSocket> {
         &self.socket
     }
 }
@@ -305,7 +314,7 @@ impl Connecting {
 fn proposal(terms: &Terms) -> Option<Proposal> {
     // Whoever is to be signalled must be attested, and that takes two messages.
     let config = terms.proposal.filter(|config| terms.wake_signal.is_none() && segment::fits(config))?;
-    if config.capacities.iter().any(|&c| c > terms.most) {
+    if config.capacities.iter().any(|&c| c > terms.max_peer_capacity) {
         return None;
     }
     let config = made_here(Config { channel: channel_number(), ..config });
@@ -330,7 +339,7 @@ impl Place {
 }
 
 /// Whether a descriptor is a socket that a rendezvous can go over: what is wrong with it otherwise.
-pub(crate) fn suits(socket: BorrowedFd<'_>) -> Result<(), &'static str> {
+pub(crate) fn check_socket_type(socket: BorrowedFd<'_>) -> Result<(), &'static str> {
     match (sockopt::socket_domain(socket), sockopt::socket_type(socket)) {
         (Err(Errno::NOTSOCK), _) | (_, Err(Errno::NOTSOCK)) => Err("it is no socket"),
         (Ok(AddressFamily::UNIX), Ok(SocketType::SEQPACKET)) => Ok(()),

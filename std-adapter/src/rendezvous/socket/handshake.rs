@@ -4,25 +4,26 @@
 
 use super::attested::Attested;
 use super::message::{Garbled, Kind, LEN, Message, Refusal, WANTS_SIGNAL, segment_features};
-use super::segment::{self, Own, Unfit};
-use super::terms::Terms;
-use crate::foreign::Foreign;
-use crate::line::Line;
-use crate::liveness::release_first;
-use crate::packet::{self, Came, Sender};
+use super::segment::{self, OwnSegment, SegmentError};
+use super::terms::{Terms, is_unknown};
+use crate::liveness::move_above_watcher_fds;
+use crate::packet::{self, Received, Sender};
+use crate::peer_socket::PeerSocket;
 use crate::rendezvous::Reason;
+use crate::untrusted_fds::UntrustedFds;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use smstream_core::geometry::Config;
+use smstream_core::layout::VERSION;
 use smstream_shm::Deadline;
-use smstream_shm::memory::Mapping;
+use smstream_shm::memory::{self, Mapping};
 use std::fmt;
 use std::io;
 
 /// One connector that has not finished its part.
 #[derive(Debug)]
 pub(super) struct Handshake {
-    socket: Line,
+    socket: PeerSocket,
     stage: Stage,
     /// When it came.
     pub(super) came: Deadline,
@@ -37,15 +38,15 @@ enum Stage {
     /// It has connected.
     Connected,
     /// It has said HELLO and was made WELCOME, for it did not propose what is wanted here.
-    Welcomed { own: Own, config: Config, attested: Attested },
+    Welcomed { own: OwnSegment, config: Config, attested: Attested },
     /// It is to be closed, or has become something else.
     Over,
 }
 
 /// A rendezvous that has come about.
 #[derive(Debug)]
-pub(super) struct Met {
-    pub(super) own: Own,
+pub(super) struct Established {
+    pub(super) own: OwnSegment,
     pub(super) peer: Mapping,
     pub(super) sender: Sender,
     pub(super) pidfd: Option<OwnedFd>,
@@ -56,14 +57,14 @@ pub(super) struct Met {
 pub(super) enum Progress {
     /// There is nothing to read now.
     Waiting,
-    Met(Box<Met>),
+    Established(Box<Established>),
     /// It came to nothing: why. The connector was told if it can be.
-    Failed(Failed),
+    Failed(HandshakeError),
 }
 
 /// Why a handshake came to nothing.
 #[derive(Debug)]
-pub(super) enum Failed {
+pub(super) enum HandshakeError {
     /// The connector has gone.
     HungUp,
     /// It took too long.
@@ -72,6 +73,8 @@ pub(super) enum Failed {
     Crowded,
     /// No common version.
     Version([u32; 2]),
+    /// It wants to use this version, which is not one that both know.
+    Chose(u32),
     /// It runs as this user.
     NotAllowed(u32),
     /// It accepts lanes of so many bytes only.
@@ -83,38 +86,43 @@ pub(super) enum Failed {
     Anonymous,
     /// Another process or user goes on than has begun.
     Changed,
-    Unfit(Unfit),
+    Segment(SegmentError),
     System(io::Error),
 }
 
-impl fmt::Display for Failed {
+impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failed::HungUp => f.write_str("it hung up"),
-            Failed::Slow => f.write_str("it took too long"),
-            Failed::Crowded => f.write_str("too many others of its user were waiting"),
-            Failed::Version([low, high]) => write!(f, "it knows the layout versions {low} to {high}"),
-            Failed::NotAllowed(uid) => write!(f, "it runs as user {uid}, who is not allowed"),
-            Failed::Limit(most) => write!(f, "it accepts lanes of at most {most} bytes"),
-            Failed::Garbled(garbled) => garbled.fmt(f),
-            Failed::NotDue(kind) => write!(f, "it sent {kind:?} when that was not due"),
-            Failed::Anonymous => f.write_str("a message came without a sender"),
-            Failed::Changed => f.write_str("another process went on with it"),
-            Failed::Unfit(unfit) => unfit.fmt(f),
-            Failed::System(e) => e.fmt(f),
+            HandshakeError::HungUp => f.write_str("it hung up"),
+            HandshakeError::Slow => f.write_str("it took too long"),
+            HandshakeError::Crowded => f.write_str("too many others of its user were waiting"),
+            HandshakeError::Version([low, high]) => write!(f, "it knows the layout versions {low} to {high}"),
+            HandshakeError::Chose(version) => write!(
+                f,
+                "it wants to use layout version {version}, and this program knows {VERSION} only; use the same version of \
+                 smstream on both sides"
+            ),
+            HandshakeError::NotAllowed(uid) => write!(f, "it runs as user {uid}, who is not allowed"),
+            HandshakeError::Limit(most) => write!(f, "it accepts lanes of at most {most} bytes"),
+            HandshakeError::Garbled(garbled) => garbled.fmt(f),
+            HandshakeError::NotDue(kind) => write!(f, "it sent {kind:?} when that was not due"),
+            HandshakeError::Anonymous => f.write_str("a message came without a sender"),
+            HandshakeError::Changed => f.write_str("another process went on with it"),
+            HandshakeError::Segment(unfit) => unfit.fmt(f),
+            HandshakeError::System(e) => e.fmt(f),
         }
     }
 }
 
-impl Failed {
+impl HandshakeError {
     /// The reason that this process is told. `what` it did when the system failed.
     pub(super) fn into_reason(self, what: &'static str) -> Reason {
         match self {
-            Failed::HungUp => Reason::HungUp,
-            Failed::NotAllowed(uid) => Reason::NotAllowed(uid),
-            Failed::System(e) => Reason::System(what, e),
+            HandshakeError::HungUp => Reason::HungUp,
+            HandshakeError::NotAllowed(uid) => Reason::NotAllowed(uid),
+            HandshakeError::System(e) => Reason::System(what, e),
             // The other side's memory is in order; this process has no room for it.
-            Failed::Unfit(Unfit::System(e)) => Reason::System("map the other side's memory", e),
+            HandshakeError::Segment(SegmentError::System(e)) => Reason::System("map the other side's memory", e),
             other => Reason::Protocol(other.to_string()),
         }
     }
@@ -122,33 +130,51 @@ impl Failed {
     /// What the connector is told: nothing if it is not there any more.
     fn refusal(&self) -> Option<Refusal> {
         Some(match self {
-            Failed::HungUp => return None,
-            Failed::Version(_) => Refusal::Version,
-            Failed::NotAllowed(_) => Refusal::User,
-            Failed::Limit(_) => Refusal::TooLarge,
-            Failed::Unfit(Unfit::System(_)) | Failed::System(_) | Failed::Crowded => Refusal::Resources,
-            Failed::Unfit(_) => Refusal::Memory,
-            Failed::Slow | Failed::Garbled(_) | Failed::NotDue(_) | Failed::Anonymous | Failed::Changed => {
-                Refusal::Protocol
+            HandshakeError::HungUp => return None,
+            HandshakeError::Version(_) | HandshakeError::Chose(_) => Refusal::Version,
+            HandshakeError::NotAllowed(uid) if is_unknown(*uid) => Refusal::UnknownUser,
+            HandshakeError::NotAllowed(_) => Refusal::User,
+            HandshakeError::Limit(_) => Refusal::TooLarge,
+            HandshakeError::Segment(SegmentError::System(e)) | HandshakeError::System(e) if is_limited(e) => {
+                Refusal::Limited
             }
+            HandshakeError::Segment(SegmentError::System(_)) | HandshakeError::System(_) | HandshakeError::Crowded => {
+                Refusal::Resources
+            }
+            HandshakeError::Segment(_) => Refusal::Memory,
+            HandshakeError::Slow
+            | HandshakeError::Garbled(_)
+            | HandshakeError::NotDue(_)
+            | HandshakeError::Anonymous
+            | HandshakeError::Changed => Refusal::Protocol,
         })
+    }
+}
+
+/// Whether a limit of this process is why it has no memory: `RLIMIT_FSIZE`, or `RLIMIT_AS`.
+fn is_limited(e: &io::Error) -> bool {
+    let inner = std::error::Error::source(e).and_then(|e| e.downcast_ref::<io::Error>()).unwrap_or(e);
+    match (e.kind(), inner.raw_os_error()) {
+        (io::ErrorKind::FileTooLarge, _) => true,
+        (io::ErrorKind::OutOfMemory, _) | (_, Some(libc::ENOMEM)) => memory::is_address_space_limited(),
+        _ => false,
     }
 }
 
 impl Handshake {
     /// Begins with a socket that has just been accepted: the kernel attests who connected.
-    pub(super) fn new(socket: OwnedFd, terms: &Terms) -> Result<Self, Failed> {
-        let socket = Line::new(release_first(socket));
-        packet::ask_for_credentials(&socket).map_err(Failed::System)?;
-        let uid = packet::peer_of(&socket).map_err(Failed::System)?.uid;
+    pub(super) fn new(socket: OwnedFd, terms: &Terms) -> Result<Self, HandshakeError> {
+        let socket = PeerSocket::new(move_above_watcher_fds(socket));
+        packet::ask_for_credentials(&socket).map_err(HandshakeError::System)?;
+        let uid = packet::peer_of(&socket).map_err(HandshakeError::System)?.uid;
         let handshake = Handshake { socket, stage: Stage::Connected, came: Deadline::now(), due: terms.due(), uid };
-        if terms.allow.allows(uid) { Ok(handshake) } else { Err(handshake.end(Failed::NotAllowed(uid))) }
+        if terms.allow.allows(uid) { Ok(handshake) } else { Err(handshake.end(HandshakeError::NotAllowed(uid))) }
     }
 
     /// Begins with a socket whose other end a child inherits. Who that is shows when it speaks.
-    pub(super) fn of_child(socket: OwnedFd, terms: &Terms) -> Result<Self, Failed> {
-        let socket = Line::new(release_first(socket));
-        packet::ask_for_credentials(&socket).map_err(Failed::System)?;
+    pub(super) fn of_child(socket: OwnedFd, terms: &Terms) -> Result<Self, HandshakeError> {
+        let socket = PeerSocket::new(move_above_watcher_fds(socket));
+        packet::ask_for_credentials(&socket).map_err(HandshakeError::System)?;
         Ok(Handshake { socket, stage: Stage::Connected, came: Deadline::now(), due: terms.due(), uid: 0 })
     }
 
@@ -163,7 +189,7 @@ impl Handshake {
     }
 
     /// The socket, when the two have met.
-    pub(super) fn into_socket(self) -> Line {
+    pub(super) fn into_socket(self) -> PeerSocket {
         self.socket
     }
 
@@ -172,23 +198,23 @@ impl Handshake {
         loop {
             let next = match receive(&self.socket) {
                 Ok(None) => return Progress::Waiting,
-                Ok(Some(came)) => self.hear(came, config, terms),
+                Ok(Some(came)) => self.on_message(came, config, terms),
                 Err(failed) => Err(failed),
             };
             match next {
                 Ok(None) => {}
-                Ok(Some(met)) => return Progress::Met(Box::new(met)),
-                Err(failed) => return Progress::Failed(self.say(failed)),
+                Ok(Some(met)) => return Progress::Established(Box::new(met)),
+                Err(failed) => return Progress::Failed(self.refuse(failed)),
             }
         }
     }
 
     /// Ends it, and tells the connector why.
-    pub(super) fn end(mut self, why: Failed) -> Failed {
-        self.say(why)
+    pub(super) fn end(mut self, why: HandshakeError) -> HandshakeError {
+        self.refuse(why)
     }
 
-    fn say(&mut self, why: Failed) -> Failed {
+    fn refuse(&mut self, why: HandshakeError) -> HandshakeError {
         self.stage = Stage::Over;
         if let Some(refusal) = why.refusal() {
             // It may be gone, or its socket full: then it is not told.
@@ -198,24 +224,24 @@ impl Handshake {
     }
 
     /// What a message means.
-    fn hear(
+    fn on_message(
         &mut self,
-        (message, came): (Message, Came),
+        (message, came): (Message, Received),
         config: &Config,
         terms: &Terms,
-    ) -> Result<Option<Met>, Failed> {
-        let sender = came.sender.ok_or(Failed::Anonymous)?;
+    ) -> Result<Option<Established>, HandshakeError> {
+        let sender = came.sender.ok_or(HandshakeError::Anonymous)?;
         if !terms.allow.allows(sender.uid) {
-            return Err(Failed::NotAllowed(sender.uid));
+            return Err(HandshakeError::NotAllowed(sender.uid));
         }
         match (std::mem::replace(&mut self.stage, Stage::Over), message.kind) {
             (Stage::Connected, Kind::Hello) => {
                 let Some(_) = Message::common_version(message.versions) else {
-                    return Err(Failed::Version(message.versions));
+                    return Err(HandshakeError::Version(message.versions));
                 };
                 let most = message.capacities[0];
                 if config.capacities.iter().any(|&c| c > most) {
-                    return Err(Failed::Limit(most));
+                    return Err(HandshakeError::Limit(most));
                 }
                 let wants_signal = message.features & WANTS_SIGNAL != 0;
                 // Whoever is to be signalled must be attested, and that takes two messages.
@@ -229,27 +255,29 @@ impl Handshake {
                 Ok(None)
             }
             (Stage::Welcomed { own, config, attested }, Kind::Segment) => {
-                let pidfd = attested.finish(sender, came.pidfd).ok_or(Failed::Changed)?;
-                let peer = segment::map_peers(came.fds, &config, 1).map_err(Failed::Unfit)?;
+                let pidfd = attested.finish(sender, came.pidfd).ok_or(HandshakeError::Changed)?;
+                let peer = segment::map_peers(came.fds, &config, 1).map_err(HandshakeError::Segment)?;
+                segment::check(&own, &peer).map_err(HandshakeError::Segment)?;
                 packet::send(&self.socket, &Message::new(Kind::Accepted, 0).to_bytes(), None).map_err(sending)?;
-                Ok(Some(Met { own, peer, sender, pidfd }))
+                Ok(Some(Established { own, peer, sender, pidfd }))
             }
-            (_, kind) => Err(Failed::NotDue(kind)),
+            (_, kind) => Err(HandshakeError::NotDue(kind)),
         }
     }
 
     /// Answers a HELLO whose proposal is as good as one's own: the two have met.
-    fn accept(&self, fds: Foreign, config: &Config, sender: Sender) -> Result<Met, Failed> {
-        let peer = segment::map_peers(fds, config, 1).map_err(Failed::Unfit)?;
-        let own = segment::make(config, 0).map_err(Failed::System)?;
+    fn accept(&self, fds: UntrustedFds, config: &Config, sender: Sender) -> Result<Established, HandshakeError> {
+        let peer = segment::map_peers(fds, config, 1).map_err(HandshakeError::Segment)?;
+        let own = segment::make(config, 0).map_err(HandshakeError::System)?;
+        segment::check(&own, &peer).map_err(HandshakeError::Segment)?;
         let accepted = Message::new(Kind::Accepted, 0).to_bytes();
         packet::send(&self.socket, &accepted, Some(own.fd.as_fd())).map_err(sending)?;
-        Ok(Met { own, peer, sender, pidfd: None })
+        Ok(Established { own, peer, sender, pidfd: None })
     }
 
     /// Answers any other HELLO: this is the channel, and the connector is to bring its segment.
-    fn welcome(&mut self, config: &Config, terms: &Terms, attested: Attested) -> Result<(), Failed> {
-        let own = segment::make(config, 0).map_err(Failed::System)?;
+    fn welcome(&mut self, config: &Config, terms: &Terms, attested: Attested) -> Result<(), HandshakeError> {
+        let own = segment::make(config, 0).map_err(HandshakeError::System)?;
         let features = segment_features(config.features, terms.wake_signal.is_some());
         let welcome = Message::welcome(config, features).to_bytes();
         packet::send(&self.socket, &welcome, Some(own.fd.as_fd())).map_err(sending)?;
@@ -266,33 +294,33 @@ fn fits(proposed: &Config, config: &Config) -> bool {
 
 /// Receives one message. `None`: there is none yet. Nothing else means that, for memory that cannot be mapped may be the
 /// same error (EAGAIN).
-pub(super) fn receive(socket: &OwnedFd) -> Result<Option<(Message, Came)>, Failed> {
+pub(super) fn receive(socket: &OwnedFd) -> Result<Option<(Message, Received)>, HandshakeError> {
     let mut buffer = [0; LEN + 1];
     let came = match packet::receive(socket, &mut buffer) {
         Ok(came) => came,
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-        Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Err(Failed::HungUp),
-        Err(e) => return Err(Failed::System(e)),
+        Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Err(HandshakeError::HungUp),
+        Err(e) => return Err(HandshakeError::System(e)),
     };
     // The end of the connection, and not an empty packet: that has a sender.
     if came.len == 0 && came.sender.is_none() {
-        return Err(Failed::HungUp);
+        return Err(HandshakeError::HungUp);
     }
     // There is room for one in any case, so it is this process that has no number for it.
     if came.cut && came.fds.is_empty() {
-        return Err(Failed::System(Errno::MFILE.into()));
+        return Err(HandshakeError::System(Errno::MFILE.into()));
     }
-    let message = Message::parse(&buffer[..came.len]).map_err(Failed::Garbled)?;
+    let message = Message::parse(&buffer[..came.len]).map_err(HandshakeError::Garbled)?;
     Ok(Some((message, came)))
 }
 
 /// What a failed send means.
-pub(super) fn sending(e: io::Error) -> Failed {
+pub(super) fn sending(e: io::Error) -> HandshakeError {
     match e.kind() {
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Failed::HungUp,
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => HandshakeError::HungUp,
         // Nothing but the other side's unread messages can fill the socket, and there are none in an honest rendezvous.
-        io::ErrorKind::WouldBlock => Failed::Slow,
-        _ => Failed::System(e),
+        io::ErrorKind::WouldBlock => HandshakeError::Slow,
+        _ => HandshakeError::System(e),
     }
 }
 
@@ -309,7 +337,7 @@ mod tests {
     #[test]
     fn only_the_want_of_a_packet_is_waited_for() {
         let again = || io::Error::from(Errno::AGAIN);
-        for failed in [Failed::System(again()), Failed::Unfit(Unfit::System(again()))] {
+        for failed in [HandshakeError::System(again()), HandshakeError::Segment(SegmentError::System(again()))] {
             assert_eq!(failed.refusal(), Some(Refusal::Resources));
             let reason = failed.into_reason("talk");
             assert!(matches!(reason, Reason::System(_, e) if e.kind() == io::ErrorKind::WouldBlock));
@@ -321,7 +349,17 @@ mod tests {
         assert!(matches!(receive(&b), Ok(Some((message, _))) if message.kind == Kind::Accepted));
         assert!(matches!(receive(&b), Ok(None)));
         drop(a);
-        assert!(matches!(receive(&b), Err(Failed::HungUp)));
+        assert!(matches!(receive(&b), Err(HandshakeError::HungUp)));
+    }
+
+    #[test]
+    fn the_reason_is_told_in_words_that_fit() {
+        let large = io::Error::from(io::ErrorKind::FileTooLarge);
+        assert_eq!(HandshakeError::System(large).refusal(), Some(Refusal::Limited));
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert_eq!(HandshakeError::System(full).refusal(), Some(Refusal::Resources));
+        let text = HandshakeError::Chose(2).to_string();
+        assert!(text.contains("wants to use layout version 2") && text.contains("knows 1"), "{text}");
     }
 
     /// A handshake that has failed is over, and is not waited for.
@@ -335,7 +373,7 @@ mod tests {
         assert!(matches!(handshake.advance(&config, &terms), Progress::Waiting));
         let hello = Message::hello(1 << 20, 0, None);
         packet::send(&a, &hello.to_bytes(), None).unwrap();
-        assert!(matches!(handshake.advance(&config, &terms), Progress::Failed(Failed::System(_))));
+        assert!(matches!(handshake.advance(&config, &terms), Progress::Failed(HandshakeError::System(_))));
         assert!(matches!(receive(&a), Ok(Some((message, _))) if message.kind == Kind::Refused));
     }
 }

@@ -1,6 +1,6 @@
 //! The listener's side over one socket that is connected already: for a child that inherits the other end.
 
-use super::handshake::{Failed, Handshake, Progress};
+use super::handshake::{Handshake, HandshakeError, Progress};
 use super::terms::Terms;
 use crate::rendezvous::{Connected, Error, Reason};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -39,13 +39,13 @@ impl Host {
         let error = |called: &str, reason| Error::new(called.as_ref(), reason);
         loop {
             match self.handshake.advance(&self.config, &self.terms) {
-                Progress::Met(met) => {
+                Progress::Established(met) => {
                     let socket = Arc::new(self.handshake.into_socket());
                     return Ok(super::connected(0, socket, met.own, met.peer, met.sender, met.pidfd));
                 }
                 Progress::Failed(failed) => {
                     let reason = match failed {
-                        Failed::HungUp => Reason::ChildEnded,
+                        HandshakeError::HungUp => Reason::ChildEnded,
                         other => other.into_reason("talk to the child"),
                     };
                     return Err(error(&self.called, reason));

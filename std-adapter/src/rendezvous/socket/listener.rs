@@ -4,25 +4,25 @@
 //! rendezvous, the end of the time that one has for it, an interruption. So a listener can wait, or be waited for.
 
 use super::channel_number;
-use super::handshake::{Failed, Handshake, Met, Progress};
+use super::handshake::{Established, Handshake, HandshakeError, Progress};
+use super::interrupt::Interrupt;
 use super::name::{Right, SocketName};
 use super::terms::Terms;
-use crate::line::Line;
+use crate::liveness::names::NameWatch;
 use crate::packet;
+use crate::peer_socket::PeerSocket;
 use crate::rendezvous::{Connected, Error, Reason};
 use crate::trace;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, epoll, eventfd, poll};
+use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, accept_with, shutdown, socket_with};
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
-};
+use rustix::time::{TimerfdClockId, TimerfdFlags, Timespec, timerfd_create};
 use smstream_core::geometry::Config;
 use smstream_core::layout::Features;
 use smstream_shm::Deadline;
-use smstream_shm::memory::{page_size, retry};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use smstream_shm::memory::page_size;
+use std::collections::{BTreeMap, VecDeque};
 use std::mem::MaybeUninit;
 use std::process;
 use std::sync::Arc;
@@ -32,62 +32,43 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// How many connectors may be in the middle of their rendezvous. One more, and one has to go: of the user who has most of
 /// them, the one that has been there longest of those whose [`GRACE`] is over, if possible one that has said nothing yet.
 const MOST_AT_ONCE: usize = 64;
-/// Nobody has to go before this time is over, which is enough for an honest one. So long the others wait in the kernel's
-/// queue.
-const GRACE: Duration = Duration::from_millis(100);
+/// How long to wait before looking at the name again, if nothing tells what happens to it.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Kernels without epoll_pwait2 take no timeout of more than 24.8 days. Who has slept so long looks at the time again.
 const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many connectors the kernel keeps waiting. It has a limit of its own (net.core.somaxconn).
 const BACKLOG: i32 = 4096;
 
-impl Handshake {
-    /// When it may have to go.
-    fn ripe(&self) -> Deadline {
-        self.came.plus(GRACE)
-    }
-}
-
 /// What woke the epoll instance. Connectors have numbers from [`FIRST`] on.
-const SOCKET: u64 = 0;
+pub(super) const SOCKET: u64 = 0;
 const INTERRUPT: u64 = 1;
 const TIMER: u64 = 2;
-const FIRST: u64 = 3;
+const NAME: u64 = 3;
+const FIRST: u64 = 4;
 
-/// Listens at the name of a socket.
-///
-/// When it is dropped, by the process that made it, the name is removed.
+/// Listens at the name of a socket. When it is dropped, by the process that made it, the name is removed.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    name: SocketName,
+    pub(super) name: SocketName,
     right: Option<Right>,
     config: Config,
-    terms: Terms,
-    socket: OwnedFd,
-    epoll: Arc<OwnedFd>,
-    timer: OwnedFd,
-    /// Whether the timer runs. It is left running when the last guest leaves: the next one will come soon, or it goes off
+    pub(super) terms: Terms,
+    pub(super) socket: OwnedFd,
+    pub(super) epoll: Arc<OwnedFd>,
+    pub(super) timer: OwnedFd,
+    /// Whether the timer runs. It is left running when the last connector leaves: the next one will come soon, or it goes off
     /// once for nothing.
-    timed: bool,
+    pub(super) timed: bool,
     /// Whether nobody is let in, because all who are here have only just come.
-    full: bool,
+    pub(super) paused: bool,
     interrupt: Arc<Interrupt>,
+    /// The watch on the name, if that is a file, and what it rings.
+    named: Option<(NameWatch, Arc<OwnedFd>)>,
     /// Those in the middle of it, by number: the oldest first.
-    guests: BTreeMap<u64, Handshake>,
+    pub(super) pending: BTreeMap<u64, Handshake>,
     next: u64,
     ready: VecDeque<Connected>,
     pid: u32,
-}
-
-/// Ends the waits of a listener, from any thread.
-#[derive(Debug)]
-pub(crate) struct Interrupt(OwnedFd);
-
-impl Interrupt {
-    /// Ends all waits, now and later.
-    pub(crate) fn raise(&self) {
-        // Nobody reads it, so it stays readable. It can only fail when it is.
-        let _ = retry(|| rustix::io::write(&self.0, &1u64.to_ne_bytes()));
-    }
 }
 
 impl Listener {
@@ -115,6 +96,16 @@ impl Listener {
                 .map_err(made("watch the socket"))?;
         }
         let right = name.listen(&socket, BACKLOG, terms.allow.others(), take_over)?;
+        let named = match &right {
+            Some(right) => match watch_name(&name, right, &epoll) {
+                Ok(named) => Some(named),
+                Err(e) => {
+                    let _ = name.remove(right);
+                    return Err(e);
+                }
+            },
+            None => None,
+        };
         Ok(Listener {
             name,
             right,
@@ -124,9 +115,10 @@ impl Listener {
             epoll: Arc::new(epoll),
             timer,
             timed: false,
-            full: false,
-            interrupt: Arc::new(Interrupt(interrupt)),
-            guests: BTreeMap::new(),
+            paused: false,
+            interrupt: Arc::new(Interrupt::new(interrupt)),
+            named,
+            pending: BTreeMap::new(),
             next: FIRST,
             ready: VecDeque::new(),
             pid: process::id(),
@@ -147,7 +139,7 @@ impl Listener {
             let mut until = Deadline::after(self.terms.spin);
             loop {
                 let now = Deadline::now();
-                if self.attend(Some(now))? {
+                if self.poll_once(Some(now))? {
                     until = Deadline::after(self.terms.spin);
                 } else if now >= until {
                     break;
@@ -161,7 +153,7 @@ impl Listener {
             if !self.ready.is_empty() {
                 continue;
             }
-            self.attend(deadline)?;
+            self.poll_once(deadline)?;
             // Whatever there was to do: connectors that come and go in crowds must not outlast the deadline.
             if self.ready.is_empty() && deadline.is_some_and(Deadline::has_passed) {
                 return Err(self.name.error(Reason::TimedOut));
@@ -176,7 +168,7 @@ impl Listener {
     /// As for [`accept`](Self::accept).
     pub(crate) fn try_accept(&mut self) -> Result<Option<Connected>, Error> {
         for _ in 0..MOST_AT_ONCE {
-            if !self.ready.is_empty() || !self.attend(Some(Deadline::now()))? {
+            if !self.ready.is_empty() || !self.poll_once(Some(Deadline::now()))? {
                 return Ok(self.ready.pop_front());
             }
         }
@@ -199,8 +191,17 @@ impl Listener {
     }
 
     /// Sleeps until something happens, and sees to it. `false`: nothing did.
-    fn attend(&mut self, deadline: Option<Deadline>) -> Result<bool, Error> {
-        let timeout = deadline.and_then(|d| Timespec::try_from(d.remaining().min(LONGEST_SLEEP)).ok());
+    fn poll_once(&mut self, deadline: Option<Deadline>) -> Result<bool, Error> {
+        if let (Some((watch, bell)), Some(right)) = (&mut self.named, &self.right)
+            && watch.is_inherited()
+        {
+            *watch = NameWatch::new(self.name.open(right)?, Some(Arc::clone(bell)));
+        }
+        // Nothing tells what happens to the name: it is looked at now and then.
+        let is_blind = self.named.as_ref().is_some_and(|(watch, _)| !watch.is_watched());
+        let most = if is_blind { LOOK_AGAIN } else { LONGEST_SLEEP };
+        let left = deadline.map(|deadline| deadline.remaining().min(most)).or(is_blind.then_some(most));
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         let mut events = [MaybeUninit::<epoll::Event>::uninit(); 16];
         let events = match epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()) {
             Ok((events, _)) => &*events,
@@ -215,23 +216,42 @@ impl Listener {
         // and so whoever waits for that is told of each.
         for &token in tokens.iter().filter(|&&t| t >= FIRST) {
             if self.ready.is_empty() {
-                self.hear(token);
+                self.on_message(token);
             }
         }
         if tokens.contains(&TIMER) {
-            self.turn_out_the_slow();
+            self.expire();
         }
         if tokens.contains(&SOCKET) && self.ready.is_empty() {
-            self.let_in()?;
+            self.accept_pending()?;
+        }
+        // Those who had connected before come first.
+        if (is_blind || tokens.contains(&NAME)) && self.ready.is_empty() {
+            self.check_name()?;
         }
         Ok(!tokens.is_empty())
     }
 
+    /// That the name still leads to the socket, if something may have happened to it.
+    fn check_name(&self) -> Result<(), Error> {
+        let (Some((watch, bell)), Some(right)) = (&self.named, &self.right) else { return Ok(()) };
+        if !watch.take() {
+            return Ok(());
+        }
+        if self.name.leads_to(right)? {
+            let _ = rustix::io::read(bell, &mut [0; 8]);
+            return Ok(());
+        }
+        // The bell stays readable, and so the next call says so again.
+        watch.leave_taken();
+        Err(self.name.error(Reason::NameLost))
+    }
+
     /// Accepts those who have connected, a few at a time, so that those who came before get on.
-    fn let_in(&mut self) -> Result<(), Error> {
-        for let_in in 0..MOST_AT_ONCE / 4 {
-            let full = self.guests.len() >= MOST_AT_ONCE;
-            if !self.ready.is_empty() || (full && !(self.somebody_waits() && self.make_room())) {
+    fn accept_pending(&mut self) -> Result<(), Error> {
+        for accepted in 0..MOST_AT_ONCE / 4 {
+            let full = self.pending.len() >= MOST_AT_ONCE;
+            if !self.ready.is_empty() || (full && !(self.has_backlog() && self.make_room())) {
                 return Ok(());
             }
             let socket = match accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
@@ -241,7 +261,7 @@ impl Listener {
                 Err(Errno::CONNABORTED | Errno::INTR) => continue,
                 // The kernel makes the descriptor before it looks who waits, and perhaps nobody does. Who does is told of
                 // next time.
-                Err(Errno::MFILE | Errno::NFILE) if let_in > 0 => return Ok(()),
+                Err(Errno::MFILE | Errno::NFILE) if accepted > 0 => return Ok(()),
                 Err(e) => return Err(self.name.error(Reason::System("accept", e.into()))),
             };
             match Handshake::new(socket, &self.terms) {
@@ -256,29 +276,29 @@ impl Listener {
         // HELLO was probably said before it was accepted, and perhaps that is all there is to say.
         match handshake.advance(&self.next_channel(), &self.terms) {
             Progress::Waiting => {}
-            Progress::Met(met) => return self.met(handshake, *met),
+            Progress::Established(met) => return self.established(handshake, *met),
             Progress::Failed(failed) => return self.note(&failed),
         }
         let token = self.next;
         self.next += 1;
         let data = epoll::EventData::new_u64(token);
         if let Err(e) = epoll::add(&self.epoll, handshake.socket(), data, epoll::EventFlags::IN) {
-            self.note(&handshake.end(Failed::System(e.into())));
+            self.note(&handshake.end(HandshakeError::System(e.into())));
             return;
         }
-        self.guests.insert(token, handshake);
+        self.pending.insert(token, handshake);
         self.set_timer();
     }
 
     /// Goes on with one rendezvous.
-    fn hear(&mut self, token: u64) {
+    fn on_message(&mut self, token: u64) {
         let config = self.next_channel();
-        let Some(guest) = self.guests.get_mut(&token) else { return };
-        match guest.advance(&config, &self.terms) {
+        let Some(connector) = self.pending.get_mut(&token) else { return };
+        match connector.advance(&config, &self.terms) {
             Progress::Waiting => {}
-            Progress::Met(met) => {
-                if let Some(guest) = self.leave(token) {
-                    self.met(guest, *met);
+            Progress::Established(met) => {
+                if let Some(connector) = self.leave(token) {
+                    self.established(connector, *met);
                 }
             }
             Progress::Failed(failed) => {
@@ -294,117 +314,32 @@ impl Listener {
         Config { channel: channel_number(), made, ..self.config }
     }
 
-    fn met(&mut self, guest: Handshake, met: Met) {
-        let socket = Arc::new(guest.into_socket());
+    fn established(&mut self, connector: Handshake, met: Established) {
+        let socket = Arc::new(connector.into_socket());
         self.ready.push_back(super::connected(0, socket, met.own, met.peer, met.sender, met.pidfd));
     }
 
     /// Takes one out of those who wait.
-    fn leave(&mut self, token: u64) -> Option<Handshake> {
-        let guest = self.guests.remove(&token)?;
+    pub(super) fn leave(&mut self, token: u64) -> Option<Handshake> {
+        let connector = self.pending.remove(&token)?;
         // It must not stay watched: its socket lives on if the two have met.
-        let _ = epoll::delete(&self.epoll, guest.socket());
-        self.open_the_door();
-        Some(guest)
-    }
-
-    fn somebody_waits(&self) -> bool {
-        poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&Timespec::default())) != Ok(0)
-    }
-
-    /// Turns one out. `false`: all have only just come, and nobody is let in for a while.
-    fn make_room(&mut self) -> bool {
-        let mut count = HashMap::new();
-        for guest in self.guests.values() {
-            *count.entry(guest.uid).or_insert(0) += 1;
-        }
-        let most = count.values().max().copied();
-        let of_the_crowd = || self.guests.iter().filter(|(_, guest)| count.get(&guest.uid).copied() == most);
-        // The oldest come first, so those who are ripe do.
-        let now = Deadline::now();
-        let of_the_ripe = || of_the_crowd().take_while(|(_, guest)| guest.ripe() <= now);
-        let silent = of_the_ripe().find(|(_, guest)| guest.is_silent());
-        if let Some((&token, _)) = silent.or_else(|| of_the_ripe().next()) {
-            self.turn_out(token, Failed::Crowded);
-            return true;
-        }
-        let first = of_the_crowd().next().map(|(_, guest)| guest.ripe());
-        if let Some(ripe) = first {
-            self.shut_the_door(ripe);
-        }
-        first.is_none()
-    }
-
-    /// Lets nobody in until somebody leaves, or this time has come.
-    fn shut_the_door(&mut self, until: Deadline) {
-        let data = epoll::EventData::new_u64(SOCKET);
-        // It can only fail for want of kernel memory. Then it is tried again at once, for the socket stays readable.
-        self.full = epoll::modify(&self.epoll, &self.socket, data, epoll::EventFlags::empty()).is_ok();
-        self.wake_at(until);
-    }
-
-    /// Lets people in again.
-    fn open_the_door(&mut self) {
-        if self.full {
-            let data = epoll::EventData::new_u64(SOCKET);
-            self.full = epoll::modify(&self.epoll, &self.socket, data, epoll::EventFlags::IN).is_err();
-        }
-    }
-
-    /// Turns out those whose time is up.
-    fn turn_out_the_slow(&mut self) {
-        self.clear_timer();
-        self.open_the_door();
-        let now = Deadline::now();
-        // They are in the order in which they came, and all have the same time.
-        while let Some((&token, guest)) = self.guests.first_key_value()
-            && guest.due <= now
-        {
-            self.turn_out(token, Failed::Slow);
-        }
-        self.set_timer();
-    }
-
-    fn turn_out(&mut self, token: u64, why: Failed) {
-        if let Some(guest) = self.leave(token) {
-            self.note(&guest.end(why));
-        }
-    }
-
-    /// Sees that the timer goes off when the time of the first guest is up, or before.
-    fn set_timer(&mut self) {
-        if self.timed {
-            return;
-        }
-        if let Some((_, guest)) = self.guests.first_key_value() {
-            self.wake_at(guest.due);
-        }
-    }
-
-    fn wake_at(&mut self, time: Deadline) {
-        let time = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: *time.timespec() };
-        // It can only fail for a time that is none, or a descriptor that is none.
-        self.timed = timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &time).is_ok();
-    }
-
-    /// The timer went off: it is read, so that it is silent until it is set again.
-    fn clear_timer(&mut self) {
-        let _ = rustix::io::read(&self.timer, &mut [0; 8]);
-        self.timed = false;
+        let _ = epoll::delete(&self.epoll, connector.socket());
+        self.resume_accepting();
+        Some(connector)
     }
 
     /// What became of a connector that was not accepted. It is its own affair.
-    fn note(&self, failed: &Failed) {
+    pub(super) fn note(&self, failed: &HandshakeError) {
         trace::turned_away(&self.name, failed);
     }
 
     /// Lets nobody connect any more, and hangs up on those who have and were not accepted: one by one, because what they
     /// have sent can take long to close.
-    fn send_away(&self) {
+    fn reject_backlog(&self) {
         let _ = shutdown(&self.socket, Shutdown::Both);
         loop {
             match accept_with(&self.socket, SocketFlags::CLOEXEC) {
-                Ok(socket) => drop(Line::new(socket)),
+                Ok(socket) => drop(PeerSocket::new(socket)),
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(_) => return,
             }
@@ -420,10 +355,23 @@ impl Listener {
         if self.pid != process::id() {
             return Ok(());
         }
-        self.send_away();
+        self.reject_backlog();
         self.pid = 0;
         self.right.take().map_or(Ok(()), |right| self.name.remove(&right))
     }
+}
+
+/// Has the epoll instance told when something happens to the name.
+fn watch_name(name: &SocketName, right: &Right, epoll: &OwnedFd) -> Result<(NameWatch, Arc<OwnedFd>), Error> {
+    let system = |what| move |e: Errno| name.error(Reason::System(what, e.into()));
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    let bell = Arc::new(eventfd(0, flags).map_err(system("make an eventfd"))?);
+    epoll::add(epoll, &bell, epoll::EventData::new_u64(NAME), epoll::EventFlags::IN)
+        .map_err(system("watch the name"))?;
+    let file = name.open(right)?;
+    let watch = NameWatch::new(file, Some(Arc::clone(&bell)));
+    // It may have been taken away before the watch was there.
+    if name.leads_to(right)? { Ok((watch, bell)) } else { Err(name.error(Reason::NameLost)) }
 }
 
 impl AsFd for Listener {
@@ -438,9 +386,11 @@ impl Drop for Listener {
         if self.pid != process::id() {
             return;
         }
-        self.send_away();
-        if let Some(right) = &self.right {
-            let _ = self.name.remove(right);
+        self.reject_backlog();
+        if let Some(right) = &self.right
+            && let Err(e) = self.name.remove(right)
+        {
+            crate::trace::name_left(&e);
         }
     }
 }

@@ -1,6 +1,8 @@
 use super::super::Connecting;
+use super::super::eviction::GRACE;
 use super::super::message::{Kind, Message};
 use super::*;
+use rustix::event::{PollFd, PollFlags, poll};
 use smstream_core::geometry;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -97,7 +99,7 @@ fn a_proposal_is_taken_if_it_fits() {
                 assert_eq!(found, (4096, 4096, wanted.align, 0), "{case}");
             }
         }
-        assert!(listener.guests.is_empty(), "{case}");
+        assert!(listener.pending.is_empty(), "{case}");
     }
 }
 
@@ -123,7 +125,7 @@ fn a_flood_of_proposals_does_not_outlast_the_deadline() {
     assert!(is_readable(&listener.epoll()), "all were dealt with first");
     while listener.try_accept().unwrap().is_none() {}
     assert!(last.step().unwrap().is_some());
-    assert!(listener.guests.is_empty());
+    assert!(listener.pending.is_empty());
 }
 
 #[test]
@@ -158,22 +160,22 @@ fn the_ripe_make_room_for_others() {
     let (name, mut listener) = listener();
     let hello = Message { capacities: [1 << 20; 2], ..Message::new(Kind::Hello, 0) };
     let crowd: Vec<_> = (0..MOST_AT_ONCE - 1).map(|_| silent(&name)).collect();
-    for guest in &crowd {
-        packet::send(guest, &hello.to_bytes(), None).unwrap();
+    for connector in &crowd {
+        packet::send(connector, &hello.to_bytes(), None).unwrap();
     }
     assert!(listener.try_accept().unwrap().is_none());
-    assert_eq!(listener.guests.len(), MOST_AT_ONCE - 1);
+    assert_eq!(listener.pending.len(), MOST_AT_ONCE - 1);
     thread::sleep(GRACE);
     let _young = silent(&name);
     assert!(listener.try_accept().unwrap().is_none());
     let others: Vec<_> = (1..MOST_AT_ONCE).map(|_| silent(&name)).collect();
     assert!(listener.try_accept().unwrap().is_none());
-    assert_eq!((listener.guests.len(), listener.next), (MOST_AT_ONCE, FIRST + 2 * MOST_AT_ONCE as u64 - 1));
-    assert!(!listener.full);
+    assert_eq!((listener.pending.len(), listener.next), (MOST_AT_ONCE, FIRST + 2 * MOST_AT_ONCE as u64 - 1));
+    assert!(!listener.paused);
     // Nobody goes for nobody.
     thread::sleep(GRACE);
-    listener.let_in().unwrap();
-    assert_eq!(listener.guests.len(), MOST_AT_ONCE);
+    listener.accept_pending().unwrap();
+    assert_eq!(listener.pending.len(), MOST_AT_ONCE);
     drop(others);
 }
 

@@ -58,16 +58,22 @@ pub enum Refusal {
     Protocol = 5,
     /// The other side has no memory or no descriptors left.
     Resources = 6,
+    /// A limit of the other side's process forbids the memory that is needed.
+    Limited = 7,
+    /// The user has no id in the other side's user namespace.
+    UnknownUser = 8,
 }
 
 impl Refusal {
-    fn from_word(word: u32) -> Self {
+    pub(in crate::rendezvous) fn from_word(word: u32) -> Self {
         match word {
             1 => Refusal::Version,
             2 => Refusal::User,
             3 => Refusal::TooLarge,
             4 => Refusal::Memory,
             6 => Refusal::Resources,
+            7 => Refusal::Limited,
+            8 => Refusal::UnknownUser,
             _ => Refusal::Protocol,
         }
     }

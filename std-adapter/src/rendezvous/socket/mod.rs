@@ -6,8 +6,10 @@
 
 mod attested;
 mod connecting;
+mod eviction;
 mod handshake;
 mod host;
+mod interrupt;
 mod listener;
 pub(crate) mod lock_file;
 mod message;
@@ -16,21 +18,22 @@ mod segment;
 mod terms;
 
 use super::{Connected, Error, Link, Reason};
-use crate::line::Line;
 use crate::liveness::Life;
 use crate::packet::Sender;
+use crate::peer_socket::PeerSocket;
 use rustix::fd::OwnedFd;
-use segment::Own;
+use segment::OwnSegment;
 use smstream_shm::memory::Mapping;
 use std::sync::Arc;
 
-pub(crate) use connecting::{Connecting, suits};
+pub(crate) use connecting::{Connecting, check_socket_type};
 pub(crate) use host::Host;
-pub(crate) use listener::{Interrupt, Listener};
+pub(crate) use interrupt::Interrupt;
+pub(crate) use listener::Listener;
 pub use message::Refusal;
 pub(crate) use name::SocketName;
 #[cfg(feature = "inspect")]
-pub(crate) use name::is_deserted;
+pub(crate) use name::is_stale;
 pub use terms::Credentials;
 pub(crate) use terms::{Allow, Terms};
 
@@ -47,13 +50,13 @@ pub(crate) fn bad_descriptor(addr: &str, why: impl Into<String>) -> Error {
 /// Two parties that have met over a socket, seen from `party`.
 fn connected(
     party: u32,
-    socket: Arc<Line>,
-    own: Own,
+    socket: Arc<PeerSocket>,
+    own: OwnSegment,
     peer: Mapping,
     sender: Sender,
     pidfd: Option<OwnedFd>,
 ) -> Connected {
-    socket.is_a_streams();
+    socket.mark_established();
     let life = Life::of_socket(Arc::clone(&socket));
     let link = Link { socket, memory: own.fd, credentials: sender.into(), pidfd: pidfd.map(Arc::new) };
     Connected { my: own.mapping, peer, party, life, link: Some(link) }

@@ -137,7 +137,7 @@ impl SocketName {
         right.bound = Some(bound);
         right.lock.note(Record { bound: Some(bound) }).map_err(self.system("write its lock file"))?;
         if others {
-            self.open_to_others(path, bound)?;
+            self.open_to_others(right)?;
         }
         retry(|| rustix::net::listen(socket, backlog)).map_err(self.system("listen"))
     }
@@ -177,7 +177,7 @@ impl SocketName {
             return Err(self.error(Reason::ForeignOwner(found.st_uid)));
         }
         // A program that knows nothing of the lock may listen there.
-        if !is_deserted(&self.address) {
+        if !is_stale(&self.address) {
             return Err(self.error(Reason::InUse));
         }
         if !lock.left().is_some_and(|left| left.names(&found)) {
@@ -197,18 +197,38 @@ impl SocketName {
     }
 
     /// Lets all users connect: the permission to write to the file is what connecting needs. Nobody listens yet.
-    fn open_to_others(&self, path: &Path, bound: (u64, u64)) -> Result<(), Error> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = retry(|| rustix::fs::open(path, flags, Mode::empty())).map_err(self.system("look at the socket"))?;
-        let found = rustix::fs::fstat(&file).map_err(self.system("look at the socket"))?;
-        if identity(&found) != bound {
-            return Err(self.error(Reason::NameLost));
-        }
+    fn open_to_others(&self, right: &Right) -> Result<(), Error> {
+        let file = self.open(right)?;
         // Through the descriptor: whatever the name leads to by now, this is the socket.
         let number = format!("/proc/self/fd/{}", file.as_raw_fd());
         let mode = Mode::from_raw_mode(0o666);
         retry(|| rustix::fs::chmodat(CWD, &number, mode, AtFlags::empty()))
             .map_err(self.system("let other users connect"))
+    }
+
+    /// Whether the name leads to the socket that was bound.
+    pub(super) fn leads_to(&self, right: &Right) -> Result<bool, Error> {
+        let (Some(path), Some(bound)) = (&self.path, right.bound) else { return Ok(true) };
+        match rustix::fs::lstat(path) {
+            Ok(now) => Ok(identity(&now) == bound),
+            Err(Errno::NOENT) => Ok(false),
+            Err(e) => Err(self.system("look at the socket")(e)),
+        }
+    }
+
+    /// Opens the file of the socket that was bound, for its name only.
+    pub(super) fn open(&self, right: &Right) -> Result<OwnedFd, Error> {
+        let (Some(path), Some(bound)) = (&self.path, right.bound) else {
+            return Err(self.error(Reason::NameLost));
+        };
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let system = self.system("look at the socket");
+        let file = retry(|| rustix::fs::open(path, flags, Mode::empty())).map_err(&system)?;
+        let found = rustix::fs::fstat(&file).map_err(&system)?;
+        if identity(&found) != bound {
+            return Err(self.error(Reason::NameLost));
+        }
+        Ok(file)
     }
 
     /// Removes the socket's file, if it still is the one that was bound, and then the lock file.
@@ -234,7 +254,7 @@ impl fmt::Display for SocketName {
 }
 
 /// Whether a socket file has no listener: connecting is refused. Whoever listens sees, at most, somebody who hangs up.
-pub(crate) fn is_deserted(address: &SocketAddrUnix) -> bool {
+pub(crate) fn is_stale(address: &SocketAddrUnix) -> bool {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     // A refusal comes before the types are compared, so one type will do for all.
     let Ok(probe) = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None) else { return false };

@@ -4,10 +4,12 @@
 //! punch holes into it, or change its size, whoever has the descriptor. Then it hands the descriptor out. What it gets
 //! from the other party must be sealed in the same way, or it is not mapped at all.
 
-use crate::foreign::Foreign;
+use crate::untrusted_fds::UntrustedFds;
 use rustix::fd::OwnedFd;
 use rustix::fs::{SealFlags, Stat};
 use smstream_core::geometry::{self, Config};
+use smstream_core::identity::Finding;
+use smstream_core::layout::HEADER_LEN;
 use smstream_shm::memory::{self, Access, Mapping, page_size, round_up_to_page};
 use std::fmt;
 use std::io;
@@ -23,7 +25,7 @@ const LITTLE: u64 = (1 << 20) / 512;
 
 /// My segment: mapped for writing, and sealed.
 #[derive(Debug)]
-pub(super) struct Own {
+pub(super) struct OwnSegment {
     pub(super) mapping: Mapping,
     /// To hand out, and so that inspectors find it.
     pub(super) fd: OwnedFd,
@@ -31,7 +33,7 @@ pub(super) struct Own {
 
 /// What is wrong with the memory that the other party handed out.
 #[derive(Debug)]
-pub(super) enum Unfit {
+pub(super) enum SegmentError {
     /// There is none, or more than one.
     Descriptors(usize),
     /// It is no memfd of ordinary pages.
@@ -42,21 +44,24 @@ pub(super) enum Unfit {
     TooShort { needed: u64, found: u64 },
     /// It is much longer than its segment.
     TooLong { needed: u64, found: u64 },
+    /// Its header cannot be used.
+    Header(Finding),
     /// The system cannot map it.
     System(io::Error),
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for SegmentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unfit::Descriptors(n) => write!(f, "{n} descriptors came with its segment and not one"),
-            Unfit::NotMemory => f.write_str("its segment is no memfd of ordinary pages"),
-            Unfit::NotSealed(missing) => write!(f, "its segment lacks the seals {missing:?}"),
-            Unfit::TooShort { needed, found } => write!(f, "its segment has {found} bytes and needs {needed}"),
-            Unfit::TooLong { needed, found } => {
+            SegmentError::Descriptors(n) => write!(f, "{n} descriptors came with its segment and not one"),
+            SegmentError::NotMemory => f.write_str("its segment is no memfd of ordinary pages"),
+            SegmentError::NotSealed(missing) => write!(f, "its segment lacks the seals {missing:?}"),
+            SegmentError::TooShort { needed, found } => write!(f, "its segment has {found} bytes and needs {needed}"),
+            SegmentError::TooLong { needed, found } => {
                 write!(f, "its segment has {found} bytes, which is far more than the {needed} that it needs")
             }
-            Unfit::System(e) => write!(f, "its segment cannot be mapped: {e}"),
+            SegmentError::Header(finding) => write!(f, "the header of its segment is wrong: {finding}"),
+            SegmentError::System(e) => write!(f, "its segment cannot be mapped: {e}"),
         }
     }
 }
@@ -71,7 +76,7 @@ fn file_len(config: &Config, party: usize) -> usize {
 /// Makes the segment of `party`: set up, mapped for writing, then sealed.
 ///
 /// `config` has been checked; its alignment is at least a page.
-pub(super) fn make(config: &Config, party: usize) -> io::Result<Own> {
+pub(super) fn make(config: &Config, party: usize) -> io::Result<OwnSegment> {
     let name = if party == 0 { "smstream:0" } else { "smstream:1" };
     let len = file_len(config, party);
     let fd = memory::memfd(name, len as u64)?;
@@ -81,53 +86,66 @@ pub(super) fn make(config: &Config, party: usize) -> io::Result<Own> {
     // SAFETY: the mapping is valid for reads and writes of its length, it has just been made, and nobody else has it.
     unsafe { geometry::init(start, mapping.len(), config, party) }
         .map_err(|finding| io::Error::new(io::ErrorKind::InvalidInput, finding))?;
-    Ok(Own { mapping, fd })
+    Ok(OwnSegment { mapping, fd })
 }
 
 /// Maps the segment of `party`, which the other side handed out, for reading, if nothing can be done to it any more.
-pub(super) fn map_peers(fds: Foreign, config: &Config, party: usize) -> Result<Mapping, Unfit> {
+pub(super) fn map_peers(fds: UntrustedFds, config: &Config, party: usize) -> Result<Mapping, SegmentError> {
     let (fd, stat) = sealed(&fds)?;
     // Sealed, so this is its size for ever.
     let found = u64::try_from(stat.st_size).unwrap_or(0);
-    let needed = file_len(config, party);
-    if found < needed as u64 {
-        return Err(Unfit::TooShort { needed: needed as u64, found });
+    // Where its lane begins the segment says itself, at most where this party's would.
+    let needed = u64::from(HEADER_LEN) + u64::from(config.capacities[party]);
+    if found < needed {
+        return Err(SegmentError::TooShort { needed, found });
     }
+    let most = file_len(config, party);
     // Who has it last, frees it, and that takes time.
-    if found - needed as u64 > MOST_UNUSED {
-        return Err(Unfit::TooLong { needed: needed as u64, found });
+    if found.saturating_sub(most as u64) > MOST_UNUSED {
+        return Err(SegmentError::TooLong { needed: most as u64, found });
     }
-    let mapping = Mapping::new(fd, 0, needed, Access::ReadOnly).map_err(Unfit::System)?;
+    // What its header says is checked against this length.
+    let len = usize::try_from(found).unwrap_or(most).min(most);
+    let mapping = Mapping::new(fd, 0, len, Access::ReadOnly).map_err(SegmentError::System)?;
     // A memfd, and mapped.
-    fds.are_harmless();
+    fds.close_inline();
     Ok(mapping)
+}
+
+/// Checks the headers of both segments, as attaching does: what the other party's says, and that the two fit together.
+pub(super) fn check(own: &OwnSegment, peer: &Mapping) -> Result<(), SegmentError> {
+    let start = own.mapping.as_mut_ptr().ok_or_else(|| SegmentError::System(io::ErrorKind::PermissionDenied.into()))?;
+    // SAFETY: both mappings are valid for their lengths while they are borrowed: sealed memory is never shortened. Headers are
+    // accessed through atomics only, and what is attached here becomes no end.
+    let attached = unsafe { geometry::attach(start, own.mapping.len(), peer.as_ptr(), peer.len()) };
+    attached.map(drop).map_err(SegmentError::Header)
 }
 
 /// Gives up what came with a message and is not wanted: here, if it is memory that nobody has used much. A segment that was
 /// proposed in vain needs no other thread. (Its sender can make that take longer, by locks or attributes of the file, but not
 /// for less than that costs him; and the same goes for a segment that is used.)
-pub(super) fn give_up(fds: Foreign) {
+pub(super) fn give_up(fds: UntrustedFds) {
     let is_little = |stat: Stat| u64::try_from(stat.st_blocks).is_ok_and(|blocks| blocks <= LITTLE);
     if sealed(&fds).is_ok_and(|(_, stat)| is_little(stat)) {
-        fds.are_harmless();
+        fds.close_inline();
     }
 }
 
 /// The one descriptor that came, if it is a memfd of ordinary pages that is sealed as a segment must be.
-fn sealed(fds: &Foreign) -> Result<(&OwnedFd, Stat), Unfit> {
-    let fd = fds.only().map_err(Unfit::Descriptors)?;
-    let system = |e: rustix::io::Errno| Unfit::System(e.into());
+fn sealed(fds: &UntrustedFds) -> Result<(&OwnedFd, Stat), SegmentError> {
+    let fd = fds.only().map_err(SegmentError::Descriptors)?;
+    let system = |e: rustix::io::Errno| SegmentError::System(e.into());
     // Files on a tmpfs that somebody has mounted have seals, too, but cannot get these. Other kinds of memfds that can (huge
     // pages) can run out of memory when they are read, which is a SIGBUS.
-    let seals = rustix::fs::fcntl_get_seals(fd).map_err(|_| Unfit::NotMemory)?;
+    let seals = rustix::fs::fcntl_get_seals(fd).map_err(|_| SegmentError::NotMemory)?;
     #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, reason = "the type differs between machines")]
     let kind = rustix::fs::fstatfs(fd).map_err(system)?.f_type as u64;
     if kind != TMPFS_MAGIC {
-        return Err(Unfit::NotMemory);
+        return Err(SegmentError::NotMemory);
     }
     let missing = SEALS.difference(seals);
     if !missing.is_empty() {
-        return Err(Unfit::NotSealed(missing));
+        return Err(SegmentError::NotSealed(missing));
     }
     Ok((fd, rustix::fs::fstat(fd).map_err(system)?))
 }
@@ -146,12 +164,12 @@ mod tests {
         Config { align: page_size() as u32, ..Config::new([8192, 0]) }
     }
 
-    fn clone(own: &Own) -> Foreign {
+    fn clone(own: &OwnSegment) -> UntrustedFds {
         vec![own.fd.as_fd().try_clone_to_owned().unwrap()].into()
     }
 
     /// A segment that is much larger than that of `config()`.
-    fn many_pages() -> Own {
+    fn many_pages() -> OwnSegment {
         make(&Config { align: page_size() as u32, ..Config::new([4 << 20, 0]) }, 0).unwrap()
     }
 
@@ -167,27 +185,51 @@ mod tests {
         }
     }
 
+    /// A peer may begin its lane anywhere behind its header: it needs no more memory than that.
+    #[test]
+    fn a_segment_needs_no_more_than_its_lane() {
+        let config = config();
+        let own = make(&config, 1).unwrap();
+        let fd = rustix::fs::memfd_create("segment-test", rustix::fs::MemfdFlags::ALLOW_SEALING).unwrap();
+        let len = 768 + 8192;
+        rustix::fs::ftruncate(&fd, len).unwrap();
+        let mapping = Mapping::new(&fd, 0, len as usize, Access::ReadWrite).unwrap();
+        let small = Config { align: 128, ..config };
+        // SAFETY: the mapping is valid for its length, has just been made, and nobody else has it.
+        unsafe { geometry::init(mapping.as_mut_ptr().unwrap(), mapping.len(), &small, 0) }.unwrap();
+        let align = mapping.as_mut_ptr().unwrap().wrapping_add(0x18).cast::<u32>();
+        // SAFETY: an aligned word of the mapping, of which there is no reference.
+        unsafe { align.write(config.align) };
+        memory::seal(&fd, SEALS).unwrap();
+        let peer = map_peers(vec![fd].into(), &config, 0).unwrap();
+        check(&own, &peer).unwrap();
+        let short = rustix::fs::memfd_create("segment-test", rustix::fs::MemfdFlags::ALLOW_SEALING).unwrap();
+        rustix::fs::ftruncate(&short, len - 1).unwrap();
+        memory::seal(&short, SEALS).unwrap();
+        assert!(matches!(map_peers(vec![short].into(), &config, 0), Err(SegmentError::TooShort { .. })));
+    }
+
     #[test]
     fn what_can_still_be_changed_is_refused() {
         let len = file_len(&config(), 0) as u64;
         // memfd() seals the size only.
         let fd = memory::memfd("segment-test", len).unwrap();
-        assert!(matches!(map_peers(vec![fd].into(), &config(), 0), Err(Unfit::NotSealed(_))));
+        assert!(matches!(map_peers(vec![fd].into(), &config(), 0), Err(SegmentError::NotSealed(_))));
         for missing in SEALS.iter() {
             let fd = rustix::fs::memfd_create("segment-test", rustix::fs::MemfdFlags::ALLOW_SEALING).unwrap();
             rustix::fs::ftruncate(&fd, len).unwrap();
             memory::seal(&fd, SEALS - missing).unwrap();
             let refused = map_peers(vec![fd].into(), &config(), 0);
-            assert!(matches!(refused, Err(Unfit::NotSealed(m)) if m == missing), "{refused:?}");
+            assert!(matches!(refused, Err(SegmentError::NotSealed(m)) if m == missing), "{refused:?}");
         }
         let file = std::fs::File::open("/proc/self/exe").unwrap();
-        assert!(matches!(map_peers(vec![file.into()].into(), &config(), 0), Err(Unfit::NotMemory)));
-        assert!(matches!(map_peers(vec![].into(), &config(), 0), Err(Unfit::Descriptors(0))));
+        assert!(matches!(map_peers(vec![file.into()].into(), &config(), 0), Err(SegmentError::NotMemory)));
+        assert!(matches!(map_peers(vec![].into(), &config(), 0), Err(SegmentError::Descriptors(0))));
         let small = make(&Config { align: page_size() as u32, ..Config::new([1, 1]) }, 0).unwrap();
         let large = Config { align: page_size() as u32, ..Config::new([1 << 20, 1]) };
-        assert!(matches!(map_peers(clone(&small), &large, 0), Err(Unfit::TooShort { .. })));
-        assert!(matches!(map_peers(clone(&many_pages()), &config(), 0), Err(Unfit::TooLong { .. })));
+        assert!(matches!(map_peers(clone(&small), &large, 0), Err(SegmentError::TooShort { .. })));
+        assert!(matches!(map_peers(clone(&many_pages()), &config(), 0), Err(SegmentError::TooLong { .. })));
         let two: Vec<_> = (0..2).map(|_| small.fd.as_fd().try_clone_to_owned().unwrap()).collect();
-        assert!(matches!(map_peers(two.into(), &large, 0), Err(Unfit::Descriptors(2))));
+        assert!(matches!(map_peers(two.into(), &large, 0), Err(SegmentError::Descriptors(2))));
     }
 }

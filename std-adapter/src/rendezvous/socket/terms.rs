@@ -4,7 +4,7 @@ use crate::packet::Sender;
 use smstream_core::geometry::Config;
 use smstream_shm::Deadline;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use std::{fs, io};
 
@@ -48,9 +48,9 @@ pub(crate) struct Terms {
     /// Who it may be.
     pub(crate) allow: Allow,
     /// The most bytes that a lane may hold which somebody else decides about.
-    pub(crate) most: u32,
+    pub(crate) max_peer_capacity: u32,
     /// How long a connector may take for its part of the rendezvous.
-    pub(crate) patience: Duration,
+    pub(crate) handshake_timeout: Duration,
     /// How long to look for an answer before sleeping.
     pub(crate) spin: Duration,
     /// The signal that this party wants beside each wake.
@@ -65,8 +65,8 @@ impl Terms {
     pub(super) fn plain() -> Self {
         Terms {
             allow: Allow::SameUser,
-            most: 1 << 20,
-            patience: Duration::from_secs(3600),
+            max_peer_capacity: 1 << 20,
+            handshake_timeout: Duration::from_secs(3600),
             spin: Duration::ZERO,
             wake_signal: None,
             proposal: None,
@@ -75,7 +75,7 @@ impl Terms {
 
     /// When a connector that comes now has been silent for too long.
     pub(super) fn due(&self) -> Deadline {
-        Deadline::after(self.patience)
+        Deadline::after(self.handshake_timeout)
     }
 }
 
@@ -106,15 +106,32 @@ fn me() -> u32 {
 /// The id that the kernel gives for all users who have none in this process's user namespace (user_namespaces(7)). `None`:
 /// all have one. It is found out once.
 fn unknown_user() -> Option<u32> {
-    static UNKNOWN: OnceLock<Option<u32>> = OnceLock::new();
-    *UNKNOWN.get_or_init(|| {
-        let overflow = fs::read_to_string("/proc/sys/kernel/overflowuid").unwrap_or_default();
-        match fs::read_to_string("/proc/self/uid_map") {
-            // A kernel without user namespaces.
-            Err(e) if e.kind() == io::ErrorKind::NotFound && Path::new("/proc/self/stat").exists() => None,
-            map => unknown_with(&map.unwrap_or_default(), &overflow),
+    // No lock: a thread that is just finding it out must not hold up a child that is forked now. Two may both find it out.
+    const NOT_YET: u64 = u64::MAX;
+    const ALL_KNOWN: u64 = u64::MAX - 1;
+    static UNKNOWN: AtomicU64 = AtomicU64::new(NOT_YET);
+    match UNKNOWN.load(Ordering::Relaxed) {
+        NOT_YET => {
+            let found = find_unknown_user();
+            UNKNOWN.store(found.map_or(ALL_KNOWN, u64::from), Ordering::Relaxed);
+            found
         }
-    })
+        known => u32::try_from(known).ok(),
+    }
+}
+
+/// Whether this is the id of all users who have none here.
+pub(super) fn is_unknown(uid: u32) -> bool {
+    unknown_user() == Some(uid)
+}
+
+fn find_unknown_user() -> Option<u32> {
+    let overflow = fs::read_to_string("/proc/sys/kernel/overflowuid").unwrap_or_default();
+    match fs::read_to_string("/proc/self/uid_map") {
+        // A kernel without user namespaces.
+        Err(e) if e.kind() == io::ErrorKind::NotFound && Path::new("/proc/self/stat").exists() => None,
+        map => unknown_with(&map.unwrap_or_default(), &overflow),
+    }
 }
 
 /// The same, from what the two files say: each line of the map has the first id here, the first one outside, and how many.

@@ -220,12 +220,24 @@ pub(crate) fn mount_small(path: &str, bytes: u64) -> io::Result<()> {
 
 /// Makes a system call fail with an error, for this process and for good: `CALL=ERRNO`.
 pub(crate) fn deny(what: &str) -> io::Result<()> {
-    let (call, error) = match what {
-        "futex_waitv=ENOSYS" => (libc::SYS_futex_waitv, libc::ENOSYS),
-        "futex_waitv=EPERM" => (libc::SYS_futex_waitv, libc::EPERM),
-        "inotify_init1=EMFILE" => (libc::SYS_inotify_init1, libc::EMFILE),
-        "inotify_add_watch=ENOSPC" => (libc::SYS_inotify_add_watch, libc::ENOSPC),
-        _ => return Err(wrong("that is not among what can be denied")),
+    let unknown = || wrong("that is not among what can be denied");
+    let (call, error) = what.split_once('=').ok_or_else(unknown)?;
+    let call = match call {
+        "futex_waitv" => libc::SYS_futex_waitv,
+        "inotify_init1" => libc::SYS_inotify_init1,
+        "inotify_add_watch" => libc::SYS_inotify_add_watch,
+        "prlimit64" => libc::SYS_prlimit64,
+        _ => return Err(unknown()),
+    };
+    let error = match error {
+        "EACCES" => libc::EACCES,
+        "EINVAL" => libc::EINVAL,
+        "EMFILE" => libc::EMFILE,
+        "ENOMEM" => libc::ENOMEM,
+        "ENOSPC" => libc::ENOSPC,
+        "ENOSYS" => libc::ENOSYS,
+        "EPERM" => libc::EPERM,
+        _ => return Err(unknown()),
     };
     let call = u32::try_from(call).map_err(|_| wrong("a negative number"))?;
     let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };

@@ -4,7 +4,7 @@
 //! whose file system is a process. What may take long is closed by other threads, and there are at most [`MOST_THREADS`] of
 //! them: what they have no time for yet stays open.
 
-use crate::background::Few;
+use crate::background::BoundedPool;
 use crate::per_process::PerProcess;
 use rustix::fd::OwnedFd;
 use rustix::net::sockopt;
@@ -12,9 +12,9 @@ use std::convert::Infallible;
 
 /// Descriptors that came from a party that need not be trusted.
 #[derive(Debug, Default)]
-pub(crate) struct Foreign(Vec<OwnedFd>);
+pub(crate) struct UntrustedFds(Vec<OwnedFd>);
 
-impl Foreign {
+impl UntrustedFds {
     pub(crate) fn push(&mut self, fd: OwnedFd) {
         self.0.push(fd);
     }
@@ -32,7 +32,7 @@ impl Foreign {
     }
 
     /// They have been looked at, and closing them takes no time.
-    pub(crate) fn are_harmless(mut self) {
+    pub(crate) fn close_inline(mut self) {
         self.0.clear();
     }
 
@@ -42,17 +42,17 @@ impl Foreign {
     }
 }
 
-impl From<Vec<OwnedFd>> for Foreign {
+impl From<Vec<OwnedFd>> for UntrustedFds {
     fn from(fds: Vec<OwnedFd>) -> Self {
-        Foreign(fds)
+        UntrustedFds(fds)
     }
 }
 
-impl Drop for Foreign {
+impl Drop for UntrustedFds {
     fn drop(&mut self) {
         if !self.0.is_empty() {
             let fds = std::mem::take(&mut self.0);
-            elsewhere(move || close_all(fds));
+            run_in_background(move || close_all(fds));
         }
     }
 }
@@ -61,15 +61,15 @@ impl Drop for Foreign {
 const MOST_THREADS: usize = 64;
 
 /// The threads of the process. They use it to the end.
-static CLOSING: PerProcess<Few> = PerProcess::new();
+static CLOSING: PerProcess<BoundedPool> = PerProcess::new();
 
 /// Does it in another thread, when there can be one. Until then what it is to close stays open: nobody waits for that.
-pub(crate) fn elsewhere(work: impl FnOnce() + Send + 'static) {
+pub(crate) fn run_in_background(work: impl FnOnce() + Send + 'static) {
     closing().run(work);
 }
 
-fn closing() -> &'static Few {
-    let Ok(few) = CLOSING.get_or_make(|| Ok::<_, Infallible>(Few::new("smstream-close", MOST_THREADS)));
+fn closing() -> &'static BoundedPool {
+    let Ok(few) = CLOSING.get_or_make(|| Ok::<_, Infallible>(BoundedPool::new("smstream-close", MOST_THREADS)));
     few
 }
 
@@ -91,8 +91,8 @@ mod tests {
     fn foreign_descriptors_are_closed() {
         let (a, b) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         let number = b.as_raw_fd();
-        assert_eq!(Foreign::from(vec![]).only().unwrap_err(), 0);
-        let foreign = Foreign::from(vec![b]);
+        assert_eq!(UntrustedFds::from(vec![]).only().unwrap_err(), 0);
+        let foreign = UntrustedFds::from(vec![b]);
         assert_eq!(foreign.only().unwrap().as_raw_fd(), number);
         drop(foreign);
         // It waits until the last one has closed the other end.

@@ -3,8 +3,8 @@
 //! To close a socket closes what lies unread in its queue, and that can take as long as its sender likes. It may not hold up
 //! a listener, or the end of a stream.
 
-use crate::foreign::elsewhere;
 use crate::packet;
+use crate::untrusted_fds::run_in_background;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, Shutdown, recvmsg, shutdown};
@@ -18,19 +18,19 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// A forked child has a copy. As long as the rendezvous lasts, that is the parent's, and the child only closes its own: to
 /// hang up would be felt by all who have the socket. Once there is a stream, who drops that, hangs up.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct PeerSocket {
     socket: Option<OwnedFd>,
     /// The process whose rendezvous goes over it; 0: it is over.
     pid: AtomicU32,
 }
 
-impl Line {
+impl PeerSocket {
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        Line { socket: Some(socket), pid: AtomicU32::new(process::id()) }
+        PeerSocket { socket: Some(socket), pid: AtomicU32::new(process::id()) }
     }
 
     /// The rendezvous is over, and this is a stream's.
-    pub(crate) fn is_a_streams(&self) {
+    pub(crate) fn mark_established(&self) {
         self.pid.store(0, Ordering::Relaxed);
     }
 
@@ -40,7 +40,7 @@ impl Line {
     }
 }
 
-impl Deref for Line {
+impl Deref for PeerSocket {
     type Target = OwnedFd;
 
     fn deref(&self) -> &OwnedFd {
@@ -49,19 +49,19 @@ impl Deref for Line {
     }
 }
 
-impl AsFd for Line {
+impl AsFd for PeerSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         (**self).as_fd()
     }
 }
 
-impl AsRawFd for Line {
+impl AsRawFd for PeerSocket {
     fn as_raw_fd(&self) -> RawFd {
         (**self).as_raw_fd()
     }
 }
 
-impl Drop for Line {
+impl Drop for PeerSocket {
     fn drop(&mut self) {
         let Some(socket) = self.socket.take() else { return };
         if !self.is_ours() {
@@ -70,7 +70,7 @@ impl Drop for Line {
         // From now on nothing is added to the queue. It fails if the socket is not connected; then nobody sends.
         let _ = shutdown(&socket, Shutdown::Both);
         if has_unread(&socket) {
-            elsewhere(move || {
+            run_in_background(move || {
                 // To a peer whose packets were not read the kernel reports an error, and it might not look for what
                 // was said to it before. What comes with a packet is received, to be closed without lingering.
                 while packet::discard(&socket) {}
@@ -131,7 +131,7 @@ mod tests {
         for _ in 0..1000 {
             let (a, b) = pair();
             send(&a, b"not listened to", SendFlags::empty()).unwrap();
-            let line = Line::new(b);
+            let line = PeerSocket::new(b);
             send(&*line, b"last words", SendFlags::empty()).unwrap();
             drop(line);
             let mut bytes = [0; 10];

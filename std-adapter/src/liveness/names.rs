@@ -1,0 +1,61 @@
+//! The name of a listener: whether something may have happened to it.
+//!
+//! A listener sleeps until a connector comes, and none comes once its name is gone. So the watcher is told by the kernel when the
+//! file with the name is removed, moved, or loses one of its names.
+
+use super::named::Named;
+use super::watcher;
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The watch on a listener's name.
+#[derive(Debug)]
+pub(crate) struct NameWatch {
+    named: Arc<Named>,
+    wd: Option<u64>,
+    /// The process in which the watch was registered.
+    pid: u32,
+}
+
+impl NameWatch {
+    /// Watches the file that `file` is open on, perhaps with `O_PATH`. `bell` is an eventfd that is written to when something has
+    /// happened; the news is told in any case.
+    pub(crate) fn new(file: impl AsFd, bell: Option<Arc<OwnedFd>>) -> Self {
+        // Something may have happened before the watch was there.
+        let named = Arc::new(Named::new(bell));
+        let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+        let wd = watcher::register_name(&path, &named).ok();
+        Self { named, wd, pid: process::id() }
+    }
+
+    /// Whether this process is told what happens. Otherwise it has to look now and then.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.wd.is_some() && !self.named.lost.load(Ordering::Acquire) && self.pid == process::id()
+    }
+
+    /// Whether it is a parent's, from before a fork.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.pid != process::id()
+    }
+
+    /// Whether something may have happened since this was asked last.
+    pub(crate) fn take(&self) -> bool {
+        self.named.touched.swap(false, Ordering::AcqRel) || !self.is_watched()
+    }
+
+    /// Something has happened, and is to be looked at again.
+    pub(crate) fn leave_taken(&self) {
+        self.named.touched.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for NameWatch {
+    fn drop(&mut self) {
+        // In a forked child the watch belongs to the parent.
+        if let Some(wd) = self.wd.filter(|_| self.pid == process::id()) {
+            watcher::deregister_name(wd, &self.named);
+        }
+    }
+}

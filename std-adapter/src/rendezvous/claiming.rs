@@ -1,0 +1,244 @@
+//! The connector's side of a rendezvous by a file: it finds the region, claims it, says HELLO and waits for the answer.
+
+use super::name::Name;
+use super::region::Region;
+use super::{Connected, Error, Reason, Refusal};
+use crate::liveness::{Half, Life, sleep::sleep};
+use crate::lock::{self, Byte};
+use rustix::fd::OwnedFd;
+use smstream_core::layout::state;
+use smstream_core::park::{ALERT_CORRUPT, Place, Wake, Watch};
+use smstream_shm::Deadline;
+use smstream_shm::memory::guard::Installed;
+use std::path::Path;
+use std::process;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a connector waits before it looks at the name again. A listener that dies wakes nobody.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A connection that is being made. A step never waits.
+///
+/// Dropping it gives it up: the listener passes over a claimer that is gone.
+#[derive(Debug)]
+pub(crate) struct Connecting {
+    name: Name,
+    guard: Option<Installed>,
+    pub(super) stage: Stage,
+}
+
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// It has no region yet. The one that it saw last, which somebody else has claimed, and what the listener said there.
+    Looking(Option<(Region, u32)>),
+    /// It holds the claim, and has said HELLO. What it saw last: what the listener said, and the alerts.
+    Asking {
+        claim: Claim,
+        region: Region,
+        life: Arc<Life>,
+        peer_state: u32,
+        alerted: u32,
+    },
+    Over,
+}
+
+impl Connecting {
+    /// Begins to connect to whoever listens at `path`. Nothing is claimed before the first step.
+    pub(crate) fn to(path: impl AsRef<Path>, guard: Option<Installed>) -> Result<Self, Error> {
+        Ok(Connecting { name: Name::of(path.as_ref())?, guard, stage: Stage::Looking(None) })
+    }
+
+    /// Waits until it is made, or the deadline passes.
+    ///
+    /// # Errors
+    /// `NotFound` and `ConnectionRefused` when nobody listens there, `InvalidData` when there is something else or a region
+    /// that does not fit, `PermissionDenied`, `TimedOut`, and what else [`Reason`] has.
+    pub(crate) fn wait(mut self, deadline: Option<Deadline>) -> Result<Connected, Error> {
+        loop {
+            // Asked before: what is found after that is final.
+            let timed_out = deadline.is_some_and(Deadline::has_passed);
+            if let Some(connected) = self.step()? {
+                return Ok(connected);
+            }
+            if timed_out {
+                return Err(self.name.error(Reason::TimedOut));
+            }
+            self.sleep(deadline);
+        }
+    }
+
+    /// Goes on as far as it can without waiting. `None`: call again when the words of [`watches`](Self::watches) have
+    /// changed, or after [`look_again`](Self::look_again).
+    pub(crate) fn step(&mut self) -> Result<Option<Connected>, Error> {
+        loop {
+            match std::mem::replace(&mut self.stage, Stage::Over) {
+                Stage::Looking(before) => {
+                    drop(before);
+                    self.stage = self.look()?;
+                    if matches!(self.stage, Stage::Looking(_)) {
+                        return Ok(None);
+                    }
+                }
+                Stage::Asking { claim, region, life, .. } => {
+                    let alerted = life.alert(Half::Reader).load_alert();
+                    // After the alert: what is heard now is final if there was one.
+                    let peer_state = region.peer_state();
+                    region.whole(&self.name)?;
+                    if peer_state == state::ACCEPTED {
+                        // The listener may be dead by now. What it has sent is still there to be read.
+                        claim.keep();
+                        return Ok(Some(region.connected(life)));
+                    }
+                    if peer_state & 0xff == state::REFUSED {
+                        return Err(self.name.error(Reason::Refused(Refusal::from_word(peer_state >> 8 & 0xff))));
+                    }
+                    if alerted & ALERT_CORRUPT != 0 {
+                        return Err(self.name.error(Reason::CutShort));
+                    }
+                    if alerted != 0 {
+                        return Err(self.name.error(Reason::ListenerDied));
+                    }
+                    self.stage = Stage::Asking { claim, region, life, peer_state, alerted };
+                    return Ok(None);
+                }
+                Stage::Over => return Err(self.name.error(Reason::Cancelled)),
+            }
+        }
+    }
+
+    /// Looks for a region and claims it.
+    fn look(&self) -> Result<Stage, Error> {
+        let name = &self.name;
+        loop {
+            let region = Region::open(name, self.guard)?;
+            let claimed = claim(name, &region)?;
+            region.whole(name)?;
+            if claimed {
+                return publish_hello(name, region);
+            }
+            let peer_state = region.peer_state();
+            region.whole(name)?;
+            if !name.is(region.id())? {
+                continue;
+            }
+            if peer_state != state::ARMED {
+                // The listener had replaced the name before it said this: here is another name of a region in use.
+                return Err(name.error(Reason::NotAlone));
+            }
+            if !region.is_held(name, Byte::Party0)? {
+                if name.is(region.id())? {
+                    return Err(name.error(Reason::ListenerDied));
+                }
+                continue;
+            }
+            // Another connector is about to be accepted, or has died before that. The listener sees to it; but that connector may
+            // have died, or been stopped, between saying HELLO and waking the listener.
+            if region.own_state() != state::NONE {
+                region.wake_for_mine();
+            }
+            return Ok(Stage::Looking(Some((region, peer_state))));
+        }
+    }
+
+    /// The words that change when there is something to do for [`step`](Self::step), as the last step saw them: what the
+    /// listener says, and the alert of the listener's death.
+    pub(crate) fn watches(&self) -> [Option<Watch<'_>>; 2] {
+        match &self.stage {
+            Stage::Looking(Some((region, peer_state))) => [Some(region.until_not(*peer_state)), None],
+            Stage::Asking { region, life, peer_state, alerted, .. } => {
+                let alert = Watch { word: life.alert(Half::Reader), seen: *alerted, place: Place::Local };
+                [Some(region.until_not(*peer_state)), Some(alert)]
+            }
+            Stage::Looking(None) | Stage::Over => [None, None],
+        }
+    }
+
+    /// After how long to call [`step`](Self::step) again, whether a word has changed or not.
+    pub(crate) fn look_again(&self) -> Option<Duration> {
+        matches!(self.stage, Stage::Looking(_)).then_some(LOOK_AGAIN)
+    }
+
+    /// What it knows about the life of the listener.
+    pub(crate) fn life(&self) -> Option<&Arc<Life>> {
+        match &self.stage {
+            Stage::Asking { life, .. } => Some(life),
+            _ => None,
+        }
+    }
+
+    fn sleep(&self, deadline: Option<Deadline>) {
+        let nobody;
+        let (life, half) = match self.life() {
+            Some(life) => (life, Some(Half::Reader)),
+            None => {
+                nobody = Life::none();
+                (&nobody, None)
+            }
+        };
+        let soon = self.look_again().map(Deadline::after);
+        let until = match (soon, deadline) {
+            (Some(soon), Some(deadline)) => Some(soon.min(deadline)),
+            (soon, deadline) => soon.or(deadline),
+        };
+        let _ = match self.watches() {
+            [Some(word), Some(alert)] => sleep(life, half, &[word, alert], until),
+            [Some(word), None] => sleep(life, half, &[word], until),
+            [None, _] => Wake::Maybe,
+        };
+    }
+}
+
+/// Takes the claim, if the region is free: armed, unused, its listener alive. All that must be seen while holding it.
+pub(super) fn claim(name: &Name, region: &Region) -> Result<bool, Error> {
+    // Without the lock first: a listener that finds HELLO said asks for it just then, and would take this party for the one that
+    // has said it.
+    if region.own_state() != state::NONE {
+        return Ok(false);
+    }
+    if !lock::try_lock(&**region.fd(), Byte::Party1).map_err(name.system("claim the region"))? {
+        return Ok(false);
+    }
+    let free = region.peer_state() == state::ARMED
+        && region.own_state() == state::NONE
+        && region.is_held(name, Byte::Party0)?;
+    if !free {
+        lock::unlock(&**region.fd(), Byte::Party1).map_err(name.system("give up the claim"))?;
+    }
+    Ok(free)
+}
+
+/// The claim of a connector that has said HELLO. It is given up when this is dropped, and not only when the file is closed: the
+/// watcher may just be asking the system about the file, and the file stays open until that is over. A listener that accepts
+/// after the connector has given up must not find the claim held.
+#[derive(Debug)]
+pub(super) struct Claim {
+    fd: Option<Arc<OwnedFd>>,
+    /// The process that has it: a forked child has a copy, and drops nothing of its parent's.
+    pid: u32,
+}
+
+impl Claim {
+    /// The party lives: the lock stays as long as the file is open.
+    fn keep(mut self) {
+        self.fd = None;
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(fd) = self.fd.as_ref().filter(|_| self.pid == process::id()) {
+            let _ = lock::unlock(&**fd, Byte::Party1);
+        }
+    }
+}
+
+/// Holding the claim, asks to be accepted.
+pub(super) fn publish_hello(name: &Name, region: Region) -> Result<Stage, Error> {
+    region.set_up_mine(name)?;
+    // Before HELLO: from now on the listener's death ends the wait.
+    let life = Life::of_region(Arc::clone(region.fd()), Byte::Party0, region.cut().cloned());
+    region.publish_state(state::HELLO);
+    let claim = Claim { fd: Some(Arc::clone(region.fd())), pid: process::id() };
+    Ok(Stage::Asking { claim, region, life, peer_state: state::NONE, alerted: 0 })
+}
