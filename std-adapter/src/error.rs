@@ -23,6 +23,8 @@ pub enum Reason {
     Deadlock,
     /// This end was given up by [`Stream::abort`](crate::Stream::abort).
     Aborted,
+    /// The peer closed the stream, and more bytes were wanted than had come.
+    UnexpectedEnd,
     /// A timeout passed.
     TimedOut,
     /// The call would have to wait, and the stream or listener does not block.
@@ -59,6 +61,7 @@ pub struct Error {
     code: Option<ErrorCode>,
     text: String,
     written: Option<usize>,
+    read: Option<usize>,
     source: Option<Arc<io::Error>>,
 }
 
@@ -68,20 +71,35 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error without a system call behind it.
     pub(crate) fn new(reason: Reason, text: impl Into<String>) -> Self {
-        Error { reason, kind: reason.kind(), code: reason.code(), text: text.into(), written: None, source: None }
+        Error {
+            reason,
+            kind: reason.kind(),
+            code: reason.code(),
+            text: text.into(),
+            written: None,
+            read: None,
+            source: None,
+        }
     }
 
     /// An error that the system gave. Its text says everything.
     pub(crate) fn system(reason: Reason, source: io::Error) -> Self {
         let kind = if reason == Reason::System { source.kind() } else { reason.kind() };
         let text = source.to_string();
-        Error { reason, kind, code: reason.code(), text, written: None, source: Some(Arc::new(source)) }
+        Error { reason, kind, code: reason.code(), text, written: None, read: None, source: Some(Arc::new(source)) }
     }
 
     /// The error of a `write_all` of `all` bytes that failed when `written` of them had gone.
-    pub(crate) fn after(mut self, written: usize, all: usize) -> Self {
+    pub(crate) fn after_writing(mut self, written: usize, all: usize) -> Self {
         self.text = format!("{}; {written} of {all} bytes were written before", self.text);
         self.written = Some(written);
+        self
+    }
+
+    /// The error of a `read_exact` of `all` bytes that failed when `read` of them had come.
+    pub(crate) fn after_reading(mut self, read: usize, all: usize) -> Self {
+        self.text = format!("{}; {read} of {all} bytes were read before", self.text);
+        self.read = Some(read);
         self
     }
 
@@ -140,6 +158,13 @@ impl Error {
     pub fn written(&self) -> Option<usize> {
         self.written
     }
+
+    /// How many bytes a `read_exact` had put into the caller's buffer when it failed: they are taken from the stream, and the
+    /// next read goes on behind them. `None` for every other call: one that fails has taken nothing.
+    #[must_use]
+    pub fn read(&self) -> Option<usize> {
+        self.read
+    }
 }
 
 impl Reason {
@@ -162,6 +187,7 @@ impl Reason {
             Reason::Corrupt | Reason::NotARegion | Reason::Version => io::ErrorKind::InvalidData,
             Reason::Deadlock => io::ErrorKind::Deadlock,
             Reason::Aborted => io::ErrorKind::ConnectionAborted,
+            Reason::UnexpectedEnd => io::ErrorKind::UnexpectedEof,
             Reason::TimedOut => io::ErrorKind::TimedOut,
             Reason::WouldBlock => io::ErrorKind::WouldBlock,
             Reason::NotReady => io::ErrorKind::ConnectionRefused,
@@ -191,7 +217,7 @@ impl From<Error> for io::Error {
     fn from(e: Error) -> Self {
         match e.reason {
             // The ordinary course of a stream that does not block: no allocation, unless there is something to tell.
-            Reason::WouldBlock if e.written.unwrap_or(0) == 0 => e.kind.into(),
+            Reason::WouldBlock if e.written.or(e.read).unwrap_or(0) == 0 => e.kind.into(),
             _ => io::Error::new(e.kind, e),
         }
     }
@@ -211,9 +237,9 @@ mod tests {
 
     #[test]
     fn one_that_would_have_to_wait_tells_what_went_before() {
-        let e: io::Error = Error::new(Reason::WouldBlock, "no room").after(0, 9).into();
+        let e: io::Error = Error::new(Reason::WouldBlock, "no room").after_writing(0, 9).into();
         assert!(Error::inside(&e).is_none(), "nothing to tell, so nothing is allocated");
-        let e: io::Error = Error::new(Reason::WouldBlock, "no room").after(4, 9).into();
+        let e: io::Error = Error::new(Reason::WouldBlock, "no room").after_writing(4, 9).into();
         assert_eq!((e.kind(), Error::inside(&e).unwrap().written()), (io::ErrorKind::WouldBlock, Some(4)));
         assert_eq!(e.to_string(), "no room; 4 of 9 bytes were written before");
     }

@@ -6,6 +6,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("smstream needs Linux: futexes, memfds and open-file-description locks. smstream-core builds anywhere.");
 
+mod acceptor;
 mod addr;
 mod attempt;
 mod background;
@@ -41,6 +42,7 @@ mod signal;
 mod stream;
 #[cfg(test)]
 mod testing;
+mod timed_mutex;
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub mod tokio;
@@ -53,7 +55,7 @@ pub use builder::{Builder, DEFAULT_CAPACITY, DEFAULT_HELLO_TIMEOUT, DEFAULT_MAX_
 pub use condition::{Condition, ReadySet, try_wait, wait_all, wait_any};
 pub use connecting::{Connecting, TryFinish};
 pub use error::{Error, Reason, Result};
-pub use half::{ReadHalf, WriteHalf};
+pub use half::{Peer, ReadHalf, WriteHalf};
 pub use handover::Handover;
 pub use history::{HISTORY, Incident, Operation};
 pub use listener::{Incoming, Listener};
@@ -64,7 +66,7 @@ pub use rendezvous::Credentials;
 pub use smstream_core;
 pub use smstream_core::counter::Counts;
 pub use smstream_core::error::ErrorCode;
-pub use stream::{Peer, Stats, Stream};
+pub use stream::{Stats, Stream};
 pub use trusted::Trusted;
 
 #[cfg(feature = "sysv")]

@@ -175,7 +175,7 @@ impl Pollable {
             }
             if half == Half::Reader {
                 // The peer may be waiting for it.
-                self.halves().1.publish_held();
+                self.halves().1.flush_buffered();
             }
             // What was rung until now is taken first. What is rung after announcing stays, and is told.
             let left = self.doorbell.take(self.stream.life());

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IoSlice, IoSliceMut, Read, Write};
 use std::ops::Deref;
 use std::slice;
 
-use crate::half::{Beside, ReadHalf, WriteHalf};
+use crate::half::{Caller, ReadHalf, WriteHalf};
 use crate::stream::Stream;
 
 /// A [`Stream`] or [`ReadHalf`] whose peer is trusted not to touch what it has sent: it can be read through [`BufRead`],
@@ -150,8 +150,8 @@ impl Write for Trusted<Stream> {
 
 impl BufRead for Trusted<Stream> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let (start, len) = self.0.peek()?;
-        // SAFETY: `peek` says that `len` bytes from `start` on may be read until the stream is used again, which the borrow
+        let (start, len) = self.0.peek_run()?;
+        // SAFETY: `peek_run` says that `len` bytes from `start` on may be read until the stream is used again, which the borrow
         // of `self` by the slice keeps from happening; with `len` 0 the pointer is not null. They are bytes of a mapping of
         // a file, so they are initialized. By the invariants nobody changes them or makes the memory shorter meanwhile.
         Ok(unsafe { slice::from_raw_parts(start, len) })
@@ -164,7 +164,7 @@ impl BufRead for Trusted<Stream> {
 
 impl BufRead for Trusted<ReadHalf> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let (start, len) = self.0.peek_beside(Beside::Nothing)?;
+        let (start, len) = self.0.peek_run(Caller::Half)?;
         // SAFETY: as for a stream.
         Ok(unsafe { slice::from_raw_parts(start, len) })
     }

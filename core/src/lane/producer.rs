@@ -5,7 +5,7 @@ use crate::counter::{Counts, Tally};
 use crate::cursor::{self, FIN, LOOK, STOP};
 use crate::deadlock::Whole;
 use crate::error::{ReserveError, WaitError, WriteError};
-use crate::layout::Port;
+use crate::layout::{CounterLine, Port};
 use crate::mutant::{mutant, unless_mutant};
 use crate::ordering;
 use crate::park::{ALERT_CORRUPT, ALERT_GONE, Look, Park, Publication, Sleeper, Stopped, alerts, wait};
@@ -121,6 +121,11 @@ impl<'m, P: Park> Producer<'m, P> {
     /// How this half sleeps and wakes.
     pub fn park(&self) -> &P {
         &self.park
+    }
+
+    /// Where this half counts what it does: for other threads, which may [sample](CounterLine::sample) it at any time.
+    pub fn counters(&self) -> &'m CounterLine {
+        &self.mine.writes
     }
 
     /// What this half has done so far.

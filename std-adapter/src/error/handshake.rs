@@ -34,6 +34,14 @@ impl From<HandshakeError> for Error {
             _ => Reason::System,
         };
         let (kind, code, text) = (e.kind(), e.code(), e.to_string());
-        Error { reason, kind, code: code.or(reason.code()), text, written: None, source: Some(Arc::new(e.into())) }
+        Error {
+            reason,
+            kind,
+            code: code.or(reason.code()),
+            text,
+            written: None,
+            read: None,
+            source: Some(Arc::new(e.into())),
+        }
     }
 }

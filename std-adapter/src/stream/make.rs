@@ -1,22 +1,23 @@
 //! How a stream comes about: from two mapped segments.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 
 use smstream_core::geometry::{self, Config};
 
-use super::{Peer, Stream};
+use super::Stream;
 use crate::addr::Addr;
 use crate::buffering::Policy;
 use crate::doorbell::Doorbell;
 use crate::error::{Error, Reason, Result};
-use crate::half::{Mode, ReadHalf, Shared, WriteHalf};
+use crate::half::{Mode, Peer, ReadHalf, Shared, WriteHalf};
 use crate::history::History;
 use crate::liveness::{Half, Life, WatchMode};
 use crate::parking::Parker;
 use crate::rendezvous::{Connected, Link};
 use crate::settings::Settings;
 use crate::signal::Signals;
+use crate::timed_mutex::TimedMutex;
 use crate::trace;
 use smstream_shm::memory::{self, Access, Both, Mapping};
 
@@ -88,7 +89,8 @@ impl Stream {
         let start =
             mine.as_mut_ptr().ok_or_else(|| Error::new(Reason::System, "the own segment is mapped read-only"))?;
         // SAFETY: the mappings are valid for their lengths until they are dropped. `'static` is more than that, but the
-        // ends made of it live in halves that own, through `shared`, the mappings, and drop them last.
+        // ends made of it live in halves that own, through `shared`, the mappings, and drop them last; so does the reference
+        // to the counters, in `shared` itself, which gives out samples of them only.
         let attachment = unsafe { geometry::attach::<'static>(start, mine.len(), theirs.as_ptr(), theirs.len()) }
             .map_err(|findings| {
                 Error::new(Reason::Corrupt, format!("the memory shared with {peer} cannot be used: {findings}"))
@@ -110,10 +112,14 @@ impl Stream {
             (_, 0) => "connected",
             _ => "accepted",
         };
-        trace::open(how, peer, peer_pid, [producer.capacity(), consumer.capacity()]);
+        let capacities = [producer.capacity(), consumer.capacity()];
+        trace::open(how, peer, peer_pid, capacities);
         let credentials = link.as_ref().map(|link| link.credentials);
         let shared = Arc::new(Shared {
-            peer: peer.to_owned(),
+            peer_name: peer.to_owned(),
+            peer: Peer { pid: peer_pid, credentials },
+            capacities,
+            counters: [producer.counters(), consumer.counters()],
             cut: life.cut().cloned(),
             life,
             link,
@@ -127,10 +133,9 @@ impl Stream {
             memory: Both::new([mine, theirs]),
         });
         Ok(Stream {
-            reader: Mutex::new(ReadHalf::new(consumer, Arc::clone(&shared))),
-            writer: Mutex::new(WriteHalf::new(producer, Arc::clone(&shared))),
+            reader: TimedMutex::new(ReadHalf::new(consumer, Arc::clone(&shared))),
+            writer: TimedMutex::new(WriteHalf::new(producer, Arc::clone(&shared))),
             shared,
-            peer: Peer { pid: peer_pid, credentials },
         })
     }
 }

@@ -40,9 +40,10 @@ impl Stream {
     ///
     /// # Panics
     /// Within a runtime whose I/O is not enabled.
-    pub fn from_std(stream: crate::Stream) -> Result<Self> {
+    pub fn from_std(mut stream: crate::Stream) -> Result<Self> {
         let doorbell = stream.doorbell_for("used with tokio")?;
-        let door = Door::new(doorbell, Arc::clone(stream.life()), stream.spin_time())?;
+        let spin = stream.halves_mut().0.consumer().park().spin_time();
+        let door = Door::new(doorbell, Arc::clone(stream.life()), spin)?;
         stream.set_nonblocking(true)?;
         Ok(Stream { reading: Side::default(), writing: Side::default(), stream, door })
     }
@@ -90,7 +91,7 @@ impl Stream {
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let (reader, writer) = self.stream.halves_mut();
         // The peer may be waiting for what is held back.
-        self.door.poll_ready(Half::Reader, &mut self.reading, reader, cx, || writer.publish_held())
+        self.door.poll_ready(Half::Reader, &mut self.reading, reader, cx, || writer.flush_buffered())
     }
 
     fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

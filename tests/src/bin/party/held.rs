@@ -22,7 +22,7 @@ pub(crate) fn run(stream: &mut Stream, command: &str, words: &mut Words<'_>) -> 
             stream.flush()?;
             done
         }
-        "held-back" => Ok(stream.held_back().to_string()),
+        "held-back" => Ok(stream.buffered().to_string()),
         // A line there and one back, this often: what comes back is what was sent, with a word in front.
         "ask-lines" => {
             let count: u64 = words.number()?;
