@@ -22,7 +22,7 @@ pub const DEFAULT_CAPACITY: usize = 256 * 1024;
 pub const DEFAULT_MAX_PEER_CAPACITY: usize = 64 << 20;
 
 /// How long a connector may take for its part of the rendezvous, if nobody says otherwise.
-pub const DEFAULT_HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+pub const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most bytes a lane can hold: 512 MiB.
 pub const LARGEST_CAPACITY: usize = MAX_CAPACITY as usize;
@@ -68,7 +68,7 @@ impl Builder {
             start: 0,
             allow: Allow::default(),
             most: DEFAULT_MAX_PEER_CAPACITY,
-            patience: DEFAULT_HELLO_TIMEOUT,
+            patience: DEFAULT_HANDSHAKE_TIMEOUT,
             wake_signal: None,
         }
     }
@@ -190,9 +190,9 @@ impl Builder {
 
     /// How long a connector over `unix:` may take for its part of the rendezvous, before the listener turns it away.
     /// Others are accepted meanwhile. One that asks for the [capacity](Builder::capacity) that the listener has is done with
-    /// its part when it has connected. [`DEFAULT_HELLO_TIMEOUT`] if this is not called.
+    /// its part when it has connected. [`DEFAULT_HANDSHAKE_TIMEOUT`] if this is not called.
     #[must_use]
-    pub fn hello_timeout(mut self, time: Duration) -> Self {
+    pub fn handshake_timeout(mut self, time: Duration) -> Self {
         self.patience = time;
         self
     }

@@ -34,7 +34,7 @@ use rustix::fd::AsFd;
 /// [`begin_connect`](Stream::begin_connect) if nobody else is before it. Further steps are made by
 /// [`try_finish`](Connecting::try_finish), [`wait`](Connecting::wait) and while it is waited for as a
 /// [`connectable`](Connecting::connectable) condition, and at no other time: over `unix:` the listener turns away
-/// whoever takes longer than [`Builder::hello_timeout`](crate::Builder::hello_timeout) of the listener, unless HELLO was all
+/// whoever takes longer than [`Builder::handshake_timeout`](crate::Builder::handshake_timeout) of the listener, unless HELLO was all
 /// that there was to say (see [`Builder::capacity`](crate::Builder::capacity)). Dropping it gives the attempt up; a listener
 /// that has accepted meanwhile then has a stream without a peer.
 ///

@@ -1,6 +1,7 @@
 //! The two halves of a stream: what reads and what writes.
 
 mod caller;
+mod chunks;
 mod mode;
 mod polled;
 mod reader;
@@ -28,6 +29,7 @@ use smstream_shm::memory::Both;
 use smstream_shm::memory::guard::Cut;
 
 pub(crate) use caller::Caller;
+pub use chunks::{ReadChunk, WriteChunk};
 pub(crate) use mode::Mode;
 pub(crate) use polled::Polled;
 pub use reader::ReadHalf;
@@ -66,7 +68,6 @@ pub(crate) struct Shared {
     pub(crate) cut: Option<Arc<Cut>>,
     pub(crate) life: Arc<Life>,
     /// What there is beside the memory, if the parties met over a socket.
-    #[expect(dead_code, reason = "held for its descriptors")]
     pub(crate) link: Option<Link>,
     /// To be woken by the socket.
     pub(crate) doorbell: Option<Arc<Doorbell>>,
@@ -74,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) write: Mode,
     /// This end was given up: dropping it says neither FIN nor STOP.
     pub(crate) aborted: AtomicBool,
+    /// This end was left to another process: dropping it publishes nothing either.
+    pub(crate) relinquished: AtomicBool,
     /// Whether a call on the whole stream takes part in telling deadlocks.
     pub(crate) deadlock_detection: bool,
     /// When written bytes are published.
@@ -101,6 +104,21 @@ impl Shared {
     /// Whether somebody waits for this end with `poll`, `epoll` or an executor.
     pub(crate) fn is_polled(&self) -> bool {
         self.doorbell.as_ref().is_some_and(|doorbell| doorbell.is_polled())
+    }
+
+    /// See [`Stream::relinquish`](crate::Stream::relinquish). Once the halves are dropped nothing is left here.
+    pub(crate) fn relinquish(&self) {
+        // The halves say neither FIN nor STOP then.
+        self.aborted.store(true, Ordering::Release);
+        self.relinquished.store(true, Ordering::Release);
+        if let Some(link) = &self.link {
+            link.socket.relinquish();
+        }
+    }
+
+    /// Whether another process goes on using this end, so that nothing may be said here any more.
+    fn is_relinquished(&self) -> bool {
+        self.relinquished.load(Ordering::Acquire)
     }
 
     fn is_aborted(&self) -> bool {

@@ -14,6 +14,7 @@ mod buffering;
 mod builder;
 pub mod condition;
 mod connecting;
+mod convert;
 mod doorbell;
 mod error;
 mod foreign;
@@ -33,6 +34,7 @@ mod packet;
 mod parking;
 mod per_process;
 mod poll;
+mod poll_listener;
 #[cfg(feature = "inspect")]
 #[cfg_attr(docsrs, doc(cfg(feature = "inspect")))]
 pub mod reap;
@@ -51,22 +53,24 @@ mod trusted;
 
 pub use addr::{Addr, Kind, ParseAddrError, ToAddr};
 pub use buffering::BufMode;
-pub use builder::{Builder, DEFAULT_CAPACITY, DEFAULT_HELLO_TIMEOUT, DEFAULT_MAX_PEER_CAPACITY, LARGEST_CAPACITY};
+pub use builder::{Builder, DEFAULT_CAPACITY, DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_PEER_CAPACITY, LARGEST_CAPACITY};
 pub use condition::{Condition, ReadySet, try_wait, wait_all, wait_any};
 pub use connecting::{Connecting, TryFinish};
+pub use convert::ConvertError;
 pub use error::{Error, Reason, Result};
-pub use half::{Peer, ReadHalf, WriteHalf};
+pub use half::{Peer, ReadChunk, ReadHalf, WriteChunk, WriteHalf};
 pub use handover::Handover;
 pub use history::{HISTORY, Incident, Operation};
 pub use listener::{Incoming, Listener};
 pub use liveness::WatchMode;
 pub use parking::default_spin;
 pub use poll::Pollable;
+pub use poll_listener::PollableListener;
 pub use rendezvous::Credentials;
 pub use smstream_core;
 pub use smstream_core::counter::Counts;
 pub use smstream_core::error::ErrorCode;
-pub use stream::{Stats, Stream};
+pub use stream::{ReuniteError, Stats, Stream};
 pub use trusted::Trusted;
 
 #[cfg(feature = "sysv")]

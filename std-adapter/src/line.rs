@@ -24,6 +24,9 @@ pub(crate) struct Line {
     pid: AtomicU32,
 }
 
+/// No process has this number.
+const ANOTHER: u32 = u32::MAX;
+
 impl Line {
     pub(crate) fn new(socket: OwnedFd) -> Self {
         Line { socket: Some(socket), pid: AtomicU32::new(process::id()) }
@@ -32,6 +35,11 @@ impl Line {
     /// The rendezvous is over, and this is a stream's.
     pub(crate) fn is_a_streams(&self) {
         self.pid.store(0, Ordering::Relaxed);
+    }
+
+    /// Another process goes on using the stream: when this is dropped it is only closed.
+    pub(crate) fn relinquish(&self) {
+        self.pid.store(ANOTHER, Ordering::Relaxed);
     }
 
     fn is_ours(&self) -> bool {

@@ -72,7 +72,7 @@ impl Listener {
     /// Listens at an address of this kind that nobody has, and nobody had.
     pub(crate) fn bind_new(kind: Kind, config: &Config, settings: Settings) -> Result<Listener> {
         loop {
-            let addr = Addr::unheard_of(kind);
+            let addr = Addr::unique(kind);
             match Self::listen(addr, config, settings.clone(), false) {
                 Err(e) if e.reason() == Reason::AddrInUse || e.reason() == Reason::NotARegion => {}
                 other => return other,

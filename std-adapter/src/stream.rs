@@ -1,8 +1,11 @@
 //! One end of a connection.
 
+mod chunks;
 mod conditions;
 mod io;
 mod make;
+mod relinquish;
+mod split;
 
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -43,8 +46,8 @@ use smstream_shm::Deadline;
 /// * That the peer has *read* what was written. Ask it to answer.
 /// * That all deadlocks are told: `&Stream`, the halves and calls with a timeout wait for whatever another thread or a later
 ///   moment may bring.
-/// * To survive a `fork` in both processes: after a fork only one of them may go on using the stream, and the other must
-///   not drop it ([`std::mem::forget`]). A program that is executed inherits nothing.
+/// * To survive a `fork` in both processes: after a fork only one of them may go on using the stream, and the other lets
+///   go of it by [`relinquish`](Stream::relinquish) instead of dropping it. A program that is executed inherits nothing.
 #[derive(Debug)]
 pub struct Stream {
     // The halves point into `shared.memory`, of which each holds a part in its own `Arc`.
@@ -68,15 +71,6 @@ pub struct Stats {
 }
 
 impl Stream {
-    /// The two halves, to be used by two threads without locks. Each closes its direction when it is dropped. What is
-    /// buffered is published.
-    #[must_use]
-    pub fn split(self) -> (ReadHalf, WriteHalf) {
-        let (reader, mut writer) = (self.reader.into_inner(), self.writer.into_inner());
-        writer.flush_buffered();
-        (reader, writer)
-    }
-
     /// Closes one direction or both, as for a socket. `Write`: the peer reads what is left, then the end of the stream.
     /// `Read`: the peer's writes fail from now on. A thread that waits in this direction returns, and it is closed when this
     /// call returns.
@@ -210,7 +204,7 @@ impl Stream {
     /// let history = here.history();
     /// assert_eq!(history.len(), 1);
     /// assert_eq!(history[0].during, smstream::Operation::Write);
-    /// assert!(history[0].told && here.take_error()?.is_none());
+    /// assert!(history[0].reported && here.take_error()?.is_none());
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[must_use]
@@ -281,6 +275,12 @@ impl Stream {
         }
     }
 
+    /// Whether one half has found the peer corrupt, and the other has not yet.
+    fn is_half_corrupt(&mut self) -> bool {
+        let (reader, writer) = self.halves_mut();
+        reader.consumer().is_corrupt() != writer.producer().is_corrupt()
+    }
+
     /// The halves, each behind the lock of its direction.
     pub(crate) fn halves(&self) -> (&TimedMutex<ReadHalf>, &TimedMutex<WriteHalf>) {
         (&self.reader, &self.writer)
@@ -314,6 +314,8 @@ fn settle<T: Requests>(half: &TimedMutex<T>) {
         drop(half.lock_until(None));
     }
 }
+
+pub use split::ReuniteError;
 
 static_assertions::assert_impl_all!(Stream: Send, Sync);
 static_assertions::assert_impl_all!(ReadHalf: Send, Sync);

@@ -2,6 +2,7 @@
 
 pub mod cursors;
 pub mod flow;
+pub mod forks;
 pub mod kinds;
 pub mod lies;
 pub mod memory;

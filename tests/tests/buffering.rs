@@ -274,7 +274,7 @@ fn what_is_held_back_dies_with_its_writer() {
         }
         let mut flow = Flow::new(SEEDS[1], 4096);
         let end = flow.drain(&mut stream);
-        let reason = end.as_ref().and_then(Error::inside).map(Error::reason);
+        let reason = end.as_ref().and_then(Error::from_io).map(Error::reason);
         let expected = if leaves == "drops it" { (150, None) } else { (50, Some(Reason::PeerGone)) };
         assert_eq!((flow.at(), reason), expected, "whoever {leaves}");
     }
@@ -310,7 +310,7 @@ fn what_is_held_back_when_the_peer_leaves() {
             }
         };
         let expected = if killed { Reason::PeerGone } else { Reason::WriteAfterClose };
-        assert_eq!(Error::inside(&e).unwrap().reason(), expected, "{e}");
+        assert_eq!(Error::from_io(&e).unwrap().reason(), expected, "{e}");
         assert!(stream.undelivered().unwrap() >= 100);
     }
 }
@@ -408,7 +408,7 @@ fn a_trusted_peer_in_another_process() {
             Err(e) => break e,
         }
     };
-    assert_eq!((flow.at(), Error::inside(&e).unwrap().reason()), (40, Reason::PeerGone), "{e}");
+    assert_eq!((flow.at(), Error::from_io(&e).unwrap().reason()), (40, Reason::PeerGone), "{e}");
 }
 
 #[test]

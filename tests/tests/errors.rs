@@ -275,13 +275,13 @@ fn a_second_name_of_a_region_in_use() {
     party.tell("accept");
     let stream = connect(&scratch.name()).unwrap();
     party.hear().unwrap();
-    is(connect(&second), Reason::NotAlone, &second, &["second name", "by the listener's name"]);
+    is(connect(&second), Reason::Claimed, &second, &["second name", "by the listener's name"]);
     let e = connect(&second).unwrap_err();
     assert_eq!((e.code(), e.kind()), (Some(ErrorCode::NotAlone), ErrorKind::ResourceBusy));
     // The connector is gone, so that its end is free; the region is not fresh, though its listener's end lives.
     drop(stream);
     assert_eq!(party.does("drain"), "0 eof");
-    is(connect(&second), Reason::NotAlone, &second, &["second name"]);
+    is(connect(&second), Reason::Claimed, &second, &["second name"]);
 }
 
 /// The name is taken away under the listener: it says so instead of waiting for nobody.

@@ -230,7 +230,7 @@ fn the_death_of_the_peer_is_told_and_its_last_bytes_are_read_first() {
             }
         };
         assert_eq!(flow.at(), 100);
-        assert_eq!(Error::inside(&e).unwrap().reason(), Reason::PeerGone);
+        assert_eq!(Error::from_io(&e).unwrap().reason(), Reason::PeerGone);
         assert_eq!(stream.write(b"x").unwrap_err().kind(), ErrorKind::ConnectionReset);
     }
 }

@@ -274,7 +274,7 @@ fn the_death_of_the_peer_is_told_to_both_halves() {
             let (e, read) = reading.await.unwrap();
             assert_eq!(read, 100);
             for e in [e, writing.await.unwrap()] {
-                assert_eq!(Error::inside(&e).unwrap().reason(), Reason::PeerGone, "{e}");
+                assert_eq!(Error::from_io(&e).unwrap().reason(), Reason::PeerGone, "{e}");
             }
         }
     });
@@ -410,7 +410,7 @@ fn what_was_given_up_is_told() {
             here.write_all(&[0; 64]).await.unwrap();
             here.get_ref().abort();
             for e in [here.read(&mut [0]).await.unwrap_err(), here.write(&[0]).await.unwrap_err()] {
-                assert_eq!(Error::inside(&e).unwrap().reason(), Reason::Aborted, "{e}");
+                assert_eq!(Error::from_io(&e).unwrap().reason(), Reason::Aborted, "{e}");
             }
         }
     });

@@ -28,7 +28,7 @@ impl From<HandshakeError> for Error {
             Why::ForeignOwner(_) | Why::OpenToOthers(_) | Why::NotAllowed(_) | Why::Refused(Refusal::User) => {
                 Reason::Denied
             }
-            Why::NotAlone => Reason::NotAlone,
+            Why::NotAlone => Reason::Claimed,
             Why::TimedOut => Reason::TimedOut,
             Why::System(_, e) if e.kind() == io::ErrorKind::PermissionDenied => Reason::Denied,
             _ => Reason::System,

@@ -19,9 +19,9 @@ use smstream_shm::memory::guard::Cut;
 /// The half of a [`Stream`](crate::Stream) that reads. Dropping it tells the peer that no more is taken.
 #[derive(Debug)]
 pub struct ReadHalf {
-    consumer: Consumer<'static, Parker>,
+    pub(super) consumer: Consumer<'static, Parker>,
     /// Looked at after each access to the segments, so kept near.
-    cut: Option<Arc<Cut>>,
+    pub(super) cut: Option<Arc<Cut>>,
     pub(crate) shared: Arc<Shared>,
 }
 

@@ -20,9 +20,9 @@ use smstream_shm::memory::guard::Cut;
 /// The half of a [`Stream`](crate::Stream) that writes. Dropping it tells the peer that no more will come.
 #[derive(Debug)]
 pub struct WriteHalf {
-    producer: Producer<'static, Parker>,
+    pub(super) producer: Producer<'static, Parker>,
     /// Looked at after each access to the segments, so kept near.
-    cut: Option<Arc<Cut>>,
+    pub(super) cut: Option<Arc<Cut>>,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -306,7 +306,7 @@ impl WriteHalf {
 
     /// The error for one that waiting does not help against.
     #[cold]
-    fn error(&mut self, e: WriteError) -> Error {
+    pub(super) fn error(&mut self, e: WriteError) -> Error {
         match e {
             WriteError::Closed => self.closed(),
             WriteError::PeerGone => self.shared.gone("write"),
@@ -344,6 +344,9 @@ impl Write for WriteHalf {
 
 impl Drop for WriteHalf {
     fn drop(&mut self) {
+        if self.shared.is_relinquished() {
+            return;
+        }
         if self.shared.is_aborted() {
             return self.flush_buffered();
         }

@@ -127,6 +127,7 @@ impl Stream {
             read: Mode::default(),
             write: Mode::default(),
             aborted: AtomicBool::new(false),
+            relinquished: AtomicBool::new(false),
             deadlock_detection: settings.deadlock_detection,
             policy: Policy::new(settings.buf_mode),
             history: History::default(),

@@ -63,7 +63,7 @@ async fn connected(settings: &Settings, addr: &Addr) -> Result<Stream> {
         }
     }
     match connected {
-        Some(connected) => Stream::from_std(crate::Stream::met(connected, settings, addr)?),
+        Some(connected) => Ok(Stream::from_std(crate::Stream::met(connected, settings, addr)?)?),
         None => Err(Error::new(Reason::System, "the rendezvous came to nothing")),
     }
 }

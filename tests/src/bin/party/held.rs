@@ -54,7 +54,7 @@ pub(crate) fn run(stream: &mut Stream, command: &str, words: &mut Words<'_>) -> 
         }
         "take-error" => Ok(stream.take_error()?.map_or("none".into(), |e: Error| refusal(&e.into()))),
         "history" => {
-            let all: Vec<_> = stream.history().iter().map(|i| format!("{i} (told: {})", i.told)).collect();
+            let all: Vec<_> = stream.history().iter().map(|i| format!("{i} (reported: {})", i.reported)).collect();
             Ok(all.join(" | "))
         }
         other => Err(wrong(format!("{other} is no command"))),

@@ -95,7 +95,7 @@ impl Party {
     fn told(&self, builder: Builder) -> Builder {
         let builder = builder.deadlock_detection(!self.undetected);
         let builder = self.allowed.iter().fold(builder, |builder, &uid| builder.allow_uid(uid));
-        let builder = self.patience.map_or(builder.clone(), |time| builder.hello_timeout(time));
+        let builder = self.patience.map_or(builder.clone(), |time| builder.handshake_timeout(time));
         match self.wake_signal {
             Some(signal) => builder.wake_signal(signal),
             None => builder,

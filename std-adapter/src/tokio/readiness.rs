@@ -23,7 +23,7 @@ const RINGS: u32 = 4;
 /// The way in for wakes. There is one socket for two halves, which may be in two tasks, and a runtime wakes but one waiter
 /// of each kind: so it wakes both of ours.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct Readiness {
     fd: AsyncFd<Arc<Line>>,
     doorbell: Arc<Doorbell>,
     life: Arc<Life>,
@@ -72,14 +72,14 @@ pub(super) struct Side {
     spin: Spin,
 }
 
-impl Door {
+impl Readiness {
     /// For an end with this doorbell. Its halves are rung from now on.
     pub(super) fn new(doorbell: Arc<Doorbell>, life: Arc<Life>, spin: Duration) -> Result<Arc<Self>> {
         let fd = watch(doorbell.socket())?;
         doorbell.set_polled(true);
         let waiters = Arc::new(Waiters::default());
         let waker = Waker::from(Arc::clone(&waiters));
-        Ok(Arc::new(Door { fd, doorbell, life, spin, waiters, waker }))
+        Ok(Arc::new(Readiness { fd, doorbell, life, spin, waiters, waker }))
     }
 
     /// The end's halves sleep by futex again.
