@@ -18,41 +18,41 @@ use std::time::Duration;
 
 /// Where connectors come from.
 #[derive(Debug)]
-pub(crate) enum Source {
+pub(crate) enum AnyListener {
     /// At `file:` and `shm:`.
     Region(Box<file::Listener>),
     /// At `unix:`.
     Socket(Box<socket::Listener>),
 }
 
-impl Source {
+impl AnyListener {
     /// Listens at `addr`; `take_over`: also if a dead listener has left its name there.
-    pub(crate) fn bind(addr: &Addr, config: &Config, settings: &Settings, take_over: bool) -> Result<Source> {
+    pub(crate) fn bind(addr: &Addr, config: &Config, settings: &Settings, take_over: bool) -> Result<AnyListener> {
         settings.check(addr)?;
         let name = match addr {
             Addr::Unix(path) => SocketName::of_path(path)?,
             Addr::Abstract(name) => SocketName::of_abstract(name)?,
             Addr::File(_) | Addr::Shm(_) => {
                 let bind = if take_over { file::Listener::bind } else { file::Listener::bind_new };
-                return Ok(Source::Region(Box::new(bind(&addr.region_path()?, config, settings.guard)?)));
+                return Ok(AnyListener::Region(Box::new(bind(&addr.region_path()?, config, settings.guard)?)));
             }
             Addr::Fd(_) => return Err(socket::cannot_listen(&addr.to_string()).into()),
         };
         let listener = socket::Listener::bind(name, config, settings.terms.clone(), take_over)?;
-        Ok(Source::Socket(Box::new(listener)))
+        Ok(AnyListener::Socket(Box::new(listener)))
     }
 
     fn accept(&mut self, deadline: Option<Deadline>) -> Result<Connected, rendezvous::Error> {
         match self {
-            Source::Region(listener) => listener.accept(deadline),
-            Source::Socket(listener) => listener.accept(deadline),
+            AnyListener::Region(listener) => listener.accept(deadline),
+            AnyListener::Socket(listener) => listener.accept(deadline),
         }
     }
 
     fn try_accept(&mut self) -> Result<Option<Connected>, rendezvous::Error> {
         match self {
-            Source::Region(listener) => listener.try_accept(),
-            Source::Socket(listener) => listener.try_accept(),
+            AnyListener::Region(listener) => listener.try_accept(),
+            AnyListener::Socket(listener) => listener.try_accept(),
         }
     }
 }
@@ -60,7 +60,7 @@ impl Source {
 /// What the thread has that accepts.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
-    source: Source,
+    source: AnyListener,
     addr: Addr,
     settings: Settings,
     /// What the next accept returns: a wait has found it, and has said that accepting would not wait.
@@ -70,7 +70,7 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(crate) fn new(source: Source, addr: Addr, settings: Settings, waiting: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(source: AnyListener, addr: Addr, settings: Settings, waiting: Arc<AtomicBool>) -> Self {
         Acceptor { source, addr, settings, kept: None, waiting }
     }
 
@@ -115,16 +115,18 @@ impl Acceptor {
     /// Whether the listener was shut down. (At a socket the waits themselves notice.)
     fn is_shut_down(&self) -> bool {
         match &self.source {
-            Source::Region(listener) => smstream_core::ordering::alert(listener.interrupt().alert(Half::Reader)) != 0,
-            Source::Socket(_) => false,
+            AnyListener::Region(listener) => {
+                smstream_core::ordering::alert(listener.interrupt().alert(Half::Reader)) != 0
+            }
+            AnyListener::Socket(_) => false,
         }
     }
 
     /// Stops listening and removes the name.
     pub(crate) fn close(self) -> Result<()> {
         match self.source {
-            Source::Region(listener) => listener.close()?,
-            Source::Socket(listener) => listener.close()?,
+            AnyListener::Region(listener) => listener.close()?,
+            AnyListener::Socket(listener) => listener.close()?,
         }
         Ok(())
     }
@@ -152,8 +154,8 @@ impl Waitable for Acceptor {
 
     fn arm<'w>(&'w mut self, set: &mut WaitSet<'w>, slice: Duration) -> bool {
         match &self.source {
-            Source::Region(listener) => set.words.push(listener.watch()),
-            Source::Socket(listener) => {
+            AnyListener::Region(listener) => set.words.push(listener.watch()),
+            AnyListener::Socket(listener) => {
                 if liveness::tell_when_readable(listener.as_fd()).is_err() {
                     set.limit(slice);
                 }
@@ -163,7 +165,7 @@ impl Waitable for Acceptor {
     }
 
     fn disarm(&mut self) {
-        if let Source::Socket(listener) = &self.source {
+        if let AnyListener::Socket(listener) = &self.source {
             liveness::tell_no_more(listener.as_fd());
         }
     }

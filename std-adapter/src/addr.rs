@@ -24,7 +24,7 @@ const LONGEST_SOCKET: usize = 107;
 /// |---|---|---|
 /// | `file:PATH` | a region file with this name, and file locks | the same user, trusted not to shorten the file |
 /// | `shm:/NAME` | the same, with a name as `shm_open` has it | the same |
-/// | `unix:PATH` | a Unix socket with this name, which hands out sealed memory | whomever the [`Builder`](crate::Builder) allows; nobody needs to be trusted |
+/// | `unix:PATH` | a Unix socket with this name, which hands out sealed memory | whomever the [`Builder`](crate::Builder) allows; neither needs to trust the other |
 /// | `unix:@NAME` | the same, in the abstract namespace: no file is left behind, and no file permissions apply | the same |
 /// | `fd:N` | a socket that this process has inherited as descriptor `N` | the process that has its other end |
 ///

@@ -22,7 +22,7 @@ use rustix::fd::AsFd;
 ///
 /// let listener = Listener::bind_temp()?;
 /// let connecting = Stream::begin_connect(listener.local_addr())?;
-/// // Nobody has accepted yet.
+/// // The listener has not accepted yet.
 /// let Err(TryFinish::Pending(connecting)) = connecting.try_finish() else { panic!("already?") };
 /// let there = listener.accept()?;
 /// let here = connecting.wait(None)?;
@@ -31,10 +31,10 @@ use rustix::fd::AsFd;
 /// ```
 ///
 /// The listener can accept it from the moment on in which it has said HELLO; that is done in
-/// [`begin_connect`](Stream::begin_connect) if nobody else is before it. Further steps are made by
+/// [`begin_connect`](Stream::begin_connect) if no other connector is before it. Further steps are made by
 /// [`try_finish`](Connecting::try_finish), [`wait`](Connecting::wait) and while it is waited for as a
-/// [`connectable`](Connecting::connectable) condition, and at no other time: over `unix:` the listener turns away
-/// whoever takes longer than [`Builder::handshake_timeout`](crate::Builder::handshake_timeout) of the listener, unless HELLO was all
+/// [`connectable`](Connecting::connectable) condition, and at no other time: over `unix:` the listener evicts
+/// a connector that takes longer than [`Builder::handshake_timeout`](crate::Builder::handshake_timeout) of the listener, unless HELLO was all
 /// that there was to say (see [`Builder::capacity`](crate::Builder::capacity)). Dropping it gives the attempt up; a listener
 /// that has accepted meanwhile then has a stream without a peer.
 ///

@@ -192,7 +192,7 @@ impl Error {
 impl Reason {
     /// The reason of an error that came as an [`io::Error`]. `None`: it is not of this crate.
     ///
-    /// [`Reason::WouldBlock`] is told by the kind alone, for such an error carries nothing: it is the ordinary course of a
+    /// [`Reason::WouldBlock`] is known by the kind alone, for such an error carries nothing: it is the ordinary course of a
     /// stream that does not block, and costs no allocation.
     #[must_use]
     pub fn of(error: &io::Error) -> Option<Reason> {

@@ -101,7 +101,7 @@ impl Shared {
         self.life.raise_both(ALERT_CANCEL);
     }
 
-    /// Whether somebody waits for this end with `poll`, `epoll` or an executor.
+    /// Whether this end is waited for with `poll`, `epoll` or an executor.
     pub(crate) fn is_polled(&self) -> bool {
         self.doorbell.as_ref().is_some_and(|doorbell| doorbell.is_polled())
     }
@@ -141,7 +141,7 @@ impl Shared {
     fn corrupt(&self, doing: &str) -> Error {
         if self.is_cut() {
             let text = format!(
-                "cannot {doing}: somebody has shortened the memory shared with {}; the stream is closed",
+                "cannot {doing}: another process has shortened the memory shared with {}; the stream is closed",
                 self.peer_name
             );
             return Error::new(Reason::Corrupt, text);

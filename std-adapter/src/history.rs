@@ -44,7 +44,7 @@ pub struct Incident {
     pub last: SystemTime,
     /// How often it happened.
     pub times: u64,
-    /// Whether the program has been told: a call has returned an error of this reason, or
+    /// Whether the program knows: a call has returned an error of this reason, or
     /// [`take_error`](crate::Stream::take_error) this very one.
     pub reported: bool,
 }
@@ -73,7 +73,7 @@ impl fmt::Display for Incident {
 pub(crate) struct History(Mutex<Deque<Incident, HISTORY>>);
 
 impl History {
-    /// Remembers an error. `told`: the call at hand returns it. Says whether it is a new incident.
+    /// Remembers an error. `reported`: the call at hand returns it. Says whether it is a new incident.
     pub(crate) fn note(&self, during: Operation, error: &Error, reported: bool, at: SystemTime) -> bool {
         let mut log = self.lock();
         let reason = error.reason();

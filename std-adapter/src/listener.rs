@@ -8,7 +8,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use smstream_core::geometry::Config;
 use smstream_core::park::ALERT_CANCEL;
 
-use crate::acceptor::{Acceptor, Source};
+use crate::acceptor::{Acceptor, AnyListener};
 use crate::addr::{Addr, Kind};
 use crate::condition::Condition;
 use crate::error::{Error, Reason, Result};
@@ -43,7 +43,7 @@ use smstream_shm::Deadline;
 ///
 /// At `file:` and `shm:` one connector waits at a time, in the region that the name leads to; the others wait for their
 /// turn. At `unix:` many can be in the middle of their rendezvous, and none that is slow, silent or wrong holds up
-/// another; it gets on only while somebody is in [`accept`](Listener::accept), or calls it again and again.
+/// another; it gets on only while a thread is in [`accept`](Listener::accept), or calls it again and again.
 #[derive(Debug)]
 pub struct Listener {
     acceptor: TimedMutex<Acceptor>,
@@ -69,7 +69,7 @@ impl Listener {
         Self::listen(addr, config, settings, true)
     }
 
-    /// Listens at an address of this kind that nobody has, and nobody had.
+    /// Listens at an address of this kind that no listener has, or had.
     pub(crate) fn bind_new(kind: Kind, config: &Config, settings: Settings) -> Result<Listener> {
         loop {
             let addr = Addr::unique(kind);
@@ -82,10 +82,10 @@ impl Listener {
 
     fn listen(addr: Addr, config: &Config, settings: Settings, take_over: bool) -> Result<Listener> {
         settings.check(&addr)?;
-        let source = Source::bind(&addr, config, &settings, take_over)?;
+        let source = AnyListener::bind(&addr, config, &settings, take_over)?;
         let (stop, epoll) = match &source {
-            Source::Region(listener) => (Stop::Region(listener.interrupt()), None),
-            Source::Socket(listener) => (Stop::Socket(listener.interrupt()), Some(listener.epoll())),
+            AnyListener::Region(listener) => (Stop::Region(listener.interrupt()), None),
+            AnyListener::Socket(listener) => (Stop::Socket(listener.interrupt()), Some(listener.epoll())),
         };
         let waiting = Arc::default();
         Ok(Listener {
@@ -102,9 +102,9 @@ impl Listener {
     /// Waits for a connector and accepts it.
     ///
     /// # Errors
-    /// [`Reason::WouldBlock`] if the listener does not block and nobody waits. If the region for the next connector cannot
+    /// [`Reason::WouldBlock`] if the listener does not block and no connector waits. If the region for the next connector cannot
     /// be made, the present one stays pending, and accepting can be tried again. If the name was removed or replaced by
-    /// somebody else, nobody can connect any more: listen again.
+    /// another process, no connector can come any more: listen again.
     pub fn accept(&self) -> Result<Stream> {
         self.accept_until(None)
     }

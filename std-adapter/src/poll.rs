@@ -16,12 +16,12 @@ use std::sync::Arc;
 /// A stream that can be waited for with `poll` and `epoll`, beside sockets, timers and other streams.
 ///
 /// Reading and writing never wait: they give [`io::ErrorKind::WouldBlock`]. There is one descriptor for both directions (see
-/// [`AsFd`]), and it is never told as writable: **wait for `POLLIN`, and when it comes try each direction that you want**, in
+/// [`AsFd`]), and it never becomes writable: **wait for `POLLIN`, and when it comes try each direction that you want**, in
 /// any order. It may be for nothing. The descriptor is readable
 /// * until a read has given `WouldBlock`, and again when there is something to read,
 /// * after a write has given `WouldBlock`, when there is room.
 ///
-/// So level-triggered waiting (the default of `poll` and `epoll`) works with one read for each time it is told, and
+/// So level-triggered waiting (the default of `poll` and `epoll`) works with one read for each event, and
 /// edge-triggered waiting (`EPOLLET`) with reads until `WouldBlock`, as with a socket. Who wants to write and not to read for
 /// a while says so by [`set_reading`](Pollable::set_reading). One poller per stream.
 ///
@@ -51,9 +51,9 @@ use std::sync::Arc;
 /// ```
 ///
 /// # What it promises
-/// * Nobody rings for a direction that has not given `WouldBlock`, and then once: two ends that are busy make no system
+/// * The peer does not ring for a direction that has not given `WouldBlock`, and then once: two ends that are busy make no system
 ///   call for each other.
-/// * A direction whose attempt failed with `WouldBlock` is told about however the calls of the two directions follow each
+/// * A direction whose attempt failed with `WouldBlock` is signalled however the calls of the two directions follow each
 ///   other.
 /// * The death of the peer makes the descriptor readable, for ever; so does its closing.
 ///
@@ -133,7 +133,7 @@ impl Pollable {
     }
 
     /// Sets whether the descriptor tells of bytes to read. Switch it off while you want to write and cannot take more, or
-    /// else level-triggered waiting would come back at once. The end of the stream and the death of the peer are told all
+    /// else level-triggered waiting would come back at once. The end of the stream and the death of the peer are signalled all
     /// the same, when the socket hangs up.
     ///
     /// # Errors
@@ -178,7 +178,7 @@ impl Pollable {
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                     result => {
                         self.pending[half as usize] = half == Half::Reader;
-                        // The bytes have gone, or come: that is what is said. What could not be told is told next time.
+                        // The bytes have gone, or come: that is what counts. What could not be shown is shown next time.
                         let _ = self.show(false);
                         return result;
                     }
@@ -188,7 +188,7 @@ impl Pollable {
                 // The peer may be waiting for it.
                 self.halves().1.flush_buffered();
             }
-            // What was rung until now is taken first. What is rung after announcing stays, and is told.
+            // What was rung until now is taken first. What is rung after announcing stays, and is shown.
             let left = self.doorbell.take(self.stream.life());
             if self.announce(half) {
                 // A full socket cannot be rung: the rest is to be taken as well.
@@ -240,8 +240,8 @@ impl Pollable {
     }
 
     /// Makes the descriptor readable while something is owed, whatever comes. It watches the socket for being writable
-    /// then, which it always is: nobody sends on it but who rings, and an honest peer takes that before it wants to be
-    /// rung again. Who is told of changes only is told of it again if it is done `anew`.
+    /// then, which it always is: only rings are sent on it, and an honest peer takes one before it wants to be
+    /// rung again. An edge-triggered poller sees it again if it is done `anew`.
     fn show(&mut self, anew: bool) -> io::Result<()> {
         let [read, write] = self.pending;
         let pending = (read && self.reading) || write;
@@ -250,7 +250,7 @@ impl Pollable {
             self.shown = None;
             let (socket, data) = (self.doorbell.socket(), epoll::EventData::new_u64(0));
             if pending {
-                // Not `modify`: of a socket that is on its list of ready ones already, the instance tells nobody then.
+                // Not `modify`: of a socket that is on its list of ready ones already, the instance wakes no poller then.
                 match epoll::delete(&self.epoll, socket) {
                     Ok(()) | Err(Errno::NOENT) => {}
                     Err(e) => return Err(e.into()),

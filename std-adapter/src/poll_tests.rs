@@ -20,29 +20,29 @@ fn a_flood_of_rings_ends_and_loses_nothing() {
         let mut here = Pollable::new(here).unwrap();
         let poller = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
         epoll::add(&poller, &here, epoll::EventData::new_u64(0), flags).unwrap();
-        let is_told = || {
+        let is_readable = || {
             let mut events = [MaybeUninit::uninit(); 1];
             !epoll::wait(&poller, &mut events[..], Some(&Timespec::default())).unwrap().0.is_empty()
         };
         for _ in 0..5000 {
             there.doorbell().unwrap().ring();
         }
-        assert!(is_told(), "nobody has tried yet");
-        let mut told = 0;
+        assert!(is_readable(), "it has not been tried yet");
+        let mut events = 0;
         assert_eq!(here.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        while is_told() {
+        while is_readable() {
             assert_eq!(here.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-            told += 1;
-            assert!(told < 1000, "it has no end");
+            events += 1;
+            assert!(events < 1000, "it has no end");
         }
-        assert!(told > 0);
+        assert!(events > 0);
         there.write_all(b"x").unwrap();
-        assert!(is_told(), "the socket was full, and the byte is not told");
+        assert!(is_readable(), "the socket was full, and the byte is not signalled");
         here.read_exact(&mut [0]).unwrap();
     }
 }
 
-/// Whoever tries is told, and does not try for ever.
+/// An attempt says so, and does not try for ever.
 #[test]
 fn an_attempt_on_what_was_given_up_says_so() {
     let (here, _there) = ends();

@@ -39,12 +39,12 @@ use smstream_shm::Deadline;
 /// * If both parties read through `&mut Stream`, without a timeout, and nothing is on its way to either, or both write into
 ///   full lanes, then neither can go on: the listener's call ends with [`Reason::Deadlock`](crate::Reason::Deadlock), the
 ///   connector's goes on waiting. The stream is as good as before: write, or read, and the connector goes on. It is never
-///   told while the other is slow, or stopped on its way to wait (one that already waits may be stopped, and still
+///   reported while the other is slow, or stopped on its way to wait (one that already waits may be stopped, and still
 ///   waits). [`Builder::deadlock_detection`](crate::Builder::deadlock_detection) switches it off.
 ///
 /// # What it does not promise
 /// * That the peer has *read* what was written. Ask it to answer.
-/// * That all deadlocks are told: `&Stream`, the halves and calls with a timeout wait for whatever another thread or a later
+/// * That all deadlocks are reported: `&Stream`, the halves and calls with a timeout wait for whatever another thread or a later
 ///   moment may bring.
 /// * To survive a `fork` in both processes: after a fork only one of them may go on using the stream, and the other lets
 ///   go of it by [`relinquish`](Stream::relinquish) instead of dropping it. A program that is executed inherits nothing.
@@ -99,7 +99,8 @@ impl Stream {
     /// error of [`Reason::PeerGone`](crate::Reason::PeerGone) instead of the end of the stream. So an answer that broke off does not look whole.
     ///
     /// Calls that wait in this end return [`Reason::Aborted`](crate::Reason::Aborted), in any thread, and waiting for the peer to close returns
-    /// `false`. Whoever waits for this end with `poll`, `epoll` or an executor is not woken by it, and told at the next attempt. The peer is told when this end, with both halves if it was split, is dropped. A direction that was shut
+    /// `false`. A thread or task that waits for this end with `poll`, `epoll` or an executor is not woken by it; its next attempt fails. The
+    /// peer notices when this end, with both halves if it was split, is dropped. A direction that was shut
     /// down before has ended in order, and stays so. The ends of a [`pair`](Stream::pair) cannot outlive one another:
     /// there this closes both directions.
     ///
@@ -174,11 +175,11 @@ impl Stream {
         self.shared.policy.get()
     }
 
-    /// An error that no call has returned: the peer's death, noticed while nobody read or wrote, or bytes that were
+    /// An error that no call has returned: the peer's death, noticed while no call was reading or writing, or bytes that were
     /// published when the peer took no more. Each is given out once, the oldest first. What a call has returned already is
     /// not given out again, nor is what follows from it: an error of the same [`Reason`](crate::Reason).
     ///
-    /// It waits for nothing. That another thread is blocked in a read or a write, and is about to be told of the peer's
+    /// It waits for nothing. That another thread is blocked in a read or a write, and is about to return the peer's
     /// death, is not waited for either.
     ///
     /// # Errors
@@ -213,7 +214,7 @@ impl Stream {
         self.shared.history.all()
     }
 
-    /// Has the peer died? A thread that is blocked in one direction is told there, so that its lock is not waited for.
+    /// Has the peer died? A thread that is blocked in one direction returns it, so its lock is not waited for.
     fn refresh_errors(&self) {
         if self.shared.has_unrecorded_death()
             && let (Some(mut reader), Some(mut writer)) = (self.reader.try_lock(), self.writer.try_lock())

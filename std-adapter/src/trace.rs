@@ -18,7 +18,7 @@ mod events {
     use crate::history::Operation;
     use crate::liveness::Half;
 
-    /// Somebody listens.
+    /// A listener has been made.
     pub(crate) fn listening(addr: &Addr, capacities: [usize; 2]) {
         debug!(target: "smstream", %addr, ?capacities, "listening");
     }

@@ -240,7 +240,7 @@ fn connectable_is_true_also_of_an_attempt_that_failed() {
         assert_eq!(e.kind(), std::io::ErrorKind::ConnectionRefused, "{e}");
     });
     // What is no address is said at once.
-    assert_eq!(Stream::begin_connect("nonsense").unwrap_err().reason(), Reason::InvalidInput);
+    assert_eq!(Stream::begin_connect("nonsense:").unwrap_err().reason(), Reason::InvalidInput);
     let mut connecting = Stream::begin_connect("fd:2000000").unwrap();
     assert!(try_wait(&mut [connecting.connectable()]).unwrap().is_all());
     assert!(matches!(connecting.try_finish(), Err(TryFinish::Failed(_))));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use smstream::Addr;
-use smstream::inspect::{self, Channel, Holder, Patient, Scan, Source, Stream, printable};
+use smstream::inspect::{self, Channel, DoctorTarget, Holder, Scan, Source, Stream, printable};
 
 use crate::failure::Failure;
 
@@ -111,7 +111,7 @@ impl Target {
     }
 
     /// What `doctor` is to examine, and the streams of running processes beside it.
-    pub fn patient(&self) -> Result<(Patient, Vec<Stream>), Failure> {
+    pub fn patient(&self) -> Result<(DoctorTarget, Vec<Stream>), Failure> {
         let source = match self {
             Self::Descriptor { pid, fd } => Source::descriptor(*pid, *fd),
             Self::File(path) => Source::path(path),
@@ -123,8 +123,8 @@ impl Target {
         let both = streams.iter().find(|stream| !stream.channel.is_region() && uses(stream, id));
         let patient = match both {
             Some(stream) => segments(stream),
-            None if self.is_segment() => Patient::Segment(source),
-            None => Patient::Region(source),
+            None if self.is_segment() => DoctorTarget::Segment(source),
+            None => DoctorTarget::Region(source),
         };
         Ok((patient, streams))
     }
@@ -138,7 +138,7 @@ impl Target {
 }
 
 /// The stream whose parties met at a socket, if there is one only, and the streams of running processes beside it.
-fn only_one_at(addr: &Addr) -> Result<(Patient, Vec<Stream>), Failure> {
+fn only_one_at(addr: &Addr) -> Result<(DoctorTarget, Vec<Stream>), Failure> {
     let scan = scan(true)?;
     let met: Vec<&Stream> = scan.streams.iter().filter(|stream| met_at(stream, addr)).collect();
     match met[..] {
@@ -194,9 +194,9 @@ fn ends(stream: &Stream) -> String {
 }
 
 /// Both segments of a stream that has a file for each.
-fn segments(stream: &Stream) -> Patient {
+fn segments(stream: &Stream) -> DoctorTarget {
     let [listener, connector] = [0, 1].map(|party| Arc::clone(stream.channel.segment(party).0));
-    Patient::Segments(listener, connector)
+    DoctorTarget::Segments(listener, connector)
 }
 
 /// Whether a segment of a stream lies in this file.

@@ -3,7 +3,7 @@
 use std::ptr;
 use std::time::Duration;
 
-use super::source::Source;
+use super::subject::Subject;
 use super::waitable::{WaitSet, Waitable};
 use crate::liveness::Life;
 use crate::timed_mutex::{FLUSH, TimedGuard, TimedMutex};
@@ -34,10 +34,10 @@ enum Hold<'c> {
 
 impl<'c> Armed<'c> {
     /// Acquires what a condition is about, if no other thread uses it; `before` are those that this thread has.
-    pub(super) fn new(source: &'c mut Source<'_>, before: &[Armed<'c>]) -> Self {
+    pub(super) fn new(source: &'c mut Subject<'_>, before: &[Armed<'c>]) -> Self {
         let (hold, flush) = match source {
-            Source::Alone(what) => (Hold::Alone(&mut **what), None),
-            Source::Shared { what, flush } => (Hold::Busy(what), *flush),
+            Subject::Alone(what) => (Hold::Alone(&mut **what), None),
+            Subject::Shared { what, flush } => (Hold::Busy(what), *flush),
         };
         let mut armed = Armed { hold, flush, waiting: false, armed: false };
         armed.try_acquire();

@@ -29,7 +29,7 @@
 //! | connectable | the listener has accepted, or the attempt has failed |
 //!
 //! *A condition in error is ready*: the call that it stands for returns at once, and says what is wrong. What is ready stays
-//! so until somebody makes the call.
+//! so until a thread makes the call.
 //!
 //! Bytes that are there but not yet taken count, and so does room that has been given back. Before a wait sleeps it
 //! publishes what is held back on the streams that are in it, so that a request goes out before its answer is waited for.
@@ -58,7 +58,7 @@
 
 mod armed;
 mod ready_set;
-mod source;
+mod subject;
 pub(crate) mod waitable;
 
 use std::time::{Duration, Instant};
@@ -73,7 +73,7 @@ use crate::liveness::{SLICE, news};
 use smstream_shm::Deadline;
 
 pub use ready_set::{Places, ReadySet};
-pub use source::Condition;
+pub use subject::Condition;
 
 /// The most conditions of one wait: 127. The kernel sleeps on so many words and one more.
 pub const MOST: usize = futex::MOST - 1;

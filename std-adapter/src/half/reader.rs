@@ -269,7 +269,7 @@ impl Drop for ReadHalf {
             self.shutdown();
         }
         if self.shared.is_cut() {
-            // What was just said, nobody can hear. The other half, if it sleeps, must hear of it here.
+            // The peer cannot see what was just said. The other half, if it sleeps, must hear of it here.
             self.shared.life.raise(Half::Writer, ALERT_CORRUPT);
         }
     }

@@ -55,7 +55,7 @@ impl WriteHalf {
         if self.producer.is_finished() {
             return;
         }
-        // Somebody may have been waiting with `poll`, and left it announced.
+        // A `Pollable` may have left it announced.
         self.producer.withdraw();
         self.producer.finish();
         trace::closed(&self.shared.peer_name, Half::Writer);

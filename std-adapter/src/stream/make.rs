@@ -47,7 +47,7 @@ impl Stream {
         for (party, end) in ends.iter().enumerate() {
             let segment = &end[party];
             let start = segment.as_mut_ptr().ok_or_else(|| Error::new(Reason::System, "the mapping is read-only"))?;
-            // SAFETY: the mapping is valid for reads and writes of its length, and nobody but this function knows of it.
+            // SAFETY: the mapping is valid for reads and writes of its length, and only this function knows of it.
             unsafe { geometry::init(start, segment.len(), config, party) }
                 .map_err(|findings| Error::new(Reason::Corrupt, findings.to_string()))?;
         }
@@ -68,7 +68,7 @@ impl Stream {
         let peer = format!("{who} at {addr}");
         let segments = Segments { mine: connected.my, peer: connected.peer };
         // SAFETY: the rendezvous gave each segment to one party, which holds the lock of its end or has made the segment
-        // itself, and this end has just been made: nobody else in this process uses the segments. Parties of a `file:` region
+        // itself, and this end has just been made: no other code in this process uses the segments. Parties of a `file:` region
         // are trusted not to shorten it; memory that came over a socket is sealed and cannot be shortened.
         unsafe { Stream::attach(segments, connected.life, connected.link, settings, &peer) }
     }
@@ -76,8 +76,8 @@ impl Stream {
     /// Makes an end of two mapped segments.
     ///
     /// # Safety
-    /// The promises of [`geometry::attach`], for as long as the mappings live: nobody in this process touches the
-    /// segments but the ends of the channel, this party has no other end, and nobody shortens the memory.
+    /// The promises of [`geometry::attach`], for as long as the mappings live: in this process only the ends of the channel touch the
+    /// segments, this party has no other end, and no process shortens the memory.
     unsafe fn attach(
         segments: Segments,
         life: Arc<Life>,

@@ -30,7 +30,7 @@ impl Stream {
     /// ```
     ///
     /// # What it does not promise
-    /// * That the other process exists, or has done anything. If there is none, the peer is told that this end died.
+    /// * That the other process exists, or has done anything. If there is none, the peer finds this end dead.
     /// * Anything for an end that other threads of this process still wait on: it is taken by value.
     ///
     /// # References

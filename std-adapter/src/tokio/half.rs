@@ -126,7 +126,7 @@ impl WriteHalf {
 
 /// Reads what is there, of which `known` bytes are known.
 pub(super) fn read_into(from: &mut impl Read, known: usize, out: &mut ReadBuf<'_>) -> io::Result<()> {
-    // Memory that nobody has written yet is zeroed first, so no more of it than is needed. At the end of the stream there
+    // Memory that has not been written yet is zeroed first, so no more of it than is needed. At the end of the stream there
     // are no bytes, and reading one says so.
     let most = known.clamp(1, out.remaining());
     let n = from.read(out.initialize_unfilled_to(most))?;

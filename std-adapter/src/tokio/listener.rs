@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 /// Waits at an address for connectors: what [`smstream::Listener`](crate::Listener) is for threads.
 ///
 /// Many can be in the middle of their rendezvous, and none that is slow, silent or wrong holds up another; it gets on only
-/// while somebody is in [`accept`](Listener::accept). When it is dropped the name is removed; streams that were accepted
+/// while a task is in [`accept`](Listener::accept). When it is dropped the name is removed; streams that were accepted
 /// live on.
 #[derive(Debug)]
 pub struct Listener {
@@ -34,7 +34,7 @@ impl Listener {
         Ok(Self::from_std(Builder::new().bind(addr)?)?)
     }
 
-    /// Listens at an address that nobody had before, with the default settings. [`local_addr`](Listener::local_addr) tells
+    /// Listens at an address that no listener had before, with the default settings. [`local_addr`](Listener::local_addr) tells
     /// which.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl Listener {
     pub async fn accept(&self) -> Result<Stream> {
         loop {
             let mut guard = self.fd.readable().await.map_err(|e| Error::system(Reason::System, e))?;
-            // There may be more of them: it is cleared when nobody is left. What has come since it was told is not cleared.
+            // There may be more of them: it is cleared when none is left. What has come since it was signalled is not cleared.
             if let Some(stream) = self.try_accept() {
                 return stream;
             }
@@ -121,7 +121,7 @@ impl Listener {
         }
     }
 
-    /// `None`: nobody is there to be accepted.
+    /// `None`: no connector waits to be accepted.
     fn try_accept(&self) -> Option<Result<Stream>> {
         match self.listener.accept() {
             Err(e) if e.reason() == Reason::WouldBlock => None,

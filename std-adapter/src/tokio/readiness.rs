@@ -20,7 +20,7 @@ const LOOKS: u32 = 16;
 /// How often the socket is found readable in one attempt, before others get a turn: a peer may ring without end.
 const RINGS: u32 = 4;
 
-/// The way in for wakes. There is one socket for two halves, which may be in two tasks, and a runtime wakes but one waiter
+/// How the halves of a stream become ready. There is one socket for two halves, which may be in two tasks, and a runtime wakes but one waiter
 /// of each kind: so it wakes both of ours.
 #[derive(Debug)]
 pub(super) struct Readiness {
@@ -87,7 +87,7 @@ impl Readiness {
         self.doorbell.set_polled(false);
     }
 
-    /// Something happened that the other half is to be told of.
+    /// Something happened that the other half has to see.
     pub(super) fn wake_other(&self, half: Half) {
         self.waiters.wake_one(match half {
             Half::Reader => Half::Writer,

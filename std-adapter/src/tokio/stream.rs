@@ -185,7 +185,7 @@ impl Stream {
             ready!(self.poll_writable(cx))?;
             match put(&mut self.stream) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                // If the peer was found corrupt, whoever waits for the other direction is to know.
+                // If the peer was found corrupt, the task that waits for the other direction has to see it.
                 result => return Poll::Ready(result.inspect_err(|_| self.readiness.wake_other(Half::Writer))),
             }
         }

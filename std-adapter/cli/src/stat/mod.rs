@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use smstream::inspect::{Report, Stream, Watch};
+use smstream::inspect::{Follower, Report, Stream};
 
 use crate::failure::Failure;
 use crate::stdio::Output;
@@ -141,7 +141,7 @@ fn nothing(target: &Target) -> Failure {
 pub struct Followed {
     target: Target,
     /// Each, and whether a party of it was seen alive.
-    watches: Vec<(Watch, bool)>,
+    watches: Vec<(Follower, bool)>,
     /// All streams of the last look at all processes.
     known: Vec<Stream>,
     /// When that was.
@@ -187,8 +187,8 @@ impl Followed {
     }
 }
 
-fn fresh(stream: Stream) -> (Watch, bool) {
-    (Watch::new(stream), false)
+fn fresh(stream: Stream) -> (Follower, bool) {
+    (Follower::new(stream), false)
 }
 
 #[cfg(test)]

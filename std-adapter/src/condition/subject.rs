@@ -7,11 +7,11 @@ use std::fmt;
 /// Something to wait for. See the [module](super).
 pub struct Condition<'a> {
     name: &'static str,
-    pub(super) source: Source<'a>,
+    pub(super) source: Subject<'a>,
 }
 
 /// What it is about.
-pub(super) enum Source<'a> {
+pub(super) enum Subject<'a> {
     /// Something that is borrowed alone.
     Alone(&'a mut dyn Waitable),
     /// Something that other threads may be using.
@@ -25,7 +25,7 @@ pub(super) enum Source<'a> {
 impl<'a> Condition<'a> {
     /// Of something that is borrowed alone.
     pub(crate) fn alone(name: &'static str, what: &'a mut dyn Waitable) -> Self {
-        Condition { name, source: Source::Alone(what) }
+        Condition { name, source: Subject::Alone(what) }
     }
 
     /// Of something that other threads may be using. Before a sleep `flush` is asked to publish what it has buffered.
@@ -34,15 +34,15 @@ impl<'a> Condition<'a> {
         what: &'a TimedMutex<dyn Waitable>,
         flush: Option<&'a TimedMutex<dyn Waitable>>,
     ) -> Self {
-        Condition { name, source: Source::Shared { what, flush } }
+        Condition { name, source: Subject::Shared { what, flush } }
     }
 }
 
 impl fmt::Debug for Condition<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what: &dyn fmt::Debug = match &self.source {
-            Source::Alone(what) => what,
-            Source::Shared { what, .. } => what,
+            Subject::Alone(what) => what,
+            Subject::Shared { what, .. } => what,
         };
         f.debug_tuple(self.name).field(what).finish()
     }
