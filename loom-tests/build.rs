@@ -2,6 +2,8 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    // The core's features are off here.
+    println!("cargo::rustc-check-cfg=cfg(feature, values(any()))");
     println!("cargo::rustc-cfg=loom");
     println!("cargo::rustc-cfg=smstream_mutants");
 }

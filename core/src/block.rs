@@ -4,8 +4,9 @@ use core::fmt;
 use core::mem::MaybeUninit;
 
 use crate::geometry::{self, Config};
-use crate::identity::{Findings, Problem, Whose};
+use crate::identity::{Finding, Problem, Whose};
 use crate::park::Park;
+use crate::size::to_usize;
 use crate::stream::End;
 
 /// Memory for both segments of a channel, `N` bytes, aligned to a line.
@@ -24,7 +25,7 @@ use crate::stream::End;
 /// assert_eq!(&out[..5], b"hello");
 /// ```
 ///
-/// Both ends are made together, in safe code, and the memory is nobody else's while they live.
+/// Both ends are made together, in safe code, and no other code can use the memory while they live.
 #[repr(C, align(128))]
 pub struct Block<const N: usize>([MaybeUninit<u8>; N]);
 
@@ -53,35 +54,44 @@ impl<const N: usize> Block<N> {
         config: &Config,
         listener: [P; 2],
         connector: [P; 2],
-    ) -> Result<(End<'_, P>, End<'_, P>), Findings> {
-        let mut findings = Findings::default();
-        if let Err(problem) = config.check() {
-            findings.push(Whose::Mine, problem);
-            return Err(findings);
-        }
+    ) -> Result<(End<'_, P>, End<'_, P>), Finding> {
+        let mine = |problem| Finding { whose: Whose::Mine, problem };
+        config.check().map_err(mine)?;
         let ([first, second], needed) = config.block();
-        if needed > N || config.align as usize > align_of::<Self>() {
-            findings.push(Whose::Mine, Problem::too_short(needed, N));
-            return Err(findings);
+        if needed > N {
+            return Err(mine(Problem::too_short(needed, N)));
+        }
+        if to_usize(config.align) > align_of::<Self>() {
+            return Err(mine(Problem::Align(config.align)));
         }
         let base: *mut u8 = self.0.as_mut_ptr().cast();
         let (len_first, len_second) = (second - first, needed - second);
         let other = base.wrapping_add(second);
-        // SAFETY: `needed` ≤ N bytes are exclusively borrowed here, and nobody is attached.
+        // SAFETY: `needed` ≤ N bytes are exclusively borrowed here, and no end is attached.
         unsafe { geometry::init(base, len_first, config, 0) }?;
         // SAFETY: as above; the second segment begins within the block at a multiple of the alignment.
         unsafe { geometry::init(other, len_second, config, 1) }?;
-        // SAFETY: both segments are borrowed for the lifetime of the ends; nobody but the two ends uses them, one for each
-        // party.
-        let a = unsafe { geometry::attach(base, len_first, other, len_second) }?;
-        // SAFETY: as above.
-        let b = unsafe { geometry::attach(other, len_second, base, len_first) }?;
-        let [write, read] = listener;
-        let a = a.into_end(write, read);
-        let [write, read] = connector;
-        let b = b.into_end(write, read);
-        Ok((a, b))
+        let ([first_write, first_read], [second_write, second_read]) = (listener, connector);
+        let parks = [(first_write, first_read), (second_write, second_read)];
+        // SAFETY: both segments were set up above, as `config` says, and are borrowed for the lifetime of the ends; only the
+        // two ends use them, one for each party.
+        Ok(unsafe { ends([base, other], config, parks) })
     }
+}
+
+/// Both ends, side by side: so they are made where the caller wants them, and need no stack here.
+///
+/// # Safety
+/// As for [`fresh_end`](geometry::fresh_end), for both parties.
+#[inline(never)]
+unsafe fn ends<'m, P: Park>(bases: [*mut u8; 2], config: &Config, parks: [(P, P); 2]) -> (End<'m, P>, End<'m, P>) {
+    let ([first, second], [first_parks, second_parks]) = (bases, parks);
+    (
+        // SAFETY: the caller's promise.
+        unsafe { geometry::fresh_end(first, second, config, 0, first_parks) },
+        // SAFETY: the caller's promise.
+        unsafe { geometry::fresh_end(second, first, config, 1, second_parks) },
+    )
 }
 
 impl<const N: usize> Default for Block<N> {

@@ -1,10 +1,35 @@
 //! Lane bytes in and out: the only place that touches them.
 //!
 //! Another process may write a lane while it is read, and may be hostile. So there is never a `&[u8]` into a lane: each
-//! access is a volatile one through a raw pointer, which the compiler neither repeats, nor drops, nor assumes to find
-//! unchanged. Accesses are naturally aligned on the lane's side, and wide in the middle, so that this is as fast as
-//! `memcpy` (measured; see docs/DESIGN.md).
+//! access is one that inline assembly makes, or a volatile one through a raw pointer, which the compiler neither repeats, nor
+//! drops, nor assumes to find unchanged. A byte may be copied twice: then the second copy counts.
+//!
+//! | bytes | how |
+//! |---|---|
+//! | up to 16 | two accesses that overlap in the middle: no loop, no call |
+//! | up to [`strings::FROM`], and all that is copied out | 16 at a time; the last 16 overlap |
+//! | more, into a lane, where the CPU says that it is fast | [`strings`]: `rep movsb` |
+//!
+//! That is for x86-64 and AArch64. Other machines copy words. The figures are in docs/DESIGN.md.
 
+#[cfg(loom)]
+mod checked;
+// ThreadSanitizer does not see what assembly accesses, so under its cfg words are copied.
+#[cfg(all(not(loom), not(smstream_tsan), any(target_arch = "aarch64", target_arch = "x86_64")))]
+mod lane;
+#[cfg(all(not(loom), not(smstream_tsan), any(target_arch = "aarch64", target_arch = "x86_64")))]
+#[path = "bytes/vectors.rs"]
+mod pieces;
+#[cfg(all(not(loom), any(smstream_tsan, not(any(target_arch = "aarch64", target_arch = "x86_64")))))]
+#[path = "bytes/words.rs"]
+mod pieces;
+#[cfg(all(not(loom), not(smstream_tsan), target_arch = "x86_64", not(target_env = "sgx")))]
+mod strings;
+
+#[cfg(loom)]
+pub(crate) use checked::{copy_in, copy_out};
+
+#[cfg(not(loom))]
 use crate::sync::LaneByte;
 
 /// Copies `len` bytes from `src` into a lane.
@@ -13,22 +38,15 @@ use crate::sync::LaneByte;
 /// `dst` is valid for writes of `len` bytes, in a lane that only this party writes; `src` is valid for reads of `len`
 /// bytes in memory that no one else writes meanwhile; the two do not overlap.
 #[cfg(not(loom))]
-pub(crate) unsafe fn copy_in(mut src: *const u8, mut dst: *mut LaneByte, mut len: usize) {
-    macro_rules! step {
-        ($t:ty) => {{
-            // SAFETY: the caller's promise covers size_of::<$t>() ≤ `len` more bytes of `src`; alignment is not asked for.
-            let value = unsafe { src.cast::<$t>().read_unaligned() };
-            // SAFETY: likewise for `dst`; the conditions below have made it a multiple of the size of `$t`, which is at
-            // least its alignment.
-            unsafe { dst.cast::<$t>().write_volatile(value) };
-            // SAFETY: still within, or one past, the `len` bytes of the promise.
-            src = unsafe { src.add(size_of::<$t>()) };
-            // SAFETY: as above.
-            dst = unsafe { dst.add(size_of::<$t>()) };
-            len -= size_of::<$t>();
-        }};
+#[inline(always)]
+pub(crate) unsafe fn copy_in(src: *const u8, dst: *mut LaneByte, len: usize) {
+    #[cfg(all(not(smstream_tsan), target_arch = "x86_64", not(target_env = "sgx")))]
+    if len >= strings::FROM && strings::are_fast() {
+        // SAFETY: the caller's promise, word for word.
+        return unsafe { strings::copy_in(src, dst, len) };
     }
-    stepped!(dst, len, step);
+    // SAFETY: the caller's promise, word for word.
+    unsafe { pieces::copy::<{ pieces::IN }>(src, dst, len) };
 }
 
 /// Copies `len` bytes out of a lane to `dst`.
@@ -37,138 +55,58 @@ pub(crate) unsafe fn copy_in(mut src: *const u8, mut dst: *mut LaneByte, mut len
 /// `src` is valid for reads of `len` bytes in a lane (another process may write them meanwhile); `dst` is valid for
 /// writes of `len` bytes in memory that no one else uses meanwhile; the two do not overlap.
 #[cfg(not(loom))]
-pub(crate) unsafe fn copy_out(mut src: *const LaneByte, mut dst: *mut u8, mut len: usize) {
-    macro_rules! step {
-        ($t:ty) => {{
-            // SAFETY: the caller's promise covers size_of::<$t>() ≤ `len` more bytes of `src`; the conditions below have
-            // made it a multiple of the size of `$t`, which is at least its alignment.
-            let value = unsafe { src.cast::<$t>().read_volatile() };
-            // SAFETY: likewise for `dst`; alignment is not asked for.
-            unsafe { dst.cast::<$t>().write_unaligned(value) };
-            // SAFETY: still within, or one past, the `len` bytes of the promise.
-            src = unsafe { src.add(size_of::<$t>()) };
-            // SAFETY: as above.
-            dst = unsafe { dst.add(size_of::<$t>()) };
-            len -= size_of::<$t>();
-        }};
-    }
-    stepped!(src, len, step);
-}
-
-/// The widest access that is one instruction. Any bit pattern is a value of it.
-#[cfg(all(not(loom), target_arch = "x86_64"))]
-type Wide = core::arch::x86_64::__m128i;
-#[cfg(all(not(loom), target_arch = "aarch64"))]
-type Wide = core::arch::aarch64::uint8x16_t;
-#[cfg(all(not(loom), not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
-type Wide = usize;
-
-/// Runs `$step!(type)` until `$len` is 0, each time with `$lane` aligned to the size of the type: up to 15 bytes one power
-/// of two at a time, then wide, then what is left.
-#[cfg(not(loom))]
-macro_rules! stepped {
-    ($lane:ident, $len:ident, $step:ident) => {
-        if $lane.addr() & 1 != 0 && $len >= 1 {
-            $step!(u8);
-        }
-        if $lane.addr() & 2 != 0 && $len >= 2 {
-            $step!(u16);
-        }
-        if size_of::<Wide>() > 4 && $lane.addr() & 4 != 0 && $len >= 4 {
-            $step!(u32);
-        }
-        if size_of::<Wide>() > 8 && $lane.addr() & 8 != 0 && $len >= 8 {
-            $step!(u64);
-        }
-        // With less than 16 bytes the steps above may have been passed over; then so is this.
-        if $lane.addr() % size_of::<Wide>() == 0 {
-            while $len >= size_of::<Wide>() {
-                $step!(Wide);
-            }
-        }
-        if $lane.addr() % 8 == 0 && $len >= 8 {
-            $step!(u64);
-        }
-        if $lane.addr() % 4 == 0 && $len >= 4 {
-            $step!(u32);
-        }
-        if $lane.addr() % 2 == 0 && $len >= 2 {
-            $step!(u16);
-        }
-        while $len > 0 {
-            $step!(u8);
-        }
-    };
-}
-#[cfg(not(loom))]
-use stepped;
-
-/// As above, through loom's checked cells.
-///
-/// # Safety
-/// As above.
-#[cfg(loom)]
-pub(crate) unsafe fn copy_in(src: *const u8, dst: *mut LaneByte, len: usize) {
-    for i in 0..len {
-        // SAFETY: `i` < `len`, so this is within the bytes the caller promises.
-        let from = unsafe { src.add(i) };
-        // SAFETY: as above.
-        let value = unsafe { from.read() };
-        // SAFETY: as above.
-        let to = unsafe { dst.add(i) };
-        // SAFETY: as above; shared references to cells may overlap.
-        let cell = unsafe { &*to };
-        // SAFETY: loom checks that no one else is at the cell.
-        cell.with_mut(|p| unsafe { p.write(value) });
-    }
-}
-
-/// As above, through loom's checked cells.
-///
-/// # Safety
-/// As above.
-#[cfg(loom)]
+#[inline(always)]
 pub(crate) unsafe fn copy_out(src: *const LaneByte, dst: *mut u8, len: usize) {
-    for i in 0..len {
-        // SAFETY: `i` < `len`, so this is within the bytes the caller promises.
-        let from = unsafe { src.add(i) };
-        // SAFETY: as above; shared references to cells may overlap.
-        let cell = unsafe { &*from };
-        // SAFETY: loom checks that no one writes the cell meanwhile.
-        let value = cell.with(|p| unsafe { p.read() });
-        // SAFETY: as for `from`.
-        let to = unsafe { dst.add(i) };
-        // SAFETY: as above; no one else uses `dst`, says the caller.
-        unsafe { to.write(value) };
-    }
+    // SAFETY: the caller's promise, word for word.
+    unsafe { pieces::copy::<{ pieces::OUT }>(src, dst, len) };
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
+    /// As many as a copy can touch, and some on both sides.
+    const ROOM: usize = 2048;
+
+    #[repr(align(64))]
+    struct Aligned([u8; ROOM]);
+
+    fn check(lane_at: usize, private_at: usize, len: usize) {
+        let source: [u8; ROOM] = core::array::from_fn(|i| (i % 251) as u8 + 1);
+        let mut lane = Aligned([0; ROOM]);
+        // SAFETY: the callers keep both offsets and the length within ROOM; the arrays are different objects.
+        unsafe { copy_in(source[private_at..].as_ptr(), lane.0[lane_at..].as_mut_ptr(), len) };
+        assert!(lane.0[..lane_at].iter().all(|&b| b == 0), "{lane_at} {private_at} {len}");
+        assert_eq!(lane.0[lane_at..lane_at + len], source[private_at..private_at + len]);
+        assert!(lane.0[lane_at + len..].iter().all(|&b| b == 0), "{lane_at} {private_at} {len}");
+
+        let mut back = [0u8; ROOM];
+        // SAFETY: as above.
+        unsafe { copy_out(lane.0[lane_at..].as_ptr(), back[private_at..].as_mut_ptr(), len) };
+        assert!(back[..private_at].iter().all(|&b| b == 0), "{lane_at} {private_at} {len}");
+        assert_eq!(back[private_at..private_at + len], lane.0[lane_at..lane_at + len]);
+        assert!(back[private_at + len..].iter().all(|&b| b == 0), "{lane_at} {private_at} {len}");
+    }
+
     /// Every offset of the lane's side and the private side, every length up to a few wide steps; and nothing beside.
     #[test]
     fn copies_exactly_the_bytes_asked_for() {
-        #[repr(align(16))]
-        struct Aligned([u8; 96]);
-        let source: [u8; 96] = core::array::from_fn(|i| i as u8 + 1);
         for lane_at in 0..17 {
             for private_at in 0..3 {
                 for len in 0..70 {
-                    let mut lane = Aligned([0; 96]);
-                    // SAFETY: 17 + 70 and 3 + 70 lie within 96; the arrays are different objects.
-                    unsafe { copy_in(source[private_at..].as_ptr(), lane.0[lane_at..].as_mut_ptr(), len) };
-                    assert!(lane.0[..lane_at].iter().all(|&b| b == 0));
-                    assert_eq!(lane.0[lane_at..lane_at + len], source[private_at..private_at + len]);
-                    assert!(lane.0[lane_at + len..].iter().all(|&b| b == 0));
+                    check(lane_at, private_at, len);
+                }
+            }
+        }
+    }
 
-                    let mut back = [0u8; 96];
-                    // SAFETY: as above.
-                    unsafe { copy_out(lane.0[lane_at..].as_ptr(), back[private_at..].as_mut_ptr(), len) };
-                    assert!(back[..private_at].iter().all(|&b| b == 0));
-                    assert_eq!(back[private_at..private_at + len], lane.0[lane_at..lane_at + len]);
-                    assert!(back[private_at + len..].iter().all(|&b| b == 0));
+    /// Around the length from which another way is taken, at every alignment of the lane.
+    #[test]
+    fn copies_long_pieces_exactly() {
+        for lane_at in 0..65 {
+            for private_at in [0, 1, 7, 63] {
+                for len in [255, 256, 257, 511, 1000, 1023, 1024, 1025, 1087, 1500] {
+                    check(lane_at, private_at, len);
                 }
             }
         }

@@ -8,27 +8,10 @@
 use crate::layout::CounterLine;
 use crate::mutant::mutant;
 use crate::ordering;
-use crate::sync::AtomicU32;
 
-/// Three words that hold a count.
-#[derive(Debug)]
-#[repr(C)]
-pub struct CounterWords {
-    /// The high half; stored last.
-    pub high: AtomicU32,
-    /// The low half.
-    pub low: AtomicU32,
-    /// The high half again; stored first.
-    pub high_again: AtomicU32,
-}
+pub use crate::layout::CounterWords;
 
 impl CounterWords {
-    /// A counter at `count`.
-    pub fn new(count: u64) -> Self {
-        let high = (count >> 32) as u32;
-        CounterWords { high: AtomicU32::new(high), low: AtomicU32::new(count as u32), high_again: AtomicU32::new(high) }
-    }
-
     /// The count, if the writer was not just carrying into the high half; `None` then: look again, or do without.
     pub fn sample(&self) -> Option<u64> {
         let (first, last) = if mutant!("count_loaded_as_stored") {
@@ -43,93 +26,88 @@ impl CounterWords {
     }
 }
 
-/// The writer's private count. It is only ever stored to the words, never loaded from them.
+/// What the writer of a counter keeps of it: a private copy of the low half, so that adding is one store, but for a carry.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Count(u64);
+pub struct Count(u32);
 
 impl Count {
-    /// A private count that starts at `count`.
-    pub fn new(count: u64) -> Self {
-        Count(count)
+    /// Goes on from what `words` say, which this half alone writes.
+    #[inline]
+    pub fn resume(words: &CounterWords) -> Self {
+        Count(ordering::own(&words.low))
     }
 
-    /// The count.
-    pub fn get(self) -> u64 {
+    /// The low half of the count.
+    pub fn low(self) -> u32 {
         self.0
     }
 
     /// Adds `n` and publishes the count in `words`, which this half alone writes.
     #[inline]
-    pub fn add(&mut self, n: u64, words: &CounterWords) {
-        let before = self.0;
-        self.0 = before.wrapping_add(n);
-        let high = (self.0 >> 32) as u32;
-        let carried = high != (before >> 32) as u32;
+    pub fn add(&mut self, n: u32, words: &CounterWords) {
+        let (low, carried) = self.0.overflowing_add(n);
+        self.0 = low;
         if carried {
-            ordering::count_high(&words.high_again, high);
-        }
-        ordering::count_low(&words.low, self.0 as u32);
-        if carried {
-            ordering::count_high(&words.high, high);
+            carry(words, low);
+        } else {
+            ordering::count_low(&words.low, low);
         }
     }
 }
 
-/// The private counts of one half, and where it publishes them.
+#[cold]
+#[inline(never)]
+fn carry(words: &CounterWords, low: u32) {
+    // Once in 2³² counts, and for display only: so there is no private copy of this half.
+    let high = ordering::own(&words.high).wrapping_add(1);
+    ordering::count_high(&words.high_again, high);
+    ordering::count_low(&words.low, low);
+    ordering::count_high(&words.high, high);
+}
+
+/// The counts of one half, or none, if its party keeps none.
 #[derive(Debug)]
-pub(crate) struct Tally<'m> {
-    line: &'m CounterLine,
+pub(crate) struct Tally {
+    keeps: bool,
     bytes: Count,
     operations: Count,
-    parks: Count,
-    wakes_sent: Count,
-    wakes_avoided: Count,
 }
 
-impl<'m> Tally<'m> {
-    /// Goes on from what the line says, which is mine.
-    pub(crate) fn resume(line: &'m CounterLine) -> Self {
-        // Under loom nothing is counted, see below.
-        let from = |words: &CounterWords| Count(if cfg!(loom) { 0 } else { words.sample().unwrap_or(0) });
-        Tally {
-            bytes: from(&line.bytes),
-            operations: from(&line.operations),
-            parks: from(&line.parks),
-            wakes_sent: from(&line.wakes_sent),
-            wakes_avoided: from(&line.wakes_avoided),
-            line,
-        }
-    }
-
-    /// A cursor was published.
+impl Tally {
+    /// Goes on from what the line says, which is mine. `keeps`: whether the party keeps counters; if not, the line is
+    /// neither loaded nor stored.
     #[inline]
-    pub(crate) fn published(&mut self, bytes: u32, woke: bool) {
-        if cfg!(loom) {
-            return; // The counters have a model of their own; here they would only multiply the states.
+    pub(crate) fn resume(line: &CounterLine, keeps: bool) -> Self {
+        // The counters have a model of their own; in the others they would only multiply the states.
+        if !keeps || cfg!(loom) {
+            return Tally { keeps: false, bytes: Count::default(), operations: Count::default() };
         }
-        self.bytes.add(u64::from(bytes), &self.line.bytes);
-        self.operations.add(1, &self.line.operations);
-        if woke {
-            self.wakes_sent.add(1, &self.line.wakes_sent);
-        } else {
-            self.wakes_avoided.add(1, &self.line.wakes_avoided);
+        Tally { keeps, bytes: Count::resume(&line.bytes), operations: Count::resume(&line.operations) }
+    }
+
+    /// A cursor was published, after so many bytes.
+    #[inline(always)]
+    pub(crate) fn published(&mut self, line: &CounterLine, bytes: u32) {
+        if self.keeps {
+            self.bytes.add(bytes, &line.bytes);
+            self.operations.add(1, &line.operations);
         }
     }
 
-    /// The half woke a peer that waits for it, too, and published nothing.
-    pub(crate) fn rang(&mut self) {
-        if cfg!(loom) {
-            return;
+    /// The half woke the peer.
+    #[cold]
+    pub(crate) fn woke(&mut self, line: &CounterLine) {
+        if self.keeps {
+            Count::resume(&line.wakes_sent).add(1, &line.wakes_sent);
         }
-        self.wakes_sent.add(1, &self.line.wakes_sent);
     }
 
     /// The half announced that it sleeps.
-    pub(crate) fn parked(&mut self) {
-        if cfg!(loom) {
-            return;
+    #[cold]
+    pub(crate) fn parked(&mut self, line: &CounterLine) {
+        if self.keeps {
+            Count::resume(&line.parks).add(1, &line.parks);
         }
-        self.parks.add(1, &self.line.parks);
     }
 }
 
@@ -145,8 +123,24 @@ pub struct Counts {
     pub parks: u64,
     /// Times it woke the peer.
     pub wakes_sent: u64,
-    /// Publications that needed to wake nobody.
-    pub wakes_avoided: u64,
+}
+
+impl Counts {
+    /// Publications that did not need to wake the peer: what is left of the [operations](Counts::operations) without the
+    /// [wakes](Counts::wakes_sent).
+    ///
+    /// ```
+    /// use smstream_core::counter::Counts;
+    ///
+    /// let mut counts = Counts::default();
+    /// counts.operations = 10;
+    /// counts.wakes_sent = 3;
+    /// assert_eq!(counts.wakes_avoided(), 7);
+    /// ```
+    pub const fn wakes_avoided(&self) -> u64 {
+        // A party may wake without publishing, when both wait for each other; and the two counts need not be of one moment.
+        self.operations.saturating_sub(self.wakes_sent)
+    }
 }
 
 impl CounterLine {
@@ -159,7 +153,6 @@ impl CounterLine {
             operations: look(&self.operations),
             parks: look(&self.parks),
             wakes_sent: look(&self.wakes_sent),
-            wakes_avoided: look(&self.wakes_avoided),
         }
     }
 }
@@ -171,11 +164,11 @@ mod tests {
     #[test]
     fn a_count_carries_into_its_high_word() {
         let words = CounterWords::new(u64::from(u32::MAX) - 1);
-        let mut count = Count::new(u64::from(u32::MAX) - 1);
+        let mut count = Count::resume(&words);
         for expected in [u64::from(u32::MAX), 1 << 32, (1 << 32) + 1] {
             count.add(1, &words);
             assert_eq!(words.sample(), Some(expected));
-            assert_eq!(count.get(), expected);
+            assert_eq!(u64::from(count.low()), expected & 0xffff_ffff);
         }
     }
 }

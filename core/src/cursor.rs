@@ -1,4 +1,4 @@
-//! Arithmetic on cursors, marks and park words: pure functions, no memory.
+//! Arithmetic on cursors, thresholds and park words: pure functions, no memory.
 //!
 //! A cursor counts bytes modulo 2³¹, in bits 0–30 of its word; bit 31 says that it will not move again. A lane holds at
 //! most 2²⁹ bytes, so a difference of two honest cursors is far from the modulus, and *empty*, *full* and *corrupt* are
@@ -13,16 +13,16 @@ pub const STOP: u32 = 1 << 31;
 /// The bits of a cursor.
 pub const CURSOR: u32 = (1 << 31) - 1;
 
-/// Bit 31 of a park word: asleep, until the mark is crossed.
+/// Bit 31 of a park word: asleep, until the threshold is crossed.
 pub const ASLEEP: u32 = 1 << 31;
-/// Bit 30 of a park word: the whole party sleeps in this wait, without a deadline, so that nobody of it will do anything
+/// Bit 30 of a park word: the whole party sleeps in this wait, without a deadline, so that no thread of it will do anything
 /// else before it is over.
-pub const WHOLE: u32 = 1 << 30;
-/// The bits of a mark: the cursor that is waited for, modulo 2³⁰.
-pub const MARK: u32 = (1 << 30) - 1;
+pub const EXCLUSIVE: u32 = 1 << 30;
+/// The bits of a threshold: the cursor that is waited for, modulo 2³⁰.
+pub const THRESHOLD: u32 = (1 << 30) - 1;
 /// A park word that is neither 0 nor `ASLEEP`: awake for ever, and the cursor word of this half has its final bit
 /// set. It lets the peer notice STOP without loading the cursor for every write.
-pub const LOOK: u32 = 1;
+pub const STOPPED_HINT: u32 = 1;
 
 /// The largest capacity of a lane in bytes: 2²⁹.
 pub const MAX_CAPACITY: u32 = 1 << 29;
@@ -50,7 +50,7 @@ pub const fn is_capacity(capacity: u32) -> bool {
 /// What both parties wait for then adds up to at most `capacity + 1`, unless one of them waits for a single byte. Only
 /// above that could both sleep for ever: the reader for more bytes than there are, the writer for more room than is left.
 #[inline]
-pub fn most_wanted(capacity: u32) -> u32 {
+pub fn max_wait(capacity: u32) -> u32 {
     if mutant!("want_too_much") && capacity != 0 {
         return capacity;
     }
@@ -60,11 +60,11 @@ pub fn most_wanted(capacity: u32) -> u32 {
 /// The park word of a half whose cursor is at `cursor` and that sleeps until the peer's cursor is `ahead` past it.
 #[inline(always)]
 pub const fn asleep_at(cursor: u32, ahead: u32) -> u32 {
-    ASLEEP | (cursor.wrapping_add(ahead) & MARK)
+    ASLEEP | (cursor.wrapping_add(ahead) & THRESHOLD)
 }
 
 /// Whether a publication that moved the cursor from `old` to `new` woke the sleeper of `park`: it is asleep and its
-/// mark lies in (old, new]. `last` says that FIN or STOP was set with it: then a mark still ahead, within `capacity`, is
+/// threshold lies in (old, new]. `last` says that FIN or STOP was set with it: then a threshold still ahead, within `capacity`, is
 /// crossed too, for the cursor will not move again.
 #[inline(always)]
 pub fn crosses(park: u32, old: u32, new: u32, last: bool, capacity: u32) -> bool {
@@ -74,9 +74,9 @@ pub fn crosses(park: u32, old: u32, new: u32, last: bool, capacity: u32) -> bool
     if mutant!("crossing_untested") {
         return true;
     }
-    let mark = park & MARK;
-    let moved = new.wrapping_sub(old) & MARK;
-    let ahead = mark.wrapping_sub(old) & MARK;
+    let threshold = park & THRESHOLD;
+    let moved = new.wrapping_sub(old) & THRESHOLD;
+    let ahead = threshold.wrapping_sub(old) & THRESHOLD;
     if mutant!("crossing_half_open") {
         return ahead < moved;
     }
@@ -89,18 +89,18 @@ pub fn crosses(park: u32, old: u32, new: u32, last: bool, capacity: u32) -> bool
     is_ahead(park, new, capacity)
 }
 
-/// Whether the mark of `park` is ahead of `cursor`, and within `capacity`, as the mark of a sleeper is that waits for
+/// Whether the threshold of `park` is ahead of `cursor`, and within `capacity`, as the threshold of a sleeper is that waits for
 /// more than has been published.
 #[inline(always)]
 pub const fn is_ahead(park: u32, cursor: u32, capacity: u32) -> bool {
-    let beyond = (park & MARK).wrapping_sub(cursor) & MARK;
+    let beyond = (park & THRESHOLD).wrapping_sub(cursor) & THRESHOLD;
     beyond != 0 && beyond <= capacity
 }
 
 /// Whether `park` says that its whole party sleeps.
 #[inline(always)]
-pub const fn is_whole(park: u32) -> bool {
-    park & (ASLEEP | WHOLE) == ASLEEP | WHOLE
+pub const fn is_exclusive(park: u32) -> bool {
+    park & (ASLEEP | EXCLUSIVE) == ASLEEP | EXCLUSIVE
 }
 
 #[cfg(test)]
@@ -108,11 +108,11 @@ mod tests {
     use super::*;
 
     /// What "crossed" means, by counting one byte at a time.
-    fn crosses_by_counting(mark: u32, old: u32, new: u32) -> bool {
+    fn crosses_by_counting(threshold: u32, old: u32, new: u32) -> bool {
         let mut at = old;
         while at != new {
             at = add(at, 1);
-            if at & MARK == mark {
+            if at & THRESHOLD == threshold {
                 return true;
             }
         }
@@ -121,25 +121,25 @@ mod tests {
 
     #[test]
     fn crossing_is_what_counting_says() {
-        for base in [0, 1, MARK - 3, MARK, MARK + 1, CURSOR - 2, CURSOR] {
+        for base in [0, 1, THRESHOLD - 3, THRESHOLD, THRESHOLD + 1, CURSOR - 2, CURSOR] {
             for moved in 0..8 {
                 for ahead in 0..12 {
                     let new = add(base, moved);
                     let park = asleep_at(base, ahead);
-                    let counted = crosses_by_counting(park & MARK, base, new);
-                    assert_eq!(crosses(park, base, new, false, 8), counted, "{base} +{moved}, mark +{ahead}");
+                    let counted = crosses_by_counting(park & THRESHOLD, base, new);
+                    assert_eq!(crosses(park, base, new, false, 8), counted, "{base} +{moved}, threshold +{ahead}");
                 }
             }
         }
     }
 
     #[test]
-    fn the_last_publication_crosses_every_mark_still_ahead() {
+    fn the_last_publication_crosses_every_threshold_still_ahead() {
         for base in [0, CURSOR - 1] {
             for ahead in 1..=8 {
                 assert!(crosses(asleep_at(base, ahead), base, base, true, 8));
             }
-            assert!(!crosses(asleep_at(base, 9), base, base, true, 8), "no honest mark lies there");
+            assert!(!crosses(asleep_at(base, 9), base, base, true, 8), "no honest threshold lies there");
             assert!(!crosses(asleep_at(base, 0), base, base, true, 8));
         }
     }
@@ -147,22 +147,22 @@ mod tests {
     #[test]
     fn awake_words_cross_nothing() {
         assert!(!crosses(0, 0, 1, true, 8));
-        assert!(!crosses(LOOK, 0, 1, true, 8));
+        assert!(!crosses(STOPPED_HINT, 0, 1, true, 8));
     }
 
     #[test]
-    fn whole_is_no_part_of_the_mark() {
-        for base in [0, MARK - 1, MARK, CURSOR] {
-            let park = asleep_at(base, 2) | WHOLE;
-            assert!(is_whole(park));
+    fn exclusive_is_no_part_of_the_threshold() {
+        for base in [0, THRESHOLD - 1, THRESHOLD, CURSOR] {
+            let park = asleep_at(base, 2) | EXCLUSIVE;
+            assert!(is_exclusive(park));
             assert!(is_ahead(park, base, 8) && is_ahead(park, add(base, 1), 8));
             assert!(!is_ahead(park, add(base, 2), 8), "reached");
             assert!(!is_ahead(park, add(base, 3), 8), "passed");
-            assert!(!is_ahead(park, base, 1), "no honest mark lies there");
+            assert!(!is_ahead(park, base, 1), "no honest threshold lies there");
             assert!(crosses(park, base, add(base, 2), false, 8));
         }
-        for awake in [0, LOOK, WHOLE, WHOLE | LOOK, asleep_at(0, 1)] {
-            assert!(!is_whole(awake), "{awake:#x}");
+        for awake in [0, STOPPED_HINT, EXCLUSIVE, EXCLUSIVE | STOPPED_HINT, asleep_at(0, 1)] {
+            assert!(!is_exclusive(awake), "{awake:#x}");
         }
     }
 
@@ -170,8 +170,8 @@ mod tests {
     fn what_both_parties_want_never_exceeds_the_lane_by_two() {
         for shift in 0..=29 {
             let capacity = 1u32 << shift;
-            assert!(most_wanted(capacity) * 2 <= capacity + 1, "{capacity}");
-            assert!(most_wanted(capacity) < capacity + 1);
+            assert!(max_wait(capacity) * 2 <= capacity + 1, "{capacity}");
+            assert!(max_wait(capacity) < capacity + 1);
         }
     }
 }

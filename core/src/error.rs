@@ -19,9 +19,9 @@ pub enum ErrorCode {
     WriteAfterClose = 3,
     /// Both parties wait for each other.
     Deadlock = 4,
-    /// Somebody else has this end already.
+    /// Another process has this end already.
     NotAlone = 5,
-    /// Nobody listens there.
+    /// No listener is there.
     ConnectionNotReady = 6,
 }
 
@@ -46,13 +46,23 @@ impl ErrorCode {
     /// assert_eq!(ErrorCode::from_number(5), Some(ErrorCode::NotAlone));
     /// assert_eq!(ErrorCode::from_number(7), None);
     /// ```
+    #[allow(clippy::as_conversions)] // The numbers are given above, and fit.
     pub const fn number(self) -> u8 {
         self as u8
     }
 
     /// The code with this number, if there is one.
     pub const fn from_number(number: u8) -> Option<ErrorCode> {
-        if (number as usize) < Self::ALL.len() { Some(Self::ALL[number as usize]) } else { None }
+        match number {
+            0 => Some(ErrorCode::MRing),
+            1 => Some(ErrorCode::SRing),
+            2 => Some(ErrorCode::PartnerNotAlive),
+            3 => Some(ErrorCode::WriteAfterClose),
+            4 => Some(ErrorCode::Deadlock),
+            5 => Some(ErrorCode::NotAlone),
+            6 => Some(ErrorCode::ConnectionNotReady),
+            _ => None,
+        }
     }
 
     /// The name that SMStreams has for it.
@@ -70,6 +80,7 @@ impl ErrorCode {
 }
 
 /// Why nothing was written.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WriteError {
@@ -84,6 +95,7 @@ pub enum WriteError {
 }
 
 /// Why nothing was read.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadError {
@@ -96,6 +108,7 @@ pub enum ReadError {
 }
 
 /// Why room could not be reserved.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReserveError {
@@ -106,12 +119,13 @@ pub enum ReserveError {
 }
 
 /// Why a wait ended with nothing to do.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitError {
     /// The deadline passed.
     TimedOut,
-    /// This half was told to stop waiting.
+    /// Another thread made this half stop waiting.
     Cancelled,
     /// There will never be room: the peer takes no more, or this half has finished.
     Closed,
@@ -119,7 +133,7 @@ pub enum WaitError {
     PeerGone,
     /// The peer's words broke the rules. This stays.
     Corrupt,
-    /// Both parties wait for each other. Only a wait for the whole party tells this, and only to party 0; the wait of
+    /// Both parties wait for each other. Only a wait for the whole party reports this, and only to party 0; the wait of
     /// party 1 goes on. It does not stay: write, read or close, and the peer wakes.
     Deadlock,
 }

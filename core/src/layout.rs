@@ -4,19 +4,21 @@
 //! the layout; it does not follow the cache of the machine the code was compiled for. Words not named are reserved: the
 //! owner leaves them 0, the peer does not look at them.
 
-use crate::counter::CounterWords;
+use crate::size::{halves, saturating};
 use crate::sync::AtomicU32;
 
-/// The bytes at the start of every segment.
-pub const MAGIC: [u8; 8] = *b"smstream";
-/// The value of [`Identity::byte_order`] for whoever has the byte order of the writer.
+/// The bytes at the start of every segment. No text begins with them: the first is outside ASCII and begins no character of
+/// UTF-8, and the two kinds of line ends and the end-of-file character of old systems would not survive a conversion. (PNG
+/// does the same.)
+pub const MAGIC: [u8; 8] = *b"\x89SMS\r\n\x1a\n";
+/// The value of [`Identity::byte_order`] for a reader that has the byte order of the writer.
 pub const BYTE_ORDER: u32 = 0x0102_0304;
 /// The version of this layout. It has nothing to do with the version of the crate.
 pub const VERSION: u32 = 1;
 /// The bytes of a line.
 pub const LINE: usize = 128;
 /// The bytes before the lane that this version uses: identity and port.
-pub const HEADER_LEN: u32 = 6 * LINE as u32;
+pub const HEADER_LEN: u32 = 6 * saturating(LINE);
 
 /// Values of the `state` word. Party 0 writes [`ARMED`](state::ARMED) and [`ACCEPTED`](state::ACCEPTED) in its segment,
 /// party 1 writes [`HELLO`](state::HELLO) in its own.
@@ -39,6 +41,8 @@ bitflags::bitflags! {
     pub struct Features: u32 {
         /// The owner keeps its counters. May be ignored.
         const COUNTERS = 1 << 16;
+        /// The owner's lane carries whole messages: see [`record`](crate::record). May be ignored: it says how to read the bytes.
+        const RECORDS = 1 << 17;
     }
 }
 
@@ -77,7 +81,8 @@ pub struct Identity {
     pub made_low: AtomicU32,
     /// When, high half.
     pub made_high: AtomicU32,
-    /// Which channel, low half: the same in both segments, or 0. For display only.
+    /// Which channel, low half: the same in both segments, or 0. For display only; of a `file:` region it is the inode number
+    /// of the file, by which a leftover is told from a copy of one.
     pub channel_low: AtomicU32,
     /// Which channel, high half.
     pub channel_high: AtomicU32,
@@ -103,12 +108,24 @@ pub struct ParkLine {
     /// My writing half: 0 awake, or asleep for room in my lane.
     pub write_park: AtomicU32,
     /// How my reading half wants to be woken.
-    pub read_bell: AtomicU32,
+    pub read_wake_method: AtomicU32,
     /// How my writing half wants to be woken.
-    pub write_bell: AtomicU32,
+    pub write_wake_method: AtomicU32,
     /// The rendezvous: see [`state`].
     pub state: AtomicU32,
     reserved: [AtomicU32; reserved(27)],
+}
+
+/// Three words that hold a count: see [`counter`](crate::counter).
+#[derive(Debug)]
+#[repr(C)]
+pub struct CounterWords {
+    /// The high half; stored last.
+    pub high: AtomicU32,
+    /// The low half.
+    pub low: AtomicU32,
+    /// The high half again; stored first.
+    pub high_again: AtomicU32,
 }
 
 /// Counters of one half, for inspectors.
@@ -123,9 +140,7 @@ pub struct CounterLine {
     pub parks: CounterWords,
     /// Times this half woke the peer.
     pub wakes_sent: CounterWords,
-    /// Publications that needed to wake nobody.
-    pub wakes_avoided: CounterWords,
-    reserved: [AtomicU32; reserved(17)],
+    reserved: [AtomicU32; reserved(20)],
 }
 
 /// The few words a party publishes.
@@ -187,6 +202,14 @@ impl Identity {
     }
 }
 
+impl CounterWords {
+    /// A counter at `count`.
+    pub fn new(count: u64) -> Self {
+        let (low, high) = halves(count);
+        CounterWords { high: AtomicU32::new(high), low: AtomicU32::new(low), high_again: AtomicU32::new(high) }
+    }
+}
+
 impl CounterLine {
     fn zero() -> Self {
         CounterLine {
@@ -194,7 +217,6 @@ impl CounterLine {
             operations: CounterWords::new(0),
             parks: CounterWords::new(0),
             wakes_sent: CounterWords::new(0),
-            wakes_avoided: CounterWords::new(0),
             reserved: zeros(),
         }
     }
@@ -209,8 +231,8 @@ impl Port {
             park: ParkLine {
                 read_park: AtomicU32::new(0),
                 write_park: AtomicU32::new(0),
-                read_bell: AtomicU32::new(0),
-                write_bell: AtomicU32::new(0),
+                read_wake_method: AtomicU32::new(0),
+                write_wake_method: AtomicU32::new(0),
                 state: AtomicU32::new(0),
                 reserved: zeros(),
             },
@@ -251,7 +273,7 @@ macro_rules! fields {
 
 #[cfg(not(loom))]
 fields! {
-    "magic", identity.magic, 8, "setup", "the bytes `smstream`";
+    "magic", identity.magic, 8, "setup", "the bytes 89 53 4d 53 0d 0a 1a 0a: `SMS` with bytes around it that no text has";
     "byte_order", identity.byte_order, 4, "setup", "0x01020304 in the owner's byte order";
     "version", identity.version, 4, "setup, last", "1; 0 means: not ready";
     "features", identity.features, 4, "setup", "bits 0–15 must be known, bits 16–31 may be ignored";
@@ -263,29 +285,28 @@ fields! {
     "start", identity.start, 4, "setup", "where all cursors begin, < 2³¹";
     "pid", identity.pid, 4, "setup", "process of this end; display only";
     "made", identity.made_low, 8, "setup", "seconds since 1970, low word first; display only";
-    "channel", identity.channel_low, 8, "setup", "a number both segments share, low word first, or 0; display only";
+    "channel", identity.channel_low, 8, "setup", "a number both segments share, low word first, or 0; of a `file:` region its inode number";
     "sent", port.sent.word, 4, "writing half", "bits 0–30 bytes put into my lane mod 2³¹; bit 31 FIN";
     "received", port.received.word, 4, "reading half", "bits 0–30 bytes taken from your lane mod 2³¹; bit 31 STOP";
-    "read_park", port.park.read_park, 4, "reading half", "0 awake; bit 31 ASLEEP, bit 30 WHOLE, bits 0–29 mark; 1 look at `received`";
-    "write_park", port.park.write_park, 4, "writing half", "0 awake; bit 31 ASLEEP, bit 30 WHOLE, bits 0–29 mark";
-    "read_bell", port.park.read_bell, 4, "reading half", "how to wake my reading half: 0 futex on your `sent`, 1 a byte on the socket";
-    "write_bell", port.park.write_bell, 4, "writing half", "how to wake my writing half: 0 futex on your `received`, 1 a byte on the socket";
+    "read_park", port.park.read_park, 4, "reading half", "0 awake; bit 31 ASLEEP, bit 30 EXCLUSIVE, bits 0–29 threshold; 1 STOPPED_HINT: look at `received`";
+    "write_park", port.park.write_park, 4, "writing half", "0 awake; bit 31 ASLEEP, bit 30 EXCLUSIVE, bits 0–29 threshold";
+    "read_wake_method", port.park.read_wake_method, 4, "reading half", "how to wake my reading half: 0 futex on your `sent`, 1 a byte on the socket";
+    "write_wake_method", port.park.write_wake_method, 4, "writing half", "how to wake my writing half: 0 futex on your `received`, 1 a byte on the socket";
     "state", port.park.state, 4, "rendezvous", "party 0: 1 ARMED, 2 ACCEPTED; party 1: 1 HELLO";
     "writes.bytes", port.writes.bytes, 12, "writing half", "counter: bytes published";
     "writes.operations", port.writes.operations, 12, "writing half", "counter: publications";
     "writes.parks", port.writes.parks, 12, "writing half", "counter: times announced asleep";
     "writes.wakes_sent", port.writes.wakes_sent, 12, "writing half", "counter: wakes sent";
-    "writes.wakes_avoided", port.writes.wakes_avoided, 12, "writing half", "counter: publications that woke nobody";
     "reads.bytes", port.reads.bytes, 12, "reading half", "counter: bytes given back";
     "reads.operations", port.reads.operations, 12, "reading half", "counter: publications";
     "reads.parks", port.reads.parks, 12, "reading half", "counter: times announced asleep";
     "reads.wakes_sent", port.reads.wakes_sent, 12, "reading half", "counter: wakes sent";
-    "reads.wakes_avoided", port.reads.wakes_avoided, 12, "reading half", "counter: publications that woke nobody";
 }
 
 #[cfg(not(loom))]
 mod pinned {
     use super::{CounterLine, CursorLine, HEADER_LEN, Header, Identity, LINE, ParkLine, Port};
+    use crate::size::to_usize;
     use core::mem::{align_of, offset_of, size_of};
     use static_assertions::const_assert_eq;
 
@@ -294,7 +315,7 @@ mod pinned {
     const_assert_eq!(size_of::<ParkLine>(), LINE);
     const_assert_eq!(size_of::<CounterLine>(), LINE);
     const_assert_eq!(size_of::<Port>(), 5 * LINE);
-    const_assert_eq!(size_of::<Header>(), HEADER_LEN as usize);
+    const_assert_eq!(size_of::<Header>(), to_usize(HEADER_LEN));
     const_assert_eq!(align_of::<Header>(), LINE);
 
     const_assert_eq!(offset_of!(Header, identity.magic), 0x000);
@@ -316,17 +337,15 @@ mod pinned {
     const_assert_eq!(offset_of!(Header, port.received.word), 0x100);
     const_assert_eq!(offset_of!(Header, port.park.read_park), 0x180);
     const_assert_eq!(offset_of!(Header, port.park.write_park), 0x184);
-    const_assert_eq!(offset_of!(Header, port.park.read_bell), 0x188);
-    const_assert_eq!(offset_of!(Header, port.park.write_bell), 0x18c);
+    const_assert_eq!(offset_of!(Header, port.park.read_wake_method), 0x188);
+    const_assert_eq!(offset_of!(Header, port.park.write_wake_method), 0x18c);
     const_assert_eq!(offset_of!(Header, port.park.state), 0x190);
     const_assert_eq!(offset_of!(Header, port.writes.bytes), 0x200);
     const_assert_eq!(offset_of!(Header, port.writes.operations), 0x20c);
     const_assert_eq!(offset_of!(Header, port.writes.parks), 0x218);
     const_assert_eq!(offset_of!(Header, port.writes.wakes_sent), 0x224);
-    const_assert_eq!(offset_of!(Header, port.writes.wakes_avoided), 0x230);
     const_assert_eq!(offset_of!(Header, port.reads.bytes), 0x280);
     const_assert_eq!(offset_of!(Header, port.reads.operations), 0x28c);
     const_assert_eq!(offset_of!(Header, port.reads.parks), 0x298);
     const_assert_eq!(offset_of!(Header, port.reads.wakes_sent), 0x2a4);
-    const_assert_eq!(offset_of!(Header, port.reads.wakes_avoided), 0x2b0);
 }

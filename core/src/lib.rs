@@ -1,9 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![no_std]
-#![deny(missing_docs, unsafe_op_in_unsafe_fn)]
+#![deny(missing_docs, unsafe_op_in_unsafe_fn, clippy::as_conversions)]
 #![warn(missing_debug_implementations)]
-// `Findings` are a few hundred bytes by value, on the cold path of attaching, because there is no allocator to put them.
-#![allow(clippy::result_large_err)]
 
 #[cfg(any(loom, test, smstream_mutants))]
 extern crate std;
@@ -11,17 +9,31 @@ extern crate std;
 #[cfg(not(loom))]
 pub mod block;
 mod bytes;
+#[cfg(not(loom))]
+mod config;
 pub mod counter;
 pub mod cursor;
 mod deadlock;
 pub mod error;
 #[cfg(not(loom))]
+pub mod findings;
+#[cfg(not(loom))]
 pub mod geometry;
 pub mod identity;
+#[cfg(feature = "zerocopy")]
+pub mod items;
 pub mod lane;
 pub mod layout;
 mod mutant;
 pub mod ordering;
 pub mod park;
+mod publication;
+pub mod record;
+mod size;
+pub mod spsc;
 pub mod stream;
 pub mod sync;
+mod traits;
+pub mod wait;
+mod waiting;
+pub mod word;

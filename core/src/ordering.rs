@@ -9,18 +9,23 @@
 //! | DATA | [`publish_sent`] | [`peer_sent`] | the bytes of the lane, up to the cursor |
 //! | ROOM | [`publish_received`] | [`peer_received`] | the right to overwrite them |
 //! | SLEEP | [`fence_published`] | [`fence_announced`] | of publisher and sleeper, one sees the other |
-//! | BELL | [`announce`] | [`peer_park`] | the sleeper's bell word, and that STOP is set when it says *look* |
-//! | STUCK | [`announce`] | [`peer_whole`] | all that the peer published before it parked |
+//! | METHOD | [`announce`] | [`peer_park`] | the sleeper's wake method, and that STOP is set when it says *look* |
+//! | STUCK | [`announce`] | [`peer_exclusive`] | all that the peer published before it parked |
 //! | ALERT | [`raise`] | [`alert`] | everything the dead peer published |
 //! | IDENTITY | [`publish_version`] | [`peer_version`] | the rest of the header |
 //! | STATE | [`publish_state`] | [`peer_state`] | everything set up before the step of the rendezvous |
 //! | COUNT | [`count_low`], [`count_high`] | [`peer_count`] | the halves of a 64-bit counter that belong together |
+//! | ITEMS | [`publish_pushed`] | [`peer_pushed`] | the items of a local ring, up to the cursor |
+//! | PLACES | [`publish_popped`] | [`peer_popped`] | the right to fill their places again |
+//! | CLAIM | `fence_claim` | `fence_claim` | of two callers that split a ring, one sees the other |
 //!
 //! # The peer's words
 //! They are loaded with `load(Relaxed)` and then `fence(Acquire)`, never in any other way. The peer's segment may be
 //! mapped read-only, and Rust promises atomic loads from read-only memory only when they are `Relaxed` and at most four
 //! bytes wide ([`core::sync::atomic`], "Atomic accesses to read-only memory"). The fence makes the pair at least as
 //! strong as an acquire load. ThreadSanitizer knows no fences, so under `cfg(smstream_tsan)` it is `load(Acquire)`.
+//!
+//! The words of a local ring ([`spsc`](crate::spsc)) lie in this process's own memory, so they are loaded with `Acquire`.
 //!
 //! # Own words
 //! Only the half that owns a word stores it, and it never loads it again: it keeps a copy where no other process can
@@ -87,15 +92,15 @@ pub fn fence_announced() {
     fence(unless_mutant!("fence_announced_acqrel", Ordering::SeqCst, Ordering::AcqRel));
 }
 
-/// BELL, from: store my park word, other than 0. `Release`: my bell word was stored before, and so was STOP when the
+/// METHOD, from: store my park word, other than 0. `Release`: my wake method was stored before, and so was STOP when the
 /// park word says *look*. Sleeping itself needs no more than `Relaxed` here; the fence does that work. Partner:
-/// [`peer_park`]; and [`peer_whole`], for which the fence of the last publication would do as well.
+/// [`peer_park`]; and [`peer_exclusive`], for which the fence of the last publication would do as well.
 #[inline(always)]
 pub fn announce(word: &AtomicU32, park: u32) {
     word.store(park, unless_mutant!("announce_relaxed", Ordering::Release, Ordering::Relaxed));
 }
 
-/// Store 0 in my park word: awake. `Relaxed`: if the publisher still sees the old value it wakes somebody who is
+/// Store 0 in my park word: awake. `Relaxed`: if the publisher still sees the old value it wakes a half that is
 /// awake, which costs a system call and nothing else.
 #[inline(always)]
 pub fn withdraw(word: &AtomicU32) {
@@ -105,7 +110,7 @@ pub fn withdraw(word: &AtomicU32) {
     word.store(0, Ordering::Relaxed);
 }
 
-/// BELL, to: load the peer's park word. Acquire: see [`announce`], its partner.
+/// METHOD, to: load the peer's park word. Acquire: see [`announce`], its partner.
 #[inline(always)]
 pub fn peer_park(word: &AtomicU32) -> u32 {
     load_from_peer(word, mutant!("peer_park_relaxed"))
@@ -114,19 +119,19 @@ pub fn peer_park(word: &AtomicU32) -> u32 {
 /// STUCK, to: load the peer's park word, after [`fence_announced`], to see if its whole party sleeps. Acquire: the peer's
 /// cursor, loaded after this, has all that the peer published before it parked. Partner: [`announce`].
 #[inline(always)]
-pub fn peer_whole(word: &AtomicU32) -> u32 {
-    load_from_peer(word, mutant!("peer_whole_relaxed"))
+pub fn peer_exclusive(word: &AtomicU32) -> u32 {
+    load_from_peer(word, mutant!("peer_exclusive_relaxed"))
 }
 
-/// Store my bell word, before my first [`announce`], which publishes it. `Relaxed`: that store is a `Release`.
+/// Store my wake method, before my first [`announce`], which publishes it. `Relaxed`: that store is a `Release`.
 #[inline(always)]
-pub fn set_bell(word: &AtomicU32, bell: u32) {
-    word.store(bell, Ordering::Relaxed);
+pub fn set_wake_method(word: &AtomicU32, method: u32) {
+    word.store(method, Ordering::Relaxed);
 }
 
-/// Load the peer's bell word, after [`peer_park`] said that it sleeps. `Relaxed`: that load acquired it.
+/// Load the peer's wake method, after [`peer_park`] said that it sleeps. `Relaxed`: that load acquired it.
 #[inline(always)]
-pub fn peer_bell(word: &AtomicU32) -> u32 {
+pub fn peer_wake_method(word: &AtomicU32) -> u32 {
     word.load(Ordering::Relaxed)
 }
 
@@ -145,14 +150,14 @@ pub fn alert(word: &AtomicU32) -> u32 {
     word.load(unless_mutant!("alert_relaxed", Ordering::Acquire, Ordering::Relaxed))
 }
 
-/// Load a word of my own segment, once, when an end is attached to it. `Relaxed`: whoever set it up (this thread, or
+/// Load a word of my own segment, once, when an end is attached to it. `Relaxed`: the one that set it up (this thread, or
 /// the process that made the block) did so before [`publish_version`], which attaching has acquired.
 #[inline(always)]
 pub fn own(word: &AtomicU32) -> u32 {
     word.load(Ordering::Relaxed)
 }
 
-/// Store a word of a segment that nobody can be attached to yet. `Relaxed`: [`publish_version`] follows.
+/// Store a word of a segment to which no end can be attached yet. `Relaxed`: [`publish_version`] follows.
 #[inline(always)]
 pub fn set_up(word: &AtomicU32, value: u32) {
     word.store(value, Ordering::Relaxed);
@@ -171,7 +176,7 @@ pub fn peer_version(word: &AtomicU32) -> u32 {
 }
 
 /// Load another word of the peer's identity, after [`peer_version`]. `Relaxed`: that load acquired it. A hostile peer
-/// may change it at any time; whoever loads it does so once and checks the value it got.
+/// may change it at any time; the caller loads it once and checks the value it got.
 #[inline(always)]
 pub fn peer_identity(word: &AtomicU32) -> u32 {
     word.load(Ordering::Relaxed)
@@ -188,6 +193,28 @@ pub fn publish_state(word: &AtomicU32, state: u32) {
 #[inline(always)]
 pub fn peer_state(word: &AtomicU32) -> u32 {
     load_from_peer(word, mutant!("peer_state_relaxed"))
+}
+
+/// Load a word that is slept on, to compare it with what was seen: [`SharedWord::load`](crate::word::SharedWord::load).
+/// `Relaxed`: the comparison only decides whether to sleep. Before the half believes anything, it loads the word again, by
+/// the entry of its edge; and it sees the change, because it has announced that it sleeps (SLEEP).
+#[inline(always)]
+pub fn watched(word: &AtomicU32) -> u32 {
+    word.load(Ordering::Relaxed)
+}
+
+/// What this CPU was found to be, or 0. `Relaxed`: the word stands for itself, and any thread that finds 0 asks the CPU and gets the
+/// same answer.
+#[cfg(all(not(loom), target_arch = "x86_64"))]
+#[inline(always)]
+pub(crate) fn cpu_kind(word: &AtomicU32) -> u32 {
+    word.load(Ordering::Relaxed)
+}
+
+/// Notes what this CPU is. `Relaxed`: see [`cpu_kind`].
+#[cfg(all(not(loom), target_arch = "x86_64"))]
+pub(crate) fn set_cpu_kind(word: &AtomicU32, kind: u32) {
+    word.store(kind, Ordering::Relaxed);
 }
 
 /// COUNT, from: the low word of a counter. `Release`: see [`counter`](crate::counter). Partner: [`peer_count`].
@@ -208,4 +235,63 @@ pub fn count_high(word: &AtomicU32, high: u32) {
 #[inline(always)]
 pub fn peer_count(word: &AtomicU32) -> u32 {
     load_from_peer(word, mutant!("peer_count_relaxed"))
+}
+
+/// ITEMS, from. `Release`: the items were moved to their places before the cursor says so. Partner: [`peer_pushed`].
+#[inline(always)]
+pub fn publish_pushed(word: &AtomicU32, cursor: u32) {
+    word.store(cursor, unless_mutant!("publish_pushed_relaxed", Ordering::Release, Ordering::Relaxed));
+}
+
+/// ITEMS, to. `Acquire`: the items below the cursor are there before they are taken. Partner: [`publish_pushed`].
+#[inline(always)]
+pub fn peer_pushed(word: &AtomicU32) -> u32 {
+    word.load(unless_mutant!("peer_pushed_relaxed", Ordering::Acquire, Ordering::Relaxed))
+}
+
+/// PLACES, from. `Release`: the items were moved out before their places are given back. Partner: [`peer_popped`].
+#[inline(always)]
+pub fn publish_popped(word: &AtomicU32, cursor: u32) {
+    word.store(cursor, unless_mutant!("publish_popped_relaxed", Ordering::Release, Ordering::Relaxed));
+}
+
+/// PLACES, to. `Acquire`: the old items have been moved out before new ones overwrite them. Partner: [`publish_popped`].
+#[inline(always)]
+pub fn peer_popped(word: &AtomicU32) -> u32 {
+    word.load(unless_mutant!("peer_popped_relaxed", Ordering::Acquire, Ordering::Relaxed))
+}
+
+/// Takes a right that one caller may have, in one exchange: whether this caller gets it. `Relaxed`: the right is to touch
+/// memory that the caller reaches by a reference, and whoever gave it the reference set that memory up before.
+#[cfg(target_has_atomic = "32")]
+pub fn claim(word: &AtomicU32) -> bool {
+    if mutant!("claim_in_two_steps") {
+        let taken = word.load(Ordering::Relaxed) != 0;
+        word.store(1, Ordering::Relaxed);
+        return !taken;
+    }
+    word.swap(1, Ordering::Relaxed) == 0
+}
+
+/// Stores a word of a claim without compare-and-swap. `Relaxed`: [`fence_claim`] orders it.
+#[cfg(any(loom, not(target_has_atomic = "32")))]
+pub fn claim_store(word: &AtomicU32, value: u32) {
+    word.store(value, Ordering::Relaxed);
+}
+
+/// Loads a word of a claim without compare-and-swap. `Relaxed`: [`fence_claim`] orders it.
+#[cfg(any(loom, not(target_has_atomic = "32")))]
+pub fn claim_load(word: &AtomicU32) -> u32 {
+    word.load(Ordering::Relaxed)
+}
+
+/// CLAIM: between storing one word of the claim and loading the other. `SeqCst`: two such fences are totally ordered, so of
+/// two callers that each store one word and load the other's, one sees the other's store ([atomics.order] §4, as for SLEEP).
+/// Its partner is itself, in the other caller.
+#[cfg(any(loom, not(target_has_atomic = "32")))]
+pub fn fence_claim() {
+    if mutant!("fence_claim_none") {
+        return;
+    }
+    fence(unless_mutant!("fence_claim_acqrel", Ordering::SeqCst, Ordering::AcqRel));
 }

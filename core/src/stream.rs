@@ -68,22 +68,22 @@ impl<'m, P: Park> End<'m, P> {
         result
     }
 
-    /// Waits for room like [`Producer::wait_whole`]: without a deadline, and a deadlock is told.
+    /// Waits for room like [`Producer::wait_exclusive`]: without a deadline, and a deadlock is reported.
     ///
     /// # Errors
     /// [`WaitError`].
-    pub fn wait_room_whole(&mut self, want: usize) -> Result<usize, WaitError> {
-        let result = self.producer.wait_whole(want, &mut self.consumer);
+    pub fn wait_room_exclusive(&mut self, want: usize) -> Result<usize, WaitError> {
+        let result = self.producer.wait_exclusive(want, &mut self.consumer);
         self.share_corruption();
         result
     }
 
-    /// Waits for bytes like [`Consumer::wait_whole`]: without a deadline, and a deadlock is told.
+    /// Waits for bytes like [`Consumer::wait_exclusive`]: without a deadline, and a deadlock is reported.
     ///
     /// # Errors
     /// [`WaitError`].
-    pub fn wait_bytes_whole(&mut self, want: usize) -> Result<usize, WaitError> {
-        let result = self.consumer.wait_whole(want, &mut self.producer);
+    pub fn wait_bytes_exclusive(&mut self, want: usize) -> Result<usize, WaitError> {
+        let result = self.consumer.wait_exclusive(want, &mut self.producer);
         self.share_corruption();
         result
     }

@@ -59,7 +59,7 @@ impl<'a> Bytes<'a> {
         }
     }
 
-    /// A cursor: mostly a little before all bits, or those of a mark, wrap.
+    /// A cursor: mostly a little before all bits, or those of a threshold, wrap.
     pub(crate) fn start(&mut self) -> u32 {
         match self.u8() % 4 {
             0..=1 => CURSOR - u32::from(self.u8()),

@@ -5,12 +5,14 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use smstream_core::cursor::{ASLEEP, CURSOR, FIN, LOOK, STOP, WHOLE, diff, is_whole};
+use smstream_core::cursor::{ASLEEP, CURSOR, EXCLUSIVE, FIN, STOP, STOPPED_HINT, diff, is_exclusive};
 use smstream_core::error::{ReadError, ReserveError, WaitError, WriteError};
+use smstream_core::findings::Findings;
 use smstream_core::geometry::{self, Config};
 use smstream_core::layout::{HEADER_LEN, Header, LINE};
 use smstream_core::park::{Park, Wake, Watch};
 use smstream_core::stream::End;
+use smstream_core::word::SharedWord;
 use smstream_tests::memory::Heap;
 
 use crate::MAX_OPS;
@@ -47,12 +49,12 @@ struct Peer {
     /// Every value given to `sent` and `received` since the operation began, in order.
     sent: RefCell<Vec<u32>>,
     received: RefCell<Vec<u32>>,
-    /// What the peer's header holds: nobody else writes there.
+    /// What the peer's header holds: only the peer writes there.
     image: RefCell<[u32; WORDS]>,
     alert: AtomicU32,
     calls: Cell<u32>,
-    /// Some park word has said WHOLE.
-    said_whole: Cell<bool>,
+    /// Some park word has said EXCLUSIVE.
+    said_exclusive: Cell<bool>,
 }
 
 fn words_of(header: &Header) -> &[AtomicU32; WORDS] {
@@ -101,8 +103,8 @@ impl Peer {
                     word,
                     match s.form % 4 {
                         0 => ASLEEP | cursor.wrapping_add(delta),
-                        1 => ASLEEP | WHOLE | cursor.wrapping_add(delta),
-                        2 => LOOK,
+                        1 => ASLEEP | EXCLUSIVE | cursor.wrapping_add(delta),
+                        2 => STOPPED_HINT,
                         _ => far,
                     },
                 );
@@ -111,7 +113,7 @@ impl Peer {
             _ if self.lane_len > 0 => {
                 let at = usize::from(s.delta) % self.lane_len;
                 let at = self.lane.wrapping_add(at);
-                // SAFETY: it lies in the peer's lane, which only the peer writes; nobody has a reference to its bytes.
+                // SAFETY: it lies in the peer's lane, which only the peer writes; no reference to its bytes exists.
                 unsafe { at.write_volatile(s.form) };
             }
             _ => {}
@@ -123,8 +125,8 @@ impl Peer {
         let at = ((&raw const *word).addr() - (&raw const *self.it).addr()) / 4;
         self.image.borrow_mut()[at] = value;
         let parks = [&self.it.port.park.read_park, &self.it.port.park.write_park];
-        if parks.iter().any(|park| std::ptr::eq(*park, word)) && is_whole(value) {
-            self.said_whole.set(true);
+        if parks.iter().any(|park| std::ptr::eq(*park, word)) && is_exclusive(value) {
+            self.said_exclusive.set(true);
         }
         if std::ptr::eq(word, &self.it.port.sent.word) {
             self.sent.borrow_mut().push(value);
@@ -163,24 +165,24 @@ impl Park for Treacherous {
 
     fn wait(&self, watches: &[Watch<'_>], _: Option<()>) -> Wake {
         let cursors = [&self.0.it.port.sent.word, &self.0.it.port.received.word];
-        assert!((1..=3).contains(&watches.len()) && cursors.iter().any(|c| std::ptr::eq(*c, watches[0].word)));
+        assert!((1..=3).contains(&watches.len()) && cursors.iter().any(|c| SharedWord::new(c) == watches[0].word));
         if self.0.interfere() { Wake::Maybe } else { Wake::TimedOut }
     }
 
-    fn wake(&self, _: &AtomicU32, _: u32) {
+    fn wake(&self, _: SharedWord<'_>, _: u32) {
         self.0.interfere();
     }
 
-    fn alert(&self) -> Option<&AtomicU32> {
+    fn alert(&self) -> Option<SharedWord<'_>> {
         self.0.interfere();
-        Some(&self.0.alert)
+        Some(SharedWord::new(&self.0.alert))
     }
 
     fn ask(&self) {
         self.0.interfere();
     }
 
-    fn bell(&self) -> u32 {
+    fn wake_method(&self) -> u32 {
         self.0.interfere();
         0
     }
@@ -206,7 +208,7 @@ struct World {
     end: End<'static, Treacherous>,
     capacity: u32,
     peer_capacity: u32,
-    /// Whether the end is party 0's, which is told of deadlocks.
+    /// Whether the end is party 0's, which reports deadlocks.
     first: bool,
     identity: [u32; IDENTITY],
     _memory: [Heap; 2],
@@ -235,7 +237,7 @@ pub fn hostile(data: &[u8]) {
     };
     let memory = [0, 1].map(|party| Heap::new(config.describe(party).segment_len(), 128));
     for (party, heap) in memory.iter().enumerate() {
-        // SAFETY: the heap is as long as it says, and nobody else knows it.
+        // SAFETY: the heap is as long as it says, and no other code knows it.
         unsafe { geometry::init(heap.base(), heap.len(), &config, party) }.expect("a possible channel");
         let arbitrary = if mode & 1 != 0 { bytes.take(heap.len() / 4) } else { &[] };
         // SAFETY: as above; at most a quarter of the heap's length.
@@ -266,20 +268,22 @@ pub fn hostile(data: &[u8]) {
         image: RefCell::new(image_of(headers[1 - me])),
         alert: AtomicU32::new(0),
         calls: Cell::new(0),
-        said_whole: Cell::new([its.read_park.load(Relaxed), its.write_park.load(Relaxed)].into_iter().any(is_whole)),
+        said_exclusive: Cell::new(
+            [its.read_park.load(Relaxed), its.write_park.load(Relaxed)].into_iter().any(is_exclusive),
+        ),
     });
     for (base, len) in segments {
         // SAFETY: the heap is as long as it says.
-        if let Err(findings) = unsafe { geometry::inspect(base, len) } {
+        if let Err(findings) = Findings::collect(|report| unsafe { geometry::inspect_reporting(base, len, report) }) {
             assert!(!findings.as_slice().is_empty() && !findings.to_string().is_empty());
         }
     }
-    // SAFETY: the memory outlives the end, nobody has references to lanes, and this is the only end.
+    // SAFETY: the memory outlives the end, no references to lanes exist, and this is the only end.
     let attached = unsafe { geometry::attach(segments[0].0, segments[0].1, segments[1].0.cast_const(), segments[1].1) };
     let Ok(attached) = attached else {
         return;
     };
-    let d = *attached.description();
+    let d = *attached.shape();
     // Between the check of the headers and the making of the halves the peer has time, too.
     if mode & 0x20 != 0 {
         peer.scribble(Scribble::parse(&mut bytes));
@@ -337,7 +341,7 @@ impl World {
         let (was_writer, was_reader) = (p.is_corrupt(), c.is_corrupt());
         // What was written and taken, and whether the half's answer was `Corrupt`.
         let (mut written, mut taken) = (0, 0);
-        let mut told = [None, None];
+        let mut reported = [None, None];
         let mut deadlock = false;
         match code & 0x1f {
             0..=2 => {
@@ -346,19 +350,19 @@ impl World {
                 let result = if by_end { self.end.write(&data) } else { p.write(&data) };
                 assert!(result.is_ok_and(|n| n <= data.len()) || result.is_err());
                 written = result.unwrap_or(0);
-                told[1] = Some(result == Err(WriteError::Corrupt));
+                reported[1] = Some(result == Err(WriteError::Corrupt));
             }
             3..=4 => {
                 let data = vec![code; bytes.len().into()];
                 let result = p.write_deferred(&data);
                 written = result.unwrap_or(0);
-                told[1] = Some(result == Err(WriteError::Corrupt));
+                reported[1] = Some(result == Err(WriteError::Corrupt));
             }
             5 => {
                 let data = [bytes.len(), bytes.len()].map(|len| vec![code; len.into()]);
                 let result = p.write_vectored(data.each_ref().map(Vec::as_slice));
                 written = result.unwrap_or(0);
-                told[1] = Some(result == Err(WriteError::Corrupt));
+                reported[1] = Some(result == Err(WriteError::Corrupt));
             }
             6 => p.flush(),
             7..=8 => {
@@ -370,7 +374,7 @@ impl World {
                     if by_end { room.commit(commit.into()) } else { room.commit_filled() }
                 });
                 written = result.unwrap_or(0);
-                told[1] = Some(result == Err(ReserveError::Write(WriteError::Corrupt)));
+                reported[1] = Some(result == Err(ReserveError::Write(WriteError::Corrupt)));
             }
             9..=11 => {
                 let mut out = vec![0xa5; usize::from(bytes.len()) + 1];
@@ -378,19 +382,19 @@ impl World {
                 let result = if by_end { self.end.read(&mut out[..n]) } else { c.read(&mut out[..n]) };
                 assert!(out[n] == 0xa5 && result.is_ok_and(|read| read <= n) || result.is_err());
                 taken = result.unwrap_or(0);
-                told[0] = (n > 0).then_some(result == Err(ReadError::Corrupt));
+                reported[0] = (n > 0).then_some(result == Err(ReadError::Corrupt));
             }
             12..=13 => {
                 let mut out = vec![0; usize::from(bytes.len()) + 1];
                 let result = c.read_deferred(&mut out);
                 taken = result.unwrap_or(0);
-                told[0] = Some(result == Err(ReadError::Corrupt));
+                reported[0] = Some(result == Err(ReadError::Corrupt));
             }
             14 => {
                 let mut out = [bytes.len(), bytes.len()].map(|len| vec![0; usize::from(len) + 1]);
                 let result = c.read_vectored(out.each_mut().map(Vec::as_mut_slice));
                 taken = result.unwrap_or(0);
-                told[0] = Some(result == Err(ReadError::Corrupt));
+                reported[0] = Some(result == Err(ReadError::Corrupt));
             }
             15 => c.flush(),
             16..=17 => {
@@ -401,7 +405,7 @@ impl World {
                     if by_end { peek.consume(take.into()) } else { 0 }
                 });
                 taken = result.unwrap_or(0);
-                told[0] = Some(result == Err(ReadError::Corrupt));
+                reported[0] = Some(result == Err(ReadError::Corrupt));
             }
             18 => taken = c.consume(bytes.len().into()),
             19 if by_end => p.finish(),
@@ -409,13 +413,13 @@ impl World {
             19..=23 => {
                 let want = bytes.len().into();
                 let result = match (code & 0x1f, by_end) {
-                    (22.., true) => self.end.wait_room_whole(want),
-                    (22.., false) => p.wait_whole(want, c),
+                    (22.., true) => self.end.wait_room_exclusive(want),
+                    (22.., false) => p.wait_exclusive(want, c),
                     (_, true) => self.end.wait_room(want, Some(())),
                     (_, false) => p.wait(want, Some(())),
                 };
                 deadlock = result == Err(WaitError::Deadlock);
-                told[1] = Some(result == Err(WaitError::Corrupt));
+                reported[1] = Some(result == Err(WaitError::Corrupt));
                 if !before.finished {
                     looks = Looks::AtReceived;
                 }
@@ -423,14 +427,14 @@ impl World {
             24..=28 => {
                 let want = bytes.len().into();
                 let result = match (code & 0x1f, by_end) {
-                    (27.., true) => self.end.wait_bytes_whole(want),
-                    (27.., false) => c.wait_whole(want, p),
+                    (27.., true) => self.end.wait_bytes_exclusive(want),
+                    (27.., false) => c.wait_exclusive(want, p),
                     (_, true) => self.end.wait_bytes(want, Some(())),
                     (_, false) => c.wait(want, Some(())),
                 };
                 deadlock = result == Err(WaitError::Deadlock);
                 assert!(result.is_ok_and(|n| n <= self.peer_capacity as usize) || result.is_err());
-                told[0] = Some(result == Err(WaitError::Corrupt));
+                reported[0] = Some(result == Err(WaitError::Corrupt));
                 if !before.stopped {
                     looks = Looks::AtSent;
                 }
@@ -441,13 +445,18 @@ impl World {
             _ => return self.reattach(),
         }
         self.peer.sleeve.borrow_mut().clear();
-        // A peer that says it sleeps may get us told so, if that is what we can be told.
-        assert!(!deadlock || (self.first && self.peer.said_whole.get()), "told of a deadlock that nobody spoke of");
+        // A peer that says it sleeps may make us return `Deadlock`, if our party can.
+        assert!(
+            !deadlock || (self.first && self.peer.said_exclusive.get()),
+            "a deadlock without a park word that said EXCLUSIVE"
+        );
         let (p, c) = (&self.end.producer, &self.end.consumer);
-        for (told, was, is) in [(told[0], was_reader, c.is_corrupt()), (told[1], was_writer, p.is_corrupt())] {
+        for (reported, was, is) in
+            [(reported[0], was_reader, c.is_corrupt()), (reported[1], was_writer, p.is_corrupt())]
+        {
             assert!(!was || is, "corruption is for good");
-            assert!(!was || told != Some(false), "corruption is told each time");
-            assert!(told != Some(true) || is, "corruption that was told stays");
+            assert!(!was || reported != Some(false), "corruption is reported each time");
+            assert!(reported != Some(true) || is, "corruption that was reported stays");
         }
         self.check(&before, written as u32, taken as u32, looks);
         true
@@ -495,7 +504,7 @@ impl World {
             assert_eq!(taken, 0, "took bytes after STOP");
         } else if c.is_corrupt() {
             assert!(moved <= before.unflushed[0] + taken && after.my_received & STOP != 0);
-            assert_eq!(self.peer.me.port.park.read_park.load(Relaxed), LOOK, "says STOP and not where");
+            assert_eq!(self.peer.me.port.park.read_park.load(Relaxed), STOPPED_HINT, "says STOP and not where");
         } else {
             assert_eq!(moved + after.unflushed[0], before.unflushed[0] + taken);
             assert_eq!(after.my_received & STOP != 0, c.is_stopped());
@@ -503,7 +512,7 @@ impl World {
         assert_eq!(image_of(self.peer.me)[..IDENTITY], self.identity, "my identity changed");
         assert_eq!(image_of(self.peer.it), *self.peer.image.borrow(), "the peer's header changed");
         assert!(!before.corrupt || p.is_corrupt() || c.is_corrupt());
-        // Who was told nothing but what an honest peer can say is not corrupt; its own words at the start bound that.
+        // A half that saw nothing but what an honest peer can say is not corrupt; its own words at the start bound that.
         let mut possible = self.peer.alert.load(Relaxed) & smstream_core::park::ALERT_CORRUPT == 0;
         let mut seen = before.sent_seen;
         // A half that has stopped or finished looks at nothing.

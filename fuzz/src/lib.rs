@@ -5,12 +5,14 @@
 
 mod bytes;
 mod hostile;
+mod leftover;
 
 use smstream_core::cursor::CURSOR;
 use smstream_tests::oracle::{self, Fill, Half, Op, Outcome, Patience, Setup};
 
 use bytes::Bytes;
 pub use hostile::hostile;
+pub use leftover::leftover;
 
 /// The most operations that an input can ask for.
 const MAX_OPS: usize = 200;
@@ -70,13 +72,17 @@ fn operation(bytes: &mut Bytes<'_>) -> Op {
         20 => Op::Stop { party },
         21 => Op::Close { party },
         22..=23 => {
-            Op::WaitRoom { party, want: bytes.len(), patience: patience(bytes), by_end: flag, whole: code & 1 != 0 }
+            Op::WaitRoom { party, want: bytes.len(), patience: patience(bytes), by_end: flag, exclusive: code & 1 != 0 }
         }
-        24..=25 => {
-            Op::WaitBytes { party, want: bytes.len(), patience: patience(bytes), by_end: flag, whole: code & 1 != 0 }
-        }
+        24..=25 => Op::WaitBytes {
+            party,
+            want: bytes.len(),
+            patience: patience(bytes),
+            by_end: flag,
+            exclusive: code & 1 != 0,
+        },
         26 => Op::Reattach { party },
-        27..=30 => Op::Asleep { party, half, ahead: bytes.len(), whole: bytes.bool(), bell: bytes.u8() },
+        27..=30 => Op::Asleep { party, half, ahead: bytes.len(), exclusive: bytes.bool(), method: bytes.u8() },
         _ => Op::Awake { party, half, bits: bytes.u32() },
     }
 }

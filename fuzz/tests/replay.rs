@@ -26,6 +26,11 @@ fn differential() {
 }
 
 #[test]
+fn leftover() {
+    replay("leftover", smstream_fuzz::leftover);
+}
+
+#[test]
 fn hostile() {
     replay("hostile", smstream_fuzz::hostile);
 }

@@ -115,9 +115,7 @@ impl Acceptor {
     /// Whether the listener was shut down. (At a socket the waits themselves notice.)
     fn is_shut_down(&self) -> bool {
         match &self.source {
-            AnyListener::Region(listener) => {
-                smstream_core::ordering::alert(listener.interrupt().alert(Half::Reader)) != 0
-            }
+            AnyListener::Region(listener) => listener.interrupt().alert(Half::Reader).load_alert() != 0,
             AnyListener::Socket(_) => false,
         }
     }

@@ -112,7 +112,8 @@ fn take_some(socket: BorrowedFd<'_>) -> io::Result<Option<usize>> {
             socket.as_raw_fd(),
             packets.as_mut_ptr(),
             AT_ONCE as _,
-            libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC,
+            // The flags are an unsigned number in musl.
+            (libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC) as _,
             ptr::null_mut(),
         )
     };

@@ -1,6 +1,7 @@
 //! The core's watches, slept on by the futexes of `smstream-shm`.
 
 use smstream_core::park::{Place, Wake, Watch};
+use smstream_core::word::SharedWord;
 use smstream_shm::Deadline;
 use smstream_shm::futex::{self, Scope, Word};
 use std::sync::atomic::AtomicU32;
@@ -26,12 +27,19 @@ pub(crate) fn sleep_on_all(watches: &[Watch<'_>], deadline: Option<Deadline>) ->
 }
 
 /// Wakes all that sleep on the word.
-pub(crate) fn wake_all(word: &AtomicU32, place: Place) {
-    futex::wake_all(word, scope(place));
+pub(crate) fn wake_all(word: SharedWord<'_>, place: Place) {
+    futex::wake_all(to_atomic(word), scope(place));
+}
+
+/// The word as `smstream-shm` wants it.
+fn to_atomic(word: SharedWord<'_>) -> &AtomicU32 {
+    // SAFETY: a `SharedWord` is aligned and valid for atomic loads as long as it lives. It may be one of memory that can only be
+    // read, and no function of `smstream_shm::futex` writes it: they give its address to the kernel, which only reads it.
+    unsafe { AtomicU32::from_ptr(word.as_ptr().cast_mut()) }
 }
 
 fn word<'a>(watch: &Watch<'a>) -> Word<'a> {
-    Word { word: watch.word, seen: watch.seen, scope: scope(watch.place) }
+    Word { word: to_atomic(watch.word), seen: watch.seen, scope: scope(watch.place) }
 }
 
 fn scope(place: Place) -> Scope {

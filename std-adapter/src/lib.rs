@@ -21,11 +21,16 @@ mod foreign;
 mod futex;
 mod half;
 mod handover;
+#[cfg_attr(not(feature = "inspect"), allow(dead_code, reason = "the rest of it is for inspectors"))]
+mod header;
 mod history;
 mod inherited;
 #[cfg(feature = "inspect")]
 #[cfg_attr(docsrs, doc(cfg(feature = "inspect")))]
 pub mod inspect;
+#[cfg(feature = "inspect")]
+mod lease;
+mod leftover;
 mod line;
 mod listener;
 mod liveness;

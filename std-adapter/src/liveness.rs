@@ -18,6 +18,7 @@ use alerts::Alerts;
 use mode::NUDGE;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use smstream_core::park::{ALERT_CORRUPT, Wake, Watch};
+use smstream_core::word::SharedWord;
 use smstream_shm::Deadline;
 use smstream_shm::memory::guard::Cut;
 use std::io;
@@ -142,8 +143,8 @@ impl Life {
 
     /// The alert word of one half, for [`Park::alert`](smstream_core::park::Park::alert).
     #[must_use]
-    pub fn alert(&self, half: Half) -> &AtomicU32 {
-        self.alerts.word(half)
+    pub fn alert(&self, half: Half) -> SharedWord<'_> {
+        SharedWord::new(self.alerts.word(half))
     }
 
     /// Interrupts one half: sets `bits` (`ALERT_*`) in its alert word and wakes it. On kernels without `futex_waitv`
@@ -241,7 +242,7 @@ impl Life {
     }
 
     /// The word that changes when the peer is gone, or [`leave`](Self::leave) is called.
-    fn gone_word(&self) -> &AtomicU32 {
+    fn gone_word(&self) -> SharedWord<'_> {
         self.alerts.gone_word()
     }
 

@@ -38,11 +38,11 @@ fn wait_as(half: Half, life: &Arc<Life>) {
     let park = Parker::new(Arc::clone(life), half, DEFAULT_SPIN);
     let word = AtomicU32::new(0);
     loop {
-        let seen = park.alert().unwrap().load(Ordering::Acquire);
+        let seen = park.alert().unwrap().load_alert();
         if seen & ALERT_GONE != 0 {
             return;
         }
-        let cursor = Watch { word: &word, seen: 0, place: Place::Shared };
+        let cursor = Watch { word: SharedWord::new(&word), seen: 0, place: Place::Shared };
         let alert = Watch { word: park.alert().unwrap(), seen, place: Place::Local };
         assert_eq!(park.wait(&[cursor, alert], patience()), Wake::Maybe, "{half:?} was not told");
     }
@@ -114,7 +114,7 @@ fn looking_after_is_enough() {
             life.look_after();
             thread::yield_now();
         }
-        assert_eq!(life.alert(Half::Reader).load(Ordering::Relaxed), ALERT_GONE);
+        assert_eq!(life.alert(Half::Reader).load(), ALERT_GONE);
     }
     Life::none().look_after();
 }

@@ -139,7 +139,11 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fd: Option<BorrowedFd<'_>>) 
 unsafe fn fill<T>(at: *mut libc::cmsghdr, kind: i32, value: T) {
     // SAFETY: CMSG_LEN is arithmetic.
     let len = unsafe { libc::CMSG_LEN(size_of::<T>() as u32) };
-    let header = libc::cmsghdr { cmsg_len: len as _, cmsg_level: libc::SOL_SOCKET, cmsg_type: kind };
+    // SAFETY: `cmsghdr` is a C struct of integers, for which all zeros is a valid value. musl's has one more than glibc's.
+    let mut header: libc::cmsghdr = unsafe { mem::zeroed() };
+    header.cmsg_len = len as _;
+    header.cmsg_level = libc::SOL_SOCKET;
+    header.cmsg_type = kind;
     // SAFETY: the caller's promise; the place is aligned, being one of CMSG_FIRSTHDR's or CMSG_NXTHDR's.
     unsafe { at.write(header) };
     // SAFETY: the message at `at` is valid (just written).

@@ -4,10 +4,10 @@ use crate::doorbell::Doorbell;
 use crate::futex;
 use crate::liveness::{Half, Life, sleep};
 use crate::signal::Signals;
-use smstream_core::park::{ALERT_CORRUPT, BELL_SOCKET, Park, Place, Wake, Watch};
+use smstream_core::park::{ALERT_CORRUPT, Park, Place, WAKE_BY_SOCKET, Wake, Watch};
+use smstream_core::word::SharedWord;
 use smstream_shm::Deadline;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 /// How long a half looks before it sleeps, if the builder does not say otherwise. A futex round trip takes about as long.
@@ -101,9 +101,9 @@ impl Park for Parker {
         sleep::sleep(&self.life, Some(self.half), watches, deadline)
     }
 
-    fn wake(&self, word: &AtomicU32, bell: u32) {
+    fn wake(&self, word: SharedWord<'_>, bell: u32) {
         match &self.doorbell {
-            Some(doorbell) if bell == BELL_SOCKET => doorbell.ring(),
+            Some(doorbell) if bell == WAKE_BY_SOCKET => doorbell.ring(),
             _ => {
                 futex::wake_all(word, Place::Shared);
                 self.signals.ring(bell);
@@ -111,9 +111,9 @@ impl Park for Parker {
         }
     }
 
-    fn bell(&self) -> u32 {
+    fn wake_method(&self) -> u32 {
         match &self.doorbell {
-            Some(doorbell) if doorbell.is_polled() => BELL_SOCKET,
+            Some(doorbell) if doorbell.is_polled() => WAKE_BY_SOCKET,
             _ => self.signals.bell(),
         }
     }
@@ -122,7 +122,7 @@ impl Park for Parker {
         self.life.ask();
     }
 
-    fn alert(&self) -> Option<&AtomicU32> {
+    fn alert(&self) -> Option<SharedWord<'_>> {
         Some(self.life.alert(self.half))
     }
 }

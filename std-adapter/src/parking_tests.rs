@@ -2,7 +2,7 @@ use super::*;
 use crate::testing::{helper, role};
 use rustix::process::Pid;
 use smstream_core::park::ALERT_CANCEL;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 /// A life, with `futex_waitv` or without.
@@ -20,10 +20,10 @@ fn ways() -> impl Iterator<Item = bool> {
 }
 
 fn shared(word: &AtomicU32, seen: u32) -> Watch<'_> {
-    Watch { word, seen, place: Place::Shared }
+    Watch { word: SharedWord::new(word), seen, place: Place::Shared }
 }
 
-fn local(word: &AtomicU32, seen: u32) -> Watch<'_> {
+fn local(word: SharedWord<'_>, seen: u32) -> Watch<'_> {
     Watch { word, seen, place: Place::Local }
 }
 
@@ -58,7 +58,7 @@ fn a_changed_word_ends_the_wait_before_it_begins() {
         let park = parker(waitv);
         let words = [AtomicU32::new(1), AtomicU32::new(2), AtomicU32::new(3)];
         for changed in 0..3 {
-            let mut watches = [shared(&words[0], 1), shared(&words[1], 2), local(&words[2], 3)];
+            let mut watches = [shared(&words[0], 1), shared(&words[1], 2), local(SharedWord::new(&words[2]), 3)];
             watches[changed].seen = 7;
             assert_eq!(park.wait(&watches, None), Wake::Maybe);
         }
@@ -82,8 +82,8 @@ fn a_wake_ends_the_wait() {
             || park.wait(&[shared(&word, 0), local(alert, 0)], None),
             || {
                 word.store(1, Ordering::Release);
-                park.wake(&word, 0);
-                park.wake(&other, 99);
+                park.wake(SharedWord::new(&word), 0);
+                park.wake(SharedWord::new(&other), 99);
             },
         );
         assert_eq!(wake, Wake::Maybe);
@@ -100,7 +100,7 @@ fn any_of_three_words_ends_the_wait() {
                 || park.wait(&watches, None),
                 || {
                     words[changed].store(1, Ordering::Release);
-                    park.wake(&words[changed], 0);
+                    park.wake(SharedWord::new(&words[changed]), 0);
                 },
             );
             assert_eq!(wake, Wake::Maybe, "word {changed}, waitv {waitv}");
@@ -117,13 +117,13 @@ fn an_alert_ends_the_wait() {
         while_asleep(
             || {
                 // Until the alert is seen: a wake without cause is allowed.
-                while alert.load(Ordering::Acquire) == 0 {
+                while alert.load_alert() == 0 {
                     assert_eq!(park.wait(&[shared(&word, 0), local(alert, 0)], None), Wake::Maybe);
                 }
             },
             || park.life().raise(Half::Reader, ALERT_CANCEL),
         );
-        assert_eq!(park.life().alert(Half::Writer).load(Ordering::Relaxed), 0);
+        assert_eq!(park.life().alert(Half::Writer).load(), 0);
     }
 }
 
@@ -138,7 +138,7 @@ fn no_alert_is_lost_between_the_check_and_the_sleep() {
                 scope.spawn(|| {
                     let alert = park.alert().unwrap();
                     loop {
-                        let seen = alert.load(Ordering::Acquire);
+                        let seen = alert.load_alert();
                         if seen != 0 {
                             return;
                         }
@@ -163,7 +163,7 @@ fn a_known_alert_needs_no_answer() {
             // This must return although the half goes on sleeping.
             park.life().raise(Half::Writer, ALERT_CANCEL);
             word.store(1, Ordering::Release);
-            park.wake(&word, 0);
+            park.wake(SharedWord::new(&word), 0);
         },
     );
     assert_eq!(wake, Wake::Maybe);
@@ -248,6 +248,6 @@ fn no_half_sleeps_on_an_empty_page() {
     let word = unsafe { AtomicU32::from_ptr(see.start().cast()) };
     assert_eq!(parker.wait(&[shared(word, 0)], None), Wake::Maybe);
     for half in [Half::Reader, Half::Writer] {
-        assert_eq!(life.alert(half).load(Ordering::Relaxed), ALERT_CORRUPT);
+        assert_eq!(life.alert(half).load(), ALERT_CORRUPT);
     }
 }

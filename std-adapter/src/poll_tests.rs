@@ -79,16 +79,16 @@ fn a_condition_on_it_disturbs_nobody() {
 
 /// What the park words say: how this half is to be woken.
 #[test]
-fn the_bell_words_say_what_wakes() {
-    use smstream_core::park::{BELL_SOCKET, Park};
+fn the_wake_methods_say_what_wakes() {
+    use smstream_core::park::{Park, WAKE_BY_SOCKET};
     let (mut here, _there) = ends();
-    let bells = |stream: &mut Stream| {
+    let methods = |stream: &mut Stream| {
         let (reader, writer) = stream.halves_mut();
-        [reader.consumer().park().bell(), writer.producer().park().bell()]
+        [reader.consumer().park().wake_method(), writer.producer().park().wake_method()]
     };
-    let before = bells(&mut here);
-    assert!(!before.contains(&BELL_SOCKET));
+    let before = methods(&mut here);
+    assert!(!before.contains(&WAKE_BY_SOCKET));
     let mut here = Pollable::new(here).unwrap();
-    assert_eq!(bells(&mut here.stream), [BELL_SOCKET; 2]);
-    assert_eq!(bells(&mut here.into_stream()), before);
+    assert_eq!(methods(&mut here.stream), [WAKE_BY_SOCKET; 2]);
+    assert_eq!(methods(&mut here.into_stream()), before);
 }

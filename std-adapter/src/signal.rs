@@ -7,7 +7,7 @@
 use crate::error::{Error, Reason, Result};
 use rustix::fd::OwnedFd;
 use rustix::process::{Signal, pidfd_send_signal};
-use smstream_core::park::{BELL_SIGNAL, BELL_WORD};
+use smstream_core::park::{WAKE_BY_SIGNAL, WAKE_BY_WORD};
 use smstream_shm::explain::explain;
 use std::io;
 use std::mem::MaybeUninit;
@@ -26,13 +26,13 @@ pub(crate) struct Signals {
 impl Signals {
     /// What this end's wake method is to say.
     pub(crate) fn bell(&self) -> u32 {
-        self.wanted.map_or(BELL_WORD, |signal| BELL_SIGNAL + signal.unsigned_abs())
+        self.wanted.map_or(WAKE_BY_WORD, |signal| WAKE_BY_SIGNAL + signal.unsigned_abs())
     }
 
     /// Sends what the peer's wake method asks for, if it may ask for that.
     pub(crate) fn ring(&self, bell: u32) {
         let Some(peer) = &self.peer else { return };
-        let Some(number) = bell.checked_sub(BELL_SIGNAL).and_then(|n| i32::try_from(n).ok()) else { return };
+        let Some(number) = bell.checked_sub(WAKE_BY_SIGNAL).and_then(|n| i32::try_from(n).ok()) else { return };
         if is_allowed(number) {
             // It may have died, or have become another user's. It is woken by other means in any case.
             let _ = send(peer, number);

@@ -134,9 +134,9 @@ fn what_is_not_ours_is_not_mentioned() {
     let directory = Directory::new(&name);
     SharedObject::create_sized(&name, 4096).unwrap();
     let path = directory.take(&name);
-    map(&path, Access::ReadWrite).copy_in(0, b"smstrea?, smsowne?").unwrap();
+    map(&path, Access::ReadWrite).copy_in(0, b"smstream, \x89SMO\r\n\x1a?").unwrap();
     assert_eq!(directory.found(false), None);
-    map(&path, Access::ReadWrite).copy_in(0, b"smsowner").unwrap();
+    map(&path, Access::ReadWrite).copy_in(0, b"\x89SMO\r\n\x1a\n").unwrap();
     let found = directory.found(false);
     assert!(matches!(&found, Some(Verdict::Doubt(why)) if why.contains("version")), "{found:?}");
     assert!(path.exists());

@@ -24,10 +24,10 @@ pub fn run(setup: &Setup, ops: &[Op]) {
         let patience = Patience { spins: 1, maybes: 1 };
         [
             Op::Finish { party },
-            Op::WaitBytes { party: 1 - party, want: 1, patience, by_end: true, whole: false },
+            Op::WaitBytes { party: 1 - party, want: 1, patience, by_end: true, exclusive: false },
             Op::Read { party: 1 - party, len: MAX_CAPACITY as u16, by_end: true },
             Op::Read { party: 1 - party, len: 1, by_end: false },
-            Op::WaitRoom { party, want: 1, patience, by_end: false, whole: false },
+            Op::WaitRoom { party, want: 1, patience, by_end: false, exclusive: false },
         ]
     };
     for (i, op) in ops.iter().chain(&all(0)).chain(&all(1)).enumerate() {

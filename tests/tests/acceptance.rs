@@ -1,13 +1,14 @@
 //! The acceptance rule: what a half believes of its peer, in every state of small lanes. A word that no honest peer could
 //! have said makes it corrupt for good.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
-use smstream_core::cursor::{CURSOR, FIN, LOOK, STOP, add, diff};
+use smstream_core::cursor::{CURSOR, FIN, STOP, STOPPED_HINT, add, diff};
 use smstream_core::error::{ReadError, ReserveError, WaitError, WriteError};
 use smstream_core::lane::{Consumer, Producer};
-use smstream_core::layout::Port;
+use smstream_core::layout::{Features, Port};
 use smstream_core::park::{Park, Wake, Watch};
+use smstream_core::word::SharedWord;
 use smstream_tests::cursors::words;
 
 /// Gives up at once; before that, does what it was told to.
@@ -23,9 +24,9 @@ impl<F: Fn()> Park for GiveUp<F> {
     fn wait(&self, _: &[Watch<'_>], _: Option<()>) -> Wake {
         Wake::TimedOut
     }
-    fn wake(&self, _: &AtomicU32, _: u32) {}
+    fn wake(&self, _: SharedWord<'_>, _: u32) {}
     // Asked after the first look and before the half announces that it sleeps.
-    fn bell(&self) -> u32 {
+    fn wake_method(&self) -> u32 {
         (self.0)();
         0
     }
@@ -86,7 +87,8 @@ fn consumer_state(capacity: u32, base: u32, used: u32, taken: u32, fin: u32, wor
             }
         };
         // SAFETY: the lane has `capacity` bytes, and everything outlives the half and is used by it alone.
-        let mut half = unsafe { Consumer::from_parts(1, &mine, &peer, lane.as_ptr(), capacity, GiveUp(late)) };
+        let mut half =
+            unsafe { Consumer::from_parts(1, Features::COUNTERS, &mine, &peer, lane.as_ptr(), capacity, GiveUp(late)) };
         assert!(!half.is_corrupt(), "{}", context());
         if taken > 0 {
             assert_eq!(half.read_deferred(&mut vec![0; taken as usize]), Ok(taken as usize), "{}", context());
@@ -117,7 +119,7 @@ fn consumer_state(capacity: u32, base: u32, used: u32, taken: u32, fin: u32, wor
             assert_eq!(half.wait(1, Some(())), Err(WaitError::Corrupt), "{}", context());
             assert_eq!(half.consume(9), 0, "{}", context());
             assert_eq!(mine.received.word.load(Relaxed), add(base, given_back) | STOP, "{}", context());
-            assert_eq!(mine.park.read_park.load(Relaxed), LOOK, "{}", context());
+            assert_eq!(mine.park.read_park.load(Relaxed), STOPPED_HINT, "{}", context());
         }
     }
 }
@@ -170,7 +172,9 @@ fn producer_state(capacity: u32, base: u32, flight: u32, unflushed: u32, stop: u
             }
         };
         // SAFETY: the lane has `capacity` bytes, and everything outlives the half and is used by it alone.
-        let mut half = unsafe { Producer::from_parts(0, &mine, &peer, lane.as_mut_ptr(), capacity, GiveUp(late)) };
+        let mut half = unsafe {
+            Producer::from_parts(0, Features::COUNTERS, &mine, &peer, lane.as_mut_ptr(), capacity, GiveUp(late))
+        };
         assert!(!half.is_corrupt(), "{}", context());
         if unflushed > 0 {
             let written = half.write_deferred(&vec![7; unflushed as usize]);
@@ -222,10 +226,21 @@ fn halves_begin_corrupt_unless_the_peers_word_is_within_the_lane() {
                 let behind = (0..=capacity).any(|k| add(word, k) == base);
                 let (mine, peer) = (Port::new(base, base), Port::new(word, word));
                 // SAFETY: the lane has `capacity` bytes, and everything outlives the half and is used by it alone.
-                let reader = unsafe { Consumer::from_parts(1, &mine, &peer, lane.as_ptr(), capacity, GiveUp(|| {})) };
+                let reader = unsafe {
+                    Consumer::from_parts(1, Features::COUNTERS, &mine, &peer, lane.as_ptr(), capacity, GiveUp(|| {}))
+                };
                 // SAFETY: as above.
-                let writer =
-                    unsafe { Producer::from_parts(0, &mine, &peer, lane.as_mut_ptr(), capacity, GiveUp(|| {})) };
+                let writer = unsafe {
+                    Producer::from_parts(
+                        0,
+                        Features::COUNTERS,
+                        &mine,
+                        &peer,
+                        lane.as_mut_ptr(),
+                        capacity,
+                        GiveUp(|| {}),
+                    )
+                };
                 assert_eq!(reader.is_corrupt(), !ahead, "{capacity} {base:#x} {word:#x}");
                 assert_eq!(writer.is_corrupt(), !behind, "{capacity} {base:#x} {word:#x}");
                 let (stop, fin) = (if ahead { 0 } else { STOP }, if behind { 0 } else { FIN });

@@ -219,16 +219,20 @@ fn a_region_that_is_too_short() {
     fs::write(&path, &whole).unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     is(connect(&path), Reason::NotReady, &path, &["the listener died"]);
-    // Neither has what a listener that died leaves if somebody shortens it; the next one takes it over.
+    // Neither has what a listener that died leaves if somebody shortens it. It is not what a listener left any more, so the next
+    // one leaves it alone.
     drop(party);
     File::options().write(true).open(scratch.name()).unwrap().set_len(100).unwrap();
     is(connect(&scratch.name()), Reason::Corrupt, &scratch.name(), &["bytes", "start it again"]);
+    is(Listener::bind(scratch.name()), Reason::NotARegion, &scratch.name(), &["some other file", "left alone"]);
+    assert_eq!(fs::read(scratch.name()).unwrap(), whole[..100]);
+    fs::remove_file(scratch.name()).unwrap();
     Listener::bind(scratch.name()).unwrap();
 }
 
-/// A region left over by another version of the layout is still a region: the next listener takes the name.
+/// What a region of another version of the layout looks like when it is left over is not known here: it is kept.
 #[test]
-fn a_region_of_another_version_is_taken_over() {
+fn a_region_of_another_version_is_kept() {
     let _watchdog = Watchdog::new();
     let scratch = Scratch::new();
     let party = listener(&scratch);
@@ -237,7 +241,9 @@ fn a_region_of_another_version_is_taken_over() {
     is(Listener::bind(scratch.name()), Reason::AddrInUse, &scratch.name(), &["already"]);
     drop(party);
     is(connect(&scratch.name()), Reason::Version, &scratch.name(), &["version 9", "same version"]);
-    Listener::bind(scratch.name()).unwrap();
+    let before = fs::read(scratch.name()).unwrap();
+    is(Listener::bind(scratch.name()), Reason::NotARegion, &scratch.name(), &["another version", "left alone"]);
+    assert!(fs::read(scratch.name()).unwrap() == before);
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use proptest::prelude::*;
 use smstream_core::counter::{Count, CounterWords};
 use smstream_core::cursor::{CURSOR, MAX_CAPACITY, STOP, add, is_capacity};
+use smstream_core::findings::Findings;
 use smstream_core::geometry::{self, Config};
-use smstream_core::identity::{self, Description, Finding, Findings, MAX_ALIGN, Problem, Whose};
+use smstream_core::identity::{self, Description, Finding, MAX_ALIGN, Problem, Whose};
 use smstream_core::layout::{BYTE_ORDER, Features, HEADER_LEN, Header, Identity, LINE, VERSION};
 use smstream_tests::cursors::words;
 use smstream_tests::memory::Heap;
@@ -87,9 +88,9 @@ proptest! {
         };
         let identity = Identity::blank();
         identity::write(&identity, &description);
-        let mut findings = Findings::default();
-        prop_assert_eq!(identity::read(&identity, Whose::Peer, &mut findings), Some(description));
-        prop_assert_eq!(findings.as_slice(), &[]);
+        let mut problems = Vec::new();
+        prop_assert_eq!(identity::read(&identity, &mut |problem| problems.push(problem)), Some(description));
+        prop_assert_eq!(problems, []);
     }
 
     #[test]
@@ -99,13 +100,14 @@ proptest! {
         steps in proptest::collection::vec(any::<u32>(), 0..20),
     ) {
         let from = if near_carry { from | 0xffff_ff00 } else { from };
-        let (words, mut count) = (CounterWords::new(from), Count::new(from));
+        let words = CounterWords::new(from);
+        let mut count = Count::resume(&words);
         let mut sum = from;
         for step in steps {
-            count.add(step.into(), &words);
+            count.add(step, &words);
             sum = sum.wrapping_add(step.into());
             prop_assert_eq!(words.sample(), Some(sum));
-            prop_assert_eq!(count.get(), sum);
+            prop_assert_eq!(count.low(), sum as u32);
         }
         // In the middle of a carry there is no sample, rather than a wrong one.
         words.high_again.store((sum >> 32) as u32 ^ 1, Relaxed);
@@ -140,11 +142,20 @@ impl Pair {
     fn findings_with(&self, lens: [usize; 2]) -> Vec<Finding> {
         let [mine, peer] = &self.memory;
         // SAFETY: `lens` are at most the lengths of the memory; the attachment is dropped here.
-        match unsafe { geometry::attach(mine.base(), lens[0], peer.base(), lens[1]) } {
-            Ok(_) => Vec::new(),
+        let first = unsafe { geometry::attach(mine.base(), lens[0], peer.base(), lens[1]) };
+        let attached = Findings::collect(|report| {
+            // SAFETY: as above.
+            unsafe { geometry::attach_reporting(mine.base(), lens[0], peer.base(), lens[1], report) }
+        });
+        match attached {
+            Ok(_) => {
+                assert!(first.is_ok());
+                Vec::new()
+            }
             Err(findings) => {
                 assert!(!findings.as_slice().is_empty());
                 assert!(!findings.to_string().is_empty());
+                assert_eq!(first.unwrap_err(), findings.as_slice()[0], "one alone is the first of all");
                 findings.as_slice().to_vec()
             }
         }
@@ -197,7 +208,7 @@ fn each_corruption_of_a_header_is_found() {
                 // SAFETY: the memory is as long as it says.
                 let inspected = unsafe { geometry::inspect(pair.memory[party].base(), pair.memory[party].len()) };
                 let found = inspected.unwrap_err();
-                assert_eq!(found.as_slice(), [Finding { whose: Whose::Peer, problem }], "word {n}, {value:#x}");
+                assert_eq!(found, Finding { whose: Whose::Peer, problem }, "word {n}, {value:#x}");
             }
         }
     }
@@ -249,7 +260,7 @@ fn memory_that_is_too_short_or_misaligned_is_found() {
     for offset in [1, 4, 64, 127] {
         // SAFETY: the bytes lie within the heap.
         let found = unsafe { geometry::init(heap.base().wrapping_add(offset), full[0], &CONFIG, 0) }.unwrap_err();
-        assert_eq!(found.as_slice(), [Finding { whose: Whose::Mine, problem: Problem::Misaligned }]);
+        assert_eq!(found, Finding { whose: Whose::Mine, problem: Problem::Misaligned });
     }
 }
 

@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use smstream_core::cursor::{ASLEEP, CURSOR, FIN, LOOK, STOP};
+use smstream_core::cursor::{ASLEEP, CURSOR, FIN, STOP, STOPPED_HINT};
 use smstream_core::error::{ReadError, WaitError, WriteError};
 use smstream_core::geometry::{self, Config};
 use smstream_core::layout::{HEADER_LEN, Header, LINE};
 use smstream_core::park::{Park, Wake, Watch};
 use smstream_core::stream::End;
+use smstream_core::word::SharedWord;
 use smstream_tests::memory::Shared;
 
 const WORDS: usize = HEADER_LEN as usize / 4;
@@ -37,7 +38,7 @@ impl Park for Short {
         thread::yield_now();
         if Some(Instant::now()) >= deadline { Wake::TimedOut } else { Wake::Maybe }
     }
-    fn wake(&self, _: &AtomicU32, _: u32) {}
+    fn wake(&self, _: SharedWord<'_>, _: u32) {}
 }
 
 struct Random(u64);
@@ -122,7 +123,9 @@ fn scribble(channel: &Channel, seed: u64, all: &AtomicBool, gentle: &AtomicBool,
                 let word = if wild { random.next() } else { from & CURSOR | flag };
                 port.received.word.store(word, Relaxed);
             }
-            4 => port.park.read_park.store([LOOK, ASLEEP | random.next(), 0][random.below(3) as usize], Relaxed),
+            4 => {
+                port.park.read_park.store([STOPPED_HINT, ASLEEP | random.next(), 0][random.below(3) as usize], Relaxed)
+            }
             5 => port.park.write_park.store(ASLEEP | random.next(), Relaxed),
             6 if capacity > 0 => {
                 let at = channel.segments[1].own().wrapping_add(lane + random.below(capacity) as usize);
@@ -188,8 +191,8 @@ fn one_life(channel: &Channel, random: &mut Random, operations: &AtomicU64) -> L
                 let _ = end.consumer.read_deferred(&mut out[..n]);
                 let _ = end.producer.write_deferred(&bytes[..n]);
             }
-            9 => assert!(!matches!(end.wait_bytes_whole(n), Ok(r) if r > peers)),
-            10 => assert!(!matches!(end.wait_room_whole(n), Ok(w) if w > mine)),
+            9 => assert!(!matches!(end.wait_bytes_exclusive(n), Ok(r) if r > peers)),
+            10 => assert!(!matches!(end.wait_room_exclusive(n), Ok(w) if w > mine)),
             _ => {
                 end.consumer.flush();
                 end.producer.flush();
@@ -206,8 +209,8 @@ fn one_life(channel: &Channel, random: &mut Random, operations: &AtomicU64) -> L
                 assert_eq!(end.read(&mut out), Err(ReadError::Corrupt));
                 assert_eq!(end.wait_room(1, None), Err(WaitError::Corrupt));
                 assert_eq!(end.wait_bytes(1, None), Err(WaitError::Corrupt));
-                assert_eq!(end.wait_room_whole(1), Err(WaitError::Corrupt));
-                assert_eq!(end.wait_bytes_whole(1), Err(WaitError::Corrupt));
+                assert_eq!(end.wait_room_exclusive(1), Err(WaitError::Corrupt));
+                assert_eq!(end.wait_bytes_exclusive(1), Err(WaitError::Corrupt));
                 assert_eq!(end.consumer.consume(9), 0);
                 end.close();
             }

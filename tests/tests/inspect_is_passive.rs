@@ -80,7 +80,7 @@ fn parties_that_sleep_all_the_time_are_woken_all_the_time() {
             assert_eq!(counts.bytes, trips);
             assert_eq!(words[1..6].join(" "), {
                 let c = counts;
-                [c.bytes, c.operations, c.parks, c.wakes_sent, c.wakes_avoided].map(|n| n.to_string()).join(" ")
+                [c.bytes, c.operations, c.parks, c.wakes_sent, c.wakes_avoided()].map(|n| n.to_string()).join(" ")
             });
             assert!(counts.wakes_sent > trips / 10, "they hardly slept: {counts:?}");
         }

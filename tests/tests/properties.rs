@@ -60,12 +60,12 @@ fn an_op() -> impl Strategy<Value = Op> {
             1 => party().prop_map(|party| Op::Close { party }),
         ],
         3 => (party(), a_len(), patience(), any::<bool>(), any::<bool>())
-            .prop_map(|(party, want, patience, by_end, whole)| Op::WaitRoom { party, want, patience, by_end, whole }),
+            .prop_map(|(party, want, patience, by_end, exclusive)| Op::WaitRoom { party, want, patience, by_end, exclusive }),
         3 => (party(), a_len(), patience(), any::<bool>(), any::<bool>())
-            .prop_map(|(party, want, patience, by_end, whole)| Op::WaitBytes { party, want, patience, by_end, whole }),
+            .prop_map(|(party, want, patience, by_end, exclusive)| Op::WaitBytes { party, want, patience, by_end, exclusive }),
         2 => party().prop_map(|party| Op::Reattach { party }),
         8 => (party(), half(), a_len(), any::<bool>(), any::<u8>())
-            .prop_map(|(party, half, ahead, whole, bell)| Op::Asleep { party, half, ahead, whole, bell }),
+            .prop_map(|(party, half, ahead, exclusive, method)| Op::Asleep { party, half, ahead, exclusive, method }),
         1 => (party(), half(), any::<u32>()).prop_map(|(party, half, bits)| Op::Awake { party, half, bits }),
     ]
 }

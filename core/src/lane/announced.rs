@@ -1,14 +1,17 @@
-//! Parking in steps, for whoever waits for several things at once: announce on each half, sleep on all words, withdraw.
+//! Parking in steps, for callers that wait for several things at once: announce on each half, sleep on all words, withdraw.
 //!
 //! It is the protocol of [`park`](crate::park), without the sleep in the middle: a half announces that it is asleep,
 //! looks again, and hands out the words to sleep on, each with the value that was checked. Between announcing and
 //! withdrawing the peer rings as it would ring a half that sleeps in [`wait`](Consumer::wait).
 
 use super::{Consumer, Producer};
-use crate::cursor::{self, LOOK};
+use crate::cursor::{self, STOPPED_HINT};
 use crate::mutant::mutant;
 use crate::ordering;
-use crate::park::{Park, Place, Sleeper, Watch, alerts};
+use crate::park::{Park, Place, Watch};
+use crate::size::{at_most, saturating};
+use crate::waiting::{self, Sleeper, When, alerts, set_wake_method};
+use crate::word::SharedWord;
 
 /// What announcing came to.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +42,7 @@ impl<P: Park> Consumer<'_, P> {
     /// given back first. It does not sleep; who does must sleep on the words that this returns, at the values that it
     /// returns, and then [`withdraw`](Consumer::withdraw).
     ///
-    /// To announce again, at another mark, needs no withdrawing before.
+    /// To announce again, at another threshold, needs no withdrawing before.
     pub fn announce(&mut self, want: usize) -> Announced<'_> {
         if self.is_stopped() {
             return Announced::Ready;
@@ -60,8 +63,8 @@ impl<P: Park> Consumer<'_, P> {
     /// Takes back what [`announce`](Consumer::announce) said: the half is awake. Without that, it does nothing.
     pub fn withdraw(&mut self) {
         // A half that has stopped, or found the peer corrupt while announced, goes on saying so.
-        if self.is_stopped() && !mutant!("withdrawn_look") {
-            ordering::announce(self.park_word(), LOOK);
+        if self.is_stopped() && !mutant!("withdrawn_hint") {
+            ordering::announce(self.park_word(), STOPPED_HINT);
         } else {
             ordering::withdraw(self.park_word());
         }
@@ -82,7 +85,7 @@ impl<P: Park> Producer<'_, P> {
     /// published first. It does not sleep; who does must sleep on the words that this returns, at the values that it
     /// returns, and then [`withdraw`](Producer::withdraw).
     ///
-    /// To announce again, at another mark, needs no withdrawing before.
+    /// To announce again, at another threshold, needs no withdrawing before.
     pub fn announce(&mut self, want: usize) -> Announced<'_> {
         if self.is_finished() {
             return Announced::Ready;
@@ -108,7 +111,7 @@ impl<P: Park> Producer<'_, P> {
 
 /// What may be waited for.
 fn wanted(want: usize, capacity: usize) -> u32 {
-    want.clamp(1, cursor::most_wanted(capacity as u32) as usize) as u32
+    at_most(want, cursor::max_wait(saturating(capacity))).max(1)
 }
 
 #[inline]
@@ -119,10 +122,8 @@ fn is_ready<S: Sleeper>(half: &mut S, want: u32) -> bool {
 /// Announces, and looks again. What was seen then: the peer's cursor and the alerts; `None`: that is enough.
 fn announce<S: Sleeper>(half: &mut S, want: u32) -> Option<(u32, u32)> {
     let before = mutant!("announced_recheck_none").then(|| half.look());
-    ordering::set_bell(half.bell_word(), half.park().bell());
-    half.parked();
-    ordering::announce(half.park_word(), half.asleep_until(want));
-    ordering::fence_announced();
+    set_wake_method(half, When::BeforeAnnouncing);
+    waiting::announce(half, want, false);
     let look = before.unwrap_or_else(|| half.look()).ok()?;
     let alerted = alerts(half);
     let enough = look.enough(want) || (alerted != 0 && !mutant!("announced_alert_unchecked"));
@@ -132,7 +133,7 @@ fn announce<S: Sleeper>(half: &mut S, want: u32) -> Option<(u32, u32)> {
 /// The words to sleep on.
 fn asleep<S: Sleeper>(half: &S, seen: u32, alerted: u32) -> Announced<'_> {
     let seen = if mutant!("announced_seen_afresh") { ordering::peer_sent(half.peer_cursor()) } else { seen };
-    let cursor = Watch { word: half.peer_cursor(), seen, place: Place::Shared };
+    let cursor = Watch { word: SharedWord::new(half.peer_cursor()), seen, place: Place::Shared };
     let alert = half.park().alert().map(|word| Watch { word, seen: alerted, place: Place::Local });
     Announced::Asleep { cursor, alert }
 }

@@ -1,15 +1,19 @@
 //! The reading half.
 
-use super::{Peek, Producer, Ring};
+mod waiting;
+
+use super::ring::Ring;
 use crate::counter::{Counts, Tally};
-use crate::cursor::{self, FIN, LOOK, STOP};
-use crate::deadlock::Whole;
-use crate::error::{ReadError, WaitError};
-use crate::layout::{CounterLine, Port};
+use crate::cursor::{self, FIN, STOP, STOPPED_HINT};
+use crate::error::ReadError;
+use crate::layout::{CounterLine, Features, Port};
 use crate::mutant::{mutant, unless_mutant};
 use crate::ordering;
-use crate::park::{ALERT_CORRUPT, ALERT_GONE, Look, Park, Publication, Sleeper, Stopped, alerts, wait};
-use crate::sync::{AtomicU32, LaneByte};
+use crate::park::{ALERT_CORRUPT, ALERT_GONE, Park};
+use crate::publication::Publication;
+use crate::size::{at_most, saturating, to_usize};
+use crate::sync::LaneByte;
+use crate::waiting::{Stopped, alerts};
 
 /// The half that takes bytes out of the peer's lane.
 ///
@@ -19,7 +23,7 @@ use crate::sync::{AtomicU32, LaneByte};
 /// [`peek`](Consumer::peek)) may differ.
 ///
 /// # Invariants
-/// 1. Nobody else stores `received`, `read_park`, `read_bell` or the `reads` counters of `mine`.
+/// 1. No other code stores `received`, `read_park`, `read_wake_method` or the `reads` counters of `mine`.
 /// 2. `published` is the cursor in `mine.received`; `stopped` says whether STOP is set there. After STOP neither changes.
 /// 3. `received` is at or after `published`, by the bytes that are not flushed, and at or before the cursor of
 ///    `word_seen`.
@@ -27,7 +31,7 @@ use crate::sync::{AtomicU32, LaneByte};
 ///    cursor never moved backwards, and never after FIN.
 /// 5. The lane's pointer is valid for reads of `capacity` bytes for `'m`.
 pub struct Consumer<'m, P> {
-    mine: &'m Port,
+    pub(super) mine: &'m Port,
     peer: &'m Port,
     ring: Ring,
     /// Bytes taken, flushed or not: a cursor.
@@ -36,9 +40,9 @@ pub struct Consumer<'m, P> {
     stopped: bool,
     word_seen: u32,
     corrupt: bool,
-    /// Whether this is party 0, which tells deadlocks.
-    tells: bool,
-    tally: Tally<'m>,
+    /// Whether this is party 0, which reports deadlocks.
+    reports: bool,
+    tally: Tally,
     park: P,
 }
 
@@ -49,7 +53,8 @@ unsafe impl<P: Send> Send for Consumer<'_, P> {}
 unsafe impl<P: Sync> Sync for Consumer<'_, P> {}
 
 impl<'m, P: Park> Consumer<'m, P> {
-    /// The reading half of `party` (0 or 1), whose port is `mine`, as it stands in its own words.
+    /// The reading half of `party` (0 or 1), whose port is `mine`, as it stands in its own words. Of the party's `features`
+    /// one matters: whether it keeps [counters](Features::COUNTERS).
     ///
     /// The peer's `sent` word is loaded once. It must pass the check against `mine`, else the half is corrupt from the
     /// start.
@@ -57,10 +62,12 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// # Safety
     /// * `lane` is valid for reads of `capacity` bytes for `'m`, and `capacity` is 0 or a power of two of at most 2²⁹. It
     ///   is never written through.
-    /// * For `'m`, nobody else stores the words of `mine` that a reading half owns, and the lane's bytes are written only
+    /// * For `'m`, no other code stores the words of `mine` that a reading half owns, and the lane's bytes are written only
     ///   by the peer, by atomic or volatile accesses or from outside of this program.
+    #[inline(never)] // Its result lies where the caller wants it, instead of being copied about on a small stack.
     pub unsafe fn from_parts(
         party: usize,
+        features: Features,
         mine: &'m Port,
         peer: &'m Port,
         lane: *const LaneByte,
@@ -68,42 +75,40 @@ impl<'m, P: Park> Consumer<'m, P> {
         park: P,
     ) -> Self {
         let own = ordering::own(&mine.received.word);
-        let word_seen = ordering::peer_sent(&peer.sent.word);
-        let mut half = Consumer {
-            mine,
-            peer,
-            ring: Ring::new(lane.cast_mut(), capacity),
-            received: own & cursor::CURSOR,
-            published: own & cursor::CURSOR,
-            stopped: own & STOP != 0,
-            word_seen,
-            corrupt: false,
-            tells: party == 0,
-            tally: Tally::resume(&mine.reads),
-            park,
-        };
-        if unless_mutant!("accept_first_sent_any", cursor::diff(word_seen, half.published) > capacity, false) {
-            half.word_seen = half.published; // Invariant 4 holds for a corrupt half, too.
-            half.fail();
+        let seen = ordering::peer_sent(&peer.sent.word);
+        let published = own & cursor::CURSOR;
+        let beyond = cursor::diff(seen, published) > capacity;
+        let refused = unless_mutant!("accept_first_sent_any", beyond, false);
+        // Invariant 4 holds for a corrupt half, too.
+        let word_seen = if refused { published } else { seen };
+        let corrupt = refused && !mutant!("accept_sent_after_all");
+        let mut stopped = own & STOP != 0;
+        let mut tally = Tally::resume(&mine.reads, features.contains(Features::COUNTERS));
+        if refused && !stopped && !mutant!("accept_sent_silently") {
+            stopped = true;
+            refuse(mine, peer, capacity, &park, published);
+            ordering::announce(&mine.park.read_park, STOPPED_HINT);
+            tally.published(&mine.reads, 0);
         }
-        half
+        let (ring, reports, received) = (Ring::new(lane.cast_mut(), capacity), party == 0, published);
+        Consumer { mine, peer, ring, received, published, stopped, word_seen, corrupt, reports, tally, park }
     }
 
     /// The bytes the peer's lane holds.
     pub fn capacity(&self) -> usize {
-        self.ring.capacity() as usize
+        to_usize(self.ring.capacity())
     }
 
     /// Bytes known to be there without looking at the peer's words. There may be more; there are not less. None once
     /// this half has stopped.
     #[inline]
     pub fn known_bytes(&self) -> usize {
-        if self.stopped { 0 } else { self.bytes() as usize }
+        if self.stopped { 0 } else { to_usize(self.bytes()) }
     }
 
     /// Bytes taken whose room has not been given back.
     pub fn unflushed(&self) -> usize {
-        cursor::diff(self.received, self.published) as usize
+        to_usize(cursor::diff(self.received, self.published))
     }
 
     /// How this half sleeps and wakes.
@@ -116,7 +121,7 @@ impl<'m, P: Park> Consumer<'m, P> {
         &self.mine.reads
     }
 
-    /// What this half has done so far.
+    /// What this half has done so far; all 0 if its party keeps no [counters](Features::COUNTERS).
     pub fn counts(&self) -> Counts {
         self.mine.reads.sample()
     }
@@ -145,13 +150,13 @@ impl<'m, P: Park> Consumer<'m, P> {
         if out.is_empty() {
             return Ok(0);
         }
-        let n = self.bytes_for(out.len())?.min(out.len() as u32);
+        let n = at_most(out.len(), self.bytes_for(out.len())?);
         if n != 0 {
             // SAFETY: invariant 5; `n` ≤ bytes known ≤ capacity (invariants 3 and 4), and `out` has room for them.
             unsafe { self.ring.read(self.received, out.as_mut_ptr(), n) };
             self.received = cursor::add(self.received, n);
         }
-        Ok(n as usize)
+        Ok(to_usize(n))
     }
 
     /// Reads into several buffers in order, as many bytes as there are, and publishes once.
@@ -178,22 +183,13 @@ impl<'m, P: Park> Consumer<'m, P> {
         Ok(read)
     }
 
-    /// A look at the bytes that are there, without taking them. Empty at the end of the stream.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn peek(&mut self) -> Result<Peek<'_, 'm, P>, ReadError> {
-        let len = self.bytes_for(usize::MAX)?;
-        Ok(Peek::new(self, len))
-    }
-
     /// Takes up to `n` bytes without copying them, gives their room back, and wakes the peer if that is what it waits
     /// for. Returns how many: less than `n` only if [`known_bytes`](Consumer::known_bytes) is.
     pub fn consume(&mut self, n: usize) -> usize {
-        let n = n.min(self.known_bytes());
-        self.received = cursor::add(self.received, n as u32);
+        let n = if self.stopped { 0 } else { at_most(n, self.bytes()) };
+        self.received = cursor::add(self.received, n);
         self.flush();
-        n
+        to_usize(n)
     }
 
     /// Gives back the room of all bytes taken, and wakes the peer if that is what it waits for.
@@ -208,13 +204,13 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// read are lost, and reading here is at its end. Calling it again does nothing.
     pub fn stop(&mut self) {
         if !self.stopped {
-            if mutant!("look_before_stop") {
-                ordering::announce(&self.mine.park.read_park, LOOK);
+            if mutant!("hint_before_stop") {
+                ordering::announce(&self.mine.park.read_park, STOPPED_HINT);
             }
             self.publish(true);
             self.stopped = true;
-            if !mutant!("look_never") {
-                ordering::announce(&self.mine.park.read_park, LOOK);
+            if !mutant!("hint_never") {
+                ordering::announce(&self.mine.park.read_park, STOPPED_HINT);
             }
         }
     }
@@ -234,67 +230,6 @@ impl<'m, P: Park> Consumer<'m, P> {
         self.corrupt
     }
 
-    /// Waits until there are `want` bytes, or as many as there will ever be: looks, spins, then sleeps, as its [`Park`]
-    /// does.
-    ///
-    /// `want` is taken as at least 1 and at most half the capacity (but at least 1); more could make both parties sleep
-    /// for ever. The room of bytes taken is given back first. Returns the bytes there are. They can be less than `want`
-    /// if the deadline passed, the peer died or it has finished; 0 is the end of the stream.
-    ///
-    /// # Errors
-    /// [`WaitError`], never [`WaitError::Closed`]. There were no bytes then.
-    pub fn wait(&mut self, want: usize, deadline: Option<P::Deadline>) -> Result<usize, WaitError> {
-        self.wait_in(want, deadline, None)
-    }
-
-    /// Waits like [`wait`](Consumer::wait), without a deadline, for the whole party: `other` is the writing half of the
-    /// same end, and nobody can use it meanwhile. Its unflushed bytes are published first.
-    ///
-    /// If the peer waits in the same way, and each for bytes of the other, neither can ever go on. Then party 0 gets
-    /// [`WaitError::Deadlock`], and party 1 goes on waiting. It is told only if it is so: not while the peer is slow or
-    /// stopped, waits with a deadline or with one half, or is about to be woken. It is *not* told if the peer never
-    /// parks for its whole party, if either [`Park`] spins for ever, or if `other` has finished or is of another end. If there
-    /// are fewer bytes than `want`, those are returned instead; the next wait, with none, tells it.
-    ///
-    /// # Errors
-    /// [`WaitError`], never [`WaitError::Closed`]. There were no bytes then.
-    pub fn wait_whole(&mut self, want: usize, other: &mut Producer<'m, P>) -> Result<usize, WaitError> {
-        if !mutant!("whole_parks_unflushed") {
-            other.flush();
-        }
-        let whole = other.whole(self.mine);
-        self.wait_in(want, None, whole.as_ref())
-    }
-
-    fn wait_in(
-        &mut self,
-        want: usize,
-        deadline: Option<P::Deadline>,
-        whole: Option<&Whole<'_>>,
-    ) -> Result<usize, WaitError> {
-        if !mutant!("reader_parks_unflushed") {
-            self.flush();
-        }
-        if self.stopped && !self.corrupt {
-            return Ok(0);
-        }
-        let want = want.clamp(1, cursor::most_wanted(self.ring.capacity()) as usize) as u32;
-        match wait(self, want, deadline, whole) {
-            Ok(()) => Ok(self.known_bytes()),
-            Err(Stopped::Corrupt) => {
-                self.fail();
-                // Found while parked, the wait has withdrawn what `stop` announced.
-                ordering::announce(&self.mine.park.read_park, LOOK);
-                Err(WaitError::Corrupt)
-            }
-            Err(_) if self.bytes() > 0 => Ok(self.known_bytes()),
-            Err(Stopped::TimedOut) => Err(WaitError::TimedOut),
-            Err(Stopped::Cancelled) => Err(WaitError::Cancelled),
-            Err(Stopped::Gone) => Err(WaitError::PeerGone),
-            Err(Stopped::Deadlock) => Err(WaitError::Deadlock),
-        }
-    }
-
     /// Makes the half corrupt, as if its own check had failed: for an end whose other half found the peer corrupt.
     pub fn fail(&mut self) {
         self.corrupt = unless_mutant!("accept_sent_after_all", true, false);
@@ -304,21 +239,21 @@ impl<'m, P: Park> Consumer<'m, P> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn bytes(&self) -> u32 {
         cursor::diff(self.word_seen, self.received)
     }
 
     /// Bytes after looking at the peer's cursor, if what is known is short of `len`. `Ok(0)` is the end of the stream.
-    #[inline]
-    fn bytes_for(&mut self, len: usize) -> Result<u32, ReadError> {
+    #[inline(always)]
+    pub(super) fn bytes_for(&mut self, len: usize) -> Result<u32, ReadError> {
         if self.corrupt {
             return Err(ReadError::Corrupt);
         }
         if self.stopped {
             return Ok(0);
         }
-        if (self.bytes() as usize) < len && !self.is_peer_finished() {
+        if self.bytes() < saturating(len) && !self.is_peer_finished() {
             // The alert first, then the cursor: after the peer's death what the cursor says is final.
             let before = mutant!("alert_after_refresh").then(|| self.refresh());
             let alerted = alerts(self);
@@ -356,64 +291,43 @@ impl<'m, P: Park> Consumer<'m, P> {
         Ok(word)
     }
 
+    #[inline(always)]
     fn publish(&mut self, last: bool) {
-        let woke = Publication {
-            word: &self.mine.received.word,
-            peer_park: if mutant!("one_park_word") { &self.peer.park.read_park } else { &self.peer.park.write_park },
-            peer_bell: &self.peer.park.write_bell,
-            capacity: self.ring.capacity(),
+        let woke = publication(self.mine, self.peer, self.ring.capacity()).publish(
+            &self.park,
+            self.published,
+            self.received,
+            last,
+        );
+        self.tally.published(&self.mine.reads, cursor::diff(self.received, self.published));
+        if woke {
+            self.tally.woke(&self.mine.reads);
         }
-        .publish(&self.park, ordering::publish_received, self.published, self.received, last);
-        self.tally.published(cursor::diff(self.received, self.published), woke);
         self.published = self.received;
     }
 
-    /// For a writing half that waits for the whole party: what this half has to do with that. `None` if there can be no
-    /// deadlock because the peer waits for nothing from here.
-    pub(super) fn whole(&self, mine: &Port) -> Option<Whole<'m>> {
-        let stopped = self.stopped && !mutant!("whole_after_last");
-        (!stopped && core::ptr::eq(self.mine, mine)).then_some(Whole {
-            tells: self.tells,
-            peer_park: &self.peer.park.write_park,
-            peer_bell: &self.peer.park.write_bell,
-            word: &self.mine.received.word,
-            published: self.published,
-            capacity: self.ring.capacity(),
-        })
-    }
-
-    /// For [`Peek`]: the lane and where the next byte is.
+    /// For [`Peek`](super::Peek): the lane and where the next byte is.
     pub(super) fn place(&self) -> (Ring, u32) {
         (self.ring, self.received)
     }
 }
 
-impl<P: Park> Sleeper for Consumer<'_, P> {
-    type Park = P;
-    fn park(&self) -> &P {
-        &self.park
-    }
-    fn park_word(&self) -> &AtomicU32 {
-        &self.mine.park.read_park
-    }
-    fn bell_word(&self) -> &AtomicU32 {
-        &self.mine.park.read_bell
-    }
-    fn peer_cursor(&self) -> &AtomicU32 {
-        &self.peer.sent.word
-    }
-    fn asleep_until(&self, want: u32) -> u32 {
-        cursor::asleep_at(self.received, want)
-    }
-    fn look(&mut self) -> Result<Look, Stopped> {
-        let seen = self.refresh()?;
-        Ok(Look { seen, available: self.bytes(), last: seen & FIN != 0 })
-    }
-    fn parked(&mut self) {
-        self.tally.parked();
-    }
-    fn rang(&mut self) {
-        self.tally.rang();
+/// Says STOP at a cursor that has not moved, because the peer's words cannot be believed.
+#[cold]
+#[inline(never)]
+fn refuse<P: Park>(mine: &Port, peer: &Port, capacity: u32, park: &P, at: u32) {
+    publication(mine, peer, capacity).publish(park, at, at, true);
+}
+
+/// The words that giving back room has to do with.
+#[inline(always)]
+fn publication<'m>(mine: &'m Port, peer: &'m Port, capacity: u32) -> Publication<'m> {
+    Publication {
+        word: &mine.received.word,
+        store: ordering::publish_received,
+        peer_park: if mutant!("one_park_word") { &peer.park.read_park } else { &peer.park.write_park },
+        peer_wake_method: &peer.park.write_wake_method,
+        capacity,
     }
 }
 

@@ -2,7 +2,9 @@
 
 use super::Consumer;
 use crate::cursor;
+use crate::error::ReadError;
 use crate::park::Park;
+use crate::size::{at_most, to_usize};
 use crate::sync::LaneByte;
 
 /// The bytes in the lane that have not been taken yet.
@@ -16,6 +18,17 @@ pub struct Peek<'r, 'm, P: Park> {
     len: u32,
 }
 
+impl<'m, P: Park> Consumer<'m, P> {
+    /// A look at the bytes that are there, without taking them. Empty at the end of the stream.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn peek(&mut self) -> Result<Peek<'_, 'm, P>, ReadError> {
+        let len = self.bytes_for(usize::MAX)?;
+        Ok(Peek::new(self, len))
+    }
+}
+
 impl<'r, 'm, P: Park> Peek<'r, 'm, P> {
     /// The consumer knows of `len` bytes.
     pub(super) fn new(consumer: &'r mut Consumer<'m, P>, len: u32) -> Self {
@@ -24,7 +37,7 @@ impl<'r, 'm, P: Park> Peek<'r, 'm, P> {
 
     /// The bytes that are there.
     pub fn len(&self) -> usize {
-        self.len as usize
+        to_usize(self.len)
     }
 
     /// Whether there are none: the stream is at its end.
@@ -34,14 +47,15 @@ impl<'r, 'm, P: Park> Peek<'r, 'm, P> {
 
     /// Copies bytes from position `at` on to `out`. Returns how many there were.
     pub fn copy_to(&self, at: usize, out: &mut [u8]) -> usize {
-        let n = out.len().min((self.len as usize).saturating_sub(at));
+        let at = at_most(at, self.len);
+        let n = at_most(out.len(), self.len - at);
         if n != 0 {
             let (ring, start) = self.consumer.place();
             // SAFETY: the lane is valid for reads (the consumer's invariant 5); `at` + `n` ≤ `len` ≤ the bytes known,
             // which are at most the capacity; `out` is a live slice, which cannot overlap a lane.
-            unsafe { ring.read(cursor::add(start, at as u32), out.as_mut_ptr(), n as u32) };
+            unsafe { ring.read(cursor::add(start, at), out.as_mut_ptr(), n) };
         }
-        n
+        to_usize(n)
     }
 
     /// Where the bytes lie in the lane: one or two runs, the second of length 0 if it is one.

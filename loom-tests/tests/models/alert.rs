@@ -1,5 +1,5 @@
 //! Alerts: the peer's death, a cancelled wait, a peer that the other half found corrupt. None is slept through, and
-//! death is told only after everything the dead peer has published.
+//! death is reported only after everything the dead peer has published.
 
 use loom::thread;
 use smstream_core::error::{ReadError, WaitError, WriteError};
@@ -10,7 +10,7 @@ use crate::common::{How, Seat, WRAP, World, check};
 
 /// A watcher thread knows that the peer is dead, and raises the alert. The peer wrote two bytes before it died.
 #[test]
-fn what_was_published_before_death_is_read_before_it_is_told() {
+fn what_was_published_before_death_is_read_before_it_is_reported() {
     check(Some(2), || {
         let world = World::new(2, 0);
         let mut writer = world.writer(0, How::Futex);
@@ -53,7 +53,7 @@ fn death_between_store_and_wake_is_not_slept_through() {
 
 /// The reader is woken for no reason, just before the peer writes, dies, and is known to be dead.
 #[test]
-fn a_wake_for_nothing_does_not_tell_death_early() {
+fn a_spurious_wake_does_not_report_death_early() {
     check(Some(3), || {
         let world = World::new(1, 0);
         let mut writer = world.writer(0, How::Futex);
@@ -78,7 +78,7 @@ fn a_wake_for_nothing_does_not_tell_death_early() {
 
 /// All bytes, then death, for a reader that never parks.
 #[test]
-fn who_reads_without_parking_gets_all_bytes_before_death_is_told() {
+fn a_reader_that_never_parks_gets_all_bytes_before_death_is_reported() {
     check(None, || {
         let world = World::new(1, 0);
         let mut writer = world.writer(0, How::Futex);
@@ -126,9 +126,9 @@ fn death_after_fin_is_the_end_of_the_stream() {
     });
 }
 
-/// The mark is two ahead and the peer dies after one byte: the byte, then death.
+/// The threshold is two ahead and the peer dies after one byte: the byte, then death.
 #[test]
-fn death_below_the_mark_is_not_slept_through() {
+fn death_below_the_threshold_is_not_slept_through() {
     check(None, || {
         let world = World::new(4, 0);
         let mut writer = world.writer(0, How::Futex);
@@ -147,9 +147,9 @@ fn death_below_the_mark_is_not_slept_through() {
     });
 }
 
-/// A writer that waits for room is told of the death of the reader.
+/// A writer that waits for room notices the death of the reader.
 #[test]
-fn a_parked_writer_is_told_of_death() {
+fn a_parked_writer_notices_death() {
     check(None, || {
         let world = World::new(1, 0);
         let mut writer = world.alerted_writer(0);
@@ -186,7 +186,7 @@ fn death_after_stop_is_stop() {
     });
 }
 
-/// Another thread of the reader's process tells it to stop waiting, while a byte comes.
+/// Another thread of the reader's process reports it to stop waiting, while a byte comes.
 #[test]
 fn a_cancelled_reader_returns_and_loses_nothing() {
     check(Some(3), || {

@@ -1,14 +1,14 @@
-//! FIN and STOP: the last publication wakes whoever sleeps, no byte is lost, and the end is never told early.
+//! FIN and STOP: the last publication wakes the sleeper, no byte is lost, and the end is never reported early.
 
 use loom::thread;
-use smstream_core::cursor::{LOOK, STOP};
+use smstream_core::cursor::{STOP, STOPPED_HINT};
 use smstream_core::error::{ReadError, WaitError, WriteError};
 use smstream_core::ordering;
 use smstream_core::park::Spin;
 
 use crate::common::{How, Seat, World, check};
 
-fn a_parked_reader_is_told_the_end(how: How) {
+fn a_parked_reader_gets_the_end(how: How) {
     check(None, move || {
         let world = World::new(1, 0);
         let mut writer = world.writer(0, how);
@@ -23,12 +23,12 @@ fn a_parked_reader_is_told_the_end(how: How) {
 
 #[test]
 fn fin_wakes_a_parked_reader() {
-    a_parked_reader_is_told_the_end(How::Futex);
+    a_parked_reader_gets_the_end(How::Futex);
 }
 
 #[test]
 fn fin_wakes_a_parked_reader_that_lives_by_the_recheck() {
-    a_parked_reader_is_told_the_end(How::Rung);
+    a_parked_reader_gets_the_end(How::Rung);
 }
 
 /// Data and FIN in one store.
@@ -49,9 +49,9 @@ fn fin_with_data_in_one_store_loses_nothing() {
     });
 }
 
-/// The mark is two ahead; there is one byte, and then no more.
+/// The threshold is two ahead; there is one byte, and then no more.
 #[test]
-fn fin_below_the_mark_wakes() {
+fn fin_below_the_threshold_wakes() {
     check(None, || {
         let world = World::new(4, 0);
         let mut writer = world.writer(0, How::Futex);
@@ -69,7 +69,7 @@ fn fin_below_the_mark_wakes() {
 
 /// The same with both in one store, for a reader that lives by the re-check.
 #[test]
-fn fin_with_data_below_the_mark_wakes() {
+fn fin_with_data_below_the_threshold_wakes() {
     check(None, || {
         let world = World::new(4, 0);
         let mut writer = world.writer(0, How::Rung);
@@ -137,7 +137,7 @@ fn who_drains_one_byte_at_a_time_gets_all_bytes_and_then_the_end() {
     who_drains_gets_all(How::Futex, 1, &[1, 2], Some(3));
 }
 
-fn a_parked_writer_is_told_to_stop(how: How) {
+fn a_parked_writer_notices_stop(how: How) {
     check(None, move || {
         let world = World::new(1, 0);
         let mut writer = world.writer(0, how);
@@ -152,17 +152,17 @@ fn a_parked_writer_is_told_to_stop(how: How) {
 
 #[test]
 fn stop_wakes_a_parked_writer() {
-    a_parked_writer_is_told_to_stop(How::Futex);
+    a_parked_writer_notices_stop(How::Futex);
 }
 
 #[test]
 fn stop_wakes_a_parked_writer_that_lives_by_the_recheck() {
-    a_parked_writer_is_told_to_stop(How::Rung);
+    a_parked_writer_notices_stop(How::Rung);
 }
 
 /// The writer wants room for two; one is given back, and then there is no more.
 #[test]
-fn stop_below_the_mark_wakes() {
+fn stop_below_the_threshold_wakes() {
     check(None, || {
         let world = World::new(4, 0);
         let mut writer = world.writer(0, How::Futex);
@@ -178,13 +178,13 @@ fn stop_below_the_mark_wakes() {
 
 /// There is room, so the writer would not look at `received` for a long time. The hint makes it look.
 #[test]
-fn a_writer_with_room_is_told_to_stop() {
+fn a_writer_with_room_notices_stop() {
     check(None, || {
         let world = World::new(4, 0);
         let mut writer = world.writer(0, How::Futex);
         let mut reader = world.reader(1, How::Futex);
         let other = thread::spawn(move || reader.stop());
-        let hinted = ordering::peer_park(&world.port(1).park.read_park) == LOOK;
+        let hinted = ordering::peer_park(&world.port(1).park.read_park) == STOPPED_HINT;
         match writer.write(&[1]) {
             Ok(1) => assert!(!hinted, "the hint was there, so STOP was"),
             Err(WriteError::Closed) => {}
@@ -202,14 +202,14 @@ fn the_hint_comes_after_stop() {
         let world = World::new(1, 0);
         let mut reader = world.reader(1, How::Futex);
         let other = thread::spawn(move || reader.stop());
-        if ordering::peer_park(&world.port(1).park.read_park) == LOOK {
+        if ordering::peer_park(&world.port(1).park.read_park) == STOPPED_HINT {
             assert_ne!(ordering::peer_received(&world.port(1).received.word) & STOP, 0);
         }
         other.join().unwrap();
     });
 }
 
-/// Both parties close at once: each is told the end, and neither can write.
+/// Both parties close at once: each reads the end, and neither can write.
 #[test]
 fn both_close_at_once() {
     check(Some(3), || {

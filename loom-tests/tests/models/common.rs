@@ -1,20 +1,24 @@
 //! What the models share: two ports with their lanes, a futex, and ways to run halves on them.
 
-use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32 as AtomicU32Std, AtomicUsize, Ordering::Relaxed};
 
 use loom::sync::{Condvar, Mutex};
-use smstream_core::error::{ReadError, WaitError, WriteError};
 use smstream_core::lane::{Consumer, Producer};
-use smstream_core::layout::Port;
+use smstream_core::layout::{Features, Port};
 use smstream_core::ordering;
 use smstream_core::park::{ALERT_GONE, Park, Wake, Watch};
 use smstream_core::stream::End;
 use smstream_core::sync::{AtomicU32, LaneByte};
+use smstream_core::word::SharedWord;
+
+pub use crate::owning::Owning;
 
 /// Where the cursors of most models begin: the next byte takes them round.
 pub const WRAP: u32 = (1 << 31) - 1;
+
+/// Counters are not counted in these models, which makes no difference to the rest.
+const KEEPS: Features = Features::COUNTERS;
 
 /// Runs `model` in all executions with at most `preemptions` (`None`: in all). `LOOM_MAX_PREEMPTIONS` has precedence.
 #[track_caller]
@@ -62,18 +66,18 @@ pub enum How {
 }
 
 /// What the kernel knows of one sleeper. Its words share a lock, as futexes do that fall into the same bucket.
-struct Bed {
-    state: Mutex<BedState>,
+struct Waiter {
+    state: Mutex<WaiterState>,
     changed: Condvar,
     /// Times it slept, and times the peer woke it. Loom does not see these counts.
     slept: AtomicUsize,
     woken: AtomicUsize,
     /// How the sleeper wants to be rung.
-    bell: AtomicU32Std,
+    wake_method: AtomicU32Std,
 }
 
 #[derive(Default)]
-struct BedState {
+struct WaiterState {
     /// Wakes of the cursor, and of the alert word.
     wakes: [u32; 2],
     /// A ring that was not taken yet.
@@ -93,9 +97,9 @@ pub struct World {
     ports: [Port; 2],
     lanes: [Lane; 2],
     alerts: [AtomicU32; 2],
-    /// Who has died, and nobody knows it who does not ask. Loom does not see this.
+    /// Which party has died: a half that asks will know, and no other. Loom does not see this.
     dead: [AtomicBool; 2],
-    beds: [Bed; 4],
+    waiters: [Waiter; 4],
 }
 
 impl World {
@@ -107,19 +111,19 @@ impl World {
     /// The same, with cursors that begin at `start`.
     pub fn starting_at(start: u32, forth: u32, back: u32) -> Arc<World> {
         let lane = |capacity| Lane((0..capacity).map(|_| LaneByte::new(0)).collect());
-        let bed = |_| Bed {
-            state: Mutex::new(BedState::default()),
+        let waiter = |_| Waiter {
+            state: Mutex::new(WaiterState::default()),
             changed: Condvar::new(),
             slept: AtomicUsize::new(0),
             woken: AtomicUsize::new(0),
-            bell: AtomicU32Std::new(0),
+            wake_method: AtomicU32Std::new(0),
         };
         Arc::new(World {
             ports: [Port::new(start, start), Port::new(start, start)],
             lanes: [lane(forth), lane(back)],
             alerts: [AtomicU32::new(0), AtomicU32::new(0)],
             dead: [AtomicBool::new(false), AtomicBool::new(false)],
-            beds: [0, 1, 2, 3].map(bed),
+            waiters: [0, 1, 2, 3].map(waiter),
         })
     }
 
@@ -152,10 +156,10 @@ impl World {
         self.reader_with(party, Sleeper { world: self.clone(), seat, how: How::Futex, alerted: true })
     }
 
-    /// The reading half of a party, with a bell of its own.
-    pub fn reader_with_bell(self: &Arc<World>, party: usize, bell: u32) -> Reader {
+    /// The reading half of a party, with a method of its own.
+    pub fn reader_with_wake_method(self: &Arc<World>, party: usize, method: u32) -> Reader {
         let seat = [Reader0, Reader1][party];
-        self.beds[seat as usize].bell.store(bell, Relaxed);
+        self.waiters[seat as usize].wake_method.store(method, Relaxed);
         self.reader_with(party, Sleeper { world: self.clone(), seat, how: How::Futex, alerted: false })
     }
 
@@ -167,9 +171,10 @@ impl World {
         let (mine, peer) = (&world.ports[party], &world.ports[1 - party]);
         // SAFETY: the lane has that many bytes, which are cells. The models make each half once, and play a party by hand
         // only where it has no halves.
-        let half =
-            unsafe { Producer::from_parts(party, mine, peer, lane.as_ptr().cast_mut(), lane.len() as u32, park) };
-        Owning { half, _world: self.clone() }
+        let half = unsafe {
+            Producer::from_parts(party, KEEPS, mine, peer, lane.as_ptr().cast_mut(), lane.len() as u32, park)
+        };
+        Owning::new(half, self.clone())
     }
 
     /// The reading half of a party, which sleeps in some way of its own.
@@ -179,23 +184,23 @@ impl World {
         let world: &'static World = unsafe { &*Arc::as_ptr(self) };
         let (mine, peer) = (&world.ports[party], &world.ports[1 - party]);
         // SAFETY: as in `writer_with`.
-        let half = unsafe { Consumer::from_parts(party, mine, peer, lane.as_ptr(), lane.len() as u32, park) };
-        Owning { half, _world: self.clone() }
+        let half = unsafe { Consumer::from_parts(party, KEEPS, mine, peer, lane.as_ptr(), lane.len() as u32, park) };
+        Owning::new(half, self.clone())
     }
 
     /// Both halves of a party.
     pub fn end(self: &Arc<World>, party: usize, how: How) -> Owning<End<'static, Sleeper>> {
-        let (producer, consumer) = (self.writer(party, how).half, self.reader(party, how).half);
-        Owning { half: End { producer, consumer }, _world: self.clone() }
+        let (producer, consumer) = (self.writer(party, how).into_half(), self.reader(party, how).into_half());
+        Owning::new(End { producer, consumer }, self.clone())
     }
 
     /// Both halves of a party, with an alert word.
     pub fn alerted_end(self: &Arc<World>, party: usize) -> Owning<End<'static, Sleeper>> {
-        let (producer, consumer) = (self.alerted_writer(party).half, self.alerted_reader(party).half);
-        Owning { half: End { producer, consumer }, _world: self.clone() }
+        let (producer, consumer) = (self.alerted_writer(party).into_half(), self.alerted_reader(party).into_half());
+        Owning::new(End { producer, consumer }, self.clone())
     }
 
-    /// Raises an alert in a party and wakes whoever of it sleeps with the alert among the watches.
+    /// Raises an alert in a party and wakes those of its halves that sleep with the alert among the watches.
     pub fn raise(&self, party: usize, bits: u32) {
         ordering::raise(&self.alerts[party], bits);
         for seat in [[Writer0, Reader0], [Writer1, Reader1]][party] {
@@ -203,7 +208,7 @@ impl World {
         }
     }
 
-    /// A party dies. Nobody is told, but who asks will know.
+    /// A party dies. A half that asks will know, and no other.
     pub fn dies(&self, party: usize) {
         self.dead[party].store(true, Relaxed);
     }
@@ -215,39 +220,39 @@ impl World {
 
     /// The deadline of this sleeper passes.
     pub fn expire(&self, seat: Seat) {
-        let bed = &self.beds[seat as usize];
-        bed.state.lock().unwrap().expired = true;
-        bed.changed.notify_all();
+        let waiter = &self.waiters[seat as usize];
+        waiter.state.lock().unwrap().expired = true;
+        waiter.changed.notify_all();
     }
 
-    /// How often this half slept, if somebody knows that it has ended.
+    /// How often this half slept, for a caller that knows that it has ended.
     pub fn slept(&self, seat: Seat) -> usize {
-        self.beds[seat as usize].slept.load(Relaxed)
+        self.waiters[seat as usize].slept.load(Relaxed)
     }
 
-    /// How often the peer's half woke this one, if somebody knows that it has ended.
+    /// How often the peer's half woke this one, for a caller that knows that it has ended.
     pub fn woken(&self, seat: Seat) -> usize {
-        self.beds[seat as usize].woken.load(Relaxed)
+        self.waiters[seat as usize].woken.load(Relaxed)
     }
 
     fn ring(&self, seat: Seat, word: usize) {
-        let bed = &self.beds[seat as usize];
-        let mut state = bed.state.lock().unwrap();
+        let waiter = &self.waiters[seat as usize];
+        let mut state = waiter.state.lock().unwrap();
         state.wakes[word] += 1;
         state.rung = true;
         drop(state);
-        bed.changed.notify_all();
+        waiter.changed.notify_all();
     }
 
     /// The sleeper whose cursor word this is.
-    fn seat_of(&self, word: &AtomicU32) -> Seat {
+    fn seat_of(&self, word: SharedWord<'_>) -> Seat {
         let watched = [
             (Writer0, &self.ports[1].received.word),
             (Reader0, &self.ports[1].sent.word),
             (Writer1, &self.ports[0].received.word),
             (Reader1, &self.ports[0].sent.word),
         ];
-        let found = watched.iter().find(|(_, cursor)| std::ptr::eq(*cursor, word));
+        let found = watched.iter().find(|(_, cursor)| SharedWord::new(cursor) == word);
         found.expect("only cursors are woken").0
     }
 }
@@ -275,18 +280,16 @@ impl Park for Sleeper {
     }
 
     fn wait(&self, watches: &[Watch<'_>], deadline: Option<Deadline>) -> Wake {
-        let bed = &self.world.beds[self.seat as usize];
-        let mut state = bed.state.lock().unwrap();
-        // Having the lock makes us visible: whoever changes a word now must wait for the lock before it wakes us.
-        if self.how == How::Futex
-            && watches.iter().any(|w| w.word.load(loom::sync::atomic::Ordering::Relaxed) != w.seen)
-        {
+        let waiter = &self.world.waiters[self.seat as usize];
+        let mut state = waiter.state.lock().unwrap();
+        // Having the lock makes us visible: a thread that changes a word now must wait for the lock before it wakes us.
+        if self.how == How::Futex && watches.iter().any(|w| w.word.load() != w.seen) {
             return Wake::Maybe;
         }
         let before = state.wakes;
         let alert = &self.world.alerts[self.seat as usize / 2];
         let watched = |word: usize| {
-            let is_alert = |w: &Watch<'_>| std::ptr::eq(w.word, alert);
+            let is_alert = |w: &Watch<'_>| w.word == SharedWord::new(alert);
             watches.iter().any(|w| is_alert(w) == (word == 1))
         };
         loop {
@@ -300,21 +303,21 @@ impl Park for Sleeper {
             if woken {
                 return Wake::Maybe;
             }
-            bed.slept.fetch_add(1, Relaxed);
-            state = bed.changed.wait(state).unwrap();
+            waiter.slept.fetch_add(1, Relaxed);
+            state = waiter.changed.wait(state).unwrap();
         }
     }
 
-    fn wake(&self, word: &AtomicU32, bell: u32) {
+    fn wake(&self, word: SharedWord<'_>, method: u32) {
         let seat = self.world.seat_of(word);
-        let bed = &self.world.beds[seat as usize];
-        assert_eq!(bell, bed.bell.load(Relaxed), "the bell is known before the first wake");
-        bed.woken.fetch_add(1, Relaxed);
+        let waiter = &self.world.waiters[seat as usize];
+        assert_eq!(method, waiter.wake_method.load(Relaxed), "the wake method is known before the first wake");
+        waiter.woken.fetch_add(1, Relaxed);
         self.world.ring(seat, 0);
     }
 
-    fn alert(&self) -> Option<&AtomicU32> {
-        self.alerted.then(|| &self.world.alerts[self.seat as usize / 2])
+    fn alert(&self) -> Option<SharedWord<'_>> {
+        self.alerted.then(|| SharedWord::new(&self.world.alerts[self.seat as usize / 2]))
     }
 
     fn ask(&self) {
@@ -324,86 +327,12 @@ impl Park for Sleeper {
         }
     }
 
-    fn bell(&self) -> u32 {
-        self.world.beds[self.seat as usize].bell.load(Relaxed)
+    fn wake_method(&self) -> u32 {
+        self.world.waiters[self.seat as usize].wake_method.load(Relaxed)
     }
-}
-
-/// A half, and the world it lives in.
-pub struct Owning<H> {
-    // In this order: the half goes first.
-    half: H,
-    _world: Arc<World>,
 }
 
 /// A writing half.
 pub type Writer<P = Sleeper> = Owning<Producer<'static, P>>;
 /// A reading half.
 pub type Reader<P = Sleeper> = Owning<Consumer<'static, P>>;
-
-impl<H> Deref for Owning<H> {
-    type Target = H;
-    fn deref(&self) -> &H {
-        &self.half
-    }
-}
-
-impl<H> DerefMut for Owning<H> {
-    fn deref_mut(&mut self) -> &mut H {
-        &mut self.half
-    }
-}
-
-impl<P: Park> Writer<P> {
-    /// Writes all of `bytes`, waiting for room where there is none.
-    pub fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), WaitError> {
-        while !bytes.is_empty() {
-            match self.write(bytes) {
-                Ok(n) => bytes = &bytes[n..],
-                Err(WriteError::Full) => drop(self.wait(1, None)?),
-                Err(WriteError::Closed) => return Err(WaitError::Closed),
-                Err(WriteError::PeerGone) => return Err(WaitError::PeerGone),
-                Err(e) => panic!("{e}"),
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<P: Park> Reader<P> {
-    /// Reads exactly these bytes, waiting where there are none.
-    #[track_caller]
-    pub fn expect(&mut self, bytes: &[u8]) {
-        let mut read = Vec::new();
-        while read.len() < bytes.len() {
-            let mut out = [0; 4];
-            let most = (bytes.len() - read.len()).min(4);
-            match self.read(&mut out[..most]) {
-                Ok(0) => break,
-                Ok(n) => read.extend_from_slice(&out[..n]),
-                Err(ReadError::Empty) => assert_ne!(self.wait(1, None), Ok(0)),
-                Err(e) => panic!("{e}"),
-            }
-        }
-        assert_eq!(read, bytes);
-    }
-
-    /// Reads, waiting where there is nothing, until there will be no more; what was read, and why it ended.
-    pub fn drain(&mut self) -> (Vec<u8>, Result<(), WaitError>) {
-        let mut read = Vec::new();
-        loop {
-            let mut out = [0; 4];
-            match self.read(&mut out) {
-                Ok(0) => return (read, Ok(())),
-                Ok(n) => read.extend_from_slice(&out[..n]),
-                Err(ReadError::Empty) => {
-                    if let Err(e) = self.wait(1, None) {
-                        return (read, Err(e));
-                    }
-                }
-                Err(ReadError::PeerGone) => return (read, Err(WaitError::PeerGone)),
-                Err(e) => panic!("{e}"),
-            }
-        }
-    }
-}

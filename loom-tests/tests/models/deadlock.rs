@@ -1,94 +1,94 @@
-//! Both parties wait for each other with all they have: exactly one is told, and never if it is not so.
+//! Both parties wait for each other with all they have: exactly one wait returns that.
 
 use loom::thread;
-use smstream_core::cursor::{self, WHOLE};
 use smstream_core::error::WaitError;
-use smstream_core::ordering;
 use smstream_core::stream::End;
 
-use crate::common::{Deadline, How, Owning, Seat, Sleeper, WRAP, World, check};
+use crate::common::{How, Owning, Seat, Sleeper, World, check};
 
-type Party = Owning<End<'static, Sleeper>>;
+/// An end, and the world it lives in.
+pub type Party = Owning<End<'static, Sleeper>>;
 
-fn ends(world: &std::sync::Arc<World>, how: How) -> [Party; 2] {
+/// Both ends, which sleep in this way.
+pub fn ends(world: &std::sync::Arc<World>, how: How) -> [Party; 2] {
     [0, 1].map(|party| world.end(party, how))
 }
 
 /// Reads one byte, which is there.
 #[track_caller]
-fn takes(end: &mut End<'static, Sleeper>, byte: u8) {
+pub fn takes(end: &mut End<'static, Sleeper>, byte: u8) {
     let mut out = [0];
     assert_eq!(end.read(&mut out), Ok(1));
     assert_eq!(out, [byte]);
 }
 
-/// Both read empty lanes. Party 0 is told, as often as it tries, and then writes; party 1 never knows.
+/// Both read empty lanes. Party 0 gets `Deadlock`, as often as it tries, and then writes; party 1 never knows.
 fn both_read(how: How) {
     check(None, move || {
         let world = World::new(1, 1);
         let [mut first, mut second] = ends(&world, how);
         let other = thread::spawn(move || {
-            assert_eq!(second.wait_bytes_whole(1), Ok(1));
+            assert_eq!(second.wait_bytes_exclusive(1), Ok(1));
             takes(&mut second, 1);
         });
-        assert_eq!(first.wait_bytes_whole(1), Err(WaitError::Deadlock));
+        assert_eq!(first.wait_bytes_exclusive(1), Err(WaitError::Deadlock));
         assert_eq!(first.write(&[1]), Ok(1));
         other.join().unwrap();
     });
 }
 
 #[test]
-fn of_two_that_read_one_is_told() {
+fn of_two_that_read_one_gets_deadlock() {
     both_read(How::Futex);
 }
 
 #[test]
-fn of_two_that_read_one_is_told_if_it_lives_by_the_recheck() {
+fn of_two_that_read_one_gets_deadlock_if_it_lives_by_the_recheck() {
     both_read(How::Rung);
 }
 
-/// Both write into full lanes. Party 0 is told, and then reads.
+/// Both write into full lanes. Party 0 gets `Deadlock`, and then reads.
 fn both_write(how: How) {
     check(None, move || {
         let world = World::new(1, 1);
         let [mut first, mut second] = ends(&world, how);
         first.write(&[1]).unwrap();
         second.write(&[2]).unwrap();
-        let other = thread::spawn(move || assert_eq!(second.wait_room_whole(1), Ok(1)));
-        assert_eq!(first.wait_room_whole(1), Err(WaitError::Deadlock));
+        let other = thread::spawn(move || assert_eq!(second.wait_room_exclusive(1), Ok(1)));
+        assert_eq!(first.wait_room_exclusive(1), Err(WaitError::Deadlock));
         takes(&mut first, 2);
         other.join().unwrap();
     });
 }
 
 #[test]
-fn of_two_that_write_one_is_told() {
+fn of_two_that_write_one_gets_deadlock() {
     both_write(How::Futex);
 }
 
 #[test]
-fn of_two_that_write_one_is_told_if_it_lives_by_the_recheck() {
+fn of_two_that_write_one_gets_deadlock_if_it_lives_by_the_recheck() {
     both_write(How::Rung);
 }
 
-/// Told, tried again, told again; then party 0 goes on, and both can wait for each other in earnest.
+/// `Deadlock`, tried again, `Deadlock` again; then party 0 goes on, and both can wait for each other in earnest.
 #[test]
-fn who_was_told_goes_on_and_is_told_again() {
+fn a_party_that_got_deadlock_goes_on_and_gets_it_again() {
     check(Some(2), || {
         let world = World::new(1, 1);
         let [mut first, mut second] = ends(&world, How::Futex);
         let other = thread::spawn(move || {
-            assert_eq!(second.wait_bytes_whole(1), Ok(1));
+            assert_eq!(second.wait_bytes_exclusive(1), Ok(1));
             takes(&mut second, 1);
             assert_eq!(second.write(&[2]), Ok(1));
-            assert_eq!(second.wait_bytes_whole(1), Ok(0));
+            assert_eq!(second.wait_bytes_exclusive(1), Ok(0));
         });
-        assert_eq!(first.wait_bytes_whole(1), Err(WaitError::Deadlock));
-        assert_eq!(first.wait_bytes_whole(1), Err(WaitError::Deadlock));
+        assert_eq!(first.wait_bytes_exclusive(1), Err(WaitError::Deadlock));
+        assert_eq!(first.wait_bytes_exclusive(1), Err(WaitError::Deadlock));
         assert_eq!(first.write(&[1]), Ok(1));
-        assert_eq!(first.wait_bytes_whole(1), Ok(1));
+        assert_eq!(first.wait_bytes_exclusive(1), Ok(1));
         takes(&mut first, 2);
-        assert_eq!(first.wait_bytes_whole(1), Err(WaitError::Deadlock));
+        assert_eq!(first.wait_bytes_exclusive(1), Err(WaitError::Deadlock));
         first.finish();
         other.join().unwrap();
     });
@@ -101,12 +101,12 @@ fn a_wake_for_nothing_changes_nothing() {
         check(Some(2), move || {
             let world = World::new(1, 1);
             let [mut first, mut second] = ends(&world, How::Futex);
-            let other = thread::spawn(move || assert_eq!(second.wait_bytes_whole(1), Ok(1)));
+            let other = thread::spawn(move || assert_eq!(second.wait_bytes_exclusive(1), Ok(1)));
             let signal = {
                 let world = world.clone();
                 thread::spawn(move || world.wake_for_nothing(seat))
             };
-            assert_eq!(first.wait_bytes_whole(1), Err(WaitError::Deadlock));
+            assert_eq!(first.wait_bytes_exclusive(1), Err(WaitError::Deadlock));
             assert_eq!(first.write(&[1]), Ok(1));
             other.join().unwrap();
             signal.join().unwrap();
@@ -114,20 +114,20 @@ fn a_wake_for_nothing_changes_nothing() {
     }
 }
 
-/// Each wants two bytes and gets one. There is something to read, so that is what party 0 is told first.
+/// Each wants two bytes and gets one. There is something to read, so that is what party 0 gets first.
 #[test]
-fn bytes_below_the_mark_come_before_the_deadlock() {
+fn bytes_below_the_threshold_come_before_the_deadlock() {
     check(Some(2), || {
         let world = World::new(4, 4);
         let [mut first, mut second] = ends(&world, How::Futex);
         let other = thread::spawn(move || {
             assert_eq!(second.write(&[2]), Ok(1));
-            assert_eq!(second.wait_bytes_whole(2), Ok(2));
+            assert_eq!(second.wait_bytes_exclusive(2), Ok(2));
         });
         assert_eq!(first.write(&[1]), Ok(1));
-        assert_eq!(first.wait_bytes_whole(2), Ok(1));
+        assert_eq!(first.wait_bytes_exclusive(2), Ok(1));
         takes(&mut first, 2);
-        assert_eq!(first.wait_bytes_whole(1), Err(WaitError::Deadlock));
+        assert_eq!(first.wait_bytes_exclusive(1), Err(WaitError::Deadlock));
         assert_eq!(first.write(&[3]), Ok(1));
         other.join().unwrap();
     });
@@ -135,277 +135,17 @@ fn bytes_below_the_mark_come_before_the_deadlock() {
 
 /// Each wants two bytes of room and has one.
 #[test]
-fn room_below_the_mark_comes_before_the_deadlock() {
+fn room_below_the_threshold_comes_before_the_deadlock() {
     check(Some(2), || {
         let world = World::new(4, 4);
         let [mut first, mut second] = ends(&world, How::Futex);
         first.write(&[1, 2, 3]).unwrap();
         second.write(&[1, 2, 3]).unwrap();
-        let other = thread::spawn(move || assert_eq!(second.wait_room_whole(2), Ok(2)));
-        assert_eq!(first.wait_room_whole(2), Ok(1));
+        let other = thread::spawn(move || assert_eq!(second.wait_room_exclusive(2), Ok(2)));
+        assert_eq!(first.wait_room_exclusive(2), Ok(1));
         first.write(&[4]).unwrap();
-        assert_eq!(first.wait_room_whole(2), Err(WaitError::Deadlock));
+        assert_eq!(first.wait_room_exclusive(2), Err(WaitError::Deadlock));
         takes(&mut first, 1);
         other.join().unwrap();
-    });
-}
-
-/// Party 1 is slow: it writes before it reads. Then party 0 answers. Nobody is told anything.
-#[test]
-fn a_peer_that_is_about_to_write_is_waited_for() {
-    check(Some(3), || {
-        let world = World::new(1, 1);
-        let [mut first, mut second] = ends(&world, How::Futex);
-        let other = thread::spawn(move || {
-            assert_eq!(second.write(&[2]), Ok(1));
-            assert_eq!(second.wait_bytes_whole(1), Ok(1));
-            takes(&mut second, 1);
-        });
-        assert_eq!(first.wait_bytes_whole(1), Ok(1));
-        takes(&mut first, 2);
-        assert_eq!(first.write(&[1]), Ok(1));
-        other.join().unwrap();
-    });
-}
-
-/// The same with a lane that is full: party 1 reads before it writes.
-#[test]
-fn a_peer_that_is_about_to_make_room_is_waited_for() {
-    check(Some(3), || {
-        let world = World::new(1, 1);
-        let [mut first, mut second] = ends(&world, How::Futex);
-        first.write(&[1]).unwrap();
-        second.write(&[2]).unwrap();
-        let other = thread::spawn(move || {
-            takes(&mut second, 1);
-            assert_eq!(second.wait_room_whole(1), Ok(1));
-        });
-        assert_eq!(first.wait_room_whole(1), Ok(1));
-        takes(&mut first, 2);
-        other.join().unwrap();
-    });
-}
-
-/// Party 1 still says that it sleeps, but what it waits for has been sent.
-#[test]
-fn a_peer_that_is_about_to_be_woken_is_waited_for() {
-    check(Some(3), || {
-        let world = World::new(1, 1);
-        let [mut first, mut second] = ends(&world, How::Futex);
-        let other = thread::spawn(move || {
-            assert_eq!(second.wait_bytes_whole(1), Ok(1));
-            takes(&mut second, 1);
-            assert_eq!(second.write(&[2]), Ok(1));
-        });
-        assert_eq!(first.write(&[1]), Ok(1));
-        assert_eq!(first.wait_bytes_whole(1), Ok(1));
-        takes(&mut first, 2);
-        other.join().unwrap();
-    });
-}
-
-/// The same with room.
-#[test]
-fn a_peer_that_is_about_to_get_room_is_waited_for() {
-    check(Some(3), || {
-        let world = World::new(1, 1);
-        let [mut first, mut second] = ends(&world, How::Futex);
-        first.write(&[1]).unwrap();
-        second.write(&[2]).unwrap();
-        let other = thread::spawn(move || {
-            assert_eq!(second.wait_room_whole(1), Ok(1));
-            takes(&mut second, 1);
-        });
-        takes(&mut first, 2);
-        assert_eq!(first.wait_room_whole(1), Ok(1));
-        other.join().unwrap();
-    });
-}
-
-/// What party 0 has deferred is what party 1 waits for. It goes out before the whole party sleeps.
-#[test]
-fn what_is_deferred_goes_out_before_a_whole_party_reads() {
-    check(Some(3), || {
-        let world = World::new(1, 1);
-        let [mut first, mut second] = ends(&world, How::Futex);
-        first.producer.write_deferred(&[1]).unwrap();
-        let other = thread::spawn(move || {
-            assert_eq!(second.wait_bytes_whole(1), Ok(1));
-            assert_eq!(second.write(&[2]), Ok(1));
-        });
-        assert_eq!(first.wait_bytes_whole(1), Ok(1));
-        other.join().unwrap();
-    });
-}
-
-/// And room that was not given back yet is given back before a whole party writes.
-#[test]
-fn room_is_given_back_before_a_whole_party_writes() {
-    check(Some(3), || {
-        let world = World::new(1, 1);
-        let [mut first, mut second] = ends(&world, How::Futex);
-        first.write(&[1]).unwrap();
-        second.write(&[2]).unwrap();
-        let mut out = [0];
-        assert_eq!(first.consumer.read_deferred(&mut out), Ok(1));
-        let other = thread::spawn(move || {
-            assert_eq!(second.wait_room_whole(1), Ok(1));
-            takes(&mut second, 1);
-        });
-        assert_eq!(first.wait_room_whole(1), Ok(1));
-        other.join().unwrap();
-    });
-}
-
-/// Party 1 closes, or closes its writing half only and reads: the end of the stream for party 0.
-#[test]
-fn a_peer_that_closes_is_no_deadlock() {
-    for all in [true, false] {
-        check(Some(3), move || {
-            let world = World::new(1, 1);
-            let [mut first, mut second] = ends(&world, How::Futex);
-            let other = thread::spawn(move || {
-                if all {
-                    second.close();
-                } else {
-                    second.finish();
-                    assert_eq!(second.wait_bytes_whole(1), Ok(1));
-                }
-            });
-            assert_eq!(first.wait_bytes_whole(1), Ok(0));
-            if !all {
-                assert_eq!(first.write(&[1]), Ok(1));
-            }
-            other.join().unwrap();
-        });
-    }
-}
-
-/// Party 0 has said that no more will come, and reads: party 1 gets the end of the stream, and answers.
-#[test]
-fn who_has_finished_waits_for_the_answer() {
-    check(Some(3), || {
-        let world = World::new(1, 1);
-        let [mut first, mut second] = ends(&world, How::Futex);
-        let other = thread::spawn(move || {
-            assert_eq!(second.wait_bytes_whole(1), Ok(0));
-            assert_eq!(second.write(&[2]), Ok(1));
-        });
-        first.finish();
-        assert_eq!(first.wait_bytes_whole(1), Ok(1));
-        other.join().unwrap();
-    });
-}
-
-/// Party 0 has said that it takes no more, and writes: party 1 is told, and reads.
-#[test]
-fn who_has_stopped_waits_for_room() {
-    check(Some(3), || {
-        let world = World::new(1, 1);
-        let [mut first, mut second] = ends(&world, How::Futex);
-        first.write(&[1]).unwrap();
-        second.write(&[2]).unwrap();
-        let other = thread::spawn(move || {
-            assert_eq!(second.wait_room_whole(1), Err(WaitError::Closed));
-            takes(&mut second, 1);
-        });
-        first.stop();
-        assert_eq!(first.wait_room_whole(1), Ok(1));
-        other.join().unwrap();
-    });
-}
-
-/// Party 1 waits with a deadline, and writes when time is over.
-#[test]
-fn a_peer_with_a_deadline_is_waited_for() {
-    check(Some(2), || {
-        let world = World::new(1, 1);
-        let [mut first, mut second] = ends(&world, How::Futex);
-        let other = thread::spawn(move || {
-            assert_eq!(second.wait_bytes(1, Some(Deadline)), Err(WaitError::TimedOut));
-            assert_eq!(second.write(&[2]), Ok(1));
-        });
-        let clock = {
-            let world = world.clone();
-            thread::spawn(move || world.expire(Seat::Reader1))
-        };
-        assert_eq!(first.wait_bytes_whole(1), Ok(1));
-        other.join().unwrap();
-        clock.join().unwrap();
-    });
-}
-
-/// Party 1 reads with one half, and writes with the other.
-#[test]
-fn a_peer_in_two_halves_is_waited_for() {
-    check(Some(2), || {
-        let world = World::new(1, 1);
-        let mut first = world.end(0, How::Futex);
-        let (mut reader, mut writer) = (world.reader(1, How::Futex), world.writer(1, How::Futex));
-        let reading = thread::spawn(move || reader.expect(&[1]));
-        let writing = thread::spawn(move || writer.write(&[2]).unwrap());
-        assert_eq!(first.wait_bytes_whole(1), Ok(1));
-        assert_eq!(first.write(&[1]), Ok(1));
-        reading.join().unwrap();
-        writing.join().unwrap();
-    });
-}
-
-/// And party 1 with the whole, party 0 in two halves.
-#[test]
-fn who_is_in_two_halves_is_told_nothing() {
-    check(Some(2), || {
-        let world = World::new(1, 1);
-        let (mut reader, mut writer) = (world.reader(0, How::Futex), world.writer(0, How::Futex));
-        let mut second = world.end(1, How::Futex);
-        let reading = thread::spawn(move || reader.expect(&[2]));
-        let other = thread::spawn(move || {
-            assert_eq!(second.wait_bytes_whole(1), Ok(1));
-            assert_eq!(second.write(&[2]), Ok(1));
-        });
-        assert_eq!(writer.write(&[1]), Ok(1));
-        reading.join().unwrap();
-        other.join().unwrap();
-    });
-}
-
-/// Party 1 died asleep. Nobody has noticed; who asks will know.
-#[test]
-fn the_dead_are_no_deadlock() {
-    check(None, || {
-        let world = World::new(1, 1);
-        let mut first = world.alerted_end(0);
-        let peer = {
-            let world = world.clone();
-            thread::spawn(move || {
-                // The last steps of the peer.
-                world.dies(1);
-                ordering::announce(&world.port(1).park.read_park, cursor::asleep_at(WRAP, 1) | WHOLE);
-                world.wake_for_nothing(Seat::Reader0);
-            })
-        };
-        assert_eq!(first.wait_bytes_whole(1), Err(WaitError::PeerGone));
-        peer.join().unwrap();
-    });
-}
-
-/// It wrote before it parked and died: that is read first.
-#[test]
-fn what_the_dead_had_written_is_read_first() {
-    check(Some(3), || {
-        let world = World::new(1, 1);
-        let mut first = world.alerted_end(0);
-        let peer = {
-            let world = world.clone();
-            thread::spawn(move || {
-                let mut second = world.writer(1, How::Futex);
-                second.write(&[2]).unwrap();
-                world.dies(1);
-                ordering::announce(&world.port(1).park.read_park, cursor::asleep_at(WRAP, 1) | WHOLE);
-            })
-        };
-        assert_eq!(first.wait_bytes_whole(1), Ok(1));
-        takes(&mut first, 2);
-        peer.join().unwrap();
     });
 }

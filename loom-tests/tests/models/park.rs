@@ -94,7 +94,7 @@ fn reader_and_writer_park_by_turns_if_they_live_by_the_recheck() {
     both_park_by_turns(How::Rung, 1, &[1, 2, 3], Some(2));
 }
 
-/// Two bytes are wanted: the first crosses no mark, and there is one wake at most.
+/// Two bytes are wanted: the first crosses no threshold, and there is one wake at most.
 #[test]
 fn a_reader_that_wants_two_bytes_is_woken_once() {
     check(Some(3), || {
@@ -170,7 +170,7 @@ fn reader_and_writer_that_want_too_much_do_not_starve() {
 
 /// The reader first wants two bytes, gives that up when time is over, and then wants one.
 #[test]
-fn a_nearer_mark_takes_the_place_of_one_farther_ahead() {
+fn a_nearer_threshold_replaces_one_farther_ahead() {
     check(Some(3), || {
         let world = World::new(4, 0);
         let mut writer = world.writer(0, How::Futex);
@@ -190,7 +190,7 @@ fn a_nearer_mark_takes_the_place_of_one_farther_ahead() {
     });
 }
 
-/// The reader is woken for no reason and parks again, at the same mark.
+/// The reader is woken for no reason and parks again, at the same threshold.
 #[test]
 fn a_wake_for_nothing_does_not_lose_the_next() {
     check(Some(2), || {
@@ -233,7 +233,7 @@ fn a_wake_for_nothing_does_not_lose_room() {
 
 /// Time is over, or there is a byte: one of the two.
 #[test]
-fn a_timed_reader_gets_its_byte_or_is_told_the_time() {
+fn a_timed_reader_gets_its_byte_or_times_out() {
     check(Some(3), || {
         let world = World::new(1, 0);
         let mut writer = world.writer(0, How::Futex);
@@ -253,7 +253,7 @@ fn a_timed_reader_gets_its_byte_or_is_told_the_time() {
     });
 }
 
-/// Whoever has given up is not woken by what is published later.
+/// A half that has given up is not woken by what is published later.
 #[test]
 fn a_reader_that_gave_up_is_not_woken() {
     check(None, || {
@@ -326,20 +326,20 @@ fn a_reader_gives_back_what_it_deferred_before_it_parks() {
 
 /// The first wake already knows how the sleeper wants to be woken: the `Park` of the models compares.
 #[test]
-fn the_bell_is_known_before_the_first_wake() {
+fn the_wake_method_is_known_before_the_first_wake() {
     check(None, || {
         let world = World::new(1, 0);
         let mut writer = world.writer(0, How::Futex);
-        let mut reader = world.reader_with_bell(1, 7);
+        let mut reader = world.reader_with_wake_method(1, 7);
         let other = thread::spawn(move || writer.write(&[1]).unwrap());
         reader.expect(&[1]);
         other.join().unwrap();
     });
 }
 
-/// A park word is asleep with the honest mark, or 0; and it is 0 when the half has come back.
+/// A park word is asleep with the honest threshold, or 0; and it is 0 when the half has come back.
 #[test]
-fn a_park_word_says_asleep_at_the_mark_or_awake() {
+fn a_park_word_says_asleep_at_the_threshold_or_awake() {
     check(None, || {
         let world = World::new(1, 0);
         let mut writer = world.writer(0, How::Futex);

@@ -1,5 +1,5 @@
-//! A half that somebody waits for with `poll` is told once when it is worth trying again: its bell is a thing that stays
-//! rung until it is taken, and one bell is for both halves of an end.
+//! A half whose program waits with `poll` is rung for once when it is worth trying again: its doorbell is a thing that stays
+//! rung until it is taken, and one doorbell is for both halves of an end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -11,12 +11,13 @@ use smstream_core::lane::Announced;
 use smstream_core::ordering;
 use smstream_core::park::{ALERT_CORRUPT, Park, Wake, Watch};
 use smstream_core::sync::AtomicU32;
+use smstream_core::word::SharedWord;
 
 use crate::common::{Reader, World, Writer, check};
 
 /// A socket with a byte on it or not, as both ends know it; and the alert of the end that polls.
 #[derive(Clone)]
-struct Bell(Arc<Socket>);
+struct Doorbell(Arc<Socket>);
 
 struct Socket {
     rung: Mutex<bool>,
@@ -26,10 +27,10 @@ struct Socket {
     rings: AtomicUsize,
 }
 
-impl Bell {
+impl Doorbell {
     fn new() -> Self {
         let (rung, readable, alert) = (Mutex::new(false), Condvar::new(), AtomicU32::new(0));
-        Bell(Arc::new(Socket { rung, readable, alert, rings: AtomicUsize::new(0) }))
+        Doorbell(Arc::new(Socket { rung, readable, alert, rings: AtomicUsize::new(0) }))
     }
 
     fn ring(&self) {
@@ -55,7 +56,7 @@ impl Bell {
     }
 }
 
-impl Park for Bell {
+impl Park for Doorbell {
     type Deadline = ();
     type Spin = ();
     fn spin_start(&self) {}
@@ -65,31 +66,31 @@ impl Park for Bell {
     fn wait(&self, _: &[Watch<'_>], _: Option<()>) -> Wake {
         unreachable!("these halves announce and do not wait")
     }
-    fn wake(&self, _word: &AtomicU32, _bell: u32) {
+    fn wake(&self, _word: SharedWord<'_>, _method: u32) {
         self.0.rings.fetch_add(1, Relaxed);
         self.ring();
     }
-    fn alert(&self) -> Option<&AtomicU32> {
-        Some(&self.0.alert)
+    fn alert(&self) -> Option<SharedWord<'_>> {
+        Some(SharedWord::new(&self.0.alert))
     }
 }
 
 /// Whether a half has nothing to do now and is announced. What was rung before is taken first.
-fn announced(bell: &Bell, announce: impl FnOnce() -> bool) -> bool {
-    bell.take();
+fn announced(doorbell: &Doorbell, announce: impl FnOnce() -> bool) -> bool {
+    doorbell.take();
     announce()
 }
 
-fn reader_sleeps(bell: &Bell, reader: &mut Reader<Bell>) -> bool {
-    announced(bell, || matches!(reader.announce(1), Announced::Asleep { .. }))
+fn reader_sleeps(doorbell: &Doorbell, reader: &mut Reader<Doorbell>) -> bool {
+    announced(doorbell, || matches!(reader.announce(1), Announced::Asleep { .. }))
 }
 
-fn writer_sleeps(bell: &Bell, writer: &mut Writer<Bell>) -> bool {
-    announced(bell, || matches!(writer.announce(1), Announced::Asleep { .. }))
+fn writer_sleeps(doorbell: &Doorbell, writer: &mut Writer<Doorbell>) -> bool {
+    announced(doorbell, || matches!(writer.announce(1), Announced::Asleep { .. }))
 }
 
 /// Reads exactly these bytes, polling where there are none.
-fn expect(bell: &Bell, reader: &mut Reader<Bell>, bytes: &[u8]) {
+fn expect(doorbell: &Doorbell, reader: &mut Reader<Doorbell>, bytes: &[u8]) {
     let mut read = Vec::new();
     while read.len() < bytes.len() {
         let mut out = [0];
@@ -97,8 +98,8 @@ fn expect(bell: &Bell, reader: &mut Reader<Bell>, bytes: &[u8]) {
         match reader.read(&mut out) {
             Ok(n) => read.extend_from_slice(&out[..n]),
             Err(ReadError::Empty) => {
-                if reader_sleeps(bell, reader) {
-                    bell.poll();
+                if reader_sleeps(doorbell, reader) {
+                    doorbell.poll();
                 }
             }
             Err(e) => panic!("{e}"),
@@ -110,25 +111,25 @@ fn expect(bell: &Bell, reader: &mut Reader<Bell>, bytes: &[u8]) {
 #[test]
 fn a_polled_reader_gets_its_bytes() {
     check(None, || {
-        let (bell, world) = (Bell::new(), World::new(1, 0));
-        let mut reader = world.reader_with(1, bell.clone());
-        let mut writer = world.writer_with(0, bell.clone());
+        let (doorbell, world) = (Doorbell::new(), World::new(1, 0));
+        let mut reader = world.reader_with(1, doorbell.clone());
+        let mut writer = world.writer_with(0, doorbell.clone());
         let other = thread::spawn(move || {
             writer.write(&[1]).unwrap();
             writer
         });
-        expect(&bell, &mut reader, &[1]);
+        expect(&doorbell, &mut reader, &[1]);
         other.join().unwrap();
-        assert!(bell.rings() <= 1);
+        assert!(doorbell.rings() <= 1);
     });
 }
 
 #[test]
 fn a_polled_writer_gets_room() {
     check(None, || {
-        let (bell, world) = (Bell::new(), World::new(1, 0));
-        let mut writer = world.writer_with(0, bell.clone());
-        let mut reader = world.reader_with(1, bell.clone());
+        let (doorbell, world) = (Doorbell::new(), World::new(1, 0));
+        let mut writer = world.writer_with(0, doorbell.clone());
+        let mut reader = world.reader_with(1, doorbell.clone());
         writer.write(&[1]).unwrap();
         let other = thread::spawn(move || {
             reader.read(&mut [0]).unwrap();
@@ -139,24 +140,25 @@ fn a_polled_writer_gets_room() {
             if writer.write(&[2]).is_ok() {
                 break;
             }
-            if writer_sleeps(&bell, &mut writer) {
-                bell.poll();
+            if writer_sleeps(&doorbell, &mut writer) {
+                doorbell.poll();
             }
         }
         other.join().unwrap();
-        assert!(bell.rings() <= 1);
+        assert!(doorbell.rings() <= 1);
     });
 }
 
-/// One bell for both halves: whoever takes it for one looks at the other that is announced.
+/// One doorbell for both halves: the half that takes it also looks for the other, if that is announced.
 #[test]
 fn what_was_rung_for_the_other_half_is_not_lost() {
     for room in [true, false] {
         check(None, move || {
-            let (bell, world) = (Bell::new(), World::new(1, 1));
-            let (mut reader, mut writer) = (world.reader_with(0, bell.clone()), world.writer_with(0, bell.clone()));
+            let (doorbell, world) = (Doorbell::new(), World::new(1, 1));
+            let (mut reader, mut writer) =
+                (world.reader_with(0, doorbell.clone()), world.writer_with(0, doorbell.clone()));
             let (mut peer_reader, mut peer_writer) =
-                (world.reader_with(1, bell.clone()), world.writer_with(1, bell.clone()));
+                (world.reader_with(1, doorbell.clone()), world.writer_with(1, doorbell.clone()));
             writer.write(&[1]).unwrap();
             let peer = thread::spawn(move || {
                 if room {
@@ -167,11 +169,11 @@ fn what_was_rung_for_the_other_half_is_not_lost() {
                 (peer_reader, peer_writer)
             });
             // The writer first, so that the reader takes what was rung for it.
-            let mut ready = !writer_sleeps(&bell, &mut writer);
-            ready |= !reader_sleeps(&bell, &mut reader);
+            let mut ready = !writer_sleeps(&doorbell, &mut writer);
+            ready |= !reader_sleeps(&doorbell, &mut reader);
             ready |= writer.is_ready(1);
             if !ready {
-                bell.poll();
+                doorbell.poll();
             }
             assert_eq!([reader.is_ready(1), writer.is_ready(1)], [!room, room]);
             peer.join().unwrap();
@@ -181,16 +183,16 @@ fn what_was_rung_for_the_other_half_is_not_lost() {
 
 /// The peer's end of the stream comes while a half is announced, and another thread finds the peer corrupt.
 #[test]
-fn a_polled_half_is_told_of_the_end_and_of_alerts() {
+fn a_polled_half_is_woken_for_the_end_and_for_alerts() {
     for alert in [false, true] {
         check(None, move || {
-            let (bell, world) = (Bell::new(), World::new(2, 0));
-            let mut reader = world.reader_with(1, bell.clone());
-            let mut writer = world.writer_with(0, bell.clone());
-            let ringer = bell.clone();
+            let (doorbell, world) = (Doorbell::new(), World::new(2, 0));
+            let mut reader = world.reader_with(1, doorbell.clone());
+            let mut writer = world.writer_with(0, doorbell.clone());
+            let ringer = doorbell.clone();
             let other = thread::spawn(move || {
                 if alert {
-                    // Whoever raises it rings.
+                    // The thread that raises it rings.
                     ordering::raise(&ringer.0.alert, ALERT_CORRUPT);
                     ringer.ring();
                 } else {
@@ -199,8 +201,8 @@ fn a_polled_half_is_told_of_the_end_and_of_alerts() {
                 writer
             });
             while !reader.is_ready(1) {
-                if reader_sleeps(&bell, &mut reader) {
-                    bell.poll();
+                if reader_sleeps(&doorbell, &mut reader) {
+                    doorbell.poll();
                 }
             }
             assert_eq!(reader.read(&mut [0]), if alert { Err(ReadError::Corrupt) } else { Ok(0) });
@@ -213,20 +215,20 @@ fn a_polled_half_is_told_of_the_end_and_of_alerts() {
 #[test]
 fn a_half_that_was_left_announced_is_rung_for_once() {
     check(None, || {
-        let (bell, world) = (Bell::new(), World::new(2, 0));
-        let mut reader = world.reader_with(1, bell.clone());
-        let mut writer = world.writer_with(0, bell.clone());
-        assert!(reader_sleeps(&bell, &mut reader));
+        let (doorbell, world) = (Doorbell::new(), World::new(2, 0));
+        let mut reader = world.reader_with(1, doorbell.clone());
+        let mut writer = world.writer_with(0, doorbell.clone());
+        assert!(reader_sleeps(&doorbell, &mut reader));
         let other = thread::spawn(move || {
             writer.write(&[1]).unwrap();
             writer.write(&[2]).unwrap();
             writer
         });
         let mut writer = other.join().unwrap();
-        assert_eq!(bell.rings(), 1);
+        assert_eq!(doorbell.rings(), 1);
         reader.withdraw();
         reader.read(&mut [0; 2]).unwrap();
         writer.write(&[3]).unwrap();
-        assert_eq!(bell.rings(), 1);
+        assert_eq!(doorbell.rings(), 1);
     });
 }

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use loom::cell::UnsafeCell;
 use loom::thread;
 use smstream_core::counter::{Count, CounterWords};
-use smstream_core::identity::{self, Description, Findings, Problem, Whose};
+use smstream_core::identity::{self, Description, Problem};
 use smstream_core::layout::{Features, HEADER_LEN, Identity, state};
 use smstream_core::ordering;
 use smstream_core::sync::AtomicU32;
+use smstream_core::word::SharedWord;
 
 use crate::common::{World, check};
 
-/// Whoever sees the version sees the rest; whoever does not is told that the segment is not ready, and nothing else.
+/// A reader that sees the version sees the rest; one that does not finds that the segment is not ready, and nothing else.
 #[test]
 fn an_identity_is_whole_or_not_ready() {
-    let whole = Description {
+    let complete = Description {
         features: Features::COUNTERS,
         party: 1,
         align: 4096,
@@ -31,15 +32,15 @@ fn an_identity_is_whole_or_not_ready() {
         let segment = Arc::new(Identity::blank());
         let owner = {
             let segment = segment.clone();
-            thread::spawn(move || identity::write(&segment, &whole))
+            thread::spawn(move || identity::write(&segment, &complete))
         };
-        let mut findings = Findings::default();
-        match identity::read(&segment, Whose::Peer, &mut findings) {
-            Some(found) => assert_eq!(found, whole),
-            None => assert_eq!(findings.as_slice()[0].problem, Problem::NotReady),
+        let mut problems = Vec::new();
+        match identity::read(&segment, &mut |problem| problems.push(problem)) {
+            Some(found) => assert_eq!(found, complete),
+            None => assert_eq!(problems[0], Problem::NotReady),
         }
         owner.join().unwrap();
-        assert_eq!(identity::read(&segment, Whose::Peer, &mut Findings::default()), Some(whole));
+        assert_eq!(identity::read(&segment, &mut |_| ()), Some(complete));
     });
 }
 
@@ -62,7 +63,7 @@ impl Prepared {
 }
 
 fn await_state(word: &AtomicU32, wanted: u32) {
-    while ordering::peer_state(word) != wanted {
+    while SharedWord::new(word).load_state() != wanted {
         thread::yield_now();
     }
 }
@@ -105,7 +106,7 @@ fn a_counter_never_goes_back_while_it_carries() {
         let half = {
             let words = words.clone();
             thread::spawn(move || {
-                let mut count = Count::new(START);
+                let mut count = Count::resume(&words);
                 for _ in 0..2 {
                     count.add(1, &words);
                 }
@@ -128,18 +129,21 @@ fn a_counter_never_goes_back_while_it_carries() {
 fn a_counter_is_read_whole_while_it_carries() {
     check(None, || {
         const START: u64 = 5;
-        const STEP: u64 = u32::MAX as u64;
+        const STEP: u32 = u32::MAX;
         let words = Arc::new(CounterWords::new(START));
         let half = {
             let words = words.clone();
             thread::spawn(move || {
-                let mut count = Count::new(START);
+                let mut count = Count::resume(&words);
                 count.add(STEP, &words);
                 count.add(STEP, &words);
             })
         };
         if let Some(count) = words.sample() {
-            assert!([START, START + STEP, START + 2 * STEP].contains(&count), "{count:#x} was never the count");
+            assert!(
+                [0, 1, 2].map(|steps| START + steps * u64::from(STEP)).contains(&count),
+                "{count:#x} was never the count"
+            );
         }
         half.join().unwrap();
     });

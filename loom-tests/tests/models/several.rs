@@ -1,4 +1,4 @@
-//! Whoever waits for several halves at once is woken by each of them: they are announced one after the other, and one
+//! A caller that waits for several halves at once is woken by each of them: they are announced one after the other, and one
 //! sleep is on all their words.
 
 use std::mem::take;
@@ -7,18 +7,19 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
-use smstream_core::cursor::LOOK;
+use smstream_core::cursor::STOPPED_HINT;
 use smstream_core::lane::Announced;
 use smstream_core::ordering;
 use smstream_core::park::{ALERT_GONE, Park, Wake, Watch};
 use smstream_core::sync::AtomicU32;
+use smstream_core::word::SharedWord;
 
 use crate::common::{How, Reader, World, Writer, check};
 
 /// What the kernel knows of one thread that sleeps on many words. All wakes are for it.
-struct Bed {
+struct Waiter {
     how: How,
-    state: Mutex<BedState>,
+    state: Mutex<WaiterState>,
     changed: Condvar,
     alert: AtomicU32,
     /// Loom does not see it.
@@ -26,7 +27,7 @@ struct Bed {
 }
 
 #[derive(Default)]
-struct BedState {
+struct WaiterState {
     wakes: u32,
     /// A ring that was not taken yet.
     rung: bool,
@@ -34,12 +35,12 @@ struct BedState {
 
 /// The way of all halves of a model: those of the sleeper, and those that wake it.
 #[derive(Clone)]
-struct Shared(Arc<Bed>);
+struct Shared(Arc<Waiter>);
 
 impl Shared {
     fn new(how: How) -> Self {
         let (state, changed, alert) = (Mutex::default(), Condvar::new(), AtomicU32::new(0));
-        Shared(Arc::new(Bed { how, state, changed, alert, woken: AtomicUsize::new(0) }))
+        Shared(Arc::new(Waiter { how, state, changed, alert, woken: AtomicUsize::new(0) }))
     }
 
     fn ring(&self) {
@@ -62,8 +63,8 @@ impl Shared {
     /// Sleeps on all these words.
     fn sleep(&self, watches: &[Watch<'_>]) {
         let mut state = self.0.state.lock().unwrap();
-        // Having the lock makes us visible: whoever changes a word now must wait for the lock before it wakes us.
-        let changed = |w: &Watch<'_>| w.word.load(loom::sync::atomic::Ordering::Relaxed) != w.seen;
+        // Having the lock makes us visible: a thread that changes a word now must wait for the lock before it wakes us.
+        let changed = |w: &Watch<'_>| w.word.load() != w.seen;
         if self.0.how == How::Futex && watches.iter().any(changed) {
             return;
         }
@@ -92,12 +93,12 @@ impl Park for Shared {
         self.sleep(watches);
         Wake::Maybe
     }
-    fn wake(&self, _word: &AtomicU32, _bell: u32) {
+    fn wake(&self, _word: SharedWord<'_>, _method: u32) {
         self.0.woken.fetch_add(1, Relaxed);
         self.ring();
     }
-    fn alert(&self) -> Option<&AtomicU32> {
-        Some(&self.0.alert)
+    fn alert(&self) -> Option<SharedWord<'_>> {
+        Some(SharedWord::new(&self.0.alert))
     }
 }
 
@@ -326,9 +327,9 @@ fn what_was_deferred_is_published_before_announcing() {
     });
 }
 
-/// Whoever has come back is not woken by what is published later.
+/// A half that has come back is not woken by what is published later.
 #[test]
-fn who_has_withdrawn_is_not_woken() {
+fn a_half_that_has_withdrawn_is_not_woken() {
     check(None, || {
         let shared = Shared::new(How::Futex);
         let worlds = [World::new(1, 0), World::new(1, 0)];
@@ -354,9 +355,9 @@ fn withdrawing_does_not_take_back_that_a_half_has_stopped() {
         assert!(matches!(reader.announce(1), Announced::Asleep { .. }));
         reader.stop();
         reader.withdraw();
-        assert_eq!(ordering::peer_park(&world.port(1).park.read_park), LOOK);
+        assert_eq!(ordering::peer_park(&world.port(1).park.read_park), STOPPED_HINT);
         assert!(matches!(reader.announce(1), Announced::Ready));
         assert!(reader.is_ready(1));
-        assert_eq!(ordering::peer_park(&world.port(1).park.read_park), LOOK);
+        assert_eq!(ordering::peer_park(&world.port(1).park.read_park), STOPPED_HINT);
     });
 }

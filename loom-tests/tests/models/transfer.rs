@@ -1,4 +1,4 @@
-//! Bytes go from one half to the other, in order, across the wrap of the cursors. Nobody parks here: who finds nothing
+//! Bytes go from one half to the other, in order, across the wrap of the cursors. No half parks here: one that finds nothing
 //! yields and looks again.
 
 use loom::thread;

@@ -3,8 +3,8 @@
 use clap::Args;
 use smstream::inspect::{self, Check, Verdict};
 
-use crate::demo::json::Json;
 use crate::failure::Failure;
+use crate::json::Json;
 use crate::stdio::Output;
 use crate::style::{Paint, Role};
 use crate::target::{self, Target};

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use smstream::reap::{Finding, Kind, Place, Reaper, Verdict};
 
-use crate::demo::json::Json;
 use crate::failure::Failure;
+use crate::json::Json;
 use crate::stdio::Output;
 use crate::style::{Paint, Role};
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::Args;
 use smstream::inspect::{Holder, Look, Scan, SocketListener, State, Stream};
 
-use crate::demo::json::Json;
 use crate::failure::Failure;
+use crate::json::Json;
 use crate::size::Bytes;
 use crate::stdio::Output;
 use crate::style::{Paint, Role};

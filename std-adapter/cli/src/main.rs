@@ -1,19 +1,25 @@
 //! The command `smstream`: byte streams between processes through shared memory, for the shell.
 
 mod args;
+mod backoff;
+mod bench;
+mod completions;
+mod connect;
 mod demo;
 mod doctor;
 mod exec;
 mod failure;
 mod gc;
+mod help;
+mod json;
+mod link;
+mod listen;
 mod ls;
-mod manners;
-mod msg;
+mod man;
+mod options;
+mod progress;
 mod proxy;
 mod pump;
-mod sem;
-mod serve;
-mod shm;
 mod signals;
 mod size;
 mod stat;
@@ -26,8 +32,8 @@ mod transport;
 use std::process::ExitCode;
 
 use args::{Cli, Command};
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use failure::{Failure, say};
 
 /// What clap puts in front of its messages.
@@ -50,20 +56,22 @@ fn run() -> Result<u8, Failure> {
         Err(error) => return explain(&error).map(|()| 0),
     };
     let done = match cli.command {
-        Command::Listen(args) => return serve::listen(&args),
-        Command::Connect(args) => return serve::connect(&args),
+        Command::Listen(args) => return listen::run(&args),
+        Command::Connect(args) => return connect::run(&args),
         Command::Proxy(args) => return proxy::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Ls(args) => ls::run(&args),
         Command::Stat(args) => stat::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Gc(args) => gc::run(&args),
-        Command::Shm(args) => shm::run(&args),
-        Command::Sem(args) => sem::run(&args),
-        Command::Msg(args) => msg::run(&args),
-        Command::Completions(args) => manners::completions(&args),
-        Command::Man(args) => manners::man(&args),
+        Command::Shm(args) => sysv::shm::run(&args),
+        Command::Sem(args) => sysv::sem::run(&args),
+        Command::Msg(args) => sysv::msg::run(&args),
+        Command::Completions(args) => completions::run(&args, &Cli::command()),
+        Command::Man(args) => man::run(&args, &Cli::command()),
         Command::DemoPeer { parent } => demo::run_peer(parent),
+        Command::BenchPeer { parent, memory } => bench::run_peer(parent, &memory),
     };
     done.map(|()| 0)
 }
@@ -72,15 +80,15 @@ fn run() -> Result<u8, Failure> {
 fn explain(error: &clap::Error) -> Result<(), Failure> {
     let text = error.render();
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => stdio::Output::new().print(&manners::for_output(&text)),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => stdio::Output::new().print(&help::for_output(&text)),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            Err(Failure::usage(format!("say what to do\n\n{}", manners::for_errors(&text))))
+            Err(Failure::usage(format!("say what to do\n\n{}", help::for_errors(&text))))
         }
         _ => {
             // Its own prefix makes way for the one that all messages have.
-            let shown = manners::for_errors(&text);
+            let shown = help::for_errors(&text);
             let rest = if text.to_string().starts_with(PREFIX) { shown.split_once(PREFIX) } else { None };
-            let said = rest.map_or(shown.as_str(), |(_, rest)| rest.strip_prefix(manners::PLAIN).unwrap_or(rest));
+            let said = rest.map_or(shown.as_str(), |(_, rest)| rest.strip_prefix(help::PLAIN).unwrap_or(rest));
             Err(Failure::usage(said.trim()))
         }
     }

@@ -29,6 +29,27 @@ pub fn on_end(act: impl FnOnce(i32) + Send + 'static) -> io::Result<()> {
     Ok(())
 }
 
+/// Calls `first` when a signal asks this process to end, and `second` with the number of the next one.
+///
+/// A signal that is ignored, as `nohup` does with SIGHUP, stays so.
+pub fn on_end_twice(
+    first: impl FnOnce() + Send + 'static,
+    second: impl FnOnce(i32) + Send + 'static,
+) -> io::Result<()> {
+    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal));
+    let mut signals = Signals::new(wanted)?;
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let mut signals = signals.forever();
+        if signals.next().is_some() {
+            first();
+        }
+        if let Some(signal) = signals.next() {
+            second(signal);
+        }
+    })?;
+    Ok(())
+}
+
 /// The exit code of a process that a signal has ended, as shells have it.
 pub fn code(signal: i32) -> u8 {
     KILLED.saturating_add(u8::try_from(signal).unwrap_or(0))

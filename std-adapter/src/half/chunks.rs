@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use smstream_core::cursor::most_wanted;
+use smstream_core::cursor::max_wait;
 use smstream_core::error::{ReadError, ReserveError, WriteError};
 use smstream_core::lane::{Peek, Reservation};
 use smstream_shm::memory::guard::Cut;
@@ -143,7 +143,7 @@ impl WriteHalf {
     }
 
     pub(crate) fn reserve_for(&mut self, len: usize, mut caller: Caller<'_, ReadingEnd>) -> io::Result<WriteChunk<'_>> {
-        let most = most_wanted(self.shared.capacities[0] as u32) as usize;
+        let most = max_wait(self.shared.capacities[0] as u32) as usize;
         if len > most {
             let e = too_much("reserve", len, most);
             return Err(self.shared.report(Operation::Write, e));
@@ -199,7 +199,7 @@ impl ReadHalf {
     }
 
     pub(crate) fn peek_for(&mut self, want: usize, mut caller: Caller<'_, WriteHalf>) -> io::Result<ReadChunk<'_>> {
-        let most = most_wanted(self.shared.capacities[1] as u32) as usize;
+        let most = max_wait(self.shared.capacities[1] as u32) as usize;
         if want > most {
             let e = too_much("wait for", want, most);
             return Err(self.shared.report(Operation::Read, e));

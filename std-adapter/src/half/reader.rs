@@ -213,7 +213,7 @@ impl ReadHalf {
         let deadline = caller.deadline(timeout);
         let waited = match caller {
             Caller::Whole(writer) if timeout.is_none() && self.shared.deadlock_detection => {
-                self.consumer.wait_whole(want, writer.producer_mut())
+                self.consumer.wait_exclusive(want, writer.producer_mut())
             }
             _ => self.consumer.wait(want, deadline),
         };

@@ -263,7 +263,7 @@ impl WriteHalf {
         let deadline = caller.deadline(timeout);
         let waited = match caller {
             Caller::Whole(reader) if timeout.is_none() && self.shared.deadlock_detection => {
-                self.producer.wait_whole(want, reader)
+                self.producer.wait_exclusive(want, reader)
             }
             _ => self.producer.wait(want, deadline),
         };

@@ -1,13 +1,13 @@
 //! All rules of a region, one after the other.
 
-use super::check::{Check, Checks, Part, Verdict};
-use super::header::Header;
 use super::look::Stream;
-use super::rules;
 use super::sample::{self, Lane, Sample, SleepState};
 use super::source::Source;
+use crate::header::check::{Check, Checks, Part, Verdict};
+use crate::header::rules;
+use crate::header::words::Header;
 use crate::lock::Byte;
-use smstream_core::cursor::{CURSOR, MAX_CAPACITY, diff, most_wanted};
+use smstream_core::cursor::{CURSOR, MAX_CAPACITY, diff, max_wait};
 use smstream_core::layout::state;
 use smstream_shm::memory::page_size;
 use std::io;
@@ -115,7 +115,7 @@ fn meet(source: &Arc<Source>, first: &Header, usable: bool, checks: &mut Checks)
         checks.push(Verdict::Bad, Part::Segment(1), "place", "not found", meaning);
         return Ok(());
     };
-    let stated = sample::second_segment(first) == Some(offset);
+    let stated = rules::second_segment(first) == Some(offset);
     checks.push(
         if stated { Verdict::Ok } else { Verdict::Note },
         Part::Segment(1),
@@ -141,7 +141,7 @@ fn meet(source: &Arc<Source>, first: &Header, usable: bool, checks: &mut Checks)
 /// Where the second segment begins. If the first is damaged, it is looked for where each capacity would put it.
 fn find_second(source: &Source, first: &Header, usable: bool) -> io::Result<Option<u64>> {
     let is_there = |offset: u64| -> io::Result<bool> { Ok(sample::header(source, offset)?.is_ours()) };
-    let stated = sample::second_segment(first);
+    let stated = rules::second_segment(first);
     if let Some(offset) = stated {
         // What a sound first segment says holds, whatever is there.
         if usable || is_there(offset)? {
@@ -283,7 +283,7 @@ fn sleepers(lane: &Lane, sender: usize, checks: &mut Checks) {
             SleepState::Asleep { wants, .. } => {
                 let found = format!("asleep for {wants} {what}, there are {}", there.unwrap_or(0));
                 let ended = if who == "reader" { lane.finished } else { lane.stopped };
-                let (verdict, meaning) = if wants > most_wanted(lane.capacity) {
+                let (verdict, meaning) = if wants > max_wait(lane.capacity) {
                     (Verdict::Bad, "more than half a lane may not be waited for: both parties could wait for ever")
                 } else if there.is_some_and(|there| there >= wants) || ended {
                     (

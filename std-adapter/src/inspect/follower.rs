@@ -174,7 +174,7 @@ fn rates(now: Counts, before: Counts, time: Duration) -> Rates {
         operations: rate(now.operations, before.operations),
         parks: rate(now.parks, before.parks),
         wakes_sent: rate(now.wakes_sent, before.wakes_sent),
-        wakes_avoided: rate(now.wakes_avoided, before.wakes_avoided),
+        wakes_avoided: rate(now.wakes_avoided(), before.wakes_avoided()),
     }
 }
 
@@ -183,8 +183,8 @@ mod tests {
     use super::*;
 
     fn look(at: Instant, rest: SleepState, bytes: u64, parks: u64) -> Look {
-        use super::super::header::{Header, LEN};
         use super::super::sample::Sample;
+        use crate::header::words::{Header, LEN};
         let blank = Header::of(&[0; LEN]);
         let mut sample = Sample::of([blank.clone(), blank.clone()], &blank);
         let mut counts = Counts::default();

@@ -23,22 +23,19 @@
 //! [proc_pid_fdinfo(5)](https://man7.org/linux/man-pages/man5/proc_pid_fdinfo.5.html),
 //! [pread(2)](https://man7.org/linux/man-pages/man2/pread.2.html)
 
-mod check;
 mod doctor;
 mod follower;
-mod header;
 mod look;
 mod process;
-mod rules;
 mod sample;
 mod scan;
 mod sockets;
 mod source;
 
-pub use check::{Check, Part, Verdict};
+pub use crate::header::check::{Check, Part, Verdict};
+pub use crate::header::words::{ByteOrder, Header};
 pub use doctor::{DoctorTarget, examine};
 pub use follower::{Follower, HalfReport, LaneReport, Rates, Report};
-pub use header::{ByteOrder, Header};
 pub use look::{Holder, Look, State, Stream};
 pub use process::printable;
 pub use sample::{Channel, Lane, Phase, Sample, SleepState};

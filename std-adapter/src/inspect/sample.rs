@@ -1,10 +1,10 @@
 //! Both lanes of a channel at one moment, or nearly.
 
-use super::header::{Header, LEN};
-use super::rules;
 use super::source::Source;
+use crate::header::rules::{self, second_segment};
+use crate::header::words::{Header, LEN};
 use smstream_core::counter::Counts;
-use smstream_core::cursor::{ASLEEP, CURSOR, FIN, LOOK, MARK, STOP, WHOLE, diff};
+use smstream_core::cursor::{ASLEEP, CURSOR, EXCLUSIVE, FIN, STOP, STOPPED_HINT, THRESHOLD, diff};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -168,13 +168,6 @@ pub(super) fn header(source: &Source, offset: u64) -> io::Result<Header> {
     Ok(Header::of(&bytes[..there]))
 }
 
-/// Where the second segment of a region begins, by what the first says: nothing if that cannot be.
-pub(super) fn second_segment(first: &Header) -> Option<u64> {
-    let (align, end) = (first.align(), u64::from(first.lane_offset()) + u64::from(first.capacity()));
-    (rules::is_align(align) && rules::is_lane_offset(first.lane_offset(), align))
-        .then(|| end.next_multiple_of(u64::from(align)))
-}
-
 impl Sample {
     /// From both headers, and from the first one loaded once more, after the second.
     pub(super) fn of(headers: [Header; 2], again: &Header) -> Self {
@@ -227,12 +220,12 @@ fn counters(header: &Header, which: fn(&Header) -> Option<Counts>) -> Option<Cou
 
 /// What a park word says, if the mark lies `base` + what is wanted.
 fn rest(word: u32, base: u32, capacity: u32, may_look: bool) -> SleepState {
-    let wants = (word & MARK).wrapping_sub(base) & MARK;
+    let wants = (word & THRESHOLD).wrapping_sub(base) & THRESHOLD;
     match word {
         0 => SleepState::Awake,
-        LOOK if may_look => SleepState::Awake,
+        STOPPED_HINT if may_look => SleepState::Awake,
         _ if word & ASLEEP != 0 && (1..=capacity).contains(&wants) => {
-            SleepState::Asleep { wants, whole: word & WHOLE != 0 }
+            SleepState::Asleep { wants, whole: word & EXCLUSIVE != 0 }
         }
         _ => SleepState::Odd(word),
     }
@@ -265,8 +258,8 @@ impl Lane {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::header::tests::with;
     use super::*;
+    use crate::header::words::tests::with;
     use smstream_core::cursor::asleep_at;
 
     /// A channel that is not looked at.
@@ -323,7 +316,7 @@ pub(super) mod tests {
             assert!(sample(&[first.clone(), enough]).lanes[0].is_overdue());
             let odd = with(&second, &[("read_park", asleep_at(at(4), 65))]);
             assert!(matches!(sample(&[first.clone(), odd]).lanes[0].reader, SleepState::Odd(_)));
-            let look = with(&second, &[("read_park", LOOK)]);
+            let look = with(&second, &[("read_park", STOPPED_HINT)]);
             assert_eq!(sample(&[first, look]).lanes[0].reader, SleepState::Awake);
         }
     }

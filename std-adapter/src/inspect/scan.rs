@@ -1,11 +1,11 @@
 //! The streams of running processes, found through the descriptors that these have open.
 
-use super::header::{Header, LEN};
 use super::look::{Holder, Stream};
 use super::process::{self, Descriptor, printable};
 use super::sample::{self, Channel};
 use super::sockets::Sockets;
 use super::source::Source;
+use crate::header::words::{Header, LEN};
 use smstream_shm::posix::identity;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

@@ -5,6 +5,7 @@ use super::news;
 use crate::futex;
 use smstream_core::ordering;
 use smstream_core::park::{ALERT_CORRUPT, ALERT_GONE, Place, Watch};
+use smstream_core::word::SharedWord;
 use smstream_shm::memory::guard::Cut;
 use std::process;
 use std::sync::Arc;
@@ -63,8 +64,8 @@ impl Alerts {
     }
 
     /// The word that changes from 0 when the peer is gone, or nobody is to wait for that any longer.
-    pub(super) fn gone_word(&self) -> &AtomicU32 {
-        &self.gone
+    pub(super) fn gone_word(&self) -> SharedWord<'_> {
+        SharedWord::new(&self.gone)
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -78,7 +79,7 @@ impl Alerts {
     /// Ends the waits for the peer to be gone, now and later.
     pub(super) fn leave(&self) {
         self.gone.fetch_or(LEFT, Ordering::Release);
-        futex::wake_all(&self.gone, Place::Local);
+        futex::wake_all(SharedWord::new(&self.gone), Place::Local);
     }
 
     /// When the peer was found gone, if it was.
@@ -103,7 +104,7 @@ impl Alerts {
         let side = &self.sides[half as usize];
         // Release: what the caller knows (the peer is dead, so its words are final) comes before the bits.
         ordering::raise(&side.word, bits);
-        futex::wake_all(&side.word, Place::Local);
+        futex::wake_all(SharedWord::new(&side.word), Place::Local);
         news::tell();
     }
 
@@ -116,7 +117,7 @@ impl Alerts {
         self.raise(Half::Writer, ALERT_GONE);
         self.raise(Half::Reader, ALERT_GONE);
         self.gone.fetch_or(GONE, Ordering::Release);
-        futex::wake_all(&self.gone, Place::Local);
+        futex::wake_all(SharedWord::new(&self.gone), Place::Local);
     }
 
     /// Tells both halves that their memory was cut short. It is no use to any.
@@ -156,9 +157,9 @@ impl Alerts {
         let alert = others.iter().find(|w| w.place == Place::Local);
         side.pid.store(process::id(), Ordering::Relaxed);
         side.known.store(alert.map_or(u32::MAX, |w| w.seen), Ordering::Relaxed);
-        side.bed.store(std::ptr::from_ref(first.word).addr(), Ordering::Release);
+        side.bed.store(first.word.as_ptr().addr(), Ordering::Release);
         fence(Ordering::SeqCst);
-        others.iter().all(|w| w.word.load(Ordering::Relaxed) == w.seen)
+        others.iter().all(|w| w.word.load() == w.seen)
     }
 
     pub(super) fn get_up(&self, half: Half) {

@@ -7,6 +7,7 @@
 
 use crate::futex;
 use smstream_core::park::{Place, Watch};
+use smstream_core::word::SharedWord;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Goes up with each piece of news. A forked child has one of its own.
@@ -15,12 +16,12 @@ static NEWS: AtomicU32 = AtomicU32::new(0);
 /// To sleep on until there is news. Everything told before this call is seen by who looks after it.
 pub(crate) fn watch() -> Watch<'static> {
     // Acquire: with the number comes what was told under it.
-    Watch { word: &NEWS, seen: NEWS.load(Ordering::Acquire), place: Place::Local }
+    Watch { word: SharedWord::new(&NEWS), seen: NEWS.load(Ordering::Acquire), place: Place::Local }
 }
 
 /// Wakes all who wait for news. Safe in a signal handler.
 pub(crate) fn tell() {
     // Release: see `watch`, its partner.
     NEWS.fetch_add(1, Ordering::Release);
-    futex::wake_all(&NEWS, Place::Local);
+    futex::wake_all(SharedWord::new(&NEWS), Place::Local);
 }

@@ -4,8 +4,10 @@ mod segments;
 mod sockets;
 
 use crate::inspect::Source;
+use crate::lease;
+use crate::leftover::{self, Kept};
 use crate::lock::{self, Byte};
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use smstream_core::layout::MAGIC;
@@ -23,19 +25,20 @@ use std::path::{Path, PathBuf};
 ///
 /// It looks at the files of some directories, `/dev/shm` to begin with, and, if asked, at System V segments. It removes
 /// only what
-/// - begins with this project's own magic: it is a region of a listener, the lock file
-///   of one at a socket, or it was [marked](smstream_shm::cleanup::mark),
-/// - belongs to this user,
-/// - nobody uses: the locks of a region are free; nobody listens at a socket, and its lock file is
-///   not locked; a marked file is neither open nor mapped anywhere, which the kernel
-///   says by granting a lease on it; a segment is not attached,
+/// - is a region that a listener left, byte for byte (`docs/LAYOUT.md` has the rules; a copy of one is none), the lock file
+///   of a listener at a socket and the socket that it names, or has a whole [mark](smstream_shm::cleanup::mark);
+/// - belongs to this user, and has no second name;
+/// - no process uses: the locks of a region are free; no process listens at a socket, and its lock file is
+///   not locked; the file is neither open nor mapped anywhere, which the kernel
+///   says by granting a lease on it; a segment is not attached;
 /// - and whose creator is proven gone, by its locks or by its mark.
 ///
-/// When in doubt it leaves it, and says why. What is not ours is not even mentioned.
+/// When in doubt it leaves it, and says why: a file system without leases, for example, is a doubt. Files that do not begin as
+/// one of these does are not mentioned.
 ///
-/// It makes system calls for each file, and does not wait for anybody. Others may notice the moment in which it looks:
-/// who opens a marked file just when it is removed has it open without a name; who binds the name of a dead listener
-/// may be told that it is in use, and tries again.
+/// It makes system calls for each file, and waits for no other process. Others may notice the moment in which it looks: a
+/// process that opens a file just when it is removed has it open without a name, or gets `EWOULDBLOCK` if it does not
+/// want to wait.
 ///
 /// ```
 /// use smstream::reap::{Reaper, Verdict};
@@ -226,6 +229,8 @@ struct Candidate<'a> {
     fd: OwnedFd,
     id: (u64, u64),
     kind: Kind,
+    /// It has no other name.
+    is_alone: bool,
     head: [u8; MARK_LEN],
 }
 
@@ -259,22 +264,22 @@ impl<'a> Candidate<'a> {
             () if is_mark(&head) => Kind::Marked,
             () => return None,
         };
-        Some(Self { path, fd, id, kind, head })
+        Some(Self { path, fd, id, kind, is_alone: stat.st_nlink == 1, head })
     }
 
-    /// A region is left over if nobody holds any of its locks. Taking the one on the name keeps new listeners away.
+    /// A region is left over if all of it says so: see [`leftover::judge`]. The right to its name is taken then, which keeps
+    /// new listeners away.
     ///
     /// What else was locked for that is returned: it stays locked until it is dropped.
     fn judge_region(&self) -> Result<Option<OwnedFd>, Verdict> {
-        let doubt = |e: io::Error| Verdict::Doubt(format!("its locks cannot be asked for: {e}"));
-        if !lock::try_lock(&self.fd, Byte::Name).map_err(doubt)? {
-            return Err(Verdict::InUse("a listener has it"));
-        }
-        for byte in [Byte::Party0, Byte::Party1] {
-            if lock::is_held(&self.fd, byte).map_err(doubt)? {
-                return Err(Verdict::InUse("a party of it lives"));
-            }
-        }
+        leftover::judge(&self.fd).map_err(|kept| match kept {
+            Kept::Other(what) => Verdict::Doubt(format!("it is {what}")),
+            Kept::Foreign(uid) => Verdict::Doubt(format!("it belongs to user {uid}")),
+            Kept::InUse(why) => Verdict::InUse(why),
+            Kept::Judged | Kept::Gone => Verdict::InUse("a listener takes its name over"),
+            Kept::System(e) => Verdict::Doubt(format!("it cannot be found out whether it is in use: {e}")),
+        })?;
+        self.take_lease()?;
         self.hold_name()
     }
 
@@ -304,7 +309,15 @@ impl<'a> Candidate<'a> {
             Known::Lives => return Err(Verdict::InUse("its creator lives")),
             Known::Unknown(why) => return Err(Verdict::Doubt(why.into())),
         }
-        match lease(self.fd.as_fd()) {
+        if !self.is_alone {
+            return Err(Verdict::Doubt("it has another name, too".into()));
+        }
+        self.take_lease()
+    }
+
+    /// Makes sure that no other process has the file open or mapped.
+    fn take_lease(&self) -> Result<(), Verdict> {
+        match lease::take(self.fd.as_fd()) {
             Ok(()) => Ok(()),
             Err(Errno::AGAIN) => Err(Verdict::InUse("somebody has it open or mapped")),
             Err(e) => Err(Verdict::Doubt(format!("it cannot be found out whether it is in use: {e}"))),
@@ -313,7 +326,7 @@ impl<'a> Candidate<'a> {
 
     /// Removes the name, if it leads to this file still.
     fn remove(&self) -> Verdict {
-        if self.kind == Kind::Marked && !has_lease(self.fd.as_fd()) {
+        if !lease::is_held(self.fd.as_fd()) {
             return Verdict::InUse("somebody has just opened it");
         }
         match rustix::fs::statat(CWD, self.path, AtFlags::SYMLINK_NOFOLLOW) {
@@ -324,30 +337,4 @@ impl<'a> Candidate<'a> {
             _ => Verdict::Doubt("something else has its name by now".into()),
         }
     }
-}
-
-/// Chooses the signal that tells of a lease (fcntl(2)). libc has it for some systems only.
-const F_SETSIG: i32 = 10;
-
-/// Takes a lease on a file: the kernel grants it only if nobody else has the file open or mapped, in whatever
-/// namespace. Whoever opens it from now on waits until the descriptor is closed, which is soon.
-fn lease(fd: BorrowedFd<'_>) -> rustix::io::Result<()> {
-    // The lease's holder is told by a signal that somebody wants to open the file, and that would be SIGIO, which
-    // kills. This one is ignored, unless the program has a use for it.
-    control(fd, F_SETSIG, libc::SIGURG)?;
-    control(fd, libc::F_SETLEASE, libc::F_WRLCK).map(drop)
-}
-
-/// Whether the lease is still there, and nobody waits for its end.
-fn has_lease(fd: BorrowedFd<'_>) -> bool {
-    control(fd, libc::F_GETLEASE, 0) == Ok(libc::F_WRLCK)
-}
-
-fn control(fd: BorrowedFd<'_>, command: i32, argument: i32) -> rustix::io::Result<i32> {
-    // SAFETY: the descriptor is open for the whole call; the commands used here take an integer or nothing.
-    let result = unsafe { libc::fcntl(fd.as_raw_fd(), command, argument) };
-    if result != -1 {
-        return Ok(result);
-    }
-    Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO))
 }

@@ -39,7 +39,8 @@ pub(super) fn look(dry_run: bool, found: &mut Vec<Finding>) -> io::Result<()> {
             Some(Known::Lives) => Verdict::InUse("its creator lives"),
             Some(Known::Unknown(why)) => Verdict::Doubt(why.into()),
             Some(Known::Gone) if dry_run => Verdict::WouldRemove,
-            // Whoever attaches it at this moment keeps it: it is gone when he detaches it.
+            Some(Known::Gone) if !is_unused(segment.id, user) => Verdict::InUse("a process has just attached it"),
+            // A process that attaches it at this moment keeps it: the segment is gone when that detaches it.
             Some(Known::Gone) => match smstream_shm::cleanup::remove_sysv_shm(segment.id) {
                 Ok(()) => Verdict::Removed,
                 Err(e) => Verdict::Doubt(format!("it cannot be removed: {e}")),
@@ -48,6 +49,18 @@ pub(super) fn look(dry_run: bool, found: &mut Vec<Finding>) -> io::Result<()> {
         found.push(Finding { place: Place::SysvShm(segment.id), kind: Kind::Marked, verdict });
     }
     Ok(())
+}
+
+/// Whether this user owns the segment, and no process has it attached: now, after it was looked at.
+fn is_unused(id: i32, user: u32) -> bool {
+    let mut found = std::mem::MaybeUninit::<libc::shmid_ds>::zeroed();
+    // SAFETY: the pointer is to a `struct shmid_ds`, as IPC_STAT needs, which outlives the call.
+    if unsafe { libc::shmctl(id, libc::IPC_STAT, found.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: a C struct of integers, all zeros at first, and filled in by the call that succeeded.
+    let found = unsafe { found.assume_init() };
+    found.shm_nattch == 0 && found.shm_perm.uid == user
 }
 
 /// The lines of the list. Its columns are found by their names.

@@ -2,9 +2,10 @@
 
 use super::Verdict;
 use crate::inspect::Source;
-use crate::rendezvous::socket::{LOCK, LOCK_MARK, is_deserted};
-use rustix::fd::OwnedFd;
-use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
+use crate::lease;
+use crate::rendezvous::socket::{is_deserted, lock_file};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 use smstream_shm::memory::retry;
@@ -13,7 +14,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// A lock file of ours, and the socket that it is about.
+/// A lock file of a listener, and the socket that it is about.
 pub(super) struct Leftover {
     lock_path: PathBuf,
     /// What is said to be found: the socket, or the lock file if that is all.
@@ -22,13 +23,12 @@ pub(super) struct Leftover {
 }
 
 impl Leftover {
-    /// Whether `lock_path` is the lock file of a listener. Other programs have lock files as well: ours has a mark.
+    /// Whether `lock_path` is the lock file of a listener, byte for byte. Other programs have lock files as well.
     pub(super) fn of(lock_path: &Path) -> Option<Self> {
-        let name = lock_path.as_os_str().as_bytes().strip_suffix(LOCK.as_bytes())?;
+        let name = lock_path.as_os_str().as_bytes().strip_suffix(lock_file::SUFFIX.as_bytes())?;
         let source = Source::path(lock_path).ok()?;
-        let mut found = [0; LOCK_MARK.len()];
-        let len = source.read_at(0, &mut found).ok()?;
-        if found[..len] != *LOCK_MARK || source.stat().ok()?.st_uid != rustix::process::geteuid().as_raw() {
+        lock_file::read(&source).ok()??;
+        if source.stat().ok()?.st_uid != rustix::process::geteuid().as_raw() {
             return None;
         }
         let path = PathBuf::from(OsStr::from_bytes(name));
@@ -36,11 +36,11 @@ impl Leftover {
         Some(Self { lock_path: lock_path.to_path_buf(), path, id: source.id() })
     }
 
-    /// Removes both if nobody listens, or only says so.
+    /// Removes both if no process listens, or only says so.
     pub(super) fn judge(&self, dry_run: bool) -> Verdict {
         match self.try_judge(dry_run) {
             Ok(verdict) => verdict,
-            Err(e) => Verdict::Doubt(format!("it cannot be found out whether somebody listens there: {e}")),
+            Err(e) => Verdict::Doubt(format!("it cannot be found out whether a process listens there: {e}")),
         }
     }
 
@@ -56,19 +56,34 @@ impl Leftover {
         if rustix::fs::lstat(&self.lock_path).map(|stat| identity(&stat)) != Ok(self.id) {
             return Ok(Verdict::InUse("a listener has just changed it"));
         }
+        let lock_stat = rustix::fs::fstat(&lock)?;
+        let Some(record) = lock_file::read(&lock)? else {
+            return Ok(Verdict::InUse("a process has just changed its lock file"));
+        };
+        if lock_stat.st_nlink != 1 {
+            return Ok(Verdict::Doubt("its lock file has another name, too".into()));
+        }
+        match lease::take(lock.as_fd()) {
+            Ok(()) => {}
+            Err(Errno::AGAIN) => return Ok(Verdict::InUse("a process has its lock file open or mapped")),
+            Err(e) => return Err(e),
+        }
         if self.path != self.lock_path {
             let found = rustix::fs::lstat(&self.path)?;
-            if !FileType::from_raw_mode(found.st_mode).is_socket()
-                || found.st_uid != rustix::process::geteuid().as_raw()
-            {
-                return Ok(Verdict::Doubt("what has the name is no socket of this user".into()));
+            let kept =
+                || Ok(Verdict::Doubt("what has the name is no socket that a listener with this lock file left".into()));
+            if found.st_uid != lock_stat.st_uid || !rustix::fs::FileType::from_raw_mode(found.st_mode).is_socket() {
+                return kept();
             }
             let Ok(address) = SocketAddrUnix::new(&self.path) else {
-                return Ok(Verdict::Doubt("its path is too long to ask whether somebody listens there".into()));
+                return Ok(Verdict::Doubt("its path is too long to ask whether a process listens there".into()));
             };
             // A program that knows nothing of the lock may listen there.
             if !is_deserted(&address) {
-                return Ok(Verdict::InUse("somebody listens there"));
+                return Ok(Verdict::InUse("a process listens there"));
+            }
+            if !record.is_of(&lock_stat, &found) {
+                return kept();
             }
             if dry_run {
                 return Ok(Verdict::WouldRemove);

@@ -2,7 +2,8 @@
 
 use super::socket::Refusal;
 use smstream_core::error::ErrorCode;
-use smstream_core::identity::{Findings, Problem, Whose};
+use smstream_core::findings::Findings;
+use smstream_core::identity::{Problem, Whose};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ pub enum Reason {
     NotARegion(&'static str),
     /// There is something else of that name, which a listener does not replace: what it is.
     Occupied(&'static str),
+    /// The listener's own region was written over, so that its name is kept: what it is by now.
+    Overwritten(&'static str),
     /// A region that cannot be used: what is wrong with it.
     BadRegion(Box<Findings>),
     /// A region whose segments cannot be mapped apart: what is wrong with the listener's.
@@ -129,6 +132,7 @@ impl Error {
             | Reason::BadRegion(_)
             | Reason::Unfit(_)
             | Reason::CutShort
+            | Reason::Overwritten(_)
             | Reason::Protocol(_)
             | Reason::Refused(Refusal::Version | Refusal::Memory | Refusal::Protocol) => ErrorKind::InvalidData,
             Reason::ForeignOwner(_)
@@ -201,12 +205,12 @@ impl fmt::Display for Error {
             }
             Reason::InUse => write!(f, "somebody listens at {path} already; choose another name, or end that process"),
             Reason::NotARegion(what) => {
-                write!(f, "{path} is {what}, and no region of smstream: nobody listens there; check the name")
+                write!(f, "{path} is {what}, and no region of a listener: nobody listens there; check the name")
             }
             Reason::Occupied(what) => {
                 write!(
                     f,
-                    "{path} exists and is {what}, and no region of smstream; it is left alone, choose another name"
+                    "{path} exists and is {what}; it is left alone: choose another name, or remove it if no program needs it"
                 )
             }
             Reason::ForeignLock(what) => {
@@ -216,6 +220,11 @@ impl fmt::Display for Error {
                      choose another name"
                 )
             }
+            Reason::Overwritten(what) => write!(
+                f,
+                "the region at {path} was written over, and is {what} by now: it is left alone; remove it if no program \
+                 needs it, and listen again"
+            ),
             Reason::BadRegion(findings) if findings.is_foreign() => {
                 write!(f, "{path} cannot be used: {findings}; let both programs use the same version of smstream")
             }

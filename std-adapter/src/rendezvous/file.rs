@@ -10,6 +10,7 @@
 use super::name::Name;
 use super::region::Region;
 use super::{Connected, Error, Reason};
+use crate::header::fresh::Extent;
 use crate::liveness::{Half, Life, SizeWatch, sleep::sleep};
 use crate::lock::{self, Byte};
 use smstream_core::geometry::Config;
@@ -86,7 +87,7 @@ impl Listener {
                 return Ok(connected);
             }
             let alert = self.interrupt.alert(Half::Reader);
-            let alerted = smstream_core::ordering::alert(alert);
+            let alerted = alert.load_alert();
             // The alert stays raised when the region that it was raised for has been replaced.
             self.current.whole(&self.name)?;
             if alerted & !ALERT_CORRUPT != 0 {
@@ -132,6 +133,7 @@ impl Listener {
         if !self.name.is(self.current.id())? {
             return Err(self.name.error(Reason::NameLost));
         }
+        self.name.check_own(&**self.current.fd(), Extent::Identity)?;
         let next = Region::make(&self.name, &self.config, self.guard)?;
         self.name.replace(&**next.fd())?;
         Ok(next)
@@ -160,7 +162,7 @@ impl Listener {
     /// What the system says; the name may be left then, and the next listener takes it over.
     pub fn close(mut self) -> Result<(), Error> {
         self.pid = 0;
-        self.name.remove(self.current.id())
+        self.name.remove(self.current.id(), &**self.current.fd())
     }
 }
 
@@ -168,7 +170,7 @@ impl Drop for Listener {
     fn drop(&mut self) {
         // A forked child has a copy; the name is the parent's.
         if self.pid == process::id() {
-            let _ = self.name.remove(self.current.id());
+            let _ = self.name.remove(self.current.id(), &**self.current.fd());
         }
     }
 }
@@ -180,17 +182,7 @@ fn watch_size(interrupt: &Life, region: &Region) -> Option<SizeWatch> {
 
 /// Takes a name that exists over for `fresh`: `false` if it has changed meanwhile, look again.
 fn take_over(name: &Name, fresh: &Region) -> Result<bool, Error> {
-    let Some(stale) = name.open_region().map_err(Error::for_listener)? else { return Ok(false) };
-    if !lock::try_lock(&stale.fd, Byte::Name).map_err(name.system("lock the old region"))? {
-        return Err(name.error(Reason::InUse));
-    }
-    // Between opening it and locking it another listener may have replaced it, and listen there now.
-    if !name.is(stale.id)? {
-        return Ok(false);
-    }
-    if lock::is_held(&stale.fd, Byte::Party0).map_err(name.system("ask for the locks of the old region"))? {
-        return Err(name.error(Reason::InUse));
-    }
+    let Some(_stale) = name.open_dead()? else { return Ok(false) };
     name.replace(&**fresh.fd()).map_err(Error::for_listener)?;
     Ok(true)
 }
@@ -257,7 +249,7 @@ impl Connecting {
                     }
                 }
                 Stage::Asking { region, life, .. } => {
-                    let alerted = smstream_core::ordering::alert(life.alert(Half::Reader));
+                    let alerted = life.alert(Half::Reader).load_alert();
                     // After the alert: what is heard now is final if there was one.
                     let heard = region.heard();
                     region.whole(&self.name)?;

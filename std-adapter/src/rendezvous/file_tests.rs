@@ -4,11 +4,12 @@ use crate::testing::{helper, role};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use smstream_core::error::ErrorCode;
 use smstream_core::geometry;
+use smstream_core::layout::MAGIC;
 use smstream_core::park::ALERT_CANCEL;
 use smstream_core::stream::End;
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -49,6 +50,26 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// Makes a region that a dead listener might have left: that of another one, with the right number for this file.
+fn leave_over(path: &Path, region: &[u8]) {
+    fs::write(path, region).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    let inode = fs::metadata(path).unwrap().ino();
+    let file = fs::File::options().write(true).open(path).unwrap();
+    let second = second_segment(region);
+    for at in [0, second] {
+        for (word, at) in [(inode as u32, at + 0x38), ((inode >> 32) as u32, at + 0x3c)] {
+            file.write_all_at(&word.to_ne_bytes(), at).unwrap();
+        }
+    }
+}
+
+/// Where the second segment of a region begins.
+fn second_segment(region: &[u8]) -> u64 {
+    let word = |at: usize| u64::from(u32::from_ne_bytes(region[at..at + 4].try_into().unwrap()));
+    (word(0x1c) + word(0x20)).next_multiple_of(word(0x18))
 }
 
 /// So that a lost wake is a failure and not a test that hangs.
@@ -224,12 +245,12 @@ fn regions_that_do_not_fit_are_told_apart() {
         assert_eq!(e.kind(), ErrorKind::InvalidData, "{offset}: {value:#x}: {e}");
     }
     for len in [8, 100, 4096, 8191, all - 1] {
-        let e = connect_to(0, b"smstream", len);
+        let e = connect_to(0, &MAGIC, len);
         assert_eq!(e.kind(), ErrorKind::InvalidData, "{len} bytes: {e}");
     }
     assert_eq!(connect_to(32, &word(3), all).code(), Some(ErrorCode::MRing));
     // A copy that fits has no listener.
-    assert_eq!(connect_to(0, b"smstream", all).kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(connect_to(0, &MAGIC, all).kind(), ErrorKind::ConnectionRefused);
     drop(listener);
 }
 
@@ -342,6 +363,7 @@ fn what_is_in_the_way_of_the_next_region() {
     let scratch = Scratch::new();
     let (path, new) = (scratch.path(), scratch.0.join("name.new"));
     let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+    let leftover = fs::read(&path).unwrap();
     // Somebody's text stays, and the connector stays pending.
     fs::write(&new, "precious").unwrap();
     thread::scope(|scope| {
@@ -352,7 +374,7 @@ fn what_is_in_the_way_of_the_next_region() {
         assert!(listener.is_pending());
         // A leftover region goes.
         fs::remove_file(&new).unwrap();
-        fs::copy(&path, &new).unwrap();
+        leave_over(&new, &leftover);
         let a = listener.accept(patience()).unwrap();
         talk(&a, &connector.join().unwrap());
     });
@@ -493,8 +515,7 @@ fn one_listener_wins_a_stale_name() {
         assert_eq!(winners.len(), 1);
         assert_eq!(scratch.names(), ["name"]);
         drop(winners);
-        fs::write(&path, &stale).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        leave_over(&path, &stale);
     }
 }
 

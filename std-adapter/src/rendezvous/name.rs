@@ -3,18 +3,27 @@
 //! The directory is held open, so that all steps are about the same one, even if it is renamed meanwhile.
 
 use super::error::{Error, Reason};
+use crate::header::fresh::{self, Extent, OTHER_FILE, Stale};
+use crate::leftover::{self, Kept};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use smstream_shm::memory::retry;
+use smstream_shm::posix::identity;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What comes behind the name of a region that is about to get it.
 const NEW: &str = ".new";
 /// The longest name that file systems have.
 const LONGEST: usize = 255;
+
+/// How often to try again to open a file on which a process has a lease, and the pause between. A lease ends by itself after
+/// `/proc/sys/fs/lease-break-time` seconds at most; those of this library last for microseconds.
+const LEASE_ATTEMPTS: u32 = 1000;
+const LEASE_PAUSE: Duration = Duration::from_millis(1);
 
 /// Which file it is, whatever its names. Only as good as long as the file is open or has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +44,6 @@ impl FileId {
 pub(super) struct Found {
     pub(super) fd: OwnedFd,
     pub(super) stat: Stat,
-    pub(super) id: FileId,
 }
 
 /// A name in a directory.
@@ -84,7 +92,19 @@ impl Name {
     fn open_as(&self, base: &OsStr) -> Result<Option<(OwnedFd, Stat)>, Error> {
         // Without waiting for the other side of a fifo, without following a link that somebody else may have put there.
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd = match retry(|| rustix::fs::openat(&self.directory, base, flags, Mode::empty())) {
+        let mut attempts = 0;
+        let open = || {
+            attempts += 1;
+            match retry(|| rustix::fs::openat(&self.directory, base, flags, Mode::empty())) {
+                // A process has a lease on the file, and is about to remove it: see `Reaper`.
+                Err(Errno::AGAIN) if attempts < LEASE_ATTEMPTS => {
+                    std::thread::sleep(LEASE_PAUSE);
+                    Err(Errno::INTR)
+                }
+                other => other,
+            }
+        };
+        let fd = match retry(open) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(None),
             Err(e) => {
@@ -112,18 +132,58 @@ impl Name {
 
     /// Opens what has the name, if it is a region, of whatever version.
     pub(super) fn open_region(&self) -> Result<Option<Found>, Error> {
-        self.open_region_as(&self.base)
+        let Some((fd, stat)) = self.open_as(&self.base)? else { return Ok(None) };
+        let mut found = [0; 8];
+        let read =
+            retry(|| rustix::io::pread(&fd, &mut found, 0)).map_err(|e| self.system("read the file")(e.into()))?;
+        if read != found.len() || found != smstream_core::layout::MAGIC {
+            return Err(self.error(Reason::NotARegion(OTHER_FILE)));
+        }
+        Ok(Some(Found { fd, stat }))
     }
 
-    fn open_region_as(&self, base: &OsStr) -> Result<Option<Found>, Error> {
-        let Some((fd, stat)) = self.open_as(base)? else { return Ok(None) };
-        let mut found = [0; 8];
-        let magic = smstream_core::layout::MAGIC;
-        let read = retry(|| rustix::io::pread(&fd, &mut found, 0));
-        if read != Ok(magic.len()) || found != magic {
-            return Err(self.error(Reason::NotARegion("some other file")));
+    /// Opens what has the name, if it is a dead region that may be replaced: `None` if nothing has the name. As long as the
+    /// result lives, no other listener takes the name over.
+    pub(super) fn open_dead(&self) -> Result<Option<OwnedFd>, Error> {
+        self.open_dead_as(&self.base)
+    }
+
+    fn open_dead_as(&self, base: &OsStr) -> Result<Option<OwnedFd>, Error> {
+        let Some((fd, _)) = self.open_as(base).map_err(Error::for_listener)? else { return Ok(None) };
+        let mut attempts = 0;
+        let judged = loop {
+            attempts += 1;
+            match leftover::judge(&fd) {
+                Err(Kept::Gone) => return Ok(None),
+                // Another process is judging it at this moment: it removes the name, or takes it over.
+                Err(Kept::Judged) if attempts < LEASE_ATTEMPTS => std::thread::sleep(LEASE_PAUSE),
+                other => break other,
+            }
+        };
+        let id = judged.map_err(|kept| {
+            self.error(match kept {
+                Kept::Other(what) => Reason::Occupied(what),
+                Kept::Foreign(uid) => Reason::ForeignOwner(uid),
+                Kept::InUse(_) | Kept::Judged | Kept::Gone => Reason::InUse,
+                Kept::System(e) => Reason::System("find out whether a listener lives", e),
+            })
+        })?;
+        // Between opening and judging it another listener may have taken the name over.
+        match self.stat(base) {
+            Ok(stat) if identity(&stat) == id => Ok(Some(fd)),
+            Ok(_) => Err(self.error(Reason::InUse)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(e) => Err(self.system("look at the file")(e.into())),
         }
-        Ok(Some(Found { fd, id: FileId::of(&stat), stat }))
+    }
+
+    /// Checks that the region of this listener, which has the name, is what this listener made: what another program has
+    /// written over it is neither replaced nor removed.
+    pub(super) fn check_own(&self, fd: impl AsFd, extent: Extent) -> Result<(), Error> {
+        fresh::check(fd, extent).map_err(|stale| match stale {
+            Stale::Other(what) => self.error(Reason::Overwritten(what)),
+            Stale::System(e) => self.error(Reason::System("look at the region", e)),
+        })
     }
 
     fn stat(&self, base: &OsStr) -> rustix::io::Result<Stat> {
@@ -164,38 +224,64 @@ impl Name {
     /// the lock on the name byte of the region that has it.
     pub(super) fn replace(&self, fd: impl AsFd) -> Result<(), Error> {
         let fd = fd.as_fd();
-        while !self.link_as(fd, &self.new)? {
-            self.remove_stale_new()?;
+        let mut new = self.new.clone();
+        while !self.link_as(fd, &new)? {
+            if self.remove_stale_new()? == New::Lives {
+                // NAME.new is the name of another listener: this region gets there by way of a name that no other has.
+                new = unique();
+            }
         }
-        retry(|| rustix::fs::renameat(&self.directory, &self.new, &self.directory, &self.base)).map_err(|e| {
-            // It is ours, made just now. If this fails as well, the next one who replaces the name removes it.
-            let _ = rustix::fs::unlinkat(&self.directory, &self.new, AtFlags::empty());
+        retry(|| rustix::fs::renameat(&self.directory, &new, &self.directory, &self.base)).map_err(|e| {
+            // It was made just now by this call. If this fails as well, the next listener at this name removes it.
+            let _ = rustix::fs::unlinkat(&self.directory, &new, AtFlags::empty());
             self.system("give the new region the name")(e.into())
         })
     }
 
-    /// Removes what somebody left behind who died while replacing the name; nothing but a region.
-    fn remove_stale_new(&self) -> Result<(), Error> {
+    /// Removes what a listener left that died while it replaced the name: a dead region and nothing else.
+    fn remove_stale_new(&self) -> Result<New, Error> {
         let in_the_way = |e: Error| Error::new(&self.path.with_file_name(&self.new), e.into_reason());
-        if self.open_region_as(&self.new).map_err(in_the_way)?.is_none() {
-            return Ok(());
-        }
-        match rustix::fs::unlinkat(&self.directory, &self.new, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
+        let dead = match self.open_dead_as(&self.new) {
+            Ok(Some(dead)) => dead,
+            Ok(None) => return Ok(New::Gone),
+            Err(e) if matches!(e.reason(), Reason::InUse) => return Ok(New::Lives),
+            Err(e) => return Err(in_the_way(e)),
+        };
+        let result = match rustix::fs::unlinkat(&self.directory, &self.new, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(New::Gone),
             Err(e) => Err(in_the_way(self.system("remove the leftover")(e.into()))),
-        }
+        };
+        drop(dead);
+        result
     }
 
-    /// Removes the name, if this file has it.
-    pub(super) fn remove(&self, id: FileId) -> Result<(), Error> {
+    /// Removes the name, if this file has it, and still is the region that its listener made. What has been written over
+    /// it is kept.
+    pub(super) fn remove(&self, id: FileId, fd: impl AsFd) -> Result<(), Error> {
         if !self.is(id)? {
             return Ok(());
         }
+        self.check_own(fd, Extent::Listener)?;
         match rustix::fs::unlinkat(&self.directory, &self.base, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(e) => Err(self.system("remove the name")(e.into())),
         }
     }
+}
+
+/// What became of NAME.new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum New {
+    /// Nothing has the name.
+    Gone,
+    /// A listener has it.
+    Lives,
+}
+
+/// A name in a directory that no other has, for the moment until the region gets the right one.
+fn unique() -> OsString {
+    use std::hash::{BuildHasher, RandomState};
+    format!(".smstream-{:016x}{NEW}", RandomState::new().hash_one(std::process::id())).into()
 }
 
 /// The user whose files this process makes.

@@ -3,15 +3,18 @@
 use super::error::Reason;
 use super::name::{FileId, Found, Name};
 use super::{Connected, Error};
+use crate::header::fresh;
 use crate::liveness::{self, Life};
 use crate::lock::{self, Byte};
 use rustix::fd::OwnedFd;
 use rustix::fs::Stat;
+use smstream_core::findings::Findings;
 use smstream_core::geometry::{self, Config};
 use smstream_core::identity::Problem;
 use smstream_core::layout::{Features, state};
 use smstream_core::ordering;
 use smstream_core::park::{Place, Watch};
+use smstream_core::word::SharedWord;
 use smstream_shm::memory::guard::{Cut, Installed};
 use smstream_shm::memory::{Access, Mapping, page_size, unnamed_file};
 use std::io::ErrorKind;
@@ -43,6 +46,8 @@ impl Region {
         let (_, len) = config.block();
         let fd = unnamed_file(name.directory(), len as u64).map_err(name.system("make a region"))?;
         let stat = rustix::fs::fstat(&fd).map_err(|e| name.system("look at the region")(e.into()))?;
+        // So that a copy of the file is not taken for the region.
+        let config = Config { channel: fresh::inode(&stat), ..config };
         {
             let (theirs, _) = map(name, &fd, &config, 1, None)?;
             initialize(name, &theirs, &config, 1)?;
@@ -61,7 +66,7 @@ impl Region {
 
     /// Opens the region that has the name, as the connector, who claims nothing yet.
     pub(super) fn open(name: &Name, guard: Option<Installed>) -> Result<Self, Error> {
-        let Found { fd, stat, .. } = name.open_region()?.ok_or_else(|| name.error(Reason::NobodyListens))?;
+        let Found { fd, stat } = name.open_region()?.ok_or_else(|| name.error(Reason::NobodyListens))?;
         if stat.st_mode & 0o077 != 0 {
             return Err(name.error(Reason::OpenToOthers(stat.st_mode & 0o7777)));
         }
@@ -78,7 +83,7 @@ impl Region {
         // SAFETY: the mapping is valid for reads of `len` bytes as long as it lives, which is longer than the call. All
         // who use a region access its headers through atomics only, and nobody shortens it (the trust of `file:`
         // regions).
-        let inspected = unsafe { geometry::inspect(all.as_ptr(), len) };
+        let inspected = Findings::collect(|report| unsafe { geometry::inspect_reporting(all.as_ptr(), len, report) });
         whole(name, cut)?;
         let listener = inspected.map_err(|findings| name.error(Reason::BadRegion(Box::new(findings))))?;
         let bad = |problem| name.error(Reason::Unfit(problem));
@@ -89,7 +94,9 @@ impl Region {
             return Err(bad(Problem::Align(listener.align)));
         }
         let capacities = [listener.capacity, listener.peer_capacity];
-        let config = signed(Config { align: listener.align, start: listener.start, ..Config::new(capacities) });
+        let channel = listener.channel;
+        let config =
+            signed(Config { align: listener.align, start: listener.start, channel, ..Config::new(capacities) });
         let needed = listener.next_segment().saturating_add(config.describe(1).segment_len());
         if len < needed {
             let word = |n| u32::try_from(n).unwrap_or(u32::MAX);
@@ -145,26 +152,26 @@ impl Region {
         unsafe { geometry::state_word(self.my.as_ptr()) }
     }
 
-    fn peer_state(&self) -> &AtomicU32 {
+    fn peer_state(&self) -> SharedWord<'_> {
         // SAFETY: the peer's segment begins there, mapped for reads as long as `self` lives, and its header is accessed
         // through atomics only.
-        unsafe { geometry::state_word(self.peer.as_ptr()) }
+        unsafe { geometry::peer_state_word(self.peer.as_ptr()) }
     }
 
     /// Publishes my step of the rendezvous and wakes all who wait for it.
     pub(super) fn say(&self, step: u32) {
         ordering::publish_state(self.my_state(), step);
-        crate::futex::wake_all(self.my_state(), Place::Shared);
+        crate::futex::wake_all(SharedWord::new(self.my_state()), Place::Shared);
     }
 
     /// The step that my party has published: perhaps a process that held the claim before me, hence not `own`.
     pub(super) fn said(&self) -> u32 {
-        ordering::peer_state(self.my_state())
+        SharedWord::new(self.my_state()).load_state()
     }
 
     /// The step that the peer has published.
     pub(super) fn heard(&self) -> u32 {
-        ordering::peer_state(self.peer_state())
+        self.peer_state().load_state()
     }
 
     /// What to sleep on until the peer's step is another one.
@@ -227,5 +234,5 @@ fn initialize(name: &Name, segment: &Mapping, config: &Config, party: usize) -> 
     // through atomics only. No party is attached: either the file has no name yet, so that nobody else has it, or the
     // caller holds the claim of party 1, and party 0 attaches only after that has said HELLO.
     let made = unsafe { geometry::init(start, segment.len(), config, party) };
-    made.map_err(|findings| name.error(Reason::BadRegion(Box::new(findings))))
+    made.map_err(|finding| name.error(Reason::BadRegion(Box::new(finding.into()))))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use smstream_core::findings::Findings;
 use smstream_core::geometry::{self, Config};
 
 use super::Stream;
@@ -49,7 +50,7 @@ impl Stream {
             let start = segment.as_mut_ptr().ok_or_else(|| Error::new(Reason::System, "the mapping is read-only"))?;
             // SAFETY: the mapping is valid for reads and writes of its length, and only this function knows of it.
             unsafe { geometry::init(start, segment.len(), config, party) }
-                .map_err(|findings| Error::new(Reason::Corrupt, findings.to_string()))?;
+                .map_err(|finding| Error::new(Reason::Corrupt, finding.to_string()))?;
         }
         let [[mine, peer], [other_peer, other_mine]] = ends;
         let here = Segments { mine, peer };
@@ -91,10 +92,12 @@ impl Stream {
         // SAFETY: the mappings are valid for their lengths until they are dropped. `'static` is more than that, but the
         // ends made of it live in halves that own, through `shared`, the mappings, and drop them last; so does the reference
         // to the counters, in `shared` itself, which gives out samples of them only.
-        let attachment = unsafe { geometry::attach::<'static>(start, mine.len(), theirs.as_ptr(), theirs.len()) }
-            .map_err(|findings| {
-                Error::new(Reason::Corrupt, format!("the memory shared with {peer} cannot be used: {findings}"))
-            })?;
+        let attachment = Findings::collect(|report| unsafe {
+            geometry::attach_reporting(start, mine.len(), theirs.as_ptr(), theirs.len(), report)
+        })
+        .map_err(|findings| {
+            Error::new(Reason::Corrupt, format!("the memory shared with {peer} cannot be used: {findings}"))
+        })?;
         // SAFETY: as above, for the duration of the call.
         let described = unsafe { geometry::inspect(theirs.as_ptr(), theirs.len()) };
         let (peer_pid, peer_party) = described.map_or((0, 0), |d| (d.pid, d.party));

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use smstream_core::cursor::{ASLEEP, LOOK, MARK, WHOLE};
+use smstream_core::cursor::{ASLEEP, EXCLUSIVE, STOPPED_HINT, THRESHOLD};
 use smstream_core::error::{ReadError, ReserveError, WriteError};
 
 use super::model::Wait;
@@ -91,43 +91,43 @@ impl World {
                 self.model.finish(party);
                 self.model.stop(party);
             }
-            Op::WaitRoom { party, want, patience, by_end, whole } => {
+            Op::WaitRoom { party, want, patience, by_end, exclusive } => {
                 let (party, want) = (usize::from(party % 2), usize::from(want));
-                // With enough room the deadline is left out: whoever sleeps then sleeps for ever, which is reported.
+                // With enough room the deadline is left out: a half that sleeps then sleeps for ever, which is reported.
                 let deadline = (!self.model.enough(party, Half::Write, want)).then_some(());
                 self.be_patient(patience);
-                self.log.untimed.set(whole);
-                self.log.whole.set(whole && !self.model.lanes[1 - party].stop);
+                self.log.untimed.set(exclusive);
+                self.log.exclusive.set(exclusive && !self.model.lanes[1 - party].stop);
                 let end = self.end(party);
-                let real = match (whole, by_end) {
-                    (true, true) => end.wait_room_whole(want),
-                    (true, false) => end.producer.wait_whole(want, &mut end.consumer),
+                let real = match (exclusive, by_end) {
+                    (true, true) => end.wait_room_exclusive(want),
+                    (true, false) => end.producer.wait_exclusive(want, &mut end.consumer),
                     (false, true) => end.wait_room(want, deadline),
                     (false, false) => end.producer.wait(want, deadline),
                 };
-                if by_end || whole {
+                if by_end || exclusive {
                     self.model.give_back(party);
                 }
-                let model = self.model.wait_room(party, want, Wait { maybes: patience.maybes, whole });
+                let model = self.model.wait_room(party, want, Wait { maybes: patience.maybes, exclusive });
                 self.same("wait for room", real, model);
             }
-            Op::WaitBytes { party, want, patience, by_end, whole } => {
+            Op::WaitBytes { party, want, patience, by_end, exclusive } => {
                 let (party, want) = (usize::from(party % 2), usize::from(want));
                 let deadline = (!self.model.enough(party, Half::Read, want)).then_some(());
                 self.be_patient(patience);
-                self.log.untimed.set(whole);
-                self.log.whole.set(whole && !self.model.lanes[party].fin);
+                self.log.untimed.set(exclusive);
+                self.log.exclusive.set(exclusive && !self.model.lanes[party].fin);
                 let end = self.end(party);
-                let real = match (whole, by_end) {
-                    (true, true) => end.wait_bytes_whole(want),
-                    (true, false) => end.consumer.wait_whole(want, &mut end.producer),
+                let real = match (exclusive, by_end) {
+                    (true, true) => end.wait_bytes_exclusive(want),
+                    (true, false) => end.consumer.wait_exclusive(want, &mut end.producer),
                     (false, true) => end.wait_bytes(want, deadline),
                     (false, false) => end.consumer.wait(want, deadline),
                 };
-                if by_end || whole {
+                if by_end || exclusive {
                     self.model.flush(party);
                 }
-                let model = self.model.wait_bytes(party, want, Wait { maybes: patience.maybes, whole });
+                let model = self.model.wait_bytes(party, want, Wait { maybes: patience.maybes, exclusive });
                 self.same("wait for bytes", real, model);
             }
             Op::Reattach { party } => {
@@ -137,7 +137,7 @@ impl World {
                 self.model.lanes[party].pending.clear();
                 self.model.lanes[1 - party].taken = 0;
             }
-            Op::Asleep { party, half, ahead, whole, bell } => {
+            Op::Asleep { party, half, ahead, exclusive, method } => {
                 let party = usize::from(party % 2);
                 let awaited = match half {
                     Half::Read => &self.model.lanes[1 - party],
@@ -147,9 +147,9 @@ impl World {
                     return;
                 }
                 let cursor = if half == Half::Read { awaited.sent } else { awaited.received };
-                let whole = if whole { WHOLE } else { 0 };
-                let park = ASLEEP | whole | (cursor.wrapping_add(ahead.into()) & MARK);
-                self.set_park(party, half, park, bell.into());
+                let exclusive = if exclusive { EXCLUSIVE } else { 0 };
+                let park = ASLEEP | exclusive | (cursor.wrapping_add(ahead.into()) & THRESHOLD);
+                self.set_park(party, half, park, method.into());
             }
             Op::Awake { party, half, bits } => {
                 let party = usize::from(party % 2);
@@ -157,8 +157,8 @@ impl World {
                     return;
                 }
                 let bits = bits & !ASLEEP;
-                let bell = self.model.words[party][half as usize].bell;
-                self.set_park(party, half, if bits == LOOK { 0 } else { bits }, bell);
+                let method = self.model.words[party][half as usize].method;
+                self.set_park(party, half, if bits == STOPPED_HINT { 0 } else { bits }, method);
             }
         }
         self.check();
@@ -169,16 +169,16 @@ impl World {
         self.log.maybes.set(patience.maybes);
     }
 
-    fn set_park(&mut self, party: usize, half: Half, park: u32, bell: u32) {
+    fn set_park(&mut self, party: usize, half: Half, park: u32, method: u32) {
         let line = &self.headers[party].port.park;
-        let (park_word, bell_word) = match half {
-            Half::Read => (&line.read_park, &line.read_bell),
-            Half::Write => (&line.write_park, &line.write_bell),
+        let (park_word, wake_method_word) = match half {
+            Half::Read => (&line.read_park, &line.read_wake_method),
+            Half::Write => (&line.write_park, &line.write_wake_method),
         };
         park_word.store(park, Ordering::Relaxed);
-        bell_word.store(bell, Ordering::Relaxed);
+        wake_method_word.store(method, Ordering::Relaxed);
         let words = &mut self.model.words[party][half as usize];
-        (words.park, words.bell) = (park, bell);
+        (words.park, words.method) = (park, method);
     }
 
     #[track_caller]

@@ -2,17 +2,17 @@
 
 use std::collections::VecDeque;
 
-use smstream_core::cursor::{ASLEEP, CURSOR, LOOK, MARK, WHOLE};
+use smstream_core::cursor::{ASLEEP, CURSOR, EXCLUSIVE, STOPPED_HINT, THRESHOLD};
 use smstream_core::error::{ReadError, WaitError, WriteError};
 
 use super::operation::Half;
-use super::recorder::{Event, bell_of};
+use super::recorder::{Event, wake_method_of};
 
-/// Whether a cursor that takes `moved` single steps from `old` passes the mark of `park`, or, if these steps were its
+/// Whether a cursor that takes `moved` single steps from `old` passes the threshold of `park`, or, if these steps were its
 /// last, would have within another `capacity` steps.
 pub(super) fn crossed(park: u32, old: u32, moved: u32, last: bool, capacity: u32) -> bool {
     let steps = if last { moved + capacity } else { moved };
-    park & ASLEEP != 0 && (1..=steps).any(|k| old.wrapping_add(k) & MARK == park & MARK)
+    park & ASLEEP != 0 && (1..=steps).any(|k| old.wrapping_add(k) & THRESHOLD == park & THRESHOLD)
 }
 
 /// A lane in the model. `None` stands for a byte that was committed without being filled.
@@ -58,19 +58,18 @@ impl Lane {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Words {
     pub(super) park: u32,
-    pub(super) bell: u32,
+    pub(super) method: u32,
     pub(super) bytes: u64,
     pub(super) operations: u64,
     pub(super) parks: u64,
     pub(super) wakes_sent: u64,
-    pub(super) wakes_avoided: u64,
 }
 
 /// How a wait goes in the model.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wait {
     pub(super) maybes: u8,
-    pub(super) whole: bool,
+    pub(super) exclusive: bool,
 }
 
 /// The model: lanes by who writes them, words by party and half.
@@ -86,12 +85,9 @@ impl Model {
         let words = &mut self.words[party][half as usize];
         words.bytes += bytes as u64;
         words.operations += 1;
-        match woke {
-            Some(bell) => {
-                words.wakes_sent += 1;
-                self.events.push(Event::Wake { party, half, bell });
-            }
-            None => words.wakes_avoided += 1,
+        if let Some(method) = woke {
+            words.wakes_sent += 1;
+            self.events.push(Event::Wake { party, half, method });
         }
     }
 
@@ -99,7 +95,7 @@ impl Model {
         let sleeper = self.words[1 - party][Half::Read as usize];
         let lane = &mut self.lanes[party];
         let moved = lane.pending.len();
-        let woke = crossed(sleeper.park, lane.sent, moved as u32, last, lane.capacity).then_some(sleeper.bell);
+        let woke = crossed(sleeper.park, lane.sent, moved as u32, last, lane.capacity).then_some(sleeper.method);
         lane.sent = (lane.sent + moved as u32) & CURSOR;
         lane.fin |= last;
         lane.flow.append(&mut lane.pending);
@@ -110,7 +106,7 @@ impl Model {
         let sleeper = self.words[1 - party][Half::Write as usize];
         let lane = &mut self.lanes[1 - party];
         let moved = lane.taken;
-        let woke = crossed(sleeper.park, lane.received, moved as u32, last, lane.capacity).then_some(sleeper.bell);
+        let woke = crossed(sleeper.park, lane.received, moved as u32, last, lane.capacity).then_some(sleeper.method);
         lane.received = (lane.received + moved as u32) & CURSOR;
         lane.stop |= last;
         lane.flow.drain(..moved);
@@ -186,7 +182,7 @@ impl Model {
     pub(super) fn stop(&mut self, party: usize) {
         if !self.lanes[1 - party].stop {
             self.publish_received(party, true);
-            self.words[party][Half::Read as usize].park = LOOK;
+            self.words[party][Half::Read as usize].park = STOPPED_HINT;
         }
     }
 
@@ -199,24 +195,24 @@ impl Model {
         let other = &self.lanes[if half == Half::Write { 1 - party } else { party }];
         let (mine, done) = if half == Half::Write { (other.received, other.stop) } else { (other.sent, other.fin) };
         let capacity = other.capacity;
-        let whole = wait.whole && !done;
+        let exclusive = wait.exclusive && !done;
         let peer = self.words[1 - party][half as usize];
-        let stuck = whole && peer.park & WHOLE != 0 && crossed(peer.park, mine, capacity, false, capacity);
+        let stuck = exclusive && peer.park & EXCLUSIVE != 0 && crossed(peer.park, mine, capacity, false, capacity);
         let words = &mut self.words[party][half as usize];
         words.park = 0;
-        words.bell = bell_of(party, half);
+        words.method = wake_method_of(party, half);
         if stuck && party == 0 {
             words.parks += 1;
             self.events.push(Event::Ask { party, half });
             return WaitError::Deadlock;
         }
-        let mark = seen.wrapping_add(ahead as u32) & MARK;
-        let park = ASLEEP | mark | if whole { WHOLE } else { 0 };
+        let threshold = seen.wrapping_add(ahead as u32) & THRESHOLD;
+        let park = ASLEEP | threshold | if exclusive { EXCLUSIVE } else { 0 };
         for _ in 0..=wait.maybes {
             words.parks += 1;
             if stuck {
                 words.wakes_sent += 1;
-                self.events.push(Event::Ring { party, half, bell: peer.bell });
+                self.events.push(Event::Ring { party, half, method: peer.method });
             }
             self.events.push(Event::Sleep { party, half, seen, park });
         }
@@ -229,7 +225,7 @@ impl Model {
         if lane.fin || lane.stop {
             return Err(WaitError::Closed);
         }
-        let (room, want) = (lane.room(), want.clamp(1, most_wanted(lane.capacity)));
+        let (room, want) = (lane.room(), want.clamp(1, max_wait(lane.capacity)));
         if room < want {
             let e = self.sleep(party, Half::Write, want - room, wait);
             if room == 0 {
@@ -245,7 +241,7 @@ impl Model {
         if lane.stop {
             return Ok(0);
         }
-        let (bytes, want) = (lane.visible(), want.clamp(1, most_wanted(lane.capacity)));
+        let (bytes, want) = (lane.visible(), want.clamp(1, max_wait(lane.capacity)));
         if bytes < want && !lane.fin {
             let e = self.sleep(party, Half::Read, want - bytes, wait);
             if bytes == 0 {
@@ -258,7 +254,7 @@ impl Model {
     /// Whether a wait would not have to sleep.
     pub(super) fn enough(&self, party: usize, half: Half, want: usize) -> bool {
         let lane = &self.lanes[if half == Half::Write { party } else { 1 - party }];
-        let want = want.clamp(1, most_wanted(lane.capacity));
+        let want = want.clamp(1, max_wait(lane.capacity));
         match half {
             Half::Write => lane.fin || lane.stop || lane.room() >= want,
             // What was taken is given back before, but that makes no bytes.
@@ -268,6 +264,6 @@ impl Model {
 }
 
 /// Half of the lane, and at least one byte.
-pub(super) fn most_wanted(capacity: u32) -> usize {
+pub(super) fn max_wait(capacity: u32) -> usize {
     (capacity as usize / 2).max(1)
 }

@@ -174,8 +174,8 @@ pub enum Op {
         patience: Patience,
         /// Through the end rather than its half.
         by_end: bool,
-        /// For the whole party, without a deadline: `wait_whole`, or `wait_room_whole` and `wait_bytes_whole`.
-        whole: bool,
+        /// For the whole party, without a deadline: `wait_exclusive`, or `wait_room_exclusive` and `wait_bytes_exclusive`.
+        exclusive: bool,
     },
     /// `Consumer::wait`, or `End::wait_bytes`, with a deadline that has passed.
     WaitBytes {
@@ -187,8 +187,8 @@ pub enum Op {
         patience: Patience,
         /// Through the end rather than its half.
         by_end: bool,
-        /// For the whole party, without a deadline: `wait_whole`, or `wait_room_whole` and `wait_bytes_whole`.
-        whole: bool,
+        /// For the whole party, without a deadline: `wait_exclusive`, or `wait_room_exclusive` and `wait_bytes_exclusive`.
+        exclusive: bool,
     },
     /// Drops the end and attaches again. The words in memory are all that is left: bytes written and not flushed are
     /// gone, bytes taken and not given back will be read once more, and everything else goes on where it was.
@@ -196,19 +196,19 @@ pub enum Op {
         /// Who.
         party: u8,
     },
-    /// Writes the words of a half as if it slept in another thread: its mark lies so far ahead of the cursor it waits
+    /// Writes the words of a half as if it slept in another thread: its threshold lies so far ahead of the cursor it waits
     /// for. Does nothing to a reading half that has stopped, which never sleeps again.
     Asleep {
         /// Who sleeps.
         party: u8,
         /// With which half.
         half: Half,
-        /// How far ahead the mark lies. An honest one is in 1..=capacity; others must do no harm.
+        /// How far ahead the threshold lies. An honest one is in 1..=capacity; others must do no harm.
         ahead: u16,
-        /// Whether `WHOLE` is set.
-        whole: bool,
+        /// Whether `EXCLUSIVE` is set.
+        exclusive: bool,
         /// How it wants to be rung.
-        bell: u8,
+        method: u8,
     },
     /// Writes 0, or bits that mean nothing, into the park word of a half: awake.
     Awake {

@@ -2,9 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use smstream_core::park::{Park, Place, Wake, Watch};
+use smstream_core::word::SharedWord;
 
 use super::operation::Half;
 
@@ -12,9 +12,9 @@ use super::operation::Half;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     /// It woke the sleepers of the cursor it had published.
-    Wake { party: usize, half: Half, bell: u32 },
+    Wake { party: usize, half: Half, method: u32 },
     /// It woke a peer that may wait for it, too.
-    Ring { party: usize, half: Half, bell: u32 },
+    Ring { party: usize, half: Half, method: u32 },
     /// It asked whether the peer lives.
     Ask { party: usize, half: Half },
     /// It went to sleep on the peer's cursor, having seen this value, with this park word announced.
@@ -31,7 +31,7 @@ pub(super) struct Log {
     /// The wait was asked for without a deadline.
     pub(super) untimed: Cell<bool>,
     /// And it can be one for the whole party.
-    pub(super) whole: Cell<bool>,
+    pub(super) exclusive: Cell<bool>,
 }
 
 /// A [`Park`] that never blocks and remembers what it was asked for.
@@ -41,16 +41,16 @@ pub(super) struct Recorder {
     pub(super) party: usize,
     pub(super) half: Half,
     /// The cursor this half publishes.
-    pub(super) own: &'static AtomicU32,
+    pub(super) own: SharedWord<'static>,
     /// The cursor that the other half publishes.
-    pub(super) other: &'static AtomicU32,
+    pub(super) other: SharedWord<'static>,
     /// The cursor it waits for.
-    pub(super) awaited: &'static AtomicU32,
+    pub(super) awaited: SharedWord<'static>,
     /// Its park word.
-    pub(super) word: &'static AtomicU32,
+    pub(super) word: SharedWord<'static>,
     /// The park word of the peer's half that does the same.
-    pub(super) peer_word: &'static AtomicU32,
-    pub(super) bell: u32,
+    pub(super) peer_word: SharedWord<'static>,
+    pub(super) method: u32,
 }
 
 impl Recorder {
@@ -75,25 +75,25 @@ impl Park for Recorder {
 
     fn wait(&self, watches: &[Watch<'_>], deadline: Option<()>) -> Wake {
         let (party, half) = (self.party, self.half);
-        let whole = self.log.whole.get();
+        let exclusive = self.log.exclusive.get();
         let [cursor, others @ ..] = watches else { panic!("slept on nothing") };
-        // Party 0 sleeps on the peer's park word as well: it is the one to tell.
+        // Party 0 sleeps on the peer's park word as well: it is the one that reports.
         let also = match others {
-            [] => !(whole && party == 0),
+            [] => !(exclusive && party == 0),
             [w] => {
-                let as_it_is = w.seen == self.peer_word.load(Ordering::Relaxed) && w.place == Place::Shared;
-                whole && party == 0 && std::ptr::eq(w.word, self.peer_word) && as_it_is
+                let as_it_is = w.seen == self.peer_word.load() && w.place == Place::Shared;
+                exclusive && party == 0 && w.word == self.peer_word && as_it_is
             }
             _ => false,
         };
-        if also && std::ptr::eq(cursor.word, self.awaited) && cursor.place == Place::Shared {
-            let park = self.word.load(Ordering::Relaxed);
+        if also && cursor.word == self.awaited && cursor.place == Place::Shared {
+            let park = self.word.load();
             self.push(Event::Sleep { party, half, seen: cursor.seen, park });
         } else {
             self.push(Event::Wrong("slept on something else"));
         }
         assert!(deadline.is_some() || self.log.untimed.get(), "slept for ever, though there was enough: {self:?}");
-        assert!(deadline.is_none() || !whole, "a whole party has no deadline: {self:?}");
+        assert!(deadline.is_none() || !exclusive, "a whole party has no deadline: {self:?}");
         match self.log.maybes.get() {
             0 => Wake::TimedOut,
             left => {
@@ -103,12 +103,12 @@ impl Park for Recorder {
         }
     }
 
-    fn wake(&self, word: &AtomicU32, bell: u32) {
+    fn wake(&self, word: SharedWord<'_>, method: u32) {
         let (party, half) = (self.party, self.half);
-        self.push(if std::ptr::eq(word, self.own) {
-            Event::Wake { party, half, bell }
-        } else if std::ptr::eq(word, self.other) && self.log.whole.get() {
-            Event::Ring { party, half, bell }
+        self.push(if word == self.own {
+            Event::Wake { party, half, method }
+        } else if word == self.other && self.log.exclusive.get() {
+            Event::Ring { party, half, method }
         } else {
             Event::Wrong("woke the sleepers of something else")
         });
@@ -118,12 +118,12 @@ impl Park for Recorder {
         self.push(Event::Ask { party: self.party, half: self.half });
     }
 
-    fn bell(&self) -> u32 {
-        self.bell
+    fn wake_method(&self) -> u32 {
+        self.method
     }
 }
 
 /// How a half of the oracle says it wants to be rung.
-pub(super) fn bell_of(party: usize, half: Half) -> u32 {
+pub(super) fn wake_method_of(party: usize, half: Half) -> u32 {
     40 + 2 * party as u32 + half as u32
 }

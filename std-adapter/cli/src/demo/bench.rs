@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::control::{Contestant, Order, Test};
-use super::cpus;
 use super::partner::Partner;
 use super::scratch::Scratch;
-use super::stats::{median, percentile};
-use super::trade::{BLOCK, Ends};
+use super::workload::{BLOCK, Ends};
 use super::{verify, watchdog};
 use crate::failure::{Context, Failure};
 use crate::size::Capacity;
+use smstream_bench::cpus;
+use smstream_bench::stats::{median, percentile};
 
 /// How long one contestant's turn shall last.
 const TURN: Duration = Duration::from_millis(70);
@@ -149,7 +149,7 @@ fn turn(course: &Course, partner: &mut Partner, ends: &mut Ends) -> Result<(f64,
     partner.expect("ready")?;
     let what = || format!("measuring {} failed", contestant.name());
     if test == Test::Bulk {
-        let start = ends.pour(contestant, count).or_broken(what())?;
+        let start = ends.send_blocks(contestant, count).or_broken(what())?;
         let end: u64 = partner.hear()?.parse().or_broken("could not hear the second process")?;
         let nanos = end.saturating_sub(start).max(1);
         return Ok(((count * BLOCK as u64) as f64 * 1e9 / nanos as f64, Vec::new()));

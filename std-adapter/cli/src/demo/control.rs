@@ -14,6 +14,9 @@ use rustix::net::{
     recvmsg, sendmsg,
 };
 
+/// The hidden subcommand that the second process runs.
+pub const PEER: &str = "demo-peer";
+
 /// The longest line that a party accepts.
 const MAX_LINE: u64 = 8192;
 

@@ -14,9 +14,9 @@ use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with}
 
 use super::control::{self, Control, Order};
 use super::scratch;
-use super::trade::Ends;
-use super::words::{self, Words};
+use super::workload::Ends;
 use crate::failure::{Context, Failure, say};
+use smstream_bench::floor::{self as words, Words};
 
 /// The buffer that the pipes are given.
 pub const PIPE_BUFFER: usize = 1 << 20;
@@ -54,7 +54,7 @@ impl Partner {
 
         let program = std::env::current_exe().or_broken("could not find this program's own file")?;
         let child = Command::new(&program)
-            .arg(super::PEER)
+            .arg(control::PEER)
             .arg(process::id().to_string())
             .stdin(Stdio::from(OwnedFd::from(their_talk)))
             .stdout(Stdio::null())

@@ -7,12 +7,13 @@ use std::os::unix::net::UnixStream;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 use super::control::{self, Contestant, Control, Order, Test};
-use super::trade::Ends;
+use super::tuning::stream_options;
 use super::verify;
-use super::words::Words;
-use super::{cpus, stream_options};
+use super::workload::Ends;
 use crate::failure::{Context, Failure};
 use crate::transport::{self, Addr, Stream};
+use smstream_bench::cpus;
+use smstream_bench::floor::Words;
 
 /// Runs until the first process says that it is done.
 pub fn run(parent: u32) -> Result<(), Failure> {
@@ -62,7 +63,7 @@ fn obey(order: Order, control: &mut Control, ends: &mut Ends, verified: &mut Opt
         }
         Order::Run(Test::Bulk, contestant, count) => {
             control.say("ready")?;
-            let end = ends.drink(contestant, count)?;
+            let end = ends.recv_blocks(contestant, count)?;
             control.say(end)
         }
         Order::Run(test, contestant, count) => {
@@ -77,7 +78,7 @@ fn obey(order: Order, control: &mut Control, ends: &mut Ends, verified: &mut Opt
 }
 
 /// Makes the kernel kill this process when the first one dies, which may have happened already.
-fn die_with(parent: u32) -> io::Result<()> {
+pub fn die_with(parent: u32) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let here = getppid().map(Pid::as_raw_nonzero).map(|pid| pid.get().unsigned_abs());
     if here == Some(parent) {

@@ -4,9 +4,9 @@ use std::fmt;
 
 use super::bench::{Course, Results};
 use super::control::{Contestant, Test};
-use super::json::Json;
-use super::stats::{Summary, median_ratio};
+use crate::json::Json;
 use crate::size::Bytes;
+use smstream_bench::stats::{Summary, median_ratio};
 
 /// Below this round trip of a cache line the two processors share a cache.
 const NEAR: f64 = 250.0;
@@ -125,7 +125,7 @@ impl Report {
     /// Draws the conclusions.
     pub fn new(results: &Results, capacity: u64, pipe_buffer: usize) -> Self {
         let lines = results.rounds(Test::Busy, Contestant::Floor);
-        let regime = match super::stats::median(lines) {
+        let regime = match smstream_bench::stats::median(lines) {
             Some(nanos) if nanos < NEAR => Regime::Near,
             Some(_) => Regime::Far,
             None => Regime::Unknown,

@@ -1,49 +1,53 @@
-//! A private temporary directory that is gone however the demo ends.
+//! Names of streams that are gone however the demo ends: by itself, by a signal, or, after a SIGKILL, by `smstream gc`.
 
-use std::fs::{self, DirBuilder};
+use std::ffi::OsString;
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process;
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::Mode;
+use rustix::fs::Access;
 
-/// The directory to remove, while there is one.
-static DIRECTORY: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// The paths to remove, as long as the demo runs.
+static PATHS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// Removes the directory when it goes out of scope.
+/// Removes the names when it goes out of scope.
 pub struct Scratch {
-    path: PathBuf,
-    /// The kind of the addresses in it.
+    directory: PathBuf,
+    /// What all names begin with. No other process has it.
+    prefix: String,
+    /// The kind of the addresses.
     kind: &'static str,
 }
 
 impl Scratch {
-    /// Makes the directory, in memory if the system has a place for that: no disk has part in the figures.
+    /// Chooses the directory, in memory if the system has a place for that: no disk has part in the figures. The names lie in
+    /// it and not in a directory of their own, so that `smstream gc` finds what a SIGKILL leaves.
     pub fn create(kind: &'static str) -> io::Result<Self> {
-        let places = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
-        let mut last = io::Error::from(io::ErrorKind::NotFound);
-        for (attempt, place) in places.iter().flat_map(|place| (0..8).map(move |attempt| (attempt, place))) {
-            let path = place.join(format!("smstream-demo-{}-{}-{attempt}", process::id(), super::trade::now()));
-            // The lock is held across making and noting it, so that a signal finds either none or all.
-            let mut directory = DIRECTORY.lock().unwrap_or_else(PoisonError::into_inner);
-            match DirBuilder::new().mode(Mode::RWXU.bits()).create(&path) {
-                Ok(()) => {
-                    *directory = Some(path.clone());
-                    return Ok(Self { path, kind });
-                }
-                Err(error) => last = error,
+        let usable = |place: &PathBuf| rustix::fs::access(place, Access::WRITE_OK | Access::EXEC_OK);
+        let mut last = Err(rustix::io::Errno::NOENT);
+        for place in [PathBuf::from("/dev/shm"), std::env::temp_dir()] {
+            last = usable(&place);
+            if last.is_ok() {
+                let prefix = format!("smstream-demo-{}-{}-", process::id(), super::workload::now());
+                return Ok(Self { directory: place, prefix, kind });
             }
         }
-        Err(last)
+        last?;
+        Err(io::ErrorKind::NotFound.into())
     }
 
-    /// The address of a stream in the directory.
+    /// The address of a stream with this name.
     pub fn address(&self, name: &str) -> io::Result<String> {
-        let path = self.path.join(name);
-        let path = path.to_str().ok_or_else(|| io::Error::other("the temporary directory's name is no UTF-8"))?;
-        Ok(format!("{}:{path}", self.kind))
+        let path = self.directory.join(format!("{}{name}", self.prefix));
+        let text = path.to_str().ok_or_else(|| io::Error::other("the temporary directory's name is no UTF-8"))?;
+        let address = format!("{}:{text}", self.kind);
+        let mut paths = PATHS.lock().unwrap_or_else(PoisonError::into_inner);
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
+        Ok(address)
     }
 }
 
@@ -53,16 +57,21 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes the directory, if there is one. To be called before any exit that runs no destructors.
+/// Removes what has one of the names, or one that a listener makes beside it. To be called before any exit that runs no
+/// destructors.
 pub fn remove() {
-    let directory = DIRECTORY.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(directory) = directory {
-        let _ = fs::remove_dir_all(directory);
+    let mut paths = PATHS.lock().unwrap_or_else(PoisonError::into_inner);
+    for path in paths.drain(..) {
+        for suffix in ["", ".new", ".lock"] {
+            let mut name = OsString::from(&path);
+            name.push(suffix);
+            let _ = fs::remove_file(name);
+        }
     }
 }
 
-/// Makes SIGINT, SIGTERM and SIGHUP remove the directory before they end the process. To be called before any other
-/// thread is started.
+/// Makes SIGINT, SIGTERM and SIGHUP remove the names before they end the process. To be called before any other thread is
+/// started.
 pub fn remove_on_signals() -> io::Result<()> {
     crate::signals::on_end(|signal| {
         remove();

@@ -86,8 +86,8 @@ fn line(width: usize, [name, median, min, max, ratio, last]: [&str; 6], verdict:
 mod tests {
     use super::super::control::Contestant;
     use super::super::report::{Regime, Target};
-    use super::super::stats::Summary;
     use super::*;
+    use smstream_bench::stats::Summary;
 
     fn row(test: Test, contestant: Contestant, median: f64, ratio: f64, target: Option<Target>) -> Row {
         let summary = Some(Summary { median, min: median / 2.0, max: median * 2.0 });

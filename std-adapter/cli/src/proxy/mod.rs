@@ -1,11 +1,8 @@
 //! `smstream proxy`: connections that come in at one place go on to another one.
 
-mod door;
-pub mod line;
-mod live;
-mod over;
+mod acceptor;
+mod connections;
 mod place;
-pub mod relay;
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,20 +11,20 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::args::{EXIT_CODES, parse_seconds};
-use crate::demo::json::Json;
+use crate::backoff::{self, Backoff};
 use crate::failure::{Context, Failure, say};
-use crate::pump::progress::Meter;
-use crate::serve::{self, Patience};
+use crate::json::Json;
+use crate::link::line::Line;
+use crate::link::{Link, Outcome, Side};
+use crate::options::{EXIT_CODES, parse_seconds};
+use crate::progress::Meter;
 use crate::signals;
 use crate::size::{self, Bytes, Capacity};
 use crate::stdio::Output;
 use crate::transport::Options;
-use door::{Door, dial};
-use line::Line;
-use live::{Count, Live, Tally};
+use acceptor::{Acceptor, dial};
+use connections::{Connections, Count, Tally};
 use place::Place;
-use relay::{Link, Outcome, Side};
 
 /// The help's last part.
 pub fn more() -> String {
@@ -102,18 +99,18 @@ pub fn run(args: &ProxyArgs) -> Result<u8, Failure> {
         say(note);
     }
     let options = Options { capacity: args.capacity.map(|capacity| capacity.bytes()), spin: None };
-    let door = Door::open(&args.from, options)
+    let acceptor = Acceptor::open(&args.from, options)
         .map_err(|error| Failure::no_connection(format!("could not listen at {}: {error}", args.from)))?;
-    let door = Arc::new(door);
-    let from = door.place(&args.from);
+    let acceptor = Arc::new(acceptor);
+    let from = acceptor.place(&args.from);
     let places = [from.clone(), args.to.clone()];
-    let proxy = Arc::new(Proxy { live: Live::default(), places, wait: args.wait, many: args.keep_open });
+    let proxy = Arc::new(Proxy { connections: Connections::default(), places, wait: args.wait, many: args.keep_open });
     signals::on_end({
-        let (proxy, door) = (Arc::clone(&proxy), Arc::downgrade(&door));
+        let (proxy, acceptor) = (Arc::clone(&proxy), Arc::downgrade(&acceptor));
         move |signal| {
-            proxy.live.interrupt(signal);
-            if let Some(door) = door.upgrade() {
-                door.close();
+            proxy.connections.interrupt(signal);
+            if let Some(acceptor) = acceptor.upgrade() {
+                acceptor.close();
             }
         }
     })
@@ -121,16 +118,16 @@ pub fn run(args: &ProxyArgs) -> Result<u8, Failure> {
     if !args.quiet {
         say(format_args!("listening at {from}, connecting to {}", args.to));
     }
-    let accepted = accept(&proxy, &door);
+    let accepted = accept(&proxy, &acceptor);
     // Whoever comes next shall not wait for an answer that never comes.
-    drop(signals::sole(door));
-    proxy.live.wait();
-    report(args, &proxy.live.tally(), start.elapsed())?;
+    drop(signals::sole(acceptor));
+    proxy.connections.wait();
+    report(args, &proxy.connections.tally(), start.elapsed())?;
     accepted?;
     if args.keep_open {
         return Ok(0);
     }
-    match (proxy.live.interrupted(), proxy.live.last()) {
+    match (proxy.connections.interrupted(), proxy.connections.last()) {
         (Some(signal), _) => Ok(signals::code(signal)),
         (None, Some(failure)) => Err(failure),
         (None, None) => Ok(0),
@@ -139,26 +136,26 @@ pub fn run(args: &ProxyArgs) -> Result<u8, Failure> {
 
 /// What all connections need.
 struct Proxy {
-    live: Live,
+    connections: Connections,
     places: [Place; 2],
     wait: Option<Duration>,
     many: bool,
 }
 
 /// Accepts one connection, or all, and has them served.
-fn accept(proxy: &Arc<Proxy>, door: &Door) -> Result<(), Failure> {
-    let mut patience = Patience::default();
+fn accept(proxy: &Arc<Proxy>, acceptor: &Acceptor) -> Result<(), Failure> {
+    let mut backoff = Backoff::default();
     loop {
-        let from = match door.accept() {
+        let from = match acceptor.accept() {
             Ok(from) => from,
-            Err(_) if door.is_closed() => return Ok(()),
+            Err(_) if acceptor.is_closed() => return Ok(()),
             Err(error) => {
-                patience.after(&proxy.places[0], &error)?;
+                backoff.after(&proxy.places[0], &error)?;
                 continue;
             }
         };
-        patience.restore();
-        let number = proxy.live.begin();
+        backoff.restore();
+        let number = proxy.connections.begin();
         // The thread takes it from here, so that it is here still if there can be no thread.
         let from = Arc::new(Mutex::new(Some(from)));
         let (this, its) = (Arc::clone(proxy), Arc::clone(&from));
@@ -191,7 +188,7 @@ impl Proxy {
     /// Serves a connection that came in, to its end.
     fn serve(&self, number: u64, from: Line) {
         let failed = Count { failed: true, ..Count::default() };
-        let to = match serve::keep_trying(self.wait, |limit| dial(&self.places[1], limit)) {
+        let to = match backoff::keep_trying(self.wait, |limit| dial(&self.places[1], limit)) {
             Ok(to) => to,
             Err((error, hint)) => {
                 // So that no answer does not look like an empty one.
@@ -209,7 +206,7 @@ impl Proxy {
                 return self.ended(number, failed, Some(failure));
             }
         };
-        self.live.joined(number, &link);
+        self.connections.joined(number, &link);
         match link.run() {
             Ok(outcome) => {
                 let (cut, dropped) = (outcome.cut, outcome.dropped);
@@ -228,7 +225,7 @@ impl Proxy {
         {
             say(format_args!("connection {number}: {failure}"));
         }
-        self.live.end(number, count, failure);
+        self.connections.end(number, count, failure);
     }
 
     /// What went wrong with a connection, if anything did.

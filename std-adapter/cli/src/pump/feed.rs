@@ -4,10 +4,12 @@ use std::io::{self, Write};
 use std::net::Shutdown;
 use std::sync::{Mutex, PoisonError};
 
-use super::BUFFER;
-use super::progress::Meter;
+use crate::progress::Meter;
 use crate::stdio::{Got, Input};
 use crate::transport::Stream;
+
+/// How much is read at once, either way.
+pub const BUFFER: usize = 256 << 10;
 
 /// How the sending direction ended.
 pub enum FeedEnd {

@@ -5,7 +5,6 @@
 //! might still type could go nowhere.
 
 mod feed;
-pub mod progress;
 
 use std::fmt;
 use std::io::{self, Read};
@@ -16,16 +15,13 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub use feed::{Feed, FeedEnd};
-use progress::{INTERVAL, Meter, Progress};
-
-use crate::args::When;
-use crate::failure::{Context, Failure};
-use crate::stdio::{Output, output_failed};
+use crate::failure::{Context, Failure, say};
+use crate::options::When;
+use crate::progress::{INTERVAL, Meter, Progress};
+use crate::stdio::{Input, Output, output_failed};
 use crate::transport::Stream;
-
-/// How much is read at once, either way.
-pub const BUFFER: usize = 256 << 10;
+pub use feed::Feed;
+use feed::{BUFFER, FeedEnd};
 
 /// How long the sending thread may take to notice that the stream has failed.
 const GRACE: Duration = Duration::from_secs(5);
@@ -49,6 +45,19 @@ enum Event {
 
 /// What went wrong with a connection, if anything did.
 pub type Trouble = Option<String>;
+
+/// Standard input.
+pub fn standard_input(keep: bool) -> Result<Arc<Feed>, Failure> {
+    if Input::is_closed() {
+        say("standard input is not open: nothing will be sent");
+    }
+    Feed::new(keep).map(Arc::new).or_broken("could not prepare standard input")
+}
+
+/// The result of the only connection.
+pub fn conclude(trouble: Trouble) -> Result<u8, Failure> {
+    trouble.map_or(Ok(0), |trouble| Err(Failure::broken(trouble)))
+}
 
 /// Serves one connection to its end.
 ///

@@ -3,7 +3,7 @@
 use smstream::Counts;
 use smstream::inspect::{HalfReport, Report, SleepState, Stream};
 
-use crate::demo::json::Json;
+use crate::json::Json;
 use crate::ls;
 
 /// All streams on one line.
@@ -55,7 +55,7 @@ fn half(half: &HalfReport, counts: Option<Counts>) -> Json {
         ("operations", count(|it| it.operations)),
         ("parks", count(|it| it.parks)),
         ("wakes_sent", count(|it| it.wakes_sent)),
-        ("wakes_avoided", count(|it| it.wakes_avoided)),
+        ("wakes_avoided", count(|it| it.wakes_avoided())),
         ("rates", rates),
     ])
 }

@@ -54,7 +54,10 @@ pub fn rows(report: &Report) -> Vec<Row> {
             plain(two(count(lanes[n].0.writes, |it| it.wakes_sent), count(lanes[n].0.reads, |it| it.wakes_sent)))
         }),
         row("avoided", &|n| {
-            plain(two(count(lanes[n].0.writes, |it| it.wakes_avoided), count(lanes[n].0.reads, |it| it.wakes_avoided)))
+            plain(two(
+                count(lanes[n].0.writes, |it| it.wakes_avoided()),
+                count(lanes[n].0.reads, |it| it.wakes_avoided()),
+            ))
         }),
     ]
 }

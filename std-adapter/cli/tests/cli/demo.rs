@@ -87,6 +87,23 @@ fn an_interrupted_demo_leaves_nothing_behind() {
     }
 }
 
+/// What a SIGKILL leaves is found by `gc`, over each kind of address.
+#[test]
+fn a_killed_demo_leaves_what_gc_removes() {
+    for over in ["file", "unix"] {
+        // Without the process that connects the listener would wait for ever; so it is killed while it does.
+        let mut demo = Running::start(&mut smstream(["demo", "--bytes", "1TiB", "--over", over]));
+        let pid = demo.id();
+        demo.expect_stdout(b"Two processes");
+        demo.kill();
+        drop(demo);
+        crate::command::in_the_end(|| {
+            Running::start(&mut smstream(["gc", "/dev/shm", &std::env::temp_dir().display().to_string()])).end();
+            traces(pid).is_empty().then_some(())
+        });
+    }
+}
+
 #[test]
 fn output_that_fails_ends_it() {
     let full = fs::File::options().write(true).open("/dev/full").expect("/dev/full");

@@ -21,6 +21,9 @@ fn verdict(dir: &Dir, name: &str, options: &[&str]) -> String {
     found.map_or_else(|| "not mentioned".into(), |it| it["verdict"].as_str().expect("text").to_owned())
 }
 
+/// The lock file of a listener that has bound no socket yet.
+const EMPTY_LOCK: &[u8] = b"\x89SML\r\n\x1a\n\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
 /// Leaves a name behind, as a listener does that is killed.
 fn left_over(dir: &Dir) {
     let mut listener = Running::start(&mut smstream(["listen", &dir.addr()]));
@@ -113,11 +116,20 @@ fn a_dead_listeners_socket_goes() {
     assert!(dir.path("socket").exists() && dir.path("socket.lock").exists());
     assert_eq!(verdict(&dir, "socket", &[]), "removed");
     assert!(!dir.path("socket").exists() && !dir.path("socket.lock").exists());
+    // A lock file of a listener that has never bound this socket, which is older.
+    drop(std::os::unix::net::UnixListener::bind(dir.path("older")).expect("a socket"));
+    fs::write(dir.path("older.lock"), EMPTY_LOCK).expect("a file");
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(1);
+    let lock = fs::File::options().write(true).open(dir.path("older.lock")).expect("a file");
+    lock.set_modified(later).expect("a time");
+    drop(lock);
+    assert_eq!(verdict(&dir, "older", &[]), "doubt");
+    assert!(dir.path("older").exists() && dir.path("older.lock").exists());
     for name in ["theirs", "wayland"] {
         assert_eq!(verdict(&dir, name, &[]), "not mentioned");
         assert!(dir.path(name).exists() && dir.path(&format!("{name}.lock")).exists());
     }
-    fs::write(dir.path("alone.lock"), "lock of smstream\n").expect("a file");
+    fs::write(dir.path("alone.lock"), EMPTY_LOCK).expect("a file");
     assert_eq!(verdict(&dir, "alone.lock", &[]), "removed");
 }
 
@@ -126,7 +138,7 @@ fn a_dead_listeners_socket_goes() {
 fn a_socket_at_which_somebody_listens_stays() {
     let dir = Dir::new();
     let _listener = std::os::unix::net::UnixListener::bind(dir.path("socket")).expect("a socket");
-    fs::write(dir.path("socket.lock"), "lock of smstream\n").expect("a file");
+    fs::write(dir.path("socket.lock"), EMPTY_LOCK).expect("a file");
     assert_eq!(verdict(&dir, "socket", &[]), "in_use");
     assert!(dir.path("socket").exists() && dir.path("socket.lock").exists());
 }

@@ -3,6 +3,7 @@
 //! A test waits for the thing that it is about. Only a test that would hang for ever is ended by the clock.
 
 mod command;
+mod completions;
 mod demo;
 mod examine;
 mod exec;
@@ -10,7 +11,6 @@ mod keep_open;
 mod keys;
 mod leftovers;
 mod looking;
-mod manners;
 mod proxy;
 mod segments;
 mod transfer;

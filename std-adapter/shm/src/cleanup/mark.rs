@@ -6,8 +6,8 @@ use std::io;
 
 /// The bytes of a mark, at the start of the object.
 pub const MARK_LEN: usize = 64;
-/// How it begins.
-const MAGIC: [u8; 8] = *b"smsowner";
+/// How it begins. As with a segment, no text does.
+const MAGIC: [u8; 8] = *b"\x89SMO\r\n\x1a\n";
 /// For whoever has the byte order of the writer.
 const BYTE_ORDER: u32 = 0x0102_0304;
 /// The version of these bytes.
@@ -16,7 +16,7 @@ const VERSION: u32 = 1;
 /// Says at the start of a memory that it may be removed by the `Reaper` of `smstream` when this process is gone and
 /// nobody uses it.
 ///
-/// It takes the first [`MARK_LEN`] bytes: `smsowner`, byte order and version, the process and when it began, and in
+/// It takes the first [`MARK_LEN`] bytes: `\x89SMO\r\n\x1a\n`, byte order and version, the process and when it began, and in
 /// which namespaces and on which run of the machine. Without this mark an object is never reaped, whatever its name.
 ///
 /// ```
@@ -74,7 +74,8 @@ pub fn decode(bytes: &[u8; MARK_LEN]) -> Option<Creator> {
     let pid_namespace = u64::from_ne_bytes(take(&mut rest)?);
     let time_namespace = u64::from_ne_bytes(take(&mut rest)?);
     let pid = u32::from_ne_bytes(take(&mut rest)?);
-    let fits = magic == MAGIC && order == BYTE_ORDER && version == VERSION;
+    // Nothing was written behind them.
+    let fits = magic == MAGIC && order == BYTE_ORDER && version == VERSION && rest.iter().all(|&byte| byte == 0);
     fits.then_some(Creator { pid, began, pid_namespace, time_namespace, boot })
 }
 
@@ -94,7 +95,7 @@ mod tests {
         let bytes = encode(&creator);
         assert_eq!(decode(&bytes), Some(creator));
         assert!(is_mark(&bytes));
-        for at in 0..16 {
+        for at in (0..16).chain(60..64) {
             let mut wrong = bytes;
             wrong[at] ^= 1;
             assert_eq!(decode(&wrong), None);

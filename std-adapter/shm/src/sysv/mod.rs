@@ -48,6 +48,7 @@ mod sem;
 mod sem_guard;
 mod sem_op;
 mod sem_options;
+mod sem_record;
 mod shm;
 mod shm_options;
 

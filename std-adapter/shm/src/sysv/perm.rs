@@ -72,8 +72,7 @@ pub(super) fn mode(raw: &libc::ipc_perm) -> u32 {
 }
 
 /// Seconds since 1970 as a time: 0 means never.
-#[allow(clippy::useless_conversion, reason = "the type differs by target")]
-pub(super) fn time(seconds: libc::time_t) -> Option<SystemTime> {
-    let seconds = u64::try_from(i64::from(seconds)).ok().filter(|&seconds| seconds != 0)?;
+pub(super) fn time(seconds: impl Into<i64>) -> Option<SystemTime> {
+    let seconds = u64::try_from(seconds.into()).ok().filter(|&seconds| seconds != 0)?;
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }

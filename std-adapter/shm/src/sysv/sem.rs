@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use super::error::Object;
 use super::perm::{self, Perm};
+use super::sem_record::semid_ds;
 use super::{Error, Key, Kind, MAX_VALUE, Op, Reason, Result, SemGuard, SemOptions, SemStat, check, limits, sem_op};
 
 /// The last argument of `semctl`, which the caller has to define (semctl(2)). It goes by value.
 #[repr(C)]
 union Argument {
     value: libc::c_int,
-    record: *mut libc::semid_ds,
+    record: *mut semid_ds,
     values: *mut libc::c_ushort,
 }
 
@@ -268,7 +269,7 @@ impl Semaphores {
     /// [`Reason::Denied`] unless one is owner, creator or root; [`Reason::Removed`]; [`Reason::InvalidInput`] for a user
     /// or group that cannot be.
     pub fn set_perm(&self, perm: &Perm) -> Result<()> {
-        let mut raw = MaybeUninit::<libc::semid_ds>::zeroed();
+        let mut raw = MaybeUninit::<semid_ds>::zeroed();
         // SAFETY: numbers only, for which zeros are values.
         perm.put(&mut unsafe { raw.assume_init_mut() }.sem_perm);
         self.record(libc::IPC_SET, &mut raw).map_err(|errno| match errno {
@@ -303,15 +304,15 @@ impl Semaphores {
             .map_err(|errno| self.explain(errno, number, "look at"))
     }
 
-    fn raw_stat(&self) -> Result<libc::semid_ds, i32> {
-        let mut raw = MaybeUninit::<libc::semid_ds>::zeroed();
+    fn raw_stat(&self) -> Result<semid_ds, i32> {
+        let mut raw = MaybeUninit::<semid_ds>::zeroed();
         self.record(libc::IPC_STAT, &mut raw)?;
         // SAFETY: numbers only, for which zeros are values; the kernel has filled it in.
         Ok(unsafe { raw.assume_init() })
     }
 
     /// IPC_STAT or IPC_SET.
-    fn record(&self, command: libc::c_int, raw: &mut MaybeUninit<libc::semid_ds>) -> Result<(), i32> {
+    fn record(&self, command: libc::c_int, raw: &mut MaybeUninit<semid_ds>) -> Result<(), i32> {
         let argument = Argument { record: raw.as_mut_ptr() };
         // SAFETY: both commands take one `semid_ds`, which the argument points to.
         check(unsafe { libc::semctl(self.id, 0, command, argument) }).map(drop)

@@ -107,7 +107,7 @@ impl std::fmt::Display for Garbled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Garbled::Length(n) => write!(f, "a message has {n} bytes and not {LEN}"),
-            Garbled::Magic => f.write_str("a message does not begin with \"smstream\""),
+            Garbled::Magic => f.write_str("a message does not begin as those of this protocol do"),
             Garbled::ByteOrder => f.write_str("a message has the other byte order"),
             Garbled::Kind(kind) => write!(f, "a message is of the unknown kind {kind}"),
         }
@@ -297,7 +297,7 @@ mod tests {
         };
         let bytes = message.to_bytes();
         let word = |n: usize| u32::from_ne_bytes(bytes[4 * n..4 * n + 4].try_into().unwrap());
-        assert_eq!(&bytes[..8], b"smstream");
+        assert_eq!(bytes[..8], [0x89, 0x53, 0x4d, 0x53, 0x0d, 0x0a, 0x1a, 0x0a]);
         assert_eq!((word(2), word(3)), (0x0102_0304, 2));
         for n in 4..16 {
             assert_eq!(word(n), n as u32);

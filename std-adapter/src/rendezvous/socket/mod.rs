@@ -9,6 +9,7 @@ mod connecting;
 mod handshake;
 mod host;
 mod listener;
+pub(crate) mod lock_file;
 mod message;
 mod name;
 mod segment;
@@ -29,7 +30,7 @@ pub(crate) use listener::{Interrupt, Listener};
 pub use message::Refusal;
 pub(crate) use name::SocketName;
 #[cfg(feature = "inspect")]
-pub(crate) use name::{LOCK, LOCK_MARK, is_deserted};
+pub(crate) use name::is_deserted;
 pub use terms::Credentials;
 pub(crate) use terms::{Allow, Terms};
 

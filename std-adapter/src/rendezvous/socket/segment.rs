@@ -80,7 +80,7 @@ pub(super) fn make(config: &Config, party: usize) -> io::Result<Own> {
     let start = mapping.as_mut_ptr().ok_or(io::ErrorKind::PermissionDenied)?;
     // SAFETY: the mapping is valid for reads and writes of its length, it has just been made, and nobody else has it.
     unsafe { geometry::init(start, mapping.len(), config, party) }
-        .map_err(|findings| io::Error::new(io::ErrorKind::InvalidInput, findings))?;
+        .map_err(|finding| io::Error::new(io::ErrorKind::InvalidInput, finding))?;
     Ok(Own { mapping, fd })
 }
 

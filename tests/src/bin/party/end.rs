@@ -148,7 +148,7 @@ impl End {
             "stats" => {
                 let s = self.stream.stats();
                 let counts = |c: smstream::Counts| {
-                    let all = [c.bytes, c.operations, c.parks, c.wakes_sent, c.wakes_avoided];
+                    let all = [c.bytes, c.operations, c.parks, c.wakes_sent, c.wakes_avoided()];
                     all.map(|n| n.to_string()).join(" ")
                 };
                 Ok(format!("{:?} {} {}", s.watch, counts(s.sent), counts(s.received)))

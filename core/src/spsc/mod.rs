@@ -1,0 +1,142 @@
+//! A ring of items for one producer and one consumer in one process: threads, or an interrupt and the main loop.
+//!
+//! [`Ring`] has room for `N` items of any type. It needs no allocation, no compare-and-swap and no operating system, and
+//! [`Ring::new`] is `const`, so it can be a plain `static`:
+//!
+//! ```
+//! use smstream_core::spsc::Ring;
+//!
+//! static SAMPLES: Ring<u32, 64> = Ring::new();
+//!
+//! let (mut producer, mut consumer) = SAMPLES.try_split().expect("this is the only split");
+//! producer.push(7).unwrap();
+//! assert_eq!(consumer.pop(), Some(7));
+//! assert_eq!(consumer.pop(), None);
+//! assert!(SAMPLES.try_split().is_err()); // one producer, one consumer
+//! ```
+//!
+//! | to do | producer | consumer |
+//! |---|---|---|
+//! | one item | [`push`](Producer::push) | [`pop`](Consumer::pop), [`peek`](Consumer::peek) |
+//! | many, copied, published once | [`push_slice`](Producer::push_slice) | [`pop_slice`](Consumer::pop_slice) |
+//! | many, moved, published once | [`push_iter`](Producer::push_iter) | [`pop_all`](Consumer::pop_all) |
+//! | many, in place, published once | [`write_chunk`](Producer::write_chunk) | [`read_chunk`](Consumer::read_chunk) |
+//! | one after the other | | [`pop_iter`](Consumer::pop_iter), [`iter`](Consumer::iter) |
+//!
+//! [`SliceRing`] is the same over memory that the caller brings. For plain data between processes see
+//! the module `items` (feature `zerocopy`).
+//!
+//! # What it promises
+//! * Items arrive in order, each once. Items that are left when the ring is dropped are dropped then.
+//! * A call takes bounded time, never blocks and does not panic by itself. (Closures, iterators and destructors of the
+//!   caller may panic: then each item was still dropped at most once.)
+//! * If the ring is not full for its producer, the consumer cannot make it full. If it is not empty for its consumer, the
+//!   producer cannot make it empty.
+//!
+//! # What it does not promise
+//! * Neither half learns that the other is gone, and neither sleeps: see [`wait`](crate::wait) for ways to sleep.
+//! * Both halves trust each other. Memory that another process can write is not for this ring.
+//!
+//! # Memory
+//! On 64-bit targets
+//! the two cursors lie on cache lines of their own ([`Spaced`], 256 bytes), and each half loads the other's cursor only when the
+//! ring looks full, or empty. Elsewhere they lie side by side ([`Compact`], 12 bytes, 16 without compare-and-swap). The third
+//! parameter of [`Ring`] chooses one of them. A half has at most 32 bytes.
+//!
+//! Capacities are powers of two. Others do not compile:
+//!
+//! ```compile_fail
+//! static SAMPLES: smstream_core::spsc::Ring<u32, 48> = smstream_core::spsc::Ring::new();
+//! ```
+
+#[cfg(not(loom))]
+mod chunk;
+mod consumer;
+#[cfg(not(loom))]
+mod iter;
+mod producer;
+mod ring;
+#[cfg(not(loom))]
+mod slice_ring;
+mod slots;
+mod words;
+
+#[cfg(not(loom))]
+pub use chunk::{ReadChunk, WriteChunk};
+pub use consumer::Consumer;
+#[cfg(not(loom))]
+pub use iter::PopIter;
+pub use producer::Producer;
+pub use ring::Ring;
+#[cfg(not(loom))]
+pub use slice_ring::SliceRing;
+#[cfg(loom)]
+pub use words::Claim;
+pub use words::{Compact, Machine, Spaced, Words};
+
+use core::fmt;
+
+/// Both halves of a ring.
+pub type Halves<'r, T, W = Machine> = (Producer<'r, T, W>, Consumer<'r, T, W>);
+
+/// The ring is full. The item comes back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Full<T>(pub T);
+
+impl<T> fmt::Debug for Full<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Full")
+    }
+}
+
+impl<T> fmt::Display for Full<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the ring is full: the consumer must pop first")
+    }
+}
+
+impl<T> core::error::Error for Full<T> {}
+
+/// The ring has been split before, and has one producer and one consumer.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlreadySplit;
+
+impl fmt::Display for AlreadySplit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the ring was split before: keep the halves of the first split")
+    }
+}
+
+impl core::error::Error for AlreadySplit {}
+
+/// A chunk of that many items cannot be had now.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooFew {
+    /// How many were asked for.
+    pub wanted: usize,
+    /// How many there are: free places for a producer, items for a consumer.
+    pub available: usize,
+}
+
+impl fmt::Display for TooFew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} were asked for, and there are {}", self.wanted, self.available)
+    }
+}
+
+impl core::error::Error for TooFew {}
+
+/// The memory has a length that is not a power of two, or is above 2³¹.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadCapacity(pub usize);
+
+impl fmt::Display for BadCapacity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a ring has a capacity that is a power of two, at most 2³¹, and not {}", self.0)
+    }
+}
+
+impl core::error::Error for BadCapacity {}

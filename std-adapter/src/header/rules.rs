@@ -1,0 +1,345 @@
+//! The rules of a header, one after the other, each with its verdict. They are those of `docs/LAYOUT.md`.
+//!
+//! What attaches to a segment asks [`smstream_core::identity`], which stops at the first thing that makes the rest
+//! meaningless. Here all is said that can be said; the tests see to it that both agree whether a header is good.
+
+use super::check::{Checks, Part, Verdict};
+use super::words::{ByteOrder, Header, LEN};
+use smstream_core::cursor::{CURSOR, FIN, STOP, is_capacity};
+use smstream_core::identity::MAX_ALIGN;
+use smstream_core::layout::{BYTE_ORDER, FIELDS, Features, HEADER_LEN, LINE, VERSION};
+
+/// Checks the identity of a segment that should be `party`'s. `false` if it is no segment at all, as far as one can see.
+pub(crate) fn identity(header: &Header, party: usize, checks: &mut Checks) -> bool {
+    let part = Part::Segment(party);
+    checks.holds(
+        header.present() == LEN,
+        (part, "header"),
+        format!("{} of {LEN} bytes", header.present()),
+        "all of the header is there",
+        "the file ends inside the header: it was cut off, or never was a segment",
+    );
+    let plausible = header.order() != ByteOrder::Unknown;
+    checks.holds(
+        header.is_ours(),
+        (part, "magic"),
+        format!("\"{}\"", header.magic().escape_ascii()),
+        "it is a segment of a stream",
+        if plausible {
+            "it should be \"\\x89SMS\\r\\n\\x1a\\n\": the start of the segment is damaged"
+        } else {
+            "it should be \"\\x89SMS\\r\\n\\x1a\\n\": this is something else, or all of its start is damaged"
+        },
+    );
+    if !header.is_ours() && !plausible {
+        return false;
+    }
+    byte_order(header, part, checks);
+    version(header, part, checks);
+    features(header, part, checks);
+    let said = header.party();
+    checks.holds(
+        said as usize == party,
+        (part, "party"),
+        said.to_string(),
+        if party == 0 { "the listener's segment" } else { "the connector's segment" },
+        "the segment belongs to the other party, or the word is damaged",
+    );
+    geometry(header, part, checks);
+    origin(header, part, checks);
+    true
+}
+
+fn byte_order(header: &Header, part: Part, checks: &mut Checks) {
+    let found = format!("{:#010x}", header.byte_order());
+    match header.order() {
+        ByteOrder::Native => checks.push(Verdict::Ok, part, "byte_order", found, "this machine's"),
+        ByteOrder::Swapped => checks.push(
+            Verdict::Bad,
+            part,
+            "byte_order",
+            found,
+            "a machine of the other byte order made it: no process here can attach; its words are shown byte-swapped",
+        ),
+        ByteOrder::Unknown => {
+            let meaning = format!("it should be {BYTE_ORDER:#010x}: the word is damaged");
+            checks.push(Verdict::Bad, part, "byte_order", found, meaning);
+        }
+    }
+}
+
+fn version(header: &Header, part: Part, checks: &mut Checks) {
+    let found = header.version();
+    let meaning = match found {
+        VERSION => "the version this program knows".into(),
+        0 => "not ready: its owner is just setting it up, or died over that".into(),
+        _ => format!(
+            "another version of the layout; this program knows {VERSION}: let both parties use the same version. \
+             What follows is judged by the rules of version {VERSION}"
+        ),
+    };
+    let verdict = if found == VERSION { Verdict::Ok } else { Verdict::Bad };
+    checks.push(verdict, part, "version", found.to_string(), meaning);
+}
+
+fn features(header: &Header, part: Part, checks: &mut Checks) {
+    let bits = header.features();
+    let unknown = bits & !Features::all().bits();
+    let found = format!("{bits:#x}");
+    let (verdict, meaning) = if unknown & Features::MUST_KNOW != 0 {
+        (
+            Verdict::Bad,
+            format!("this program must know {:#x} and does not: use a newer one", unknown & Features::MUST_KNOW),
+        )
+    } else if unknown != 0 {
+        (Verdict::Note, format!("{unknown:#x} is not known to this program, and may be ignored"))
+    } else if bits & Features::COUNTERS.bits() == 0 {
+        (Verdict::Note, "its owner keeps no counters: figures made from them are missing".into())
+    } else {
+        (Verdict::Ok, "all are known; counters are kept".into())
+    };
+    checks.push(verdict, part, "features", found, meaning);
+}
+
+/// Whether the alignment is one that can be.
+pub(crate) fn is_align(align: u32) -> bool {
+    align.is_power_of_two() && (LINE as u32..=MAX_ALIGN).contains(&align)
+}
+
+/// Whether the lane can begin there.
+pub(crate) fn is_lane_offset(offset: u32, align: u32) -> bool {
+    let farthest =
+        if is_align(align) { HEADER_LEN.next_multiple_of(align) } else { HEADER_LEN.next_multiple_of(MAX_ALIGN) };
+    offset.is_multiple_of(LINE as u32) && (HEADER_LEN..=farthest).contains(&offset)
+}
+
+fn geometry(header: &Header, part: Part, checks: &mut Checks) {
+    checks.holds(
+        is_align(header.align()),
+        (part, "align"),
+        header.align().to_string(),
+        "segments of one file begin at multiples of it",
+        "it must be a power of two from 128 to 64 MiB: the word is damaged",
+    );
+    checks.holds(
+        is_lane_offset(header.lane_offset(), header.align()),
+        (part, "lane_offset"),
+        header.lane_offset().to_string(),
+        "the lane begins behind the header",
+        "the lane cannot begin there: the word is damaged",
+    );
+    let capacities = [("capacity", header.capacity()), ("peer_capacity", header.peer_capacity())];
+    for (rule, capacity) in capacities {
+        checks.holds(
+            is_capacity(capacity),
+            (part, rule),
+            format!("{capacity} bytes"),
+            if rule == "capacity" { "of the lane it sends" } else { "of the lane it receives" },
+            "it must be 0 or a power of two up to 2^29: the word is damaged",
+        );
+    }
+    checks.holds(
+        header.start() & !CURSOR == 0,
+        (part, "start"),
+        header.start().to_string(),
+        "where the cursors began",
+        "cursors have 31 bits: the word is damaged",
+    );
+}
+
+/// Which process made it, and bytes that no party should have written.
+fn origin(header: &Header, part: Part, checks: &mut Checks) {
+    let found = format!("process {}, {} s after 1970, channel {:#x}", header.pid(), header.made(), header.channel());
+    checks.push(Verdict::Note, part, "origin", found, "what its owner says of itself; nothing depends on it");
+    let stray = reserved().filter(|&at| header.word(at) != 0).collect::<Vec<_>>();
+    match stray.first() {
+        None => checks.push(Verdict::Ok, part, "reserved", "all 0", "nothing stands where nothing should"),
+        Some(at) => checks.push(
+            Verdict::Note,
+            part,
+            "reserved",
+            format!("{} words, the first at {at:#x}", stray.len()),
+            "a newer owner wrote there, or something stray; no party of this version looks at them",
+        ),
+    }
+}
+
+/// Whether all bytes are 0 that have no name.
+pub(crate) fn reserved_are_zero(header: &Header) -> bool {
+    reserved().all(|at| header.word(at) == 0)
+}
+
+/// The offsets of the words that have no name.
+fn reserved() -> impl Iterator<Item = usize> {
+    let named = |at: usize| FIELDS.iter().any(|field| (field.offset..field.offset + field.len).contains(&at));
+    (0..LEN).step_by(4).filter(move |&at| !named(at))
+}
+
+/// Whether one can make sense of what the segment says of itself.
+pub(crate) fn is_usable(header: &Header, party: usize) -> bool {
+    let mut checks = Checks::default();
+    identity(header, party, &mut checks) && !checks.any_bad()
+}
+
+/// Where the second segment of a region begins, by what the first says: nothing if that cannot be.
+pub(crate) fn second_segment(first: &Header) -> Option<u64> {
+    let (align, end) = (first.align(), u64::from(first.lane_offset()) + u64::from(first.capacity()));
+    (is_align(align) && is_lane_offset(first.lane_offset(), align)).then(|| end.next_multiple_of(u64::from(align)))
+}
+
+/// Checks what both segments say together.
+pub(crate) fn agreement(headers: &[Header; 2], checks: &mut Checks) {
+    let [first, second] = headers;
+    let part = Part::Channel;
+    let both = |a: u32, b: u32| if a == b { a.to_string() } else { format!("{a} and {b}") };
+    for (rule, a, b) in [
+        ("align", first.align(), second.align()),
+        ("start", first.start(), second.start()),
+        ("capacity 0", first.capacity(), second.peer_capacity()),
+        ("capacity 1", second.capacity(), first.peer_capacity()),
+    ] {
+        checks.holds(
+            a == b,
+            (part, rule),
+            both(a, b),
+            "both segments say the same",
+            "the segments differ: one of them is damaged, or they do not belong together",
+        );
+    }
+    if first.channel() != second.channel() {
+        let found = format!("{:#x} and {:#x}", first.channel(), second.channel());
+        let meaning = "the numbers of the channel differ: perhaps the segments do not belong together";
+        checks.push(Verdict::Note, part, "channel", found, meaning);
+    }
+}
+
+/// Checks what a lane without capacity must say: it is closed from birth.
+pub(crate) fn closed_lane(headers: &[Header; 2], sender: usize, checks: &mut Checks) {
+    let (sent, received) = (headers[sender].sent(), headers[1 - sender].received());
+    if headers[sender].capacity() == 0 {
+        checks.holds(
+            sent & FIN != 0 && received & STOP != 0,
+            (Part::Lane(sender), "one-way"),
+            format!("sent {sent:#010x}, received {received:#010x}"),
+            "a lane without capacity is closed from birth",
+            "a lane without capacity must have FIN and STOP: a word is damaged",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::words::tests::{swapped, with};
+    use super::*;
+    use smstream_core::identity as core_identity;
+    use smstream_core::layout::{Identity, MAGIC};
+    use smstream_core::ordering;
+
+    /// A good header of `party`.
+    pub(crate) fn good(party: u32) -> Header {
+        let mut bytes = [0; LEN];
+        bytes[..8].copy_from_slice(&MAGIC);
+        let words = [
+            ("byte_order", BYTE_ORDER),
+            ("version", VERSION),
+            ("features", Features::COUNTERS.bits()),
+            ("party", party),
+            ("align", 4096),
+            ("lane_offset", 4096),
+            ("capacity", 65536),
+            ("peer_capacity", 1024),
+            ("start", 7),
+        ];
+        with(&Header::of(&bytes), &words)
+    }
+
+    /// What core says of the same words.
+    fn core_accepts(header: &Header) -> bool {
+        let identity = Identity::blank();
+        let magic = header.magic();
+        for (word, at) in identity.magic.iter().zip([0, 4]) {
+            let bytes = [magic[at], magic[at + 1], magic[at + 2], magic[at + 3]];
+            ordering::set_up(word, u32::from_ne_bytes(bytes));
+        }
+        // Core takes the words as they stand.
+        let raw = |word: u32| if header.order() == ByteOrder::Swapped { word.swap_bytes() } else { word };
+        ordering::set_up(&identity.byte_order, header.byte_order());
+        ordering::set_up(&identity.version, raw(header.version()));
+        ordering::set_up(&identity.features, raw(header.features()));
+        ordering::set_up(&identity.party, raw(header.party()));
+        ordering::set_up(&identity.align, raw(header.align()));
+        ordering::set_up(&identity.lane_offset, raw(header.lane_offset()));
+        ordering::set_up(&identity.capacity, raw(header.capacity()));
+        ordering::set_up(&identity.peer_capacity, raw(header.peer_capacity()));
+        ordering::set_up(&identity.start, raw(header.start()));
+        core_identity::read(&identity, &mut |_| ()).is_some()
+    }
+
+    fn accepts(header: &Header) -> bool {
+        is_usable(header, (header.party() & 1) as usize)
+    }
+
+    #[test]
+    fn what_is_good_is_good() {
+        for party in 0..2 {
+            assert!(is_usable(&good(party), party as usize) && core_accepts(&good(party)));
+            assert!(!is_usable(&good(party), 1 - party as usize), "it is the other party's");
+        }
+    }
+
+    /// Every word with values around its limits: the same verdict as that of attaching.
+    #[test]
+    fn it_agrees_with_whoever_attaches() {
+        let names = [
+            "byte_order",
+            "version",
+            "features",
+            "party",
+            "align",
+            "lane_offset",
+            "capacity",
+            "peer_capacity",
+            "start",
+        ];
+        let mut values: Vec<u32> = (0..32).flat_map(|bit| [1 << bit, (1u32 << bit) - 1, (1 << bit) + 1]).collect();
+        values.extend([0, 768, 896, 4096, 8192, BYTE_ORDER, BYTE_ORDER.swap_bytes(), u32::MAX, 0x0001_8000]);
+        let (mut yes, mut no) = (0, 0);
+        for first in names {
+            for second in ["align", first] {
+                for &value in &values {
+                    for other in [128, 4096, 1 << 26] {
+                        let header = with(&good(1), &[(second, other), (first, value)]);
+                        let good = core_accepts(&header);
+                        assert_eq!(accepts(&header), good, "{first} {value:#x}, {second} {other}");
+                        *(if good { &mut yes } else { &mut no }) += 1;
+                    }
+                }
+            }
+        }
+        assert!(yes > 100 && no > 100, "{yes} good ones and {no} bad ones");
+        assert!(!accepts(&swapped(&good(0))) && !core_accepts(&swapped(&good(0))));
+        assert!(!accepts(&with(&good(0), &[("magic", 0)])) && !core_accepts(&with(&good(0), &[("magic", 0)])));
+    }
+
+    #[test]
+    fn nothing_makes_it_panic() {
+        let mut state = 1u64;
+        for _ in 0..2000 {
+            let mut bytes = [0; LEN];
+            for byte in &mut bytes {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                *byte = (state >> 56) as u8;
+            }
+            if state & 1 << 40 != 0 {
+                bytes[..8].copy_from_slice(&MAGIC);
+                bytes[8..12].copy_from_slice(&BYTE_ORDER.to_ne_bytes());
+            }
+            let header = Header::of(&bytes[..(state >> 33) as usize % (LEN + 1)]);
+            let mut checks = Checks::default();
+            identity(&header, 0, &mut checks);
+            assert!(checks.any_bad());
+            agreement(&[header.clone(), header.clone()], &mut checks);
+            closed_lane(&[header.clone(), header], 0, &mut checks);
+        }
+    }
+}
