@@ -19,6 +19,7 @@ mod doorbell;
 mod error;
 mod foreign;
 mod futex;
+pub mod guide;
 mod half;
 mod handover;
 #[cfg_attr(not(feature = "inspect"), allow(dead_code, reason = "the rest of it is for inspectors"))]
