@@ -72,7 +72,7 @@ mod tests {
     struct Aligned([u8; ROOM]);
 
     fn check(lane_at: usize, private_at: usize, len: usize) {
-        let source: [u8; ROOM] = core::array::from_fn(|i| (i % 251) as u8 + 1);
+        let source: [u8; ROOM] = core::array::from_fn(|i| u8::try_from(i % 251).unwrap_or(0) + 1);
         let mut lane = Aligned([0; ROOM]);
         // SAFETY: the callers keep both offsets and the length within ROOM; the arrays are different objects.
         unsafe { copy_in(source[private_at..].as_ptr(), lane.0[lane_at..].as_mut_ptr(), len) };

@@ -6,24 +6,24 @@ use smstream_shm::Deadline;
 use smstream_shm::futex::{self, Scope, Word};
 use std::sync::atomic::AtomicU32;
 
-pub(crate) use smstream_shm::futex::{MOST, has_waitv, wake_all_at};
+pub(crate) use smstream_shm::futex::{MAX_WORDS as MOST, has_waitv, wake_all_at};
 
 /// The most words that a half watches. Sleeping on more takes memory from the heap.
 const USUAL: usize = 3;
 
 /// Sleeps while the word holds what was seen.
 pub(crate) fn sleep_on(watch: &Watch<'_>, deadline: Option<Deadline>) -> Wake {
-    wake(futex::sleep_on(&word(watch), deadline))
+    wake(futex::wait(&word(watch), deadline))
 }
 
 /// Sleeps while all of the first [`MOST`] words hold what was seen.
 pub(crate) fn sleep_on_all(watches: &[Watch<'_>], deadline: Option<Deadline>) -> Wake {
     if watches.len() <= USUAL {
         let words: heapless::Vec<_, USUAL> = watches.iter().map(word).collect();
-        return wake(futex::sleep_on_all(&words, deadline));
+        return wake(futex::wait_any(&words, deadline));
     }
     let words: Vec<_> = watches.iter().map(word).collect();
-    wake(futex::sleep_on_all(&words, deadline))
+    wake(futex::wait_any(&words, deadline))
 }
 
 /// Wakes all that sleep on the word.

@@ -84,7 +84,7 @@ pub use trusted::Trusted;
 pub use smstream_shm::sysv;
 #[cfg(feature = "shm")]
 #[cfg_attr(docsrs, doc(cfg(feature = "shm")))]
-pub use smstream_shm::{Placed, Reservation, cleanup, memory, posix};
+pub use smstream_shm::{AddressRange, PlacedMapping, cleanup, memory, posix};
 
 /// What the tests of this project use to write a peer by hand. No part of the interface: it may change at any time.
 #[doc(hidden)]

@@ -252,6 +252,25 @@ impl Stream {
         self.writer.lock_unless(|| self.shared.write.is_waiting())?.undelivered()
     }
 
+    /// Whether the peer has said that it takes no more bytes: it has shut its reading direction down, or has closed. One
+    /// that died, or that [gave the connection up](Stream::abort), has not said so. It waits for nothing: `false` while
+    /// another thread waits in a write, which is about to fail if the peer has said so just now.
+    ///
+    /// ```
+    /// use std::net::Shutdown;
+    /// let (here, there) = smstream::Stream::pair()?;
+    /// assert!(!here.peer_stopped_reading());
+    /// there.shutdown(Shutdown::Read)?;
+    /// assert!(here.peer_stopped_reading());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn peer_stopped_reading(&self) -> bool {
+        self.writer
+            .lock_unless(|| self.shared.write.is_waiting())
+            .is_some_and(|mut writer| writer.peer_stopped_reading())
+    }
+
     /// Waits until the peer has closed its end altogether, or died: `true`; or until `timeout` has passed or this end
     /// was [given up](Stream::abort): `false`.
     ///

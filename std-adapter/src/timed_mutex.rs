@@ -94,7 +94,7 @@ impl<T: Requests + ?Sized> TimedMutex<T> {
                 break Some(guard);
             }
             let word = Word { word: &self.turns, seen, scope: Scope::Private };
-            if futex::sleep_on(&word, deadline) == Wake::TimedOut {
+            if futex::wait(&word, deadline) == Wake::TimedOut {
                 // What became free at the last moment is taken, so that no turn is lost.
                 break self.try_lock();
             }

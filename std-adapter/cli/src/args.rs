@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn progress_with_and_without_a_value() {
         let progress = |line: &str| match Cli::try_parse_from(line.split(' ')).map(|cli| cli.command) {
-            Ok(Command::Connect(args)) => Some(args.progress.progress),
+            Ok(Command::Connect(args)) => Some(args.transfer.progress.progress),
             _ => None,
         };
         assert_eq!(progress("smstream connect file:x"), Some(When::Auto));

@@ -5,37 +5,49 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::failure::{Failure, say};
+use crate::failure::say;
+use crate::transport::in_options;
 
-/// How long to wait before trying again.
-const RETRY: Duration = Duration::from_millis(20);
+/// How long to wait before trying again, at first; each time twice as long.
+const FIRST: Duration = Duration::from_millis(20);
+/// The longest pause.
+const LONGEST: Duration = Duration::from_millis(500);
+/// How often to say that something still fails.
+const SAY_EVERY: Duration = Duration::from_secs(10);
 
-/// How often accepting may fail in a row before that is the end.
-const TRIES: u32 = 100;
-
-/// For those who serve many connections at once: what to do when accepting fails. Most likely no descriptor or no memory
-/// is left, until some connection ends.
+/// For a server that keeps on: what to do when accepting fails. What concerns one connector has cost that connector;
+/// where descriptors or memory are short, some connection ends some time. So it tries again, for ever, and says so now
+/// and then.
 #[derive(Default)]
-pub struct Backoff(u32);
+pub struct Backoff {
+    pause: Option<Duration>,
+    said: Option<Instant>,
+    unsaid: u32,
+}
 
 impl Backoff {
-    /// Waits a little; after many failures in a row, that is the end.
-    pub fn after(&mut self, place: &dyn fmt::Display, error: &io::Error) -> Result<(), Failure> {
-        let what = format!("could not accept a connection at {place}: {error}");
-        self.0 += 1;
-        if self.0 >= TRIES {
-            return Err(Failure::no_connection(what));
+    /// Waits a little, after saying what went wrong if that was not said just now.
+    pub fn after(&mut self, place: &dyn fmt::Display, error: &io::Error) {
+        match self.said {
+            Some(said) if said.elapsed() < SAY_EVERY => self.unsaid += 1,
+            _ => {
+                let more = match self.unsaid {
+                    0 => String::new(),
+                    count => format!(" ({count} times more since then)"),
+                };
+                let why = in_options(error);
+                say(format_args!("could not accept a connection at {place}: {why}{more}; trying again"));
+                (self.said, self.unsaid) = (Some(Instant::now()), 0);
+            }
         }
-        if self.0 == 1 {
-            say(format_args!("{what}; trying again"));
-        }
-        thread::sleep(RETRY);
-        Ok(())
+        let pause = self.pause.map_or(FIRST, |pause| (pause * 2).min(LONGEST));
+        self.pause = Some(pause);
+        thread::sleep(pause);
     }
 
     /// Accepting has worked.
     pub fn restore(&mut self) {
-        self.0 = 0;
+        self.pause = None;
     }
 }
 
@@ -46,18 +58,20 @@ pub fn keep_trying<T>(
     attempt: impl Fn(Option<Duration>) -> io::Result<T>,
 ) -> Result<T, (io::Error, &'static str)> {
     let end = wait.map(|wait| Instant::now() + wait);
+    let mut pause = FIRST;
     loop {
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-        let error = match attempt(left.map(|left| left.max(RETRY))) {
+        let error = match attempt(left.map(|left| left.max(FIRST))) {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        let nobody = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
-        if let Some(left) = left.filter(|left| nobody && !left.is_zero()) {
-            thread::sleep(left.min(RETRY));
+        let absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
+        if let Some(left) = left.filter(|left| absent && !left.is_zero()) {
+            thread::sleep(left.min(pause));
+            pause = (pause * 5 / 4).min(LONGEST);
             continue;
         }
-        let hint = if nobody && wait.is_none() { ", or let --wait SECONDS keep trying" } else { "" };
+        let hint = if absent && wait.is_none() { "; `--wait SECONDS` would keep trying" } else { "" };
         return Err((error, hint));
     }
 }

@@ -45,7 +45,7 @@ Exit codes:
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     /// What to examine: file:PATH, shm:/NAME, unix:PATH, unix:@NAME, the path of a file, or PID:FD
-    #[arg(value_name = "ADDR|FILE|PID:FD", value_parser = target::parse)]
+    #[arg(value_name = "ADDR|FILE|PID:FD", value_parser = target::parser())]
     pub target: Target,
     /// Write one line of JSON instead of text
     #[arg(long)]
@@ -104,7 +104,7 @@ fn json(target: &Target, sound: bool, checks: &[&Check]) -> Json {
         ])
     };
     Json::Object(vec![
-        ("target", Json::text(target.to_string())),
+        ("target", Json::name(&target.written())),
         ("sound", Json::Bool(sound)),
         ("checks", Json::List(checks.iter().map(check).collect())),
     ])

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::io;
 
+use smstream::inspect::printable;
+
 /// Why a command ends with something else than success.
 #[derive(Debug)]
 pub struct Failure {
     code: u8,
     message: String,
+    coloured: bool,
 }
 
 impl Failure {
@@ -20,6 +23,9 @@ impl Failure {
     /// It would have had to wait, and was not to.
     pub const WOULD_WAIT: u8 = 4;
 
+    /// What a shell shows for SIGPIPE.
+    const NO_READER: u8 = 141;
+
     /// A command was found, and cannot be run.
     pub const CANNOT_RUN: u8 = 126;
     /// A command was not found.
@@ -27,27 +33,46 @@ impl Failure {
 
     /// Ends with this exit code.
     pub fn with_code(code: u8, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), coloured: false }
     }
 
     /// Ends with exit code 1.
     pub fn broken(message: impl Into<String>) -> Self {
-        Self { code: Self::BROKEN, message: message.into() }
+        Self::with_code(Self::BROKEN, message)
     }
 
     /// Ends with exit code 2.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { code: Self::USAGE, message: message.into() }
+        Self::with_code(Self::USAGE, message)
     }
 
     /// Ends with exit code 3.
     pub fn no_connection(message: impl Into<String>) -> Self {
-        Self { code: Self::NO_CONNECTION, message: message.into() }
+        Self::with_code(Self::NO_CONNECTION, message)
     }
 
     /// Ends with exit code 4.
     pub fn would_wait(message: impl Into<String>) -> Self {
-        Self { code: Self::WOULD_WAIT, message: message.into() }
+        Self::with_code(Self::WOULD_WAIT, message)
+    }
+
+    /// Ends with exit code 2, and a text that has its colours already.
+    pub fn coloured_usage(message: impl Into<String>) -> Self {
+        Self { coloured: true, ..Self::usage(message) }
+    }
+
+    /// Ends as a program does that writes into a pipe without a reader: with no word, and the code that a shell shows then.
+    pub fn no_reader() -> Self {
+        Self::with_code(Self::NO_READER, "")
+    }
+
+    /// Says what went wrong.
+    pub fn tell(&self) {
+        if self.coloured {
+            write(&self.message);
+        } else if !self.message.is_empty() {
+            say(&self.message);
+        }
     }
 
     /// The exit code.
@@ -74,9 +99,15 @@ impl<T, E: fmt::Display> Context<T> for Result<T, E> {
     }
 }
 
-/// Says something to the user on standard error, in the one form that all messages have.
-///
-/// A standard error that cannot be written is no reason to stop.
+/// Says something to the user on standard error, in the one form that all messages have. Control characters, which a name
+/// may have, are escaped, but for ends of lines.
 pub fn say(message: impl fmt::Display) {
-    let _ = io::Write::write_all(&mut io::stderr().lock(), format!("smstream: {message}\n").as_bytes());
+    let text = message.to_string();
+    let lines: Vec<String> = text.split('\n').map(|line| printable(line.as_bytes())).collect();
+    write(&lines.join("\n"));
+}
+
+/// A standard error that cannot be written is no reason to stop.
+fn write(text: &str) {
+    let _ = io::Write::write_all(&mut io::stderr().lock(), format!("smstream: {text}\n").as_bytes());
 }

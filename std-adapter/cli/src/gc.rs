@@ -1,5 +1,6 @@
 //! `smstream gc`: removes what is provably ours and dead.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -26,6 +27,7 @@ Keys of --json:
   dry_run         whether nothing was removed on purpose
   found           a list:
     place
+    place_hex     its bytes, if it is not UTF-8, or null
     kind          region, marked or socket
     verdict       removed, would_remove, in_use or doubt
     why           or null
@@ -82,7 +84,7 @@ pub fn run(args: &GcArgs) -> Result<(), Failure> {
 }
 
 /// Where to look: what was asked for, or the usual places that exist, each once.
-fn directories(asked: &[PathBuf]) -> Vec<PathBuf> {
+pub fn directories(asked: &[PathBuf]) -> Vec<PathBuf> {
     if !asked.is_empty() {
         return asked.to_vec();
     }
@@ -102,6 +104,14 @@ fn place(place: &Place) -> String {
     match place {
         Place::File(path) => smstream::inspect::printable(Path::as_os_str(path).as_encoded_bytes()),
         other => other.to_string(),
+    }
+}
+
+/// A place byte for byte.
+fn written(place: &Place) -> OsString {
+    match place {
+        Place::File(path) => path.clone().into_os_string(),
+        other => other.to_string().into(),
     }
 }
 
@@ -145,7 +155,8 @@ fn json(dry_run: bool, found: &[Finding], skipped: &[(String, String)]) -> Json 
             _ => "other",
         };
         Json::Object(vec![
-            ("place", Json::text(place(&it.place))),
+            ("place", Json::name(&written(&it.place))),
+            ("place_hex", Json::hex(&written(&it.place))),
             ("kind", Json::text(kind)),
             ("verdict", Json::text(verdict)),
             ("why", why.map_or(Json::Null, Json::text)),

@@ -1,5 +1,6 @@
 //! The little JSON that the commands write.
 
+use std::ffi::OsStr;
 use std::fmt::{self, Write};
 
 /// A value of JSON.
@@ -24,6 +25,19 @@ impl Json {
     /// A text.
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
+    }
+
+    /// A name that need not be UTF-8: with replacement characters then.
+    pub fn name(name: &OsStr) -> Self {
+        Self::text(name.to_string_lossy())
+    }
+
+    /// The bytes of a name that is not UTF-8, in hexadecimal; of others, which [`Json::name`] shows as they are, nothing.
+    pub fn hex(name: &OsStr) -> Self {
+        match name.to_str() {
+            Some(_) => Self::Null,
+            None => Self::text(name.as_encoded_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+        }
     }
 
     /// A number that may be missing.
@@ -78,6 +92,16 @@ fn quote(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_can_be_recovered() {
+        use std::os::unix::ffi::OsStrExt;
+        let name = OsStr::from_bytes(b"a\x1b\xff");
+        assert_eq!(Json::name(name).to_string(), "\"a\\u001b\u{fffd}\"");
+        assert_eq!(Json::hex(name).to_string(), r#""611bff""#);
+        assert_eq!(Json::name(OsStr::new("a\n")).to_string(), r#""a\u000a""#);
+        assert_eq!(Json::hex(OsStr::new("a\n")).to_string(), "null");
+    }
 
     #[test]
     fn every_kind_of_value() {

@@ -1,15 +1,20 @@
 //! `smstream listen`: one connection, or one after another.
 
 use std::ffi::OsString;
+use std::io;
+use std::sync::Arc;
 
 use clap::{Args, ValueHint};
 
+use crate::backoff::Backoff;
 use crate::exec;
-use crate::failure::{Failure, say};
-use crate::options::{EXIT_CODES, ProgressArgs};
-use crate::pump;
-use crate::size::{self, Capacity};
-use crate::transport::{self, Addr, Options};
+use crate::failure::{Context, Failure, say};
+use crate::mode;
+use crate::options::{EXIT_CODES, StreamArgs, TransferArgs};
+use crate::pump::{self, Pump};
+use crate::service;
+use crate::signals::{self, Interrupt};
+use crate::transport::{self, Addr, Listener, addr_parser, in_options, shown};
 
 /// The help's last part.
 pub fn more() -> String {
@@ -17,35 +22,45 @@ pub fn more() -> String {
 }
 
 const EXAMPLES: &str = "\
-The command ends when both directions have ended: the end of standard input ends one,
-the peer the other. When the peer has closed both, it ends at once.
+When it ends:
+  With the connection, without --keep-open. A connection ends when both directions have ended
+  and the peer has closed: the end of standard input ends one direction, the peer the other.
+  When the peer has closed both, it ends at once. A terminal as standard input is read only in
+  the foreground, and is not waited for when the peer has said all and standard output is no
+  terminal: so `smstream listen ADDR > file &` ends with the file.
 
 Examples:
-  smstream listen file:/dev/shm/x > copy       receive a file
-  smstream listen file:/dev/shm/x < data       offer a file to whoever connects
-  smstream listen -k file:/dev/shm/x >> log    one connection after another
-  smstream listen --capacity 4MiB file:/dev/shm/x | tar -x
-  smstream listen -k file:/dev/shm/x -- wc -c  a program for each connection";
+  smstream listen unix:/tmp/x > copy           receive a file
+  smstream listen unix:/tmp/x < data           offer a file to the first that connects
+  smstream listen -k unix:/tmp/x >> log        one connection after another
+  smstream listen -d unix:/tmp/x | tar -x      receive only
+  smstream listen -k unix:/tmp/x -- wc -c      a program for each connection";
 
 /// `smstream listen`.
 #[derive(Debug, Args)]
 pub struct ListenArgs {
-    /// Where to listen, such as file:/dev/shm/NAME
+    /// Where to listen, such as unix:/tmp/NAME
+    #[arg(value_parser = addr_parser())]
     pub addr: Addr,
-    /// Serve one connection after another, until interrupted
+    /// Serve one connection after another, until a signal ends it
     ///
     /// Standard input goes to the connection of the moment. What was read of it and could not be sent any more goes to
-    /// the next one.
+    /// the next one. A connector that fails costs that connection only; where descriptors or memory are short, accepting is
+    /// tried again until it works.
     #[arg(short, long)]
     pub keep_open: bool,
-    /// The bytes of the lane in each direction, a power of two up to 512 MiB
-    ///
-    /// Other sizes are rounded up. Suffixes: k, M, G (or KiB, MiB, GiB) count in 1024; kB, MB, GB in 1000.
-    #[arg(long, value_name = "BYTES", value_parser = size::parse_capacity)]
-    pub capacity: Option<Capacity>,
-    /// How to show what goes on.
+    /// With --keep-open and a command: serve at most so many connections at once; others wait
+    #[arg(long, value_name = "N", requires = "command", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: Option<u32>,
+    /// The permissions of the socket's file at unix:PATH, octal [default: 600, or 666 if other users are allowed]
+    #[arg(long, value_name = "MODE", value_parser = mode::parse)]
+    pub mode: Option<u32>,
+    /// What the stream is to be like.
     #[command(flatten)]
-    pub progress: ProgressArgs,
+    pub stream: StreamArgs,
+    /// What goes where.
+    #[command(flatten)]
+    pub transfer: TransferArgs,
     /// A program to run, with the stream as its standard input and output
     #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandName)]
     pub command: Vec<OsString>,
@@ -53,30 +68,105 @@ pub struct ListenArgs {
 
 /// Serves one connection, or one after another.
 pub fn run(args: &ListenArgs) -> Result<u8, Failure> {
-    let addr = &args.addr;
-    if let Some(note) = args.capacity.and_then(|capacity| capacity.note()) {
-        say(note);
+    args.stream.notes().for_each(say);
+    if args.mode.is_some() && !matches!(args.addr, Addr::Unix(_)) {
+        return Err(Failure::usage("--mode is for unix:PATH: only there other users can connect to a file"));
     }
-    let options = Options { capacity: args.capacity.map(|capacity| capacity.bytes()), spin: None };
-    let listener = transport::bind(addr, options)
-        .map_err(|error| Failure::no_connection(format!("could not listen at {addr}: {error}")))?;
-    if !args.command.is_empty() {
-        return exec::listen(listener, addr, &args.command, args.keep_open, args.progress.progress);
+    if args.command.is_empty() {
+        serve(args)
+    } else {
+        let place = shown(&args.addr);
+        let interrupt = Interrupt::install().or_broken("could not wait for signals")?;
+        let server = exec::Server {
+            addr: &args.addr,
+            place: &place,
+            command: &args.command,
+            keep_open: args.keep_open,
+            most: args.max_connections,
+            verbose: args.transfer.verbose,
+            progress: args.transfer.progress,
+        };
+        exec::listen(&server, &interrupt, || bind(args))
     }
-    let feed = pump::standard_input(args.keep_open)?;
-    let accept = || {
-        let stream = listener.accept();
-        stream.map_err(|error| Failure::no_connection(format!("could not accept a connection at {addr}: {error}")))
-    };
-    if !args.keep_open {
-        let stream = accept()?;
-        // Whoever comes next shall not wait for an answer that never comes.
-        drop(listener);
-        return pump::conclude(pump::run(stream, addr, &feed, args.progress.progress)?);
-    }
+}
+
+/// Standard input and output are the other side.
+fn serve(args: &ListenArgs) -> Result<u8, Failure> {
+    let place = shown(&args.addr);
+    let feed = pump::prepare(&args.transfer, args.keep_open)?;
+    let interrupt = Interrupt::install().or_broken("could not wait for signals")?;
+    let pump = Pump { place: &place, args: &args.transfer, feed, interrupt };
+    let mut backoff = Backoff::default();
+    let mut listener = Arc::new(bind(args)?);
+    let code = |pump: &Pump<'_>| pump.interrupt.signal().map(signals::code);
     loop {
-        if let Some(trouble) = pump::run(accept()?, addr, &feed, args.progress.progress)? {
+        pump.interrupt.set({
+            let listener = Arc::downgrade(&listener);
+            move |_| {
+                if let Some(listener) = listener.upgrade() {
+                    listener.shutdown();
+                }
+            }
+        });
+        let stream = listener.accept().map_err(io::Error::from);
+        if let Some(code) = code(&pump) {
+            // This removes the name.
+            drop(signals::sole(listener));
+            return Ok(code);
+        }
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(error) if is_lost(&error) => {
+                say(format_args!("{}: listening anew", in_options(&error)));
+                drop(signals::sole(listener));
+                listener = Arc::new(bind(args)?);
+                continue;
+            }
+            Err(error) => {
+                backoff.after(&place, &error);
+                continue;
+            }
+        };
+        backoff.restore();
+        if args.transfer.verbose {
+            service::log_accepted(&place, &stream);
+        }
+        if !args.keep_open {
+            pump.interrupt.clear();
+            // The next connector shall not wait for an answer that never comes.
+            drop(signals::sole(listener));
+            let trouble = pump.run(stream)?;
+            return code(&pump).map_or_else(|| pump::conclude(trouble), Ok);
+        }
+        let trouble = pump.run(stream);
+        if let Some(code) = code(&pump) {
+            drop(signals::sole(listener));
+            return Ok(code);
+        }
+        if let Some(trouble) = trouble? {
             say(trouble);
         }
     }
+}
+
+/// Whether the name is gone, so that no connector comes any more: it was removed or replaced, or the file cut short.
+pub fn is_lost(error: &io::Error) -> bool {
+    // The library has one kind for each.
+    error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
+/// Listens.
+fn bind(args: &ListenArgs) -> Result<Listener, Failure> {
+    let place = shown(&args.addr);
+    let cannot =
+        |error: &io::Error| Failure::no_connection(format!("could not listen at {place}: {}", in_options(error)));
+    let listener = transport::bind(&args.addr, &args.stream.options()).map_err(|error| cannot(&error))?;
+    if let (Some(mode), Addr::Unix(path)) = (args.mode, &args.addr) {
+        mode::set(path, mode).map_err(|error| cannot(&error))?;
+    }
+    if args.transfer.verbose {
+        say(format_args!("listening at {place}"));
+    }
+    service::ready();
+    Ok(listener)
 }

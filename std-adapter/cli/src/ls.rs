@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::json::Json;
 use crate::size::Bytes;
 use crate::stdio::Output;
-use crate::style::{Paint, Role};
+use crate::style::{self, Paint, Role};
 use crate::target;
 
 /// What the help says beside the options.
@@ -36,6 +36,7 @@ Keys of --json:
   streams         a list:
     state         one of the above
     address       where the parties met, or null
+    address_hex   its bytes, if it is not UTF-8, or null
     capacities    bytes of the listener's lane and of the connector's
     fill          bytes in each, or null
     age_seconds   or null
@@ -44,7 +45,7 @@ Keys of --json:
       pid, fd, command
       party       0 listener, 1 connector, or null
   socket_listeners  listeners at unix: addresses, a list:
-    address
+    address, address_hex
     age_seconds   of the socket's path; null at unix:@NAME
     holder        as one of holders:
       pid, fd, command, party
@@ -80,7 +81,10 @@ pub fn run(args: &LsArgs) -> Result<(), Failure> {
             }
         }
     }
-    let text = if args.json { format!("{}\n", json(&found, &scan)) } else { table(&found, &scan, Paint::for_stdout()) };
+    let text = match args.json {
+        true => format!("{}\n", json(&found, &scan)),
+        false => table(&found, &scan, Paint::for_stdout(), style::columns()),
+    };
     Output::new().print(&text)
 }
 
@@ -136,7 +140,7 @@ fn ends(stream: &Stream, party: usize) -> String {
 }
 
 /// For people.
-fn table(found: &[(Stream, Look)], scan: &Scan, paint: Paint) -> String {
+fn table(found: &[(Stream, Look)], scan: &Scan, paint: Paint, columns: usize) -> String {
     let head = ["STATE", "LISTENER", "CONNECTOR", "LANES", "AGE", "ADDRESS"].map(str::to_owned);
     let rows: Vec<[String; 6]> = found
         .iter()
@@ -156,10 +160,14 @@ fn table(found: &[(Stream, Look)], scan: &Scan, paint: Paint) -> String {
         .map(|n| rows.iter().chain(&waiting).chain([&head]).map(|row| row[n].chars().count()).max().unwrap_or(0));
     let line = |cells: &[String; 6], state: Role| {
         let mut line = paint.text(state, format!("{:1$}", cells[0], widths[0]));
+        let mut rest = String::new();
         for (cell, width) in cells.iter().zip(widths).skip(1) {
-            line += &format!("  {cell:width$}");
+            rest += &format!("  {cell:width$}");
         }
-        format!("{}\n", line.trim_end())
+        // The state, which may have a colour, is short.
+        let room = if columns == 0 { 0 } else { columns.saturating_sub(widths[0]).max(1) };
+        line += style::fitted(rest.trim_end(), room).trim_end();
+        format!("{line}\n")
     };
     let mut text = String::new();
     if rows.is_empty() && waiting.is_empty() {
@@ -169,7 +177,7 @@ fn table(found: &[(Stream, Look)], scan: &Scan, paint: Paint) -> String {
     }
     let who = |holder: &Holder| {
         let who = format!("  {:<9} {:>7}  {}", party_name(holder), holder.pid, holder.command);
-        format!("{}\n", paint.text(Role::Faint, who))
+        format!("{}\n", paint.text(Role::Faint, style::fitted(&who, columns)))
     };
     for (row, listener) in waiting.iter().zip(&scan.listeners) {
         text += &line(row, role(State::Listening));
@@ -182,7 +190,7 @@ fn table(found: &[(Stream, Look)], scan: &Scan, paint: Paint) -> String {
     if !scan.unseen.is_empty() {
         text += &format!("\n{}\n", paint.text(Role::Strong, "not seen, and why"));
         for unseen in &scan.unseen {
-            text += &format!("  {unseen}\n");
+            text += &format!("{}\n", style::fitted(&format!("  {unseen}"), columns));
         }
     }
     text
@@ -204,7 +212,8 @@ pub fn stream_json(stream: &Stream, look: &Look) -> Vec<(&'static str, Json)> {
     let fill = lanes.iter().map(|lane| lane.fill.map_or(Json::Null, |fill| Json::Whole(fill.into()))).collect();
     vec![
         ("state", Json::text(look.state().name())),
-        ("address", stream.addr.clone().map_or(Json::Null, Json::Text)),
+        ("address", stream.written.as_deref().map_or(Json::Null, Json::name)),
+        ("address_hex", stream.written.as_deref().map_or(Json::Null, Json::hex)),
         ("capacities", Json::List(lanes.iter().map(|lane| Json::Whole(lane.capacity.into())).collect())),
         ("fill", Json::List(fill)),
         ("age_seconds", age_json(look.age())),
@@ -221,7 +230,8 @@ fn json(found: &[(Stream, Look)], scan: &Scan) -> Json {
     };
     let listener = |it: &SocketListener| {
         Json::Object(vec![
-            ("address", Json::text(it.addr.clone())),
+            ("address", Json::name(&it.written)),
+            ("address_hex", Json::hex(&it.written)),
             ("age_seconds", age_json(it.age())),
             ("holder", holder_json(&it.holder)),
         ])
@@ -250,7 +260,7 @@ mod tests {
 
     #[test]
     fn nothing_found_is_said() {
-        assert_eq!(table(&[], &Scan::default(), Paint::off()), "no listener and no stream was found\n");
+        assert_eq!(table(&[], &Scan::default(), Paint::off(), 0), "no listener and no stream was found\n");
         assert_eq!(json(&[], &Scan::default()).to_string(), r#"{"streams":[],"socket_listeners":[],"unseen":[]}"#);
     }
 }

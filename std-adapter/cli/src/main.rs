@@ -16,10 +16,13 @@ mod link;
 mod listen;
 mod ls;
 mod man;
+mod mode;
 mod options;
+mod probe;
 mod progress;
 mod proxy;
 mod pump;
+mod service;
 mod signals;
 mod size;
 mod stat;
@@ -28,13 +31,14 @@ mod style;
 mod sysv;
 mod target;
 mod transport;
+mod users;
 
 use std::process::ExitCode;
 
 use args::{Cli, Command};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use failure::{Failure, say};
+use failure::Failure;
 
 /// What clap puts in front of its messages.
 const PREFIX: &str = "error:";
@@ -43,7 +47,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            say(&failure);
+            failure.tell();
             ExitCode::from(failure.code())
         }
     }
@@ -82,14 +86,14 @@ fn explain(error: &clap::Error) -> Result<(), Failure> {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => stdio::Output::new().print(&help::for_output(&text)),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            Err(Failure::usage(format!("say what to do\n\n{}", help::for_errors(&text))))
+            Err(Failure::coloured_usage(format!("say what to do\n\n{}", help::for_errors(&text))))
         }
         _ => {
             // Its own prefix makes way for the one that all messages have.
             let shown = help::for_errors(&text);
             let rest = if text.to_string().starts_with(PREFIX) { shown.split_once(PREFIX) } else { None };
             let said = rest.map_or(shown.as_str(), |(_, rest)| rest.strip_prefix(help::PLAIN).unwrap_or(rest));
-            Err(Failure::usage(said.trim()))
+            Err(Failure::coloured_usage(said.trim()))
         }
     }
 }

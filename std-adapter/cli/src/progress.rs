@@ -4,31 +4,57 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::options::When;
-use crate::size::{Bytes, Rate};
+use crate::json::Json;
+use crate::options::{ProgressArgs, When};
+use crate::size::{BinaryRate, Bytes};
 
 /// How often the line is drawn again.
-pub const INTERVAL: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Where standard error is no terminal, a line comes with every so many intervals.
 const LOG_EVERY: u32 = 20;
 
-/// Bytes that went each way, counted by the threads that move them.
-#[derive(Debug, Default)]
+/// Bytes that went each way, counted by the threads that move them, and when the last ones did.
+#[derive(Debug)]
 pub struct Meter {
+    start: Instant,
+    /// Milliseconds from the start to the last bytes.
+    last: AtomicU64,
     sent: AtomicU64,
     received: AtomicU64,
 }
 
 impl Meter {
+    /// Nothing went yet.
+    pub fn new() -> Self {
+        Self { start: Instant::now(), last: AtomicU64::new(0), sent: AtomicU64::new(0), received: AtomicU64::new(0) }
+    }
+
     /// Counts what was given to the stream.
     pub fn sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.moved();
     }
 
     /// Counts what the stream gave.
     pub fn received(&self, bytes: usize) {
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.moved();
+    }
+
+    fn moved(&self) {
+        let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// When bytes went last; if none did, when it began.
+    pub fn last(&self) -> Instant {
+        self.start + Duration::from_millis(self.last.load(Ordering::Relaxed))
+    }
+
+    /// How long ago it began.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
     }
 
     /// What was sent and received so far.
@@ -37,19 +63,82 @@ impl Meter {
     }
 }
 
+/// What is shown of a transfer while it goes on, and at its end.
+pub struct Reports {
+    line: Option<Line>,
+    counts: Option<Counts>,
+}
+
+impl Reports {
+    /// Starts the clocks. Of `many` connections at once the lines would be in each other's way: they have none by default.
+    pub fn start(args: ProgressArgs, many: bool) -> Self {
+        let when = if many && args.progress == When::Auto { When::Never } else { args.progress };
+        let counts = args.counts.map(|every| Counts { every, next: Instant::now() + every });
+        Self { line: Line::start(when), counts }
+    }
+
+    /// When to call [`Reports::tick`] next.
+    pub fn due(&self) -> Option<Instant> {
+        let line = self.line.as_ref().map(|line| line.next);
+        line.into_iter().chain(self.counts.as_ref().map(|counts| counts.next)).min()
+    }
+
+    /// Shows what is due.
+    pub fn tick(&mut self, meter: &Meter) {
+        let now = Instant::now();
+        if let Some(line) = self.line.as_mut().filter(|line| now >= line.next) {
+            line.tick(meter);
+            line.next = now + INTERVAL;
+        }
+        if let Some(counts) = self.counts.as_mut().filter(|counts| now >= counts.next) {
+            counts.show(meter, false);
+            counts.next = now + counts.every;
+        }
+    }
+
+    /// Leaves the final figures behind.
+    pub fn finish(self, meter: &Meter) {
+        if let Some(line) = self.line {
+            line.finish(meter);
+        }
+        if let Some(counts) = self.counts {
+            counts.show(meter, true);
+        }
+    }
+}
+
+/// The counts for programs.
+struct Counts {
+    every: Duration,
+    next: Instant,
+}
+
+impl Counts {
+    fn show(&self, meter: &Meter, ended: bool) {
+        let (sent, received) = meter.read();
+        let json = Json::Object(vec![
+            ("sent", Json::Whole(sent)),
+            ("received", Json::Whole(received)),
+            ("seconds", Json::Number(meter.elapsed().as_secs_f64())),
+            ("ended", Json::Bool(ended)),
+        ]);
+        show(&format!("{json}\n"));
+    }
+}
+
 /// The line on standard error.
-pub struct Progress {
+struct Line {
     terminal: bool,
-    start: Instant,
     last: Instant,
+    next: Instant,
     seen: (u64, u64),
     drawn: bool,
     ticks: u32,
 }
 
-impl Progress {
-    /// Starts the clock; nothing if nobody wants to see it.
-    pub fn start(when: When) -> Option<Self> {
+impl Line {
+    /// Starts the clock; nothing if it is not to be shown.
+    fn start(when: When) -> Option<Self> {
         let terminal = io::stderr().is_terminal();
         let wanted = match when {
             When::Always => true,
@@ -58,11 +147,11 @@ impl Progress {
             When::Auto => terminal && !io::stdout().is_terminal(),
         };
         let now = Instant::now();
-        wanted.then_some(Self { terminal, start: now, last: now, seen: (0, 0), drawn: false, ticks: 0 })
+        wanted.then_some(Self { terminal, last: now, next: now + INTERVAL, seen: (0, 0), drawn: false, ticks: 0 })
     }
 
     /// To be called once in an [`INTERVAL`].
-    pub fn tick(&mut self, meter: &Meter) {
+    fn tick(&mut self, meter: &Meter) {
         self.ticks = self.ticks.wrapping_add(1);
         if !self.terminal && !self.ticks.is_multiple_of(LOG_EVERY) {
             return;
@@ -74,15 +163,25 @@ impl Progress {
         // A line that says nothing new leaves alone what a person types on it.
         if !still {
             self.drawn = true;
-            show(&if self.terminal { format!("\r{line}\x1b[K") } else { format!("{line}\n") });
+            show(&if self.terminal { format!("\r{}\x1b[K", fitted(&line, columns())) } else { format!("{line}\n") });
         }
     }
 
     /// Leaves the final figures behind.
-    pub fn finish(self, meter: &Meter) {
+    fn finish(self, meter: &Meter) {
         let back = if self.terminal && self.drawn { "\r\x1b[K" } else { "" };
-        show(&format!("{back}{}\n", total(meter.read(), self.start.elapsed())));
+        show(&format!("{back}{}\n", total(meter.read(), meter.elapsed())));
     }
+}
+
+/// How wide the terminal is; 0 if that is not known.
+fn columns() -> usize {
+    rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col.into())
+}
+
+/// As much of a line as a terminal shows without going on in the next one.
+fn fitted(line: &str, columns: usize) -> String {
+    if columns == 0 { line.to_owned() } else { line.chars().take(columns.saturating_sub(1)).collect() }
 }
 
 /// Standard error that cannot be written is no reason to stop.
@@ -92,7 +191,7 @@ fn show(text: &str) {
 
 /// The line while it runs, with the rates since it was drawn last.
 fn running(before: (u64, u64), now: (u64, u64), time: Duration) -> String {
-    let rate = |before: u64, now: u64| Rate(now.saturating_sub(before) as f64 / time.as_secs_f64().max(1e-3));
+    let rate = |before: u64, now: u64| BinaryRate(now.saturating_sub(before) as f64 / time.as_secs_f64().max(1e-3));
     let (sent, received) = (rate(before.0, now.0), rate(before.1, now.1));
     format!("smstream: sent {} ({sent}), received {} ({received})", Bytes(now.0), Bytes(now.1))
 }
@@ -100,7 +199,7 @@ fn running(before: (u64, u64), now: (u64, u64), time: Duration) -> String {
 /// The line at the end, with the rate over all.
 fn total((sent, received): (u64, u64), time: Duration) -> String {
     let seconds = time.as_secs_f64();
-    let rate = Rate(sent.saturating_add(received) as f64 / seconds.max(1e-3));
+    let rate = BinaryRate(sent.saturating_add(received) as f64 / seconds.max(1e-3));
     format!("smstream: sent {}, received {} in {seconds:.2} s ({rate})", Bytes(sent), Bytes(received))
 }
 
@@ -111,14 +210,21 @@ mod tests {
     #[test]
     fn lines_for_people() {
         let line = running((0, 1 << 20), (1_000_000, 1 << 20), Duration::from_millis(500));
-        assert_eq!(line, "smstream: sent 976.56 KiB (2.00 MB/s), received 1 MiB (0 B/s)");
+        assert_eq!(line, "smstream: sent 976.56 KiB (1.91 MiB/s), received 1 MiB (0 bytes/s)");
         let line = total((2_000_000_000, 0), Duration::from_secs(2));
-        assert_eq!(line, "smstream: sent 1.86 GiB, received 0 bytes in 2.00 s (1.00 GB/s)");
+        assert_eq!(line, "smstream: sent 1.86 GiB, received 0 bytes in 2.00 s (954 MiB/s)");
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_less() {
+        assert_eq!(fitted("smstream: sent", 9), "smstream");
+        assert_eq!(fitted("smstream: sent", 0), "smstream: sent");
+        assert_eq!(fitted("ü", 1), "");
     }
 
     #[test]
     fn no_time_and_no_bytes_are_no_problem() {
-        assert!(running((5, 5), (0, 0), Duration::ZERO).contains("0 B/s"));
+        assert!(running((5, 5), (0, 0), Duration::ZERO).contains("0 bytes/s"));
         assert!(total((u64::MAX, 1), Duration::ZERO).starts_with("smstream: sent "));
     }
 }

@@ -1,8 +1,12 @@
-//! What ends this process in order: Ctrl-C, and being asked to.
+//! What ends this process in order: Ctrl-C, being asked to, and the end of the terminal.
+//!
+//! One rule for all commands: it removes its names, breaks its connections off, and exits with 128 and the number of the
+//! signal. The second signal ends it at once.
 
+use std::fmt;
 use std::io;
 use std::process;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -55,7 +59,64 @@ pub fn code(signal: i32) -> u8 {
     KILLED.saturating_add(u8::try_from(signal).unwrap_or(0))
 }
 
-/// The thing itself, when whoever acts on a signal has let go of it, which takes a moment at most.
+/// That a signal has asked this process to end, and what is to be done at that moment.
+#[derive(Default)]
+pub struct Interrupt(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    signal: Option<i32>,
+    act: Option<Box<dyn Fn(i32) + Send>>,
+}
+
+impl Interrupt {
+    /// Waits for signals from now on.
+    pub fn install() -> io::Result<Arc<Self>> {
+        let interrupt = Arc::new(Self::default());
+        on_end({
+            let interrupt = Arc::clone(&interrupt);
+            move |signal| {
+                let mut state = interrupt.state();
+                state.signal = Some(signal);
+                if let Some(act) = &state.act {
+                    act(signal);
+                }
+            }
+        })?;
+        Ok(interrupt)
+    }
+
+    /// What is to be done when a signal comes, instead of what was said before. If one has come already, it is done now.
+    pub fn set(&self, act: impl Fn(i32) + Send + 'static) {
+        let mut state = self.state();
+        if let Some(signal) = state.signal {
+            act(signal);
+        }
+        state.act = Some(Box::new(act));
+    }
+
+    /// Nothing is to be done any more when a signal comes.
+    pub fn clear(&self) {
+        self.state().act = None;
+    }
+
+    /// The signal that came, if one did.
+    pub fn signal(&self) -> Option<i32> {
+        self.state().signal
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Interrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Interrupt").field(&self.signal()).finish()
+    }
+}
+
+/// The thing itself, when the thread that acts on a signal has let go of it, which takes a moment at most.
 pub fn sole<T>(mut shared: Arc<T>) -> T {
     loop {
         match Arc::try_unwrap(shared) {
@@ -66,7 +127,7 @@ pub fn sole<T>(mut shared: Arc<T>) -> T {
     }
 }
 
-/// Whether whoever started this process wants a signal to be ignored.
+/// Whether the parent process wants a signal to be ignored.
 fn is_ignored(signal: i32) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: with no new action, sigaction only writes the present one to the place that the pointer leads to.

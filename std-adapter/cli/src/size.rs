@@ -143,6 +143,20 @@ impl fmt::Display for Rate {
     }
 }
 
+/// Shows a rate in the units of [`Bytes`], three significant digits: `9.14 GiB/s`, `17 bytes/s`.
+pub struct BinaryRate(pub f64);
+
+impl fmt::Display for BinaryRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [("GiB/s", 30), ("MiB/s", 20), ("KiB/s", 10)];
+        let found = units.into_iter().find(|(_, power)| self.0 >= f64::from(1_u32 << power) * 0.9995);
+        match found {
+            Some((name, power)) => f.pad(&format!("{} {name}", three_digits(self.0 / f64::from(1_u32 << power)))),
+            None => f.pad(&format!("{:.0} bytes/s", self.0)),
+        }
+    }
+}
+
 /// Shows a time given in nanoseconds, three significant digits: `104 ns`, `41.2 µs`.
 pub struct Nanos(pub f64);
 
@@ -233,6 +247,8 @@ mod tests {
         assert_eq!(Rate(9.8123e9).to_string(), "9.81 GB/s");
         assert_eq!(Rate(999.9e6).to_string(), "1.00 GB/s");
         assert_eq!(Rate(0.0).to_string(), "0 B/s");
+        assert_eq!(BinaryRate(1.5 * 1048576.0).to_string(), "1.50 MiB/s");
+        assert_eq!(BinaryRate(0.0).to_string(), "0 bytes/s");
         assert_eq!(Nanos(104.4).to_string(), "104 ns");
         assert_eq!(Nanos(41234.0).to_string(), "41.2 µs");
         assert_eq!(format!("{:>9}", Nanos(5.0)), "  5.00 ns");

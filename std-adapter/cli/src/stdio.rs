@@ -3,11 +3,12 @@
 //! Rust opens `/dev/null` for a standard stream that the parent process left closed. What is written there would be
 //! lost in silence, so a look is taken before that happens.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::failure::Failure;
@@ -19,9 +20,10 @@ static CLOSED: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)
 extern "C" fn look_early() {
     for (number, closed) in (0..).zip(&CLOSED) {
         // SAFETY: F_GETFD takes any number and touches no memory.
-        if unsafe { libc::fcntl(number, libc::F_GETFD) } == -1 {
-            closed.store(true, Ordering::Relaxed);
-        }
+        let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+        // Only this error says that it is not open. Of a descriptor that is open and cannot be asked, the first use tells.
+        let closed_now = flags == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::EBADF);
+        closed.store(closed_now, Ordering::Relaxed);
     }
 }
 
@@ -59,7 +61,16 @@ impl Output {
 
     /// Writes a text, with the error that ends the command.
     pub fn print(&mut self, text: &str) -> Result<(), Failure> {
-        self.write_all(text.as_bytes()).map_err(|error| Failure::broken(output_failed(&error)))
+        self.write_all(text.as_bytes()).map_err(|error| match error.kind() {
+            // As `cat` ends there: the reader has what it wanted.
+            io::ErrorKind::BrokenPipe => Failure::no_reader(),
+            _ => Failure::broken(output_failed(&error)),
+        })
+    }
+
+    /// Whether standard output was left closed by the parent process.
+    pub fn is_closed() -> bool {
+        CLOSED[1].load(Ordering::Relaxed)
     }
 }
 
@@ -76,9 +87,13 @@ pub fn output_failed(error: &io::Error) -> String {
 }
 
 /// Standard input, whose reader can be called off.
+///
+/// A terminal is only read while this process is in its foreground: reading it from the background would stop the process.
 pub struct Input {
     stdin: io::Stdin,
     stop: OwnedFd,
+    terminal: bool,
+    readable: bool,
 }
 
 /// What waiting for standard input brought.
@@ -92,20 +107,43 @@ pub enum Got {
     Stopped,
 }
 
+/// How often to look whether this process has come to the foreground, while a person types for another one.
+const FOREGROUND: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+
 impl Input {
-    /// Standard input; one that is not open has nothing in it.
+    /// Standard input; one that is not open, or only for writing, has nothing in it.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { stdin: io::stdin(), stop: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)? })
+        let stdin = io::stdin();
+        let flags = rustix::fs::fcntl_getfl(&stdin);
+        // What `nohup` puts in the place of a terminal can only be written.
+        let readable = !Self::is_closed() && flags.is_ok_and(|flags| !flags.contains(OFlags::WRONLY));
+        let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { terminal: stdin.is_terminal(), stdin, stop, readable })
     }
 
-    /// Whether standard input was left closed by whoever started this process.
+    /// Whether standard input was left closed by the parent process.
     pub fn is_closed() -> bool {
         CLOSED[0].load(Ordering::Relaxed)
     }
 
+    /// Whether it is a terminal.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Whether it is a terminal at which a person may type for this process, and sees on the same terminal what comes.
+    pub fn is_attended(&self) -> bool {
+        self.terminal && self.is_foreground() && io::stdout().is_terminal()
+    }
+
+    /// Whether this process may read its terminal. (One that is not the terminal of the session may be read.)
+    fn is_foreground(&self) -> bool {
+        rustix::termios::tcgetpgrp(&self.stdin).map_or(true, |group| group == rustix::process::getpgrp())
+    }
+
     /// Waits for bytes or for [`Input::stop`], which has precedence.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<Got> {
-        if Self::is_closed() {
+        if !self.readable {
             return Ok(Got::End);
         }
         loop {
@@ -121,6 +159,12 @@ impl Input {
             if !fds[0].revents().is_empty() {
                 return Ok(Got::Stopped);
             }
+            if self.terminal && !self.is_foreground() {
+                // What is typed is for the process in the foreground.
+                let mut stop = [PollFd::from_borrowed_fd(self.stop.as_fd(), PollFlags::IN)];
+                let _ = poll(&mut stop, Some(&FOREGROUND));
+                continue;
+            }
             if let Some(got) = self.try_read(buffer)? {
                 return Ok(got);
             }
@@ -129,8 +173,11 @@ impl Input {
 
     /// Takes what is there already; never waits for more, and the stop does not matter.
     pub fn read_what_is_there(&self, buffer: &mut [u8]) -> io::Result<Got> {
-        if Self::is_closed() {
+        if !self.readable {
             return Ok(Got::End);
+        }
+        if self.terminal && !self.is_foreground() {
+            return Ok(Got::Stopped);
         }
         let mut fds = [PollFd::from_borrowed_fd(self.stdin.as_fd(), PollFlags::IN)];
         match poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
@@ -150,7 +197,7 @@ impl Input {
         }
     }
 
-    /// Calls off whoever waits in [`Input::read`], now and later, until [`Input::resume`].
+    /// Calls off the thread that waits in [`Input::read`], now and later, until [`Input::resume`].
     pub fn stop(&self) {
         // The counter can only fail to grow when it is full, and then it is set anyway.
         let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
@@ -158,7 +205,7 @@ impl Input {
 
     /// Lets [`Input::read`] wait again.
     pub fn resume(&self) {
-        // Nothing to take away means that nobody was called off.
+        // Nothing to take away means that no thread was called off.
         let _ = rustix::io::read(&self.stop, &mut [0; 8]);
     }
 }

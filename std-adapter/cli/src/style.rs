@@ -1,7 +1,7 @@
 //! Colours, where a person looks: on a terminal, unless the environment says `NO_COLOR`.
 
 use std::fmt::Display;
-use std::io;
+use std::io::{self, IsTerminal};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
@@ -68,4 +68,35 @@ pub fn is_unicode() -> bool {
         let locale = locale.to_ascii_lowercase();
         locale.contains("utf-8") || locale.contains("utf8")
     })
+}
+
+/// How many columns the terminal has that is standard output; 0 if it is none.
+pub fn columns() -> usize {
+    let out = io::stdout();
+    if !out.is_terminal() {
+        return 0;
+    }
+    rustix::termios::tcgetwinsize(out).map_or(0, |size| size.ws_col.into())
+}
+
+/// As much of a line as fits, with dots where something is left out; with 0 columns, all of it.
+pub fn fitted(line: &str, columns: usize) -> String {
+    if columns == 0 || line.chars().count() <= columns {
+        return line.to_owned();
+    }
+    let kept: String = line.chars().take(columns.saturating_sub(3)).collect();
+    format!("{kept}...").chars().take(columns).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_fit() {
+        assert_eq!(fitted("a line", 0), "a line");
+        assert_eq!(fitted("a line", 6), "a line");
+        assert_eq!(fitted("a line", 5), "a ...");
+        assert_eq!(fitted("a line", 2), "..");
+    }
 }

@@ -1,6 +1,6 @@
 //! What to look at: an address, a descriptor of a process, or a file.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -8,10 +8,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use smstream::Addr;
 use smstream::inspect::{self, Channel, DoctorTarget, Holder, Scan, Source, Stream, printable};
 
 use crate::failure::Failure;
+use crate::probe;
+use crate::transport;
 
 /// What to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,39 +28,48 @@ pub enum Target {
         /// The descriptor.
         fd: u32,
     },
+    /// A process: all its streams.
+    Process(u32),
     /// An address without a file of its own.
     Other(Addr),
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => path.display().fmt(f),
-            Self::Descriptor { pid, fd } => write!(f, "{pid}:{fd}"),
-            Self::Other(addr) => addr.fmt(f),
-        }
+        f.write_str(&printable(self.written().as_bytes()))
     }
 }
 
-/// Reads a target: `PID:FD`, an address, or a path (one with a colon begins with `./` or `/`).
-pub fn parse(text: &str) -> Result<Target, String> {
-    if let Some((pid, fd)) = text.split_once(':')
-        && let (Ok(pid), Ok(fd)) = (number(pid), number(fd))
-    {
-        return Ok(Target::Descriptor { pid, fd });
+/// Reads a target: `PID`, `PID:FD`, an address, or a path (one with a colon, or of digits alone, begins with `./` or `/`).
+pub fn parse(text: &OsStr) -> Result<Target, String> {
+    if let Some(text) = text.to_str() {
+        if let Some((pid, fd)) = text.split_once(':')
+            && let (Ok(pid), Ok(fd)) = (number(pid), number(fd))
+        {
+            return Ok(Target::Descriptor { pid, fd });
+        }
+        if let Ok(pid) = number(text) {
+            return Ok(Target::Process(pid));
+        }
     }
-    if text.is_empty() {
+    let bytes = text.as_bytes();
+    if bytes.is_empty() {
         return Err("the name is empty".into());
     }
-    if text.starts_with(['/', '.']) || !text.contains(':') {
+    if bytes.starts_with(b"/") || bytes.starts_with(b".") || !bytes.contains(&b':') {
         return Ok(Target::File(PathBuf::from(text)));
     }
-    match Addr::from_os_str(OsStr::new(text)) {
+    match Addr::from_os_str(text) {
         Ok(Addr::File(path)) => Ok(Target::File(path)),
         Ok(Addr::Shm(name)) => Ok(Target::File(Path::new("/dev/shm").join(name))),
         Ok(addr) => Ok(Target::Other(addr)),
         Err(error) => Err(format!("{error}; or PID:FD, as `smstream ls` shows it, or the path of a file")),
     }
+}
+
+/// Reads a target from the command line.
+pub fn parser() -> impl TypedValueParser<Value = Target> {
+    OsStringValueParser::new().try_map(|text| parse(&text))
 }
 
 /// A number as `ls` shows it.
@@ -76,6 +88,16 @@ fn cannot(error: &io::Error) -> Failure {
 }
 
 impl Target {
+    /// As it is written on the command line.
+    pub fn written(&self) -> OsString {
+        match self {
+            Self::File(path) => path.clone().into_os_string(),
+            Self::Descriptor { pid, fd } => format!("{pid}:{fd}").into(),
+            Self::Process(pid) => pid.to_string().into(),
+            Self::Other(addr) => transport::written(addr),
+        }
+    }
+
     /// The streams that it means: a listener and what it has accepted, or a single one. `known` is what was found
     /// before, so that nothing of it is opened again, and becomes what is found now.
     pub fn streams(&self, known: &mut Vec<Stream>) -> Result<Vec<Stream>, Failure> {
@@ -103,6 +125,10 @@ impl Target {
                 let source = Source::path(path).map_err(|error| cannot(&error))?;
                 region(source).map(|stream| vec![stream])
             }
+            Self::Process(pid) => {
+                let found = of_process(*pid, &mut scan.streams);
+                if found.is_empty() { Err(none_of(*pid)) } else { Ok(found) }
+            }
             Self::Other(addr) => {
                 let found: Vec<Stream> = scan.streams.extract_if(.., |stream| met_at(stream, addr)).collect();
                 if found.is_empty() { Err(none_met_at(addr, &scan)) } else { Ok(found) }
@@ -115,6 +141,14 @@ impl Target {
         let source = match self {
             Self::Descriptor { pid, fd } => Source::descriptor(*pid, *fd),
             Self::File(path) => Source::path(path),
+            Self::Process(pid) => {
+                let mut scan = scan(true)?;
+                let found = of_process(*pid, &mut scan.streams.clone());
+                if found.is_empty() {
+                    return Err(none_of(*pid));
+                }
+                return only_one(&format!("process {pid}"), &found.iter().collect::<Vec<_>>(), &mut scan);
+            }
             Self::Other(addr) => return only_one_at(addr),
         };
         let source = Arc::new(source.map_err(|error| cannot(&error))?);
@@ -137,21 +171,44 @@ impl Target {
     }
 }
 
+/// The streams of a process.
+fn of_process(pid: u32, streams: &mut Vec<Stream>) -> Vec<Stream> {
+    streams.extract_if(.., |stream| stream.holders.iter().any(|holder| holder.pid == pid)).collect()
+}
+
+/// What to say of a process that has no streams.
+fn none_of(pid: u32) -> Failure {
+    let why = match Path::new(&format!("/proc/{pid}")).exists() {
+        true => "it has no stream that can be seen: `smstream ls --all` shows all, and what could not be seen",
+        false => "there is no such process",
+    };
+    Failure::no_connection(format!("process {pid}: {why}"))
+}
+
 /// The stream whose parties met at a socket, if there is one only, and the streams of running processes beside it.
 fn only_one_at(addr: &Addr) -> Result<(DoctorTarget, Vec<Stream>), Failure> {
-    let scan = scan(true)?;
-    let met: Vec<&Stream> = scan.streams.iter().filter(|stream| met_at(stream, addr)).collect();
-    match met[..] {
-        [] => Err(none_met_at(addr, &scan)),
-        [only] => Ok((segments(only), scan.streams)),
-        _ => {
-            let count = met.len();
-            let lines: String = met.into_iter().map(|stream| format!("\n  {}", ends(stream))).collect();
-            Err(Failure::no_connection(format!(
-                "{addr}: {count} streams that met there were found, and one is examined at a time: give its PID:FD{lines}"
-            )))
-        }
+    let mut scan = scan(true)?;
+    let met: Vec<Stream> = scan.streams.iter().filter(|stream| met_at(stream, addr)).cloned().collect();
+    if met.is_empty() {
+        return Err(none_met_at(addr, &scan));
     }
+    only_one(&transport::shown(addr), &met.iter().collect::<Vec<_>>(), &mut scan)
+}
+
+/// The only one of these streams, and all streams beside it.
+fn only_one(of: &str, met: &[&Stream], scan: &mut Scan) -> Result<(DoctorTarget, Vec<Stream>), Failure> {
+    if let [only] = met {
+        let patient = match only.channel.is_region() {
+            true => DoctorTarget::Region(Arc::clone(only.channel.segment(0).0)),
+            false => segments(only),
+        };
+        return Ok((patient, std::mem::take(&mut scan.streams)));
+    }
+    let lines: String = met.iter().map(|stream| format!("\n  {}", ends(stream))).collect();
+    let count = met.len();
+    Err(Failure::no_connection(format!(
+        "{of}: {count} streams of it were found, and one is examined at a time: give its PID:FD{lines}"
+    )))
 }
 
 /// Whether the parties of a stream met at a socket.
@@ -170,18 +227,25 @@ fn shown(addr: &Addr) -> String {
     match addr {
         Addr::Unix(path) => format!("unix:{}", printable(place(path).as_os_str().as_bytes())),
         Addr::Abstract(name) => format!("unix:@{}", printable(name.as_bytes())),
-        other => other.to_string(),
+        other => transport::shown(other),
     }
 }
 
 /// What to say when no stream is known to have met at a socket.
 fn none_met_at(addr: &Addr, scan: &Scan) -> Failure {
-    let waits = scan.listeners.iter().find(|listener| listener.addr == shown(addr));
-    let waits = waits.map_or_else(String::new, |it| format!("process {} listens there, but ", it.holder.pid));
-    Failure::no_connection(format!(
-        "{addr}: {waits}none of the streams that were found is known to have met there: `smstream ls --all` shows all of \
-         them; give one as PID:FD"
-    ))
+    let place = transport::shown(addr);
+    if let Some(it) = scan.listeners.iter().find(|listener| listener.addr == shown(addr)) {
+        return Failure::no_connection(format!(
+            "{place}: process {} listens there, and none of the streams that were found is known to have met there: \
+             `smstream ls --all` shows all of them; give one as PID:FD",
+            it.holder.pid
+        ));
+    }
+    let seen = match probe::listener(addr) {
+        Ok(()) => "there is a listener, and no stream that is known to have met there".to_owned(),
+        Err(error) => format!("there is no listener ({error}), nor a stream that is known to have met there"),
+    };
+    Failure::no_connection(format!("{place}: {seen}; `smstream ls --all` shows all streams; give one as PID:FD"))
 }
 
 /// The descriptors of the parties of a stream, each of which names it.
@@ -224,16 +288,18 @@ mod tests {
 
     #[test]
     fn every_way_to_say_what_is_meant() {
-        assert_eq!(parse("12:3"), Ok(Target::Descriptor { pid: 12, fd: 3 }));
+        let read = |text: &str| parse(OsStr::new(text));
+        assert_eq!(read("12"), Ok(Target::Process(12)));
+        assert_eq!(read("12:3"), Ok(Target::Descriptor { pid: 12, fd: 3 }));
         for text in ["file:/tmp/x", "/tmp/x"] {
-            assert_eq!(parse(text), Ok(Target::File("/tmp/x".into())));
+            assert_eq!(read(text), Ok(Target::File("/tmp/x".into())));
         }
-        assert_eq!(parse("shm:/x"), Ok(Target::File("/dev/shm/x".into())));
-        assert_eq!(parse("./12:3"), Ok(Target::File("./12:3".into())));
-        assert_eq!(parse("x"), Ok(Target::File("x".into())));
-        assert_eq!(parse("unix:@x"), Ok(Target::Other(Addr::Abstract("x".into()))));
+        assert_eq!(read("shm:/x"), Ok(Target::File("/dev/shm/x".into())));
+        assert_eq!(read("./12:3"), Ok(Target::File("./12:3".into())));
+        assert_eq!(read("x"), Ok(Target::File("x".into())));
+        assert_eq!(read("unix:@x"), Ok(Target::Other(Addr::Abstract("x".into()))));
         for text in ["", "file:", "12:", ":3", "12:x", "-1:3", "+1:3", "4294967296:1", "http://x"] {
-            assert!(parse(text).is_err(), "{text}");
+            assert!(read(text).is_err(), "{text}");
         }
     }
 }

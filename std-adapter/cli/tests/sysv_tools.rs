@@ -7,7 +7,7 @@ mod roles;
 
 use std::process::Command;
 
-use smstream::sysv::Type;
+use smstream::sysv::MessageType as Type;
 use smstream::sysv::{Key, Queue, RemoveOnDrop, Select, Semaphores, Shm};
 
 use roles::{Dir, Second, until};

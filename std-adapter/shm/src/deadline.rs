@@ -1,13 +1,18 @@
 //! Points in time after which a wait gives up.
 
-use rustix::time::{ClockId, Timespec, clock_gettime};
+use rustix::time::{ClockId, DynamicClockId, Timespec, clock_gettime_dynamic};
 use std::time::Duration;
 
 const NANOS: i64 = 1_000_000_000;
 
 /// An absolute point on the monotonic clock, in the form the kernel takes.
 ///
-/// A wait that is interrupted and begun again still ends at the same time.
+/// A wait that is interrupted and begun again still ends at the same time. The clock (`CLOCK_MONOTONIC`) does not follow
+/// changes of the wall clock, and stands still while the machine is suspended. Its unit is the nanosecond. A deadline means
+/// something to this machine only, as long as it runs. Where a filter of system calls forbids to read the clock, each
+/// deadline has passed.
+///
+/// It is what [`futex::wait`](crate::futex::wait) takes.
 ///
 /// ```
 /// use smstream_shm::Deadline;
@@ -17,6 +22,9 @@ const NANOS: i64 = 1_000_000_000;
 /// assert!(soon < Deadline::after(Duration::from_secs(5)));
 /// assert!(soon.remaining() <= Duration::from_millis(5));
 /// ```
+///
+/// # References
+/// [clock_gettime(2)](https://man7.org/linux/man-pages/man2/clock_gettime.2.html)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Timespec);
 
@@ -24,7 +32,7 @@ impl Deadline {
     /// This moment: a wait with it looks once and gives up.
     #[must_use]
     pub fn now() -> Self {
-        Self(clock_gettime(ClockId::Monotonic))
+        Self::clock().unwrap_or(Self(Timespec { tv_sec: 0, tv_nsec: 0 }))
     }
 
     /// The moment `wait` from now. A time too far off to be counted becomes the last one that can be.
@@ -45,10 +53,7 @@ impl Deadline {
     /// How long it is until then: zero when it has passed.
     #[must_use]
     pub fn remaining(self) -> Duration {
-        let now = Self::now();
-        if now >= self {
-            return Duration::ZERO;
-        }
+        let Some(now) = Self::clock().filter(|&now| now < self) else { return Duration::ZERO };
         let mut seconds = self.0.tv_sec.saturating_sub(now.0.tv_sec);
         let mut nanos = self.0.tv_nsec - now.0.tv_nsec;
         if nanos < 0 {
@@ -62,7 +67,13 @@ impl Deadline {
     /// Whether it has passed.
     #[must_use]
     pub fn has_passed(self) -> bool {
-        Self::now() >= self
+        Self::clock().is_none_or(|now| now >= self)
+    }
+
+    /// The clock: `None` if a filter of system calls forbids to read it. Each deadline has passed then, since a wait must
+    /// not become one without end.
+    fn clock() -> Option<Self> {
+        clock_gettime_dynamic(DynamicClockId::Known(ClockId::Monotonic)).ok().map(Self)
     }
 
     /// The point in milliseconds modulo 2³², to tell how long ago something was.

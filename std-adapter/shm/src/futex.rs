@@ -1,6 +1,67 @@
-//! Sleeping on words and waking the sleepers, by futex.
+//! Sleeping until a word in shared memory changes, and waking the sleepers.
 //!
-//! A futex works on memory that is mapped read-only: the kernel needs the address and the value, and writes nothing.
+//! A *futex* is an aligned word of 32 bits on which threads sleep, of one process or of several that map the same memory.
+//! [`wait`] sleeps as long as the word holds the value that the caller has seen; [`wait_any`] does so for several words.
+//! A thread that changes the word calls [`wake_all`] or [`wake_one`] afterwards. The kernel compares the word and puts the
+//! thread to sleep in one step: a change that comes between the look and the sleep is not missed.
+//!
+//! ```
+//! use smstream_shm::futex::{self, Scope, Word};
+//! use smstream_shm::memory::{Access, Mapping, SharedMemory, memfd, page_size};
+//! use std::sync::atomic::Ordering;
+//!
+//! let fd = memfd("example", page_size() as u64)?;
+//! let writer = Mapping::new(&fd, 0, page_size(), Access::ReadWrite)?;
+//! # let thread = std::thread::spawn(move || {
+//! // One process (here: a thread) publishes, then wakes:
+//! let word = writer.atomic_u32(0).expect("aligned and writable");
+//! word.store(1, Ordering::Release);
+//! futex::wake_all(word, Scope::Shared);
+//! # });
+//!
+//! // Another sees the memory read-only. It looks, and sleeps only on what it has seen:
+//! let reader = Mapping::new(&fd, 0, page_size(), Access::ReadOnly)?;
+//! // SAFETY: aligned and mapped as long as `reader` lives; only loaded, Relaxed, and 32 bits wide.
+//! let word = unsafe { std::sync::atomic::AtomicU32::from_ptr(reader.as_ptr().cast_mut().cast()) };
+//! loop {
+//!     let seen = word.load(Ordering::Relaxed);
+//!     if seen != 0 {
+//!         break;
+//!     }
+//!     futex::wait(&Word { word, seen, scope: Scope::Shared }, None);
+//! }
+//! std::sync::atomic::fence(Ordering::Acquire);
+//! # thread.join().unwrap();
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # What it does not promise
+//! - **A wait can return for no reason**: a signal (EINTR), a wake that was meant for other use of the same memory, a kernel
+//!   that could not put the thread to sleep. Look at the word again, in a loop.
+//! - **A wake wakes threads that sleep at that moment**, and is not kept for those that come later. So change the word
+//!   first, then wake.
+//! - **It orders no memory.** Order the stores and the loads of the word themselves: Release and Acquire.
+//! - **A change without a wake wakes no thread.** A process that dies between the two leaves the sleepers asleep: where that
+//!   matters, wait with a [`Deadline`] and look at what else shows the death.
+//!
+//! # Read-only memory
+//! The kernel only reads the word, so all of these calls work on memory that is mapped for reading only. Rust promises
+//! atomic loads there for `Relaxed` loads of at most 32 bits: load with `Relaxed`, then `fence(Acquire)`, as
+//! [`SharedMemory::load_u32`](crate::memory::SharedMemory::load_u32) does. 64-bit words are no futexes.
+//!
+//! # Shared or private
+//! [`Scope::Private`] (`FUTEX_PRIVATE_FLAG`) is a little faster, and finds only threads of this process. Waiters and wakers
+//! of a word must agree: a private wake does not reach a shared wait. Between processes it is always [`Scope::Shared`],
+//! also where both are threads of one program but have mapped the memory twice.
+//!
+//! # Time
+//! A wait with a [`Deadline`] ends at that point of the monotonic clock, however often it is interrupted and begun again. A
+//! change of the wall clock does not matter. The clock stands still while the machine is suspended.
+//!
+//! # References
+//! [futex(2)](https://man7.org/linux/man-pages/man2/futex.2.html), `FUTEX_WAIT_BITSET`, `FUTEX_WAKE`;
+//! [futex_waitv](https://docs.kernel.org/userspace-api/futex2.html), Linux 5.16;
+//! [`std::sync::atomic`], "Atomic accesses to read-only memory"
 
 use crate::deadline::Deadline;
 use rustix::io::Errno;
@@ -41,15 +102,20 @@ pub enum Wake {
 
 /// The words that a half watches at most. Sleeping on more takes memory from the heap.
 const USUAL: usize = 3;
-/// The most words that the kernel watches at once (`FUTEX_WAITV_MAX`).
-#[doc(hidden)]
-pub const MOST: usize = 128;
+/// The most words that [`wait_any`] watches at once (`FUTEX_WAITV_MAX`).
+pub const MAX_WORDS: usize = 128;
 
-/// A count for wakes that means everyone.
+/// A count for wakes that means all.
 const ALL: u32 = i32::MAX as u32;
 
-/// Whether this kernel can sleep on several words at once (`futex_waitv`, Linux 5.16). Asked once per process.
-#[doc(hidden)]
+/// Whether this kernel can sleep on several words at once (`futex_waitv`, Linux 5.16), and no filter of system calls
+/// forbids it. The kernel is asked once per process. It does not block.
+///
+/// ```
+/// // Without it, watch one word, and look at the others at intervals.
+/// println!("several words at once: {}", smstream_shm::futex::has_waitv());
+/// ```
+#[must_use]
 pub fn has_waitv() -> bool {
     const UNKNOWN: u8 = 0;
     const YES: u8 = 1;
@@ -69,15 +135,55 @@ pub fn has_waitv() -> bool {
     }
 }
 
-/// Sleeps while all of the first [`MOST`] words hold what was seen.
-#[doc(hidden)]
-pub fn sleep_on_all(watches: &[Word<'_>], deadline: Option<Deadline>) -> Wake {
+/// Sleeps while each of the words holds what was seen, for no longer than until the deadline. Of more than [`MAX_WORDS`]
+/// words, it watches the first. It blocks; with no deadline, possibly for ever.
+///
+/// More than three words take memory from the heap. Where the kernel cannot do this (see [`has_waitv`]) it returns
+/// [`Wake::Maybe`] soon: a loop goes on, slower.
+///
+/// ```
+/// use smstream_shm::Deadline;
+/// use smstream_shm::futex::{self, Scope, Wake, Word};
+/// use std::sync::atomic::AtomicU32;
+/// use std::time::Duration;
+///
+/// let words = [AtomicU32::new(1), AtomicU32::new(2)];
+/// let watch = |i: usize, seen| Word { word: &words[i], seen, scope: Scope::Private };
+/// // The second word is not 3, so this does not sleep.
+/// assert_eq!(futex::wait_any(&[watch(0, 1), watch(1, 3)], None), Wake::Maybe);
+/// # if futex::has_waitv() {
+/// let soon = Deadline::after(Duration::from_millis(5));
+/// assert_eq!(futex::wait_any(&[watch(0, 1), watch(1, 2)], Some(soon)), Wake::TimedOut);
+/// # }
+/// ```
+///
+/// # References
+/// [futex_waitv](https://docs.kernel.org/userspace-api/futex2.html)
+pub fn wait_any(watches: &[Word<'_>], deadline: Option<Deadline>) -> Wake {
     outcome(waitv(watches, deadline).map(drop))
 }
 
-/// Sleeps while the word holds what was seen.
-#[doc(hidden)]
-pub fn sleep_on(watch: &Word<'_>, deadline: Option<Deadline>) -> Wake {
+/// Sleeps while the word holds what was seen, for no longer than until the deadline. It blocks; with no deadline, possibly
+/// for ever. It returns at once if the word holds another value.
+///
+/// ```
+/// use smstream_shm::Deadline;
+/// use smstream_shm::futex::{self, Scope, Wake, Word};
+/// use std::sync::atomic::AtomicU32;
+/// use std::time::Duration;
+///
+/// let word = AtomicU32::new(7);
+/// let watch = |seen| Word { word: &word, seen, scope: Scope::Private };
+/// assert_eq!(futex::wait(&watch(6), None), Wake::Maybe);
+/// let soon = Deadline::after(Duration::from_millis(5));
+/// // It may return earlier, for no reason: look again until the deadline has passed.
+/// while futex::wait(&watch(7), Some(soon)) != Wake::TimedOut {}
+/// assert!(soon.has_passed());
+/// ```
+///
+/// # References
+/// [futex(2)](https://man7.org/linux/man-pages/man2/futex.2.html), `FUTEX_WAIT_BITSET`
+pub fn wait(watch: &Word<'_>, deadline: Option<Deadline>) -> Wake {
     let flags = match watch.scope {
         Scope::Shared => Flags::empty(),
         Scope::Private => Flags::PRIVATE,
@@ -87,14 +193,19 @@ pub fn sleep_on(watch: &Word<'_>, deadline: Option<Deadline>) -> Wake {
     outcome(futex::wait_bitset(watch.word, flags, watch.seen, until, NonZeroU32::MAX))
 }
 
-/// Wakes everyone who sleeps on the word.
-#[doc(hidden)]
+/// Wakes all threads that sleep on the word. Change the word before. It does not block.
+///
+/// # References
+/// [futex(2)](https://man7.org/linux/man-pages/man2/futex.2.html), `FUTEX_WAKE`
 pub fn wake_all(word: &AtomicU32, scope: Scope) {
     wake(word, scope, ALL);
 }
 
-/// Wakes one who sleeps on the word, if anybody does.
-#[doc(hidden)]
+/// Wakes one thread that sleeps on the word, if there is one. It is enough where each sleeper can do what the change asks
+/// for; where sleepers wait for different things, or a process may die with the wake, use [`wake_all`]. It does not block.
+///
+/// # References
+/// [futex(2)](https://man7.org/linux/man-pages/man2/futex.2.html), `FUTEX_WAKE`
 pub fn wake_one(word: &AtomicU32, scope: Scope) {
     wake(word, scope, 1);
 }
@@ -108,8 +219,8 @@ fn wake(word: &AtomicU32, scope: Scope, count: u32) {
     let _ = futex::wake(word, flags, count);
 }
 
-/// Wakes everyone who sleeps on the shared word at `address`, if there is one. The word may be unmapped by now, or be
-/// something else: then nobody wakes, or somebody does for no reason, as every sleeper on a futex must expect.
+/// Wakes all threads that sleep on the shared word at `address`, if there is one. The word may be unmapped by now, or be
+/// something else: then no thread wakes, or one does for no reason, as every sleeper on a futex must expect.
 #[doc(hidden)]
 pub fn wake_all_at(address: usize) {
     let null = ptr::null::<libc::timespec>();
@@ -124,7 +235,7 @@ fn waitv(watches: &[Word<'_>], deadline: Option<Deadline>) -> rustix::io::Result
     let words = match usual.get_mut(..watches.len()) {
         Some(words) => words,
         None => {
-            many.resize(watches.len().min(MOST), Wait::new());
+            many.resize(watches.len().min(MAX_WORDS), Wait::new());
             &mut many[..]
         }
     };
@@ -181,11 +292,11 @@ mod tests {
             for changed in 0..3 {
                 let mut watches = [0, 1, 2].map(|i| Word { word: &words[i], seen: i as u32 + 1, scope });
                 watches[changed].seen = 9;
-                assert_eq!(sleep_on(&watches[changed], None), Wake::Maybe);
+                assert_eq!(wait(&watches[changed], None), Wake::Maybe);
                 if has_waitv() {
-                    assert_eq!(sleep_on_all(&watches, None), Wake::Maybe);
-                    let many: Vec<_> = (0..MOST - 3).map(|_| Word { word: &words[0], seen: 1, scope }).collect();
-                    assert_eq!(sleep_on_all(&[&many, &watches[..]].concat(), None), Wake::Maybe);
+                    assert_eq!(wait_any(&watches, None), Wake::Maybe);
+                    let many: Vec<_> = (0..MAX_WORDS - 3).map(|_| Word { word: &words[0], seen: 1, scope }).collect();
+                    assert_eq!(wait_any(&[&many, &watches[..]].concat(), None), Wake::Maybe);
                 }
             }
         }

@@ -76,6 +76,13 @@ impl WriteHalf {
         self.producer.undelivered()
     }
 
+    /// Whether the peer takes no more bytes: see [`Stream::peer_stopped_reading`](crate::Stream::peer_stopped_reading).
+    pub fn peer_stopped_reading(&mut self) -> bool {
+        // Looks at the peer's words.
+        self.producer.undelivered();
+        self.producer.is_peer_stopped()
+    }
+
     /// Sets when written bytes are published. What is buffered is published now.
     pub fn set_buf_mode(&mut self, mode: BufMode) {
         self.shared.policy.set(mode);

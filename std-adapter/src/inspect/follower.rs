@@ -58,24 +58,28 @@ pub struct Report {
 }
 
 impl Report {
-    /// Why nothing moves, if that has been so for a while and the reason is known: for people.
+    /// Why nothing moves, if that has been so for a while and no thread of a party can change it: for people. Two parties
+    /// that wait for a request are idle, and not stuck.
     #[must_use]
     pub fn why_stuck(&self) -> Option<&'static str> {
         if self.look.state() == State::PeerDead {
-            return Some("a party is dead: the calls that still wait are about to fail");
+            return Some("a party is dead: the other one is about to learn it");
         }
         let long = |half: &HalfReport| matches!(half.rest, SleepState::Asleep { .. }) && half.seen_for >= A_WHILE;
+        // One that sleeps in a call on the whole stream does nothing else meanwhile; of other sleepers, another thread may
+        // go on.
+        let whole = |half: &HalfReport| long(half) && matches!(half.rest, SleepState::Asleep { whole: true, .. });
         let [first, second] = &self.lanes;
         for (report, lane) in self.lanes.iter().zip(&self.look.sample.lanes) {
             if lane.is_overdue() && (long(&report.writer) || long(&report.reader)) {
                 return Some("a half sleeps although what it waits for is there: it is stopped, or was not woken");
             }
         }
-        if long(&first.reader) && long(&second.reader) {
-            return Some("both parties wait for bytes: for ever, unless another thread of theirs writes");
+        if whole(&first.reader) && whole(&second.reader) {
+            return Some("each party waits for bytes of the other, in a call on its whole stream");
         }
-        if long(&first.writer) && long(&second.writer) {
-            return Some("both parties wait for room: for ever, unless another thread of theirs reads");
+        if whole(&first.writer) && whole(&second.writer) {
+            return Some("each party waits for room in its lane, in a call on its whole stream");
         }
         None
     }
@@ -121,9 +125,10 @@ impl Follower {
     pub fn update(&mut self, stream: Stream) {
         // A connector that is gone takes the name by which it came with it.
         let addr = stream.addr.or_else(|| self.stream.addr.take());
+        let written = stream.written.or_else(|| self.stream.written.take());
         let path = stream.path.or_else(|| self.stream.path.take());
         let holders = if stream.holders.is_empty() { std::mem::take(&mut self.stream.holders) } else { stream.holders };
-        self.stream = Stream { addr, path, holders, channel: stream.channel };
+        self.stream = Stream { addr, written, path, holders, channel: stream.channel };
     }
 
     /// Looks once more.
@@ -202,6 +207,23 @@ mod tests {
         // The channel is never looked at here: the looks are made up.
         let channel = super::super::sample::tests::unchecked(source);
         Follower::new(Stream::unknown(channel))
+    }
+
+    #[test]
+    fn idle_is_not_stuck() {
+        let start = Instant::now();
+        let later = start + Duration::from_secs(60);
+        for (whole, stuck) in [(false, false), (true, true)] {
+            let mut watch = watch();
+            let look = |at| {
+                let mut look = look(at, SleepState::Asleep { wants: 1, whole }, 0, 1);
+                look.sample.lanes[1].reader = SleepState::Asleep { wants: 1, whole };
+                look
+            };
+            watch.note(look(start));
+            let why = watch.note(look(later)).why_stuck();
+            assert_eq!(why.is_some(), stuck, "{why:?}");
+        }
     }
 
     #[test]

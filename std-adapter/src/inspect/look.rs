@@ -3,6 +3,7 @@
 use super::sample::{Channel, Phase, Sample};
 use crate::lock::Byte;
 use smstream_shm::posix::identity;
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -31,6 +32,8 @@ pub struct Stream {
     pub channel: Channel,
     /// The address at which the parties met, escaped for terminals, if it is known.
     pub addr: Option<String>,
+    /// The same byte for byte, as [`Addr::from_os_str`](crate::Addr::from_os_str) reads it.
+    pub written: Option<OsString>,
     /// The path of that address, if it has one. It may lead to something else by now.
     pub path: Option<PathBuf>,
     /// The processes that have an end of it.
@@ -87,7 +90,7 @@ impl Stream {
     /// A stream whose users are not known.
     #[must_use]
     pub fn unknown(channel: Channel) -> Self {
-        Self { channel, addr: None, path: None, holders: Vec::new() }
+        Self { channel, addr: None, written: None, path: None, holders: Vec::new() }
     }
 
     /// Looks at it.

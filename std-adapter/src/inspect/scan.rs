@@ -3,18 +3,18 @@
 use super::look::{Holder, Stream};
 use super::process::{self, Descriptor, printable};
 use super::sample::{self, Channel};
-use super::sockets::Sockets;
+use super::sockets::{self, Sockets};
 use super::source::Source;
 use crate::header::words::{Header, LEN};
 use smstream_shm::posix::identity;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirEntryExt, FileTypeExt};
+use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -45,6 +45,8 @@ impl fmt::Display for Skipped {
 pub struct SocketListener {
     /// Its address, fit to be printed.
     pub addr: String,
+    /// The same byte for byte, as [`Addr::from_os_str`](crate::Addr::from_os_str) reads it.
+    pub written: OsString,
     /// The process that listens.
     pub holder: Holder,
     /// When its socket got its path, as the file system says. An abstract name has no such time.
@@ -72,7 +74,7 @@ pub struct Scan {
 }
 
 /// The addresses at which each process has accepted streams, with their paths.
-type MetAt = BTreeMap<u32, BTreeMap<String, Option<PathBuf>>>;
+type MetAt = BTreeMap<u32, BTreeMap<OsString, (String, Option<PathBuf>)>>;
 
 /// A file that a process has open and that may be part of a stream.
 struct Candidate {
@@ -172,14 +174,14 @@ fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
         let lock = [&socket.name[..], b".lock"].concat();
         let is_ours = descriptors.iter().any(|it| it.link.as_bytes() == lock);
         if !socket.listens {
-            found.met_at.entry(pid).or_default().insert(socket.addr(), socket.path());
+            found.met_at.entry(pid).or_default().insert(socket.written(), (socket.addr(), socket.path()));
             continue;
         }
         let listener = || {
             let command = process::command(pid);
             let holder = Holder { pid, fd: descriptor.number, command, party: Some(0), began };
-            let since = socket.path().and_then(|path| named_since(pid, &path));
-            SocketListener { addr: socket.addr(), holder, since }
+            let since = socket.path().and_then(|path| sockets::named_since(pid, &path));
+            SocketListener { addr: socket.addr(), written: socket.written(), holder, since }
         };
         if is_ours {
             scan.listeners.push(listener());
@@ -255,13 +257,6 @@ fn open<'a>(
     Ok(Some(place.insert(Candidate { source, segment, holders: Vec::new(), path: None, directory: None })))
 }
 
-/// When a process's socket got its path, which is a file there and nowhere else in the file system.
-fn named_since(pid: u32, path: &Path) -> Option<SystemTime> {
-    let place = Path::new("/proc").join(pid.to_string()).join("root").join(path.strip_prefix("/").ok()?);
-    let found = fs::symlink_metadata(place).ok().filter(|found| found.file_type().is_socket())?;
-    found.modified().ok()
-}
-
 /// The path that the kernel shows for a file that was opened by its name, whether it still has that or not.
 fn named(link: &[u8]) -> Option<PathBuf> {
     let path = Path::new(OsStr::from_bytes(link.strip_suffix(DELETED).unwrap_or(link)));
@@ -276,9 +271,11 @@ fn name_of(directory: &Path, id: (u64, u64)) -> Option<PathBuf> {
     paths.find(|path| rustix::fs::lstat(path).is_ok_and(|stat| identity(&stat) == id))
 }
 
-/// How a path is shown as an address.
-fn address(path: &Path) -> String {
-    format!("file:{}", printable(path.as_os_str().as_bytes()))
+/// A path as an address, for people and byte for byte.
+fn address(path: &Path) -> (String, OsString) {
+    let mut written = OsString::from("file:");
+    written.push(path);
+    (format!("file:{}", printable(path.as_os_str().as_bytes())), written)
 }
 
 impl Scan {
@@ -291,7 +288,8 @@ impl Scan {
         match Channel::of_region(source) {
             Ok(channel) => {
                 let path = path.or_else(|| name_of(&directory?, id));
-                self.streams.push(Stream { channel, addr: path.as_deref().map(address), path, holders });
+                let (addr, written) = path.as_deref().map(address).unzip();
+                self.streams.push(Stream { channel, addr, written, path, holders });
             }
             Err(e) => self.unseen.push(Skipped { what: "a region".into(), why: e.to_string() }),
         }
@@ -357,11 +355,11 @@ impl Scan {
                 // If the listener's process has accepted streams at one address only, this one came there.
                 let mut at =
                     holders.iter().filter(|it| it.party == Some(0)).filter_map(|it| met_at.get(&it.pid)).flatten();
-                let (addr, path) = match (at.next(), at.next()) {
-                    (Some((addr, path)), None) => (Some(addr.clone()), path.clone()),
-                    _ => (None, None),
+                let (written, addr, path) = match (at.next(), at.next()) {
+                    (Some((written, (addr, path))), None) => (Some(written.clone()), Some(addr.clone()), path.clone()),
+                    _ => (None, None, None),
                 };
-                self.streams.push(Stream { channel, addr, path, holders });
+                self.streams.push(Stream { channel, addr, written, path, holders });
             }
             Err(e) => self.unseen.push(Skipped { what, why: e.to_string() }),
         }

@@ -1,10 +1,12 @@
 //! Sockets, as `/proc/net/unix` shows them: who listens for `unix:` streams, and at which address one was accepted.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// The flag of a socket that listens.
 const LISTENS: u32 = 0x1_0000;
@@ -67,6 +69,11 @@ impl Socket {
         format!("unix:{}", super::process::printable(&self.name))
     }
 
+    /// Its address, byte for byte.
+    pub(super) fn written(&self) -> OsString {
+        OsString::from_vec([b"unix:", &self.name[..]].concat())
+    }
+
     /// Whether its name is abstract.
     pub(super) fn is_abstract(&self) -> bool {
         self.name.starts_with(b"@")
@@ -76,6 +83,13 @@ impl Socket {
     pub(super) fn path(&self) -> Option<PathBuf> {
         self.name.starts_with(b"/").then(|| PathBuf::from(OsStr::from_bytes(&self.name)))
     }
+}
+
+/// When a process's socket got its path, which is a file there and nowhere else in the file system.
+pub(super) fn named_since(pid: u32, path: &Path) -> Option<SystemTime> {
+    let place = Path::new("/proc").join(pid.to_string()).join("root").join(path.strip_prefix("/").ok()?);
+    let found = fs::symlink_metadata(place).ok().filter(|found| found.file_type().is_socket())?;
+    found.modified().ok()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use smstream::smstream_core::park::Park;
 use smstream::smstream_core::stream::End;
 use smstream_shm::sysv::{Attachment, Key, RemoveOnDrop, Shm};
 
-use crate::roles::{Second, role, told};
+use crate::roles::{Second, given_ids, role};
 
 /// What both know.
 const CHANNEL: Config = Config::new([64, 256]);
@@ -94,7 +94,7 @@ fn a_channel_between_two_processes() {
 /// Party 1.
 #[test]
 fn connector() {
-    let Some(ids) = told() else { return };
+    let Some(ids) = given_ids() else { return };
     let shm = Shm::from_id(ids[0]).unwrap();
     let (mine, peers) = (shm.attach().unwrap(), shm.attach_read_only().unwrap());
     talk(end(&mine, &peers, 1), 1);

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use smstream::sysv::{Key, Queue, Select, Type};
+use smstream::sysv::{Key, MessageType as Type, Queue, Select};
 
 use crate::channel::{Channel, Runner};
 use crate::transport::{Opening, Then, Transport, Waiting};

@@ -140,7 +140,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     }
     scratch::remove_on_signals().or_broken("could not prepare to be interrupted")?;
     watchdog::start().or_broken("could not start a thread")?;
-    let scratch = Scratch::create(args.over.kind()).or_broken("could not make a temporary directory")?;
+    let scratch = Scratch::create(args.over.kind());
     let (mut partner, mut ends) = Partner::start()?;
     let mut act = || {
         let outcome = verify(args, &mut partner, &scratch)?;

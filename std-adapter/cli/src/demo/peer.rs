@@ -49,7 +49,7 @@ fn obey(order: Order, control: &mut Control, ends: &mut Ends, verified: &mut Opt
         }
         Order::Connect(test, addr) => {
             let addr: Addr = addr.parse().map_err(io::Error::other)?;
-            let stream = transport::connect(&addr, stream_options(test), None)?;
+            let stream = transport::connect(&addr, &stream_options(test), None)?;
             match test {
                 Some(test) => ends.set_stream(test, stream),
                 None => *verified = Some(stream),

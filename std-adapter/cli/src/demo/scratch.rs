@@ -1,52 +1,40 @@
-//! Names of streams that are gone however the demo ends: by itself, by a signal, or, after a SIGKILL, by `smstream gc`.
+//! Names for the demo's streams, which are gone however the demo ends. They lie where `smstream gc` looks: even a demo that
+//! was killed leaves nothing for good.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::Access;
+use super::workload::now;
 
-/// The paths to remove, as long as the demo runs.
-static PATHS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// The name of the moment, which is removed at an exit that runs no destructors.
+static NAME: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// Removes the names when it goes out of scope.
+/// Where names are made: in memory if the system has a place for that, so that no disk has part in the figures.
 pub struct Scratch {
     directory: PathBuf,
-    /// What all names begin with. No other process has it.
-    prefix: String,
     /// The kind of the addresses.
     kind: &'static str,
 }
 
 impl Scratch {
-    /// Chooses the directory, in memory if the system has a place for that: no disk has part in the figures. The names lie in
-    /// it and not in a directory of their own, so that `smstream gc` finds what a SIGKILL leaves.
-    pub fn create(kind: &'static str) -> io::Result<Self> {
-        let usable = |place: &PathBuf| rustix::fs::access(place, Access::WRITE_OK | Access::EXEC_OK);
-        let mut last = Err(rustix::io::Errno::NOENT);
-        for place in [PathBuf::from("/dev/shm"), std::env::temp_dir()] {
-            last = usable(&place);
-            if last.is_ok() {
-                let prefix = format!("smstream-demo-{}-{}-", process::id(), super::workload::now());
-                return Ok(Self { directory: place, prefix, kind });
-            }
-        }
-        last?;
-        Err(io::ErrorKind::NotFound.into())
+    /// Finds a place for names of this kind.
+    pub fn create(kind: &'static str) -> Self {
+        let memory = Path::new("/dev/shm");
+        let writable = rustix::fs::access(memory, rustix::fs::Access::WRITE_OK).is_ok();
+        Self { directory: if writable { memory.to_owned() } else { std::env::temp_dir() }, kind }
     }
 
-    /// The address of a stream with this name.
+    /// A new address of a stream.
     pub fn address(&self, name: &str) -> io::Result<String> {
-        let path = self.directory.join(format!("{}{name}", self.prefix));
-        let text = path.to_str().ok_or_else(|| io::Error::other("the temporary directory's name is no UTF-8"))?;
+        let path = self.directory.join(format!("smstream-demo-{}-{}-{name}", process::id(), now()));
+        let text = std::str::from_utf8(path.as_os_str().as_bytes());
+        let text = text.map_err(|_| io::Error::other("the temporary directory's name is not UTF-8"))?;
         let address = format!("{}:{text}", self.kind);
-        let mut paths = PATHS.lock().unwrap_or_else(PoisonError::into_inner);
-        if !paths.contains(&path) {
-            paths.push(path);
-        }
+        *NAME.lock().unwrap_or_else(PoisonError::into_inner) = Some(path);
         Ok(address)
     }
 }
@@ -57,24 +45,44 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes what has one of the names, or one that a listener makes beside it. To be called before any exit that runs no
-/// destructors.
+/// Removes what has the name of the moment, if anything does. To be called before any exit that runs no destructors.
 pub fn remove() {
-    let mut paths = PATHS.lock().unwrap_or_else(PoisonError::into_inner);
-    for path in paths.drain(..) {
-        for suffix in ["", ".new", ".lock"] {
-            let mut name = OsString::from(&path);
-            name.push(suffix);
-            let _ = fs::remove_file(name);
+    let name = NAME.lock().unwrap_or_else(PoisonError::into_inner).take();
+    for suffix in ["", ".new", ".lock"] {
+        if let Some(name) = &name {
+            let mut path = name.clone().into_os_string();
+            path.push(suffix);
+            // Most often the listener has removed it.
+            let _ = fs::remove_file(path);
         }
     }
 }
 
-/// Makes SIGINT, SIGTERM and SIGHUP remove the names before they end the process. To be called before any other thread is
+/// Makes SIGINT, SIGTERM and SIGHUP remove the name before they end the process. To be called before any other thread is
 /// started.
 pub fn remove_on_signals() -> io::Result<()> {
     crate::signals::on_end(|signal| {
         remove();
         process::exit(128 + signal);
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gc;
+
+    #[test]
+    fn names_lie_where_leftovers_are_looked_for() {
+        for kind in ["file", "unix"] {
+            let address = Scratch::create(kind).address("stream").expect("an address");
+            let path = Path::new(address.strip_prefix(kind).expect("its kind").trim_start_matches(':')).to_owned();
+            let parent = path.parent().expect("a directory").canonicalize().expect("it is there");
+            let places = gc::directories(&[]);
+            assert!(
+                places.iter().any(|place| place.canonicalize().is_ok_and(|it| it == parent)),
+                "{path:?}: {places:?}"
+            );
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::control::Test;
-use crate::size::Capacity;
+use crate::size::{Capacity, MAX_CAPACITY};
 use crate::transport::Options;
 
 /// How long an end that shall stay awake looks before it sleeps.
@@ -16,7 +16,8 @@ pub fn stream_options(test: Option<Test>) -> Options {
         Some(Test::Busy) => Some(STAY_AWAKE),
         Some(Test::Asleep) => Some(Duration::ZERO),
     };
-    Options { capacity: None, spin }
+    // What the first process offers, the second accepts.
+    Options { max_capacity: Some(MAX_CAPACITY), spin, ..Options::default() }
 }
 
 /// The same with a capacity, which the listener chooses.

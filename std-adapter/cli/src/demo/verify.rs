@@ -112,7 +112,7 @@ pub fn connect(
     let address = scratch.address("stream").or_broken("could not name a stream")?;
     let addr: Addr = address.parse().or_broken(&address)?;
     let options = with_capacity(stream_options(test), capacity);
-    let listener = transport::bind(&addr, options)
+    let listener = transport::bind(&addr, &options)
         .map_err(|error| Failure::no_connection(format!("could not listen at {address}: {error}")))?;
     partner.order(Order::Connect(test, address.clone()))?;
     let stream =

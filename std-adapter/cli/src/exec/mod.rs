@@ -2,26 +2,21 @@
 //!
 //! The program gets pipes, as from a shell; what goes through them is passed on as a proxy does it.
 
-use std::collections::HashMap;
+mod runner;
+
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 use std::thread;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
-use signal_hook::consts::SIGINT;
+use runner::Runner;
 
 use crate::backoff::Backoff;
 use crate::failure::{Context, Failure, say};
-use crate::link::line::Line;
-use crate::link::{Link, Outcome, Side};
-use crate::options::When;
-use crate::progress::{INTERVAL, Meter, Progress};
-use crate::signals;
-use crate::transport::{Addr, Listener, Stream};
+use crate::options::ProgressArgs;
+use crate::service;
+use crate::signals::{self, Interrupt};
+use crate::transport::{Addr, Listener, Stream, in_options};
 
 /// The help's part about it.
 pub const HELP: &str = "\
@@ -29,286 +24,122 @@ With a command:
   -- COMMAND ARGS... runs it for the connection, with the stream as its standard input and
   output. The end of the stream is the end of its input, and when it closes its output that is
   the end for the peer. If the peer dies, the command gets SIGHUP. It finds the address in
-  SMSTREAM_ADDR, and in SMSTREAM_PEER_PID who is on the other side, as that one says itself.
+  SMSTREAM_ADDR, and in SMSTREAM_PEER_PID the process on the other side, as that one says itself.
   With --keep-open there is a process for each connection, any number at once.
-  When the command has ended nobody waits for the peer, which may still read.
+  When the command ends, so does the connection, after all that the command wrote: what a
+  process that it left in the background writes later is not passed on.
+  If a signal kills the command, or it ends without reading all that the peer sent, the
+  connection is broken off, and both ends say so.
   Exit codes then: the command's own, 126 if it cannot be run, 127 if it is not found, 128 and
-  the number of the signal that ended it; 1 if it succeeded, but the peer died, or closed
-  before and had not read all.";
+  the number of the signal that ended it; if that is 0, then 1 if the peer died, or not all was
+  read on either side, and 128 and the number of the signal that ended smstream itself.";
 
-/// Serves the connections of a listener: one, or all that come, at once, until interrupted.
+/// A listener that runs a command for each connection.
+pub struct Server<'a> {
+    /// Where it listens.
+    pub addr: &'a Addr,
+    /// The same, for people.
+    pub place: &'a str,
+    /// The command.
+    pub command: &'a [OsString],
+    /// Whether it goes on after the first connection.
+    pub keep_open: bool,
+    /// How many connections are served at once, at most.
+    pub most: Option<u32>,
+    /// Whether to say who connects, and how it ends.
+    pub verbose: bool,
+    /// How to show what goes on.
+    pub progress: ProgressArgs,
+}
+
+/// Serves the connections of a listener: one, or all that come, at once, until a signal ends it.
 pub fn listen(
-    listener: Listener,
-    addr: &Addr,
-    command: &[OsString],
-    keep_open: bool,
-    when: When,
+    server: &Server<'_>,
+    interrupt: &Interrupt,
+    bind: impl Fn() -> Result<Listener, Failure>,
 ) -> Result<u8, Failure> {
-    let listener = Arc::new(listener);
-    let runner = Arc::new(Runner::new(addr, command, when, keep_open));
-    let (on_signal, door) = (Arc::clone(&runner), Arc::downgrade(&listener));
-    signals::on_end(move |signal| {
-        on_signal.interrupt(signal);
-        if let Some(door) = door.upgrade() {
-            door.shutdown();
-        }
-    })
-    .or_broken("could not wait for signals")?;
+    let runner = Runner::new(server.addr, server.place, server.command, server.progress);
+    let runner = Arc::new(runner.many(server.keep_open).verbose(server.verbose));
     let mut backoff = Backoff::default();
+    let mut listener = Arc::new(bind()?);
     loop {
-        let stream = match listener.accept() {
+        interrupt.set({
+            let (runner, listener) = (Arc::clone(&runner), Arc::downgrade(&listener));
+            move |signal| {
+                runner.interrupt(signal);
+                if let Some(listener) = listener.upgrade() {
+                    listener.shutdown();
+                }
+            }
+        });
+        if let Some(most) = server.most {
+            runner.wait_for_less_than(most as usize);
+        }
+        let accepted = listener.accept().map_err(io::Error::from);
+        if interrupt.signal().is_some() {
+            break;
+        }
+        let stream = match accepted {
             Ok(stream) => stream,
-            Err(_) if runner.interrupted().is_some() => break,
-            Err(error) if keep_open => {
-                backoff.after(addr, &error.into())?;
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                say(format_args!("{}: listening anew", in_options(&error)));
+                drop(signals::sole(listener));
+                listener = Arc::new(bind()?);
                 continue;
             }
             Err(error) => {
-                let what = format!("could not accept a connection at {addr}: {error}");
-                return Err(Failure::no_connection(what));
+                backoff.after(&server.place, &error);
+                continue;
             }
         };
-        if !keep_open {
-            // Whoever comes next shall not wait for an answer that never comes.
-            drop(signals::sole(listener));
-            return runner.serve(stream);
-        }
         backoff.restore();
+        if server.verbose {
+            service::log_accepted(&server.place, &stream);
+        }
+        if !server.keep_open {
+            // The next connector shall not wait for an answer that never comes.
+            drop(signals::sole(listener));
+            return runner.serve(stream).map(|code| own_or_signal(code, interrupt));
+        }
         let this = Arc::clone(&runner);
         runner.begin();
         let served = thread::Builder::new().name("serve".to_owned()).spawn(move || {
             if let Err(failure) = this.serve(stream) {
-                say(failure);
+                failure.tell();
             }
             this.end();
         });
         if let Err(error) = served {
-            say(format_args!("could not start a thread for a connection at {addr}: {error}"));
+            say(format_args!("could not start a thread for a connection at {}: {error}", server.place));
             runner.end();
         }
     }
     drop(signals::sole(listener));
     runner.wait();
-    Ok(if keep_open { 0 } else { runner.interrupted().map_or(0, signals::code) })
+    Ok(own_or_signal(0, interrupt))
 }
 
 /// Serves one connection.
-pub fn connected(stream: Stream, addr: &Addr, command: &[OsString], when: When) -> Result<u8, Failure> {
-    let runner = Arc::new(Runner::new(addr, command, when, false));
-    let on_signal = Arc::clone(&runner);
-    signals::on_end(move |signal| on_signal.interrupt(signal)).or_broken("could not wait for signals")?;
-    runner.serve(stream)
+pub fn connected(
+    stream: Stream,
+    addr: &Addr,
+    place: &str,
+    command: &[OsString],
+    progress: ProgressArgs,
+) -> Result<u8, Failure> {
+    let runner = Arc::new(Runner::new(addr, place, command, progress));
+    let interrupt = Interrupt::install().or_broken("could not wait for signals")?;
+    interrupt.set({
+        let runner = Arc::clone(&runner);
+        move |signal| runner.interrupt(signal)
+    });
+    runner.serve(stream).map(|code| own_or_signal(code, &interrupt))
 }
 
-/// Runs the command for connections.
-struct Runner {
-    addr: Addr,
-    command: Vec<OsString>,
-    when: When,
-    many: bool,
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    /// What runs, by the process.
-    running: HashMap<Pid, Weak<Link>>,
-    /// Connections that are served.
-    open: usize,
-    interrupted: Option<i32>,
-}
-
-impl Runner {
-    fn new(addr: &Addr, command: &[OsString], when: When, many: bool) -> Self {
-        let (addr, command) = (addr.clone(), command.to_vec());
-        // The lines of many connections would be in each other's way.
-        let when = if many && when == When::Auto { When::Never } else { when };
-        Self { addr, command, when, many, state: Mutex::default(), changed: Condvar::new() }
+/// The command's own exit code; if that is 0, then that of the signal which has asked this process to end.
+fn own_or_signal(code: u8, interrupt: &Interrupt) -> u8 {
+    match interrupt.signal() {
+        Some(signal) if code == 0 => signals::code(signal),
+        _ => code,
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn begin(&self) {
-        self.state().open += 1;
-    }
-
-    fn end(&self) {
-        self.state().open -= 1;
-        self.changed.notify_all();
-    }
-
-    fn wait(&self) {
-        let mut state = self.state();
-        while state.open > 0 {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn interrupted(&self) -> Option<i32> {
-        self.state().interrupted
-    }
-
-    /// Breaks all connections off, and passes the signal on: but not Ctrl-C, which the terminal has sent to the command
-    /// as well.
-    fn interrupt(&self, signal: i32) {
-        let mut state = self.state();
-        state.interrupted = Some(signal);
-        for (&pid, link) in &state.running {
-            strike(pid, link, signal);
-        }
-    }
-
-    /// Runs the command for a connection, to the end of both. The exit code is the command's.
-    fn serve(&self, stream: Stream) -> Result<u8, Failure> {
-        let mut child = match self.spawn(&stream) {
-            Ok(child) => child,
-            Err(failure) => {
-                // So that no answer does not look like an empty one.
-                stream.abort();
-                return Err(failure);
-            }
-        };
-        let pid = Pid::from_child(&child);
-        let link = match join(&mut child, stream) {
-            Ok(link) => Arc::new(link),
-            Err(error) => {
-                hang_up(pid, Signal::HUP);
-                let _ = child.wait();
-                return Err(Failure::broken(format!("could not prepare for {}: {error}", self.name())));
-            }
-        };
-        let interrupted = {
-            let mut state = self.state();
-            state.running.insert(pid, Arc::downgrade(&link));
-            state.interrupted
-        };
-        if let Some(signal) = interrupted {
-            strike(pid, &Arc::downgrade(&link), signal);
-        }
-        let result = self.pass(&link);
-        if matches!(&result, Ok(Outcome { broken: Some(_), .. }) | Err(_)) {
-            // An end of its input alone would look as if that was all.
-            hang_up(pid, Signal::HUP);
-        }
-        // This closes the pipes.
-        drop(link);
-        let status = self.reap(pid, &mut child).or_broken(format_args!("could not wait for {}", self.name()))?;
-        let outcome = result.or_broken("could not start a thread")?;
-        self.conclude(&outcome, status)
-    }
-
-    /// Waits for the end of a process; until it is known here that it has ended, its number belongs to it.
-    fn reap(&self, pid: Pid, child: &mut Child) -> io::Result<ExitStatus> {
-        loop {
-            match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
-                Ok(_) => break,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        self.state().running.remove(&pid);
-        child.wait()
-    }
-
-    fn name(&self) -> String {
-        self.command.first().map_or_else(String::new, |name| name.display().to_string())
-    }
-
-    /// Starts the command.
-    fn spawn(&self, stream: &Stream) -> Result<Child, Failure> {
-        let (name, args) = self.command.split_first().ok_or_else(|| Failure::usage("there is no command"))?;
-        let mut command = Command::new(name);
-        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
-        command.env("SMSTREAM_ADDR", self.addr.to_string()).env("SMSTREAM_PEER_PID", stream.peer().pid.to_string());
-        command.spawn().map_err(|error| {
-            let code = if error.kind() == io::ErrorKind::NotFound { Failure::NOT_FOUND } else { Failure::CANNOT_RUN };
-            Failure::with_code(code, format!("could not run {}: {error}", self.name()))
-        })
-    }
-
-    /// Moves the bytes.
-    fn pass(&self, link: &Link) -> io::Result<Outcome> {
-        let Some(mut progress) = Progress::start(self.when) else {
-            return link.run();
-        };
-        let (tell, told) = mpsc::channel();
-        let result = thread::scope(|scope| {
-            thread::Builder::new().name("pass".to_owned()).spawn_scoped(scope, move || tell.send(link.run()))?;
-            loop {
-                match told.recv_timeout(INTERVAL) {
-                    Ok(result) => return result,
-                    Err(RecvTimeoutError::Timeout) if self.many => {}
-                    Err(RecvTimeoutError::Timeout) => progress.tick(link.meter()),
-                    Err(RecvTimeoutError::Disconnected) => return Err(io::ErrorKind::Other.into()),
-                }
-            }
-        });
-        progress.finish(link.meter());
-        result
-    }
-
-    /// The exit code; says what went wrong with the connection.
-    fn conclude(&self, outcome: &Outcome, status: ExitStatus) -> Result<u8, Failure> {
-        let mut parts = Vec::new();
-        if let Some((side, error)) = &outcome.broken {
-            parts.push(match side {
-                Side::From => format!("the pipes to {}: {error}", self.name()),
-                Side::To => error.to_string(),
-            });
-        }
-        let lost = outcome.dropped[Side::From as usize];
-        if lost > 0 && !outcome.cut {
-            let bytes = if lost == 1 { "1 byte".to_owned() } else { format!("{lost} bytes") };
-            parts.push(format!("the peer at {} did not read the last {bytes} that {} wrote", self.addr, self.name()));
-        }
-        let code = match (status.code(), status.signal()) {
-            (Some(code), _) => u8::try_from(code).unwrap_or(u8::MAX),
-            (None, Some(signal)) => signals::code(signal),
-            (None, None) => u8::MAX,
-        };
-        if parts.is_empty() {
-            return Ok(code);
-        }
-        let code = if code == 0 { Failure::BROKEN } else { code };
-        Err(Failure::with_code(code, parts.join("; ")))
-    }
-}
-
-/// Joins a process and a stream, which breaks off if that fails. What the program says counts as sent.
-fn join(child: &mut Child, stream: Stream) -> io::Result<Link> {
-    let program = match (child.stdin.take(), child.stdout.take()) {
-        (Some(stdin), Some(stdout)) => Line::program(stdin.into(), stdout.into()),
-        _ => Err(io::ErrorKind::BrokenPipe.into()),
-    };
-    let program = match program {
-        Ok(program) => program,
-        Err(error) => {
-            stream.abort();
-            return Err(error);
-        }
-    };
-    Link::new(program, Line::stream(stream), Arc::new(Meter::default())).map_err(|(lines, error)| {
-        lines.iter().for_each(Line::reset);
-        error
-    })
-}
-
-/// Breaks a connection off and passes a signal on to its process.
-fn strike(pid: Pid, link: &Weak<Link>, signal: i32) {
-    if let Some(link) = link.upgrade() {
-        link.cut();
-    }
-    if signal != SIGINT
-        && let Some(signal) = Signal::from_named_raw(signal)
-    {
-        hang_up(pid, signal);
-    }
-}
-
-/// Sends a signal to a process that was not waited for yet. One that has ended does not mind.
-fn hang_up(pid: Pid, signal: Signal) {
-    let _ = kill_process(pid, signal);
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 
-/// Says, once and for all, that something is over, and wakes whoever waits beside it.
+/// Says, once and for all, that something is over, and wakes the threads that wait beside it.
 #[derive(Debug)]
 pub struct CancelToken {
     flag: AtomicBool,
@@ -38,16 +38,26 @@ impl CancelToken {
         self.wait_or(self, fd, events)
     }
 
-    /// Waits until a descriptor is ready, or this or another thing is over, which is an error.
+    /// Waits until a descriptor is ready or another thing is over, or this is over, which is an error.
     pub fn wait_or(&self, other: &CancelToken, fd: BorrowedFd<'_>, events: PollFlags) -> io::Result<()> {
+        self.poll(&mut [self.fd(), other.fd(), PollFd::from_borrowed_fd(fd, events)])
+    }
+
+    /// Waits until another thing is over, or this is, which is an error.
+    pub fn wait_for(&self, other: &CancelToken) -> io::Result<()> {
+        self.poll(&mut [self.fd(), other.fd()])
+    }
+
+    fn fd(&self) -> PollFd<'_> {
+        PollFd::from_borrowed_fd(self.event.as_fd(), PollFlags::IN)
+    }
+
+    /// Waits until one of them is ready; the first one is this.
+    fn poll(&self, fds: &mut [PollFd<'_>]) -> io::Result<()> {
         loop {
-            let over = |over| PollFd::from_borrowed_fd(over, PollFlags::IN);
-            let mut fds = [over(self.event.as_fd()), over(other.event.as_fd()), PollFd::from_borrowed_fd(fd, events)];
-            match poll(&mut fds, None) {
-                Ok(_) if !(fds[0].revents() | fds[1].revents()).is_empty() => {
-                    return Err(io::ErrorKind::ConnectionAborted.into());
-                }
-                Ok(_) if !fds[2].revents().is_empty() => return Ok(()),
+            match poll(fds, None) {
+                Ok(_) if self.is_set() => return Err(io::ErrorKind::ConnectionAborted.into()),
+                Ok(_) if fds.iter().any(|fd| !fd.revents().is_empty()) => return Ok(()),
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }

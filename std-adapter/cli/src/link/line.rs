@@ -4,13 +4,13 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::net::sockopt;
 
 use super::cancel::CancelToken;
+use super::program::Program;
 use crate::transport::Stream;
 
 /// One side of a connection. Two threads use it, one for each direction.
@@ -23,21 +23,7 @@ pub enum Line {
     /// A Unix stream socket, not blocking.
     Uds(UnixStream),
     /// A program: the pipes to its standard input and from its standard output, not blocking.
-    Program(Pipes),
-}
-
-/// The pipes of a program. A direction that has ended is closed.
-#[derive(Debug)]
-pub struct Pipes {
-    stdin: Pipe,
-    stdout: Pipe,
-}
-
-/// One of them. Whoever uses it holds it; it is closed by whoever ends the direction, and when nobody holds it.
-#[derive(Debug)]
-struct Pipe {
-    fd: Mutex<Option<Arc<OwnedFd>>>,
-    ended: CancelToken,
+    Program(Box<Program>),
 }
 
 /// What became of a side that has no more to say.
@@ -73,12 +59,15 @@ impl Line {
 
     /// A program's standard input and standard output.
     pub fn program(stdin: OwnedFd, stdout: OwnedFd) -> io::Result<Self> {
-        // Each end of a pipe has flags of its own: the program's ends still block.
-        let pipe = |fd: OwnedFd| {
-            rustix::io::ioctl_fionbio(&fd, true)?;
-            Ok::<_, io::Error>(Pipe { fd: Mutex::new(Some(Arc::new(fd))), ended: CancelToken::new()? })
-        };
-        Ok(Self::Program(Pipes { stdin: pipe(stdin)?, stdout: pipe(stdout)? }))
+        Ok(Self::Program(Box::new(Program::new(stdin, stdout)?)))
+    }
+
+    /// The program, if it is one.
+    pub fn as_program(&self) -> Option<&Program> {
+        match self {
+            Self::Program(program) => Some(program),
+            _ => None,
+        }
     }
 
     /// Waits for bytes; none: there will be no more.
@@ -87,10 +76,7 @@ impl Line {
             Self::Stream(stream) => retry(|| (&**stream).read(buffer)),
             Self::Tcp(socket) => over.retry(socket.as_fd(), PollFlags::IN, || rustix::io::read(socket, &mut *buffer)),
             Self::Uds(socket) => over.retry(socket.as_fd(), PollFlags::IN, || rustix::io::read(socket, &mut *buffer)),
-            Self::Program(pipes) => match pipes.stdout.held() {
-                Some(fd) => over.retry(fd.as_fd(), PollFlags::IN, || rustix::io::read(&fd, &mut *buffer)),
-                None => Ok(0),
-            },
+            Self::Program(program) => program.read(buffer, over),
         }
     }
 
@@ -100,10 +86,7 @@ impl Line {
             Self::Stream(stream) => retry(|| (&**stream).write(bytes)),
             Self::Tcp(socket) => over.retry(socket.as_fd(), PollFlags::OUT, || rustix::io::write(socket, bytes)),
             Self::Uds(socket) => over.retry(socket.as_fd(), PollFlags::OUT, || rustix::io::write(socket, bytes)),
-            Self::Program(pipes) => match pipes.stdin.held() {
-                Some(fd) => over.retry(fd.as_fd(), PollFlags::OUT, || rustix::io::write(&fd, bytes)),
-                None => Err(io::ErrorKind::BrokenPipe.into()),
-            },
+            Self::Program(program) => program.write(bytes, over),
         }
     }
 
@@ -114,17 +97,17 @@ impl Line {
             Self::Stream(stream) => drop(stream.shutdown(Shutdown::Write)),
             Self::Tcp(socket) => drop(socket.shutdown(Shutdown::Write)),
             Self::Uds(socket) => drop(socket.shutdown(Shutdown::Write)),
-            Self::Program(pipes) => pipes.stdin.close(),
+            Self::Program(program) => program.close_stdin(),
         }
     }
 
-    /// Says that no more will be taken. `false`: this kind of side cannot be told.
+    /// Says that no more will be taken. `false`: this kind of side has no word for it.
     pub fn refuse(&self) -> bool {
         match self {
             Self::Stream(stream) => drop(stream.shutdown(Shutdown::Read)),
             Self::Tcp(_) => return false,
             Self::Uds(socket) => drop(socket.shutdown(Shutdown::Read)),
-            Self::Program(pipes) => pipes.stdout.close(),
+            Self::Program(program) => program.close_stdout(),
         }
         true
     }
@@ -147,7 +130,7 @@ impl Line {
                 if !stream.wait_peer_closed(None) {
                     return Gone::Over;
                 }
-                // An empty write tells whether the peer closed or died.
+                // An empty write shows whether the peer closed or died.
                 return match (&**stream).write(&[]) {
                     Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Gone::Died(error),
                     _ => Gone::Closed,
@@ -155,11 +138,13 @@ impl Line {
             }
             Self::Tcp(socket) => over.wait(socket.as_fd(), PollFlags::empty()),
             Self::Uds(socket) => over.wait(socket.as_fd(), PollFlags::empty()),
-            Self::Program(pipes) => match pipes.stdin.held() {
-                // A pipe without a reader.
-                Some(fd) => over.wait_or(&pipes.stdin.ended, fd.as_fd(), PollFlags::empty()),
-                None => return Gone::Closed,
-            },
+            Self::Program(program) => {
+                return match program.wait_ended(over) {
+                    Err(_) => Gone::Over,
+                    Ok(None) => Gone::Closed,
+                    Ok(Some(how)) => Gone::Died(io::Error::other(how)),
+                };
+            }
         };
         match socket {
             Ok(_) => Gone::Closed,
@@ -167,7 +152,7 @@ impl Line {
         }
     }
 
-    /// Ends in order, both ways, and wakes whoever waits in a stream. (Descriptors are waited for beside [`CancelToken`].)
+    /// Ends in order, both ways, and wakes the threads that wait in a stream. (Descriptors are waited for beside [`CancelToken`].)
     pub fn leave(&self) {
         self.finish();
         if let Self::Stream(stream) = self {
@@ -176,8 +161,8 @@ impl Line {
         }
     }
 
-    /// Prepares for the connection to be broken off, which happens when this is dropped, and wakes whoever waits in a
-    /// stream.
+    /// Prepares for the connection to be broken off, which happens when this is dropped, and wakes the threads that wait in
+    /// a stream.
     ///
     /// A stream's peer sees that this side died; a TCP peer sees a reset. A Unix socket has nothing of the kind, nor has
     /// a pipe: there it is an end like any other.
@@ -190,10 +175,30 @@ impl Line {
         }
     }
 
+    /// Reads and drops what still comes within a moment, of a stream: how much, and whether its end came.
+    pub fn drain(&self, over: &CancelToken, time: Duration) -> (u64, bool) {
+        let Self::Stream(stream) = self else { return (0, false) };
+        let end = Instant::now() + time;
+        let mut buffer = [0; 4096];
+        let mut count = 0;
+        while !over.is_set() && Instant::now() < end {
+            let _ = stream.set_read_timeout(Some(Duration::from_millis(5)));
+            match (&**stream).read(&mut buffer) {
+                Ok(0) => return (count, true),
+                Ok(more) => count += more as u64,
+                Err(error) if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::Interrupted) => {}
+                Err(_) => break,
+            }
+        }
+        let _ = stream.set_read_timeout(None);
+        (count, false)
+    }
+
     /// Bytes that were written and will never be read, where that can be known.
     pub fn undelivered(&self) -> u64 {
         match self {
             Self::Stream(stream) => stream.undelivered().unwrap_or(0) as u64,
+            Self::Program(program) => program.unread(),
             _ => 0,
         }
     }
@@ -206,17 +211,5 @@ fn retry<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }
-    }
-}
-
-impl Pipe {
-    fn held(&self) -> Option<Arc<OwnedFd>> {
-        self.fd.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Closes it, and sends away whoever waits for it to be closed on the other side.
-    fn close(&self) {
-        drop(self.fd.lock().unwrap_or_else(PoisonError::into_inner).take());
-        self.ended.set();
     }
 }

@@ -11,12 +11,14 @@
 
 pub mod cancel;
 pub mod line;
+mod program;
 
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::progress::Meter;
 use cancel::CancelToken;
@@ -54,7 +56,12 @@ pub struct Link {
     meter: Arc<Meter>,
     /// Bytes of each side that the other one did not take.
     dropped: [AtomicU64; 2],
+    /// Bytes of each side that were read and not written yet.
+    in_hand: [AtomicU64; 2],
 }
+
+/// How long a side whose bytes were not taken may take to say whether it has more.
+const MOMENT: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]
 struct State {
@@ -64,6 +71,8 @@ struct State {
     broken: Option<(Side, io::Error)>,
     /// It was cut off by this process.
     cut: bool,
+    /// The side that has said all it had to say, and whose bytes the other one has left unread in silence.
+    unheard: Option<Side>,
 }
 
 /// How a direction ended.
@@ -84,6 +93,8 @@ pub struct Outcome {
     pub cut: bool,
     /// Bytes of each side that the other one did not take.
     pub dropped: [u64; 2],
+    /// The side that was broken off because it had ended and could not learn otherwise that not all was taken.
+    pub unheard: Option<Side>,
 }
 
 impl Link {
@@ -93,7 +104,14 @@ impl Link {
     pub fn new(from: Line, to: Line, meter: Arc<Meter>) -> Result<Self, ([Line; 2], io::Error)> {
         let lines = [from, to];
         match CancelToken::new() {
-            Ok(over) => Ok(Self { lines, over, state: Mutex::default(), meter, dropped: Default::default() }),
+            Ok(over) => Ok(Self {
+                lines,
+                over,
+                state: Mutex::default(),
+                meter,
+                dropped: Default::default(),
+                in_hand: Default::default(),
+            }),
             Err(error) => Err((lines, error)),
         }
     }
@@ -120,7 +138,7 @@ impl Link {
             let unread = self.line(side.other()).undelivered();
             self.dropped[side as usize].load(Ordering::Relaxed) + unread
         });
-        both.map(|()| Outcome { broken: state.broken.take(), cut: state.cut, dropped })
+        both.map(|()| Outcome { broken: state.broken.take(), cut: state.cut, dropped, unheard: state.unheard })
     }
 
     /// Breaks both sides off, from any thread.
@@ -159,11 +177,14 @@ impl Link {
                 return self.is_whole(source);
             }
             let mut rest = buffer.get(..count).unwrap_or_default();
+            let in_hand = &self.in_hand[source as usize];
+            in_hand.store(count as u64, Ordering::Release);
             while !rest.is_empty() {
                 let error = match self.line(target).write(rest, &self.over) {
                     Ok(0) => io::ErrorKind::WriteZero.into(),
                     Ok(count) => {
                         rest = rest.get(count..).unwrap_or_default();
+                        in_hand.store(rest.len() as u64, Ordering::Release);
                         match source {
                             Side::From => self.meter.sent(count),
                             Side::To => self.meter.received(count),
@@ -172,10 +193,11 @@ impl Link {
                     }
                     Err(error) => error,
                 };
+                self.dropped[source as usize].fetch_add(rest.len() as u64, Ordering::Relaxed);
+                in_hand.store(0, Ordering::Release);
                 if self.over.is_set() {
                     return;
                 }
-                self.dropped[source as usize].fetch_add(rest.len() as u64, Ordering::Relaxed);
                 let finished = self.state().said[target as usize] == Some(Ending::Whole);
                 if !self.line(target).refused(&error, finished) {
                     return self.cannot_hear(target, error);
@@ -187,6 +209,8 @@ impl Link {
 
     /// A side has no more to say. The other one is told; it may have more to say, which is over when this side has gone.
     fn is_whole(&self, source: Side) {
+        // How a program ends decides whether its output was whole.
+        let program = self.line(source).as_program().is_some();
         {
             let mut state = self.state();
             if state.broken.as_ref().is_some_and(|(side, _)| *side == source) {
@@ -197,19 +221,61 @@ impl Link {
                 return;
             }
             self.line(source.other()).finish();
-            self.ended(&mut state, source, Ending::Whole);
+            if !program {
+                self.ended(&mut state, source, Ending::Whole);
+            }
         }
         match self.line(source).wait_gone(&self.over) {
             Gone::Over => {}
-            Gone::Closed => self.end(&mut self.state()),
+            Gone::Closed => {
+                self.settle(source);
+                let mut state = self.state();
+                if state.said[source.other() as usize] == Some(Ending::Whole) && self.untaken(source) > 0 {
+                    state.unheard.get_or_insert(source.other());
+                }
+                self.end(&mut state);
+            }
             Gone::Died(error) => self.broke_off(source, error),
         }
     }
 
+    /// Bytes that were sent to a side and that it did not take.
+    fn untaken(&self, target: Side) -> u64 {
+        self.line(target).undelivered() + self.in_hand[target.other() as usize].load(Ordering::Acquire)
+    }
+
+    /// A side has gone, perhaps without taking all: waits a moment for the other one to say whether that was all. What is on
+    /// its way to a program that has ended shall not be lost on one day and count as refused on another.
+    fn settle(&self, gone: Side) {
+        let end = Instant::now() + MOMENT;
+        let other = gone.other() as usize;
+        let program = self.line(gone).as_program().is_some();
+        while (program || self.untaken(gone) > 0) && self.state().said[other].is_none() && Instant::now() < end {
+            if self.over.is_set() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// A side's bytes go nowhere. It is told, or else they are dropped as long as the other direction goes on.
+    ///
+    /// A stream that has ended already cannot be told: it has nothing left to send that would be refused. Then it is broken
+    /// off at the end.
     fn is_refused(&self, source: Side, buffer: &mut [u8]) {
-        self.ended(&mut self.state(), source, Ending::Short);
-        if self.line(source).refuse() {
+        let (more, end) = self.line(source).drain(&self.over, MOMENT);
+        self.dropped[source as usize].fetch_add(more, Ordering::Relaxed);
+        {
+            let mut state = self.state();
+            if self.over.is_set() {
+                return;
+            }
+            if end {
+                state.unheard.get_or_insert(source);
+            }
+            self.ended(&mut state, source, Ending::Short);
+        }
+        if end || self.line(source).refuse() {
             return;
         }
         while !self.over.is_set() {
@@ -219,6 +285,18 @@ impl Link {
                 Err(error) => return self.broke_off(source, error),
             }
         }
+    }
+
+    /// The program of a link has ended; `how`, if that was no end in order.
+    pub fn note_program_end(&self, how: Option<&str>) {
+        for program in self.lines.iter().filter_map(Line::as_program) {
+            program.note_end(how.map(str::to_owned));
+        }
+    }
+
+    /// Closes the pipes of a program.
+    pub fn close_program(&self) {
+        self.lines.iter().filter_map(Line::as_program).for_each(program::Program::close);
     }
 
     /// Reading failed: nothing more will come from this side.
@@ -252,10 +330,11 @@ impl Link {
         if self.over.is_set() {
             return;
         }
-        // First, so that whoever is woken knows why.
+        // First, so that the threads that are woken know why.
         self.over.set();
-        for line in &self.lines {
-            if state.broken.is_some() || state.cut { line.reset() } else { line.leave() }
+        for side in [Side::From, Side::To] {
+            let off = state.broken.is_some() || state.cut || state.unheard == Some(side);
+            if off { self.line(side).reset() } else { self.line(side).leave() }
         }
     }
 }

@@ -117,6 +117,27 @@ impl Connections {
         }
     }
 
+    /// Waits until fewer connections than this are open, or this process was interrupted.
+    pub fn wait_for_less_than(&self, most: usize) {
+        let mut state = self.state();
+        while state.open.len() >= most && state.interrupted.is_none() {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The counts while it goes on, with what open connections have moved, and how many those are.
+    pub fn so_far(&self) -> (Tally, u64) {
+        let state = self.state();
+        let mut tally = state.tally;
+        for link in state.open.values().flatten() {
+            let (there, back) = link.meter().read();
+            for (total, more) in tally.moved.iter_mut().zip([there, back]) {
+                *total += more;
+            }
+        }
+        (tally, state.open.len() as u64)
+    }
+
     /// The counts.
     pub fn tally(&self) -> Tally {
         let state = self.state();

@@ -2,29 +2,30 @@
 
 mod acceptor;
 mod connections;
+mod network;
 mod place;
+mod server;
 
-use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::backoff::{self, Backoff};
 use crate::failure::{Context, Failure, say};
 use crate::json::Json;
-use crate::link::line::Line;
-use crate::link::{Link, Outcome, Side};
-use crate::options::{EXIT_CODES, parse_seconds};
-use crate::progress::Meter;
-use crate::signals;
-use crate::size::{self, Bytes, Capacity};
+use crate::mode;
+use crate::options::{EXIT_CODES, StreamArgs, parse_pause, parse_seconds};
+use crate::service;
+use crate::signals::{self, Interrupt};
+use crate::size::Bytes;
 use crate::stdio::Output;
-use crate::transport::Options;
-use acceptor::{Acceptor, dial};
-use connections::{Connections, Count, Tally};
+use crate::transport::in_options;
+use acceptor::{Acceptor, Terms};
+use connections::{Connections, Tally};
+use network::Network;
 use place::Place;
+use server::{Accepted, Proxy};
 
 /// The help's last part.
 pub fn more() -> String {
@@ -35,7 +36,8 @@ const MORE: &str = "\
 Addresses:
   Those of streams, as for listen and connect; and sockets that carry the bytes themselves:
   tcp:HOST:PORT (port 0: the system chooses one, and a line on standard error says which),
-  uds:PATH, uds:@NAME.
+  uds:PATH, uds:@NAME. As FROM also fd:N, a listening TCP or Unix socket that was inherited:
+  fd:3 is the first one of systemd's socket activation.
 
 What becomes of a connection:
   When one side says that no more will come, the other one is told, and the opposite
@@ -43,89 +45,151 @@ What becomes of a connection:
   the other one gets what was sent before, and then an error: a stream's peer sees that its
   partner died, a TCP peer a reset (which may overtake the last bytes). A Unix socket has
   nothing of the kind: a uds: peer sees an ordinary end, and one that dies looks like one that
-  closed.
+  closed. A side that has ended, and whose last bytes the other side left unread, is broken off.
+  TCP connections have no delay (TCP_NODELAY), and a peer that has vanished is noticed
+  (--keepalive).
 
-Interrupting (SIGINT, SIGTERM, SIGHUP) stops it: open connections are broken off, and the
-counts are shown. That is success with --keep-open, and otherwise 128 and the signal's number.
+Beyond one machine:
+  A pair of proxies carries streams over TCP. What they send can be read on the way: for secrecy
+  use `ssh -L` or stunnel between them, which speak TLS or SSH on one side and TCP on the other.
+
+A signal (SIGINT, SIGTERM, SIGHUP) ends it: open connections are broken off, and the counts are
+shown.
 
 Examples:
   smstream proxy -k tcp:127.0.0.1:8080 shm:/web      a server's streams for TCP clients
   smstream proxy -k shm:/web tcp:127.0.0.1:80        a TCP server for stream clients
   smstream proxy file:/tmp/x uds:/run/app.sock       one connection, then the end
+  ssh -N -L 7000:127.0.0.1:7000 server &             streams to another machine, in secret
+  smstream proxy -k --wait 30 unix:/tmp/web tcp:127.0.0.1:7000
 
-Keys of --json:
+Keys of --json (with --counts, a line for each time):
   connections     that came in
   failed          of these: no connection to TO, or broken off by one side
   interrupted     of these: broken off because this command was interrupted
   from_to         bytes that FROM sent and TO took
   to_from         bytes that TO sent and FROM took
   dropped         bytes that were sent, but not taken by the other side
-  seconds         from the start to the end";
+  seconds         since the start
+  open            connections that have not ended yet";
 
 /// `smstream proxy`.
 #[derive(Debug, Args)]
 pub struct ProxyArgs {
     /// Where to listen
+    #[arg(value_parser = Place::parser())]
     pub from: Place,
     /// Where to connect to, for each connection that comes in
+    #[arg(value_parser = Place::parser())]
     pub to: Place,
-    /// Serve all connections that come, at once, until interrupted
+    /// Serve all connections that come, at once, until a signal ends it
     #[arg(short, long)]
     pub keep_open: bool,
-    /// Keep trying for so long while nobody listens at TO (fractions are allowed)
+    /// With --keep-open: serve at most so many connections at once; others wait
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: Option<u32>,
+    /// Keep trying for so long while there is no listener at TO, at growing intervals (fractions are allowed)
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub wait: Option<Duration>,
-    /// The bytes of the lane in each direction if FROM is a stream's address, a power of two up to 512 MiB
-    #[arg(long, value_name = "BYTES", value_parser = size::parse_capacity)]
-    pub capacity: Option<Capacity>,
-    /// Say nothing but what goes wrong
+    /// Over TCP: break a connection off when its peer has vanished, which is asked after so long in silence; 0: never ask
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse_keepalive)]
+    pub keepalive: Duration,
+    /// At tcp: let only this address, or this network, connect (may be given several times)
+    #[arg(long, value_name = "ADDRESS[/BITS]")]
+    pub allow_address: Vec<Network>,
+    /// The permissions of the socket's file at unix:PATH or uds:PATH, octal
+    #[arg(long, value_name = "MODE", value_parser = mode::parse)]
+    pub mode: Option<u32>,
+    /// Say nothing but what keeps it from its work
     #[arg(short, long)]
     pub quiet: bool,
+    /// Say who connects, and how each connection ends
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub verbose: bool,
     /// Write the counts as one line of JSON to standard output
     #[arg(long)]
     pub json: bool,
+    /// Write them so often, too
+    #[arg(long, value_name = "SECONDS", requires = "json", value_parser = parse_pause)]
+    pub counts: Option<Duration>,
+    /// What the streams are to be like.
+    #[command(flatten)]
+    pub stream: StreamArgs,
+}
+
+/// Reads the time after which a silent peer is asked.
+fn parse_keepalive(text: &str) -> Result<Duration, String> {
+    match text.parse::<u32>() {
+        // The kernel's limit: tcp(7), TCP_KEEPIDLE.
+        Ok(seconds @ 0..=32767) => Ok(Duration::from_secs(seconds.into())),
+        _ => Err("write a whole number of seconds from 0 to 32767".to_owned()),
+    }
 }
 
 /// Does what the command line says. Success has an exit code, too.
 pub fn run(args: &ProxyArgs) -> Result<u8, Failure> {
     let start = Instant::now();
-    if args.from == args.to {
+    if args.from.is_same(&args.to) {
         return Err(Failure::usage(format!(
-            "{0} would be connected to itself, again and again: give two places",
+            "{} would be connected to itself, again and again: give two places",
             args.from
         )));
     }
-    if let Some(note) = args.capacity.and_then(|capacity| capacity.note()) {
-        say(note);
-    }
-    let options = Options { capacity: args.capacity.map(|capacity| capacity.bytes()), spin: None };
-    let acceptor = Acceptor::open(&args.from, options)
-        .map_err(|error| Failure::no_connection(format!("could not listen at {}: {error}", args.from)))?;
-    let acceptor = Arc::new(acceptor);
+    args.stream.notes().for_each(say);
+    let terms = Terms {
+        stream: args.stream.options(),
+        mode: args.mode,
+        keepalive: Some(args.keepalive).filter(|time| !time.is_zero()),
+        allowed: args.allow_address.clone(),
+    };
+    let open = || {
+        let cannot =
+            |error| Failure::no_connection(format!("could not listen at {}: {}", args.from, in_options(&error)));
+        Acceptor::open(&args.from, terms.clone()).map(Arc::new).map_err(cannot)
+    };
+    let interrupt = Interrupt::install().or_broken("could not wait for signals")?;
+    let mut acceptor = open()?;
     let from = acceptor.place(&args.from);
-    let places = [from.clone(), args.to.clone()];
-    let proxy = Arc::new(Proxy { connections: Connections::default(), places, wait: args.wait, many: args.keep_open });
-    signals::on_end({
-        let (proxy, acceptor) = (Arc::clone(&proxy), Arc::downgrade(&acceptor));
-        move |signal| {
-            proxy.connections.interrupt(signal);
-            if let Some(acceptor) = acceptor.upgrade() {
-                acceptor.close();
-            }
-        }
-    })
-    .or_broken("could not wait for signals")?;
+    let proxy = Arc::new(Proxy {
+        connections: Connections::default(),
+        places: [from.clone(), args.to.clone()],
+        terms: terms.clone(),
+        wait: args.wait,
+        many: args.keep_open,
+        quiet: args.quiet,
+        verbose: args.verbose,
+    });
     if !args.quiet {
         say(format_args!("listening at {from}, connecting to {}", args.to));
     }
-    let accepted = accept(&proxy, &acceptor);
-    // Whoever comes next shall not wait for an answer that never comes.
-    drop(signals::sole(acceptor));
+    service::ready();
+    start_counts(args, &proxy, start)?;
+    loop {
+        interrupt.set({
+            let (proxy, acceptor) = (Arc::clone(&proxy), Arc::downgrade(&acceptor));
+            move |signal| {
+                proxy.connections.interrupt(signal);
+                if let Some(acceptor) = acceptor.upgrade() {
+                    acceptor.close();
+                }
+            }
+        });
+        let accepted = proxy.accept(&acceptor, args.max_connections);
+        // The next connector shall not wait for an answer that never comes.
+        drop(signals::sole(acceptor));
+        match accepted {
+            Accepted::Done => break,
+            Accepted::Lost(error) => say(format_args!("{}: listening anew", in_options(&error))),
+        }
+        acceptor = open()?;
+    }
     proxy.connections.wait();
-    report(args, &proxy.connections.tally(), start.elapsed())?;
-    accepted?;
-    if args.keep_open {
-        return Ok(0);
+    let tally = proxy.connections.tally();
+    if !args.quiet {
+        summary(&tally, start.elapsed());
+    }
+    if args.json {
+        Output::new().print(&format!("{}\n", json(&tally, 0, start.elapsed())))?;
     }
     match (proxy.connections.interrupted(), proxy.connections.last()) {
         (Some(signal), _) => Ok(signals::code(signal)),
@@ -134,146 +198,51 @@ pub fn run(args: &ProxyArgs) -> Result<u8, Failure> {
     }
 }
 
-/// What all connections need.
-struct Proxy {
-    connections: Connections,
-    places: [Place; 2],
-    wait: Option<Duration>,
-    many: bool,
+/// Writes the counts every so often, from a thread.
+fn start_counts(args: &ProxyArgs, proxy: &Arc<Proxy>, start: Instant) -> Result<(), Failure> {
+    let Some(every) = args.counts else { return Ok(()) };
+    let proxy = Arc::clone(proxy);
+    let show = move || {
+        loop {
+            thread::sleep(every);
+            let (tally, open) = proxy.connections.so_far();
+            // At the end this fails again, and then it is said.
+            let _ = Output::new().print(&format!("{}\n", json(&tally, open, start.elapsed())));
+        }
+    };
+    thread::Builder::new().name("counts".to_owned()).spawn(show).or_broken("could not start a thread")?;
+    Ok(())
 }
 
-/// Accepts one connection, or all, and has them served.
-fn accept(proxy: &Arc<Proxy>, acceptor: &Acceptor) -> Result<(), Failure> {
-    let mut backoff = Backoff::default();
-    loop {
-        let from = match acceptor.accept() {
-            Ok(from) => from,
-            Err(_) if acceptor.is_closed() => return Ok(()),
-            Err(error) => {
-                backoff.after(&proxy.places[0], &error)?;
-                continue;
-            }
-        };
-        backoff.restore();
-        let number = proxy.connections.begin();
-        // The thread takes it from here, so that it is here still if there can be no thread.
-        let from = Arc::new(Mutex::new(Some(from)));
-        let (this, its) = (Arc::clone(proxy), Arc::clone(&from));
-        let serve = move || {
-            if let Some(from) = take(&its) {
-                this.serve(number, from);
-            }
-        };
-        if let Err(error) = thread::Builder::new().name("serve".to_owned()).spawn(serve)
-            && let Some(from) = take(&from)
-        {
-            from.reset();
-            proxy.ended(number, Count { failed: true, ..Count::default() }, Some(no_thread(&error)));
-        }
-        if !proxy.many {
-            return Ok(());
-        }
-    }
-}
-
-fn take(line: &Mutex<Option<Line>>) -> Option<Line> {
-    line.lock().unwrap_or_else(PoisonError::into_inner).take()
-}
-
-fn no_thread(error: &io::Error) -> Failure {
-    Failure::broken(format!("could not start a thread: {error}"))
-}
-
-impl Proxy {
-    /// Serves a connection that came in, to its end.
-    fn serve(&self, number: u64, from: Line) {
-        let failed = Count { failed: true, ..Count::default() };
-        let to = match backoff::keep_trying(self.wait, |limit| dial(&self.places[1], limit)) {
-            Ok(to) => to,
-            Err((error, hint)) => {
-                // So that no answer does not look like an empty one.
-                from.reset();
-                drop(from);
-                let what = format!("to {}: could not connect: {error}{hint}", self.places[1]);
-                return self.ended(number, failed, Some(Failure::no_connection(what)));
-            }
-        };
-        let link = match Link::new(from, to, Arc::new(Meter::default())) {
-            Ok(link) => Arc::new(link),
-            Err((lines, error)) => {
-                lines.iter().for_each(Line::reset);
-                let failure = Failure::broken(format!("could not prepare for a connection: {error}"));
-                return self.ended(number, failed, Some(failure));
-            }
-        };
-        self.connections.joined(number, &link);
-        match link.run() {
-            Ok(outcome) => {
-                let (cut, dropped) = (outcome.cut, outcome.dropped);
-                let count = Count { failed: outcome.broken.is_some(), interrupted: cut, dropped };
-                let failure = if cut { None } else { self.judge(&outcome) };
-                self.ended(number, count, failure);
-            }
-            Err(error) => self.ended(number, failed, Some(no_thread(&error))),
-        }
-    }
-
-    /// Notes the end of a connection. Of many, what went wrong with it is said now.
-    fn ended(&self, number: u64, count: Count, failure: Option<Failure>) {
-        if self.many
-            && let Some(failure) = &failure
-        {
-            say(format_args!("connection {number}: {failure}"));
-        }
-        self.connections.end(number, count, failure);
-    }
-
-    /// What went wrong with a connection, if anything did.
-    fn judge(&self, outcome: &Outcome) -> Option<Failure> {
-        let mut parts = Vec::new();
-        for side in [Side::From, Side::To] {
-            let error =
-                outcome.broken.as_ref().filter(|(broken, _)| *broken == side).map(|(_, error)| error.to_string());
-            let bytes = outcome.dropped[side.other() as usize];
-            let lost = (bytes > 0).then(|| format!("it did not take {} that were sent", Bytes(bytes)));
-            let said: Vec<_> = error.into_iter().chain(lost).collect();
-            if !said.is_empty() {
-                parts.push(format!("{side} {}: {}", self.places[side as usize], said.join("; ")));
-            }
-        }
-        (!parts.is_empty()).then(|| Failure::broken(parts.join("; ")))
-    }
-}
-
-/// Shows the counts.
-fn report(args: &ProxyArgs, tally: &Tally, time: Duration) -> Result<(), Failure> {
+/// The counts for people.
+fn summary(tally: &Tally, time: Duration) {
     let [there, back] = tally.moved;
-    let dropped = tally.dropped.iter().sum();
-    if !args.quiet {
-        let connections = if tally.connections == 1 { "connection" } else { "connections" };
-        let mut line = format!("{} {connections}", tally.connections);
-        for (count, what) in [(tally.failed, "failed"), (tally.interrupted, "interrupted")] {
-            if count > 0 {
-                line += &format!(", {count} {what}");
-            }
+    let dropped: u64 = tally.dropped.iter().sum();
+    let connections = if tally.connections == 1 { "connection" } else { "connections" };
+    let mut line = format!("{} {connections}", tally.connections);
+    for (count, what) in [(tally.failed, "failed"), (tally.interrupted, "interrupted")] {
+        if count > 0 {
+            line += &format!(", {count} {what}");
         }
-        line += &format!("; {} there, {} back", Bytes(there), Bytes(back));
-        if dropped > 0 {
-            line += &format!(", {} not taken", Bytes(dropped));
-        }
-        say(format_args!("{line}, in {:.2} s", time.as_secs_f64()));
     }
-    if !args.json {
-        return Ok(());
+    line += &format!("; {} there, {} back", Bytes(there), Bytes(back));
+    if dropped > 0 {
+        line += &format!(", {} not taken", Bytes(dropped));
     }
-    let json = Json::Object(vec![
+    say(format_args!("{line}, in {:.2} s", time.as_secs_f64()));
+}
+
+/// The counts for programs.
+fn json(tally: &Tally, open: u64, time: Duration) -> Json {
+    let [there, back] = tally.moved;
+    Json::Object(vec![
         ("connections", Json::Whole(tally.connections)),
         ("failed", Json::Whole(tally.failed)),
         ("interrupted", Json::Whole(tally.interrupted)),
         ("from_to", Json::Whole(there)),
         ("to_from", Json::Whole(back)),
-        ("dropped", Json::Whole(dropped)),
+        ("dropped", Json::Whole(tally.dropped.iter().sum())),
         ("seconds", Json::Number(time.as_secs_f64())),
-    ]);
-    Output::new().print(&format!("{json}\n"))
+        ("open", Json::Whole(open)),
+    ])
 }

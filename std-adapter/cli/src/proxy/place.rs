@@ -1,13 +1,15 @@
 //! Where one side of a proxy is: a stream's address or a socket's.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::SocketAddrV6;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::path::{Path, PathBuf};
 
-use crate::transport::Addr;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use smstream::inspect::printable;
+
+use crate::transport::{Addr, shown};
 
 /// An address of either kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,26 +21,59 @@ pub enum Place {
     /// `uds:PATH`: a Unix stream socket that carries the bytes itself.
     Uds(PathBuf),
     /// `uds:@NAME`: the same with a name in the abstract namespace, here without its `@`.
-    Abstract(String),
+    Abstract(OsString),
 }
 
 /// The longest path of a socket: unix(7), less the NUL at its end.
 const LONGEST: usize = 107;
 
-impl FromStr for Place {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(rest) = text.strip_prefix("tcp:") {
-            return tcp(rest).map(|()| Self::Tcp(rest.to_owned()));
+impl Place {
+    /// Reads a place, which need not be UTF-8.
+    pub fn parse(text: &OsStr) -> Result<Self, String> {
+        if let Some(rest) = text.as_bytes().strip_prefix(b"tcp:") {
+            let rest = String::from_utf8_lossy(rest);
+            return tcp(&rest).map(|()| Self::Tcp(rest.into_owned()));
         }
-        if let Some(rest) = text.strip_prefix("uds:") {
+        if let Some(rest) = text.as_bytes().strip_prefix(b"uds:") {
             return uds(rest);
         }
-        let addr = Addr::from_os_str(OsStr::new(text)).map_err(|error| {
+        let addr = Addr::from_os_str(text).map_err(|error| {
             format!("{error}; or write tcp:HOST:PORT, uds:PATH or uds:@NAME for a socket that carries the bytes itself")
         })?;
         Ok(Self::Stream(addr))
+    }
+
+    /// Reads a place from the command line.
+    pub fn parser() -> impl TypedValueParser<Value = Self> {
+        OsStringValueParser::new().try_map(|text| Self::parse(&text))
+    }
+
+    /// Whether two places are one, however they are written.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let region = |addr: &Addr| match addr {
+            Addr::File(path) => Some(path.clone()),
+            Addr::Shm(name) => Some(Path::new("/dev/shm").join(name)),
+            _ => None,
+        };
+        match (self, other) {
+            (Self::Uds(one), Self::Uds(other)) | (Self::Stream(Addr::Unix(one)), Self::Stream(Addr::Unix(other))) => {
+                absolute(one) == absolute(other)
+            }
+            (Self::Stream(one), Self::Stream(other)) => match (region(one), region(other)) {
+                (Some(one), Some(other)) => absolute(&one) == absolute(&other),
+                _ => one == other,
+            },
+            _ => self == other,
+        }
+    }
+}
+
+/// A path without the detours of its directory; the name itself may not exist yet.
+fn absolute(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (parent.canonicalize(), path.file_name()) {
+        (Ok(parent), Some(name)) => parent.join(name),
+        _ => path.to_owned(),
     }
 }
 
@@ -56,16 +91,16 @@ fn tcp(text: &str) -> Result<(), String> {
 }
 
 /// Reads what follows `uds:`.
-fn uds(text: &str) -> Result<Place, String> {
-    let wrong = |why: &str| Err(format!("\"uds:{}\" is not an address: {why}", text.escape_debug()));
-    let name = text.strip_prefix('@');
+fn uds(text: &[u8]) -> Result<Place, String> {
+    let wrong = |why: &str| Err(format!("\"uds:{}\" is not an address: {why}", printable(text)));
+    let name = text.strip_prefix(b"@");
     match name.unwrap_or(text) {
-        "" => wrong("the path is empty; write uds:PATH or uds:@NAME"),
-        path if path.contains('\0') => wrong("it has a NUL byte"),
+        b"" => wrong("the path is empty; write uds:PATH or uds:@NAME"),
+        path if path.contains(&0) => wrong("it has a NUL byte"),
         path if path.len() > LONGEST => wrong("it is longer than the 107 bytes that a socket's name may have"),
         path => Ok(match name {
-            Some(name) => Place::Abstract(name.to_owned()),
-            None => Place::Uds(PathBuf::from(OsStr::from_bytes(path.as_bytes()))),
+            Some(name) => Place::Abstract(OsStr::from_bytes(name).to_owned()),
+            None => Place::Uds(PathBuf::from(OsStr::from_bytes(path))),
         }),
     }
 }
@@ -73,10 +108,10 @@ fn uds(text: &str) -> Result<Place, String> {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Stream(addr) => write!(f, "{addr}"),
+            Self::Stream(addr) => f.write_str(&shown(addr)),
             Self::Tcp(text) => write!(f, "tcp:{text}"),
-            Self::Uds(path) => write!(f, "uds:{}", path.display()),
-            Self::Abstract(name) => write!(f, "uds:@{name}"),
+            Self::Uds(path) => write!(f, "uds:{}", printable(path.as_os_str().as_bytes())),
+            Self::Abstract(name) => write!(f, "uds:@{}", printable(name.as_bytes())),
         }
     }
 }
@@ -90,8 +125,23 @@ mod tests {
         for text in
             ["file:/tmp/x", "shm:/x", "unix:@x", "tcp:localhost:80", "tcp:[::1]:0", "uds:/run/x", "uds:@a b", "uds:x"]
         {
-            assert_eq!(text.parse::<Place>().map(|place| place.to_string()), Ok(text.to_owned()));
+            assert_eq!(Place::parse(OsStr::new(text)).map(|place| place.to_string()), Ok(text.to_owned()));
         }
+    }
+
+    #[test]
+    fn the_same_place_in_other_words() {
+        let place = |text: &str| Place::parse(OsStr::new(text)).expect("a place");
+        let here = std::env::current_dir().expect("a directory").display().to_string();
+        for (one, other) in [
+            (format!("unix:{here}/x"), "unix:./x".to_owned()),
+            (format!("file:{here}/x"), "file:x".to_owned()),
+            ("uds:/tmp/../tmp/x".to_owned(), "uds:/tmp/x".to_owned()),
+            ("shm:/x".to_owned(), "file:/dev/shm/x".to_owned()),
+        ] {
+            assert!(place(&one).is_same(&place(&other)), "{one} and {other}");
+        }
+        assert!(!place("unix:x").is_same(&place("uds:x")) && !place("unix:x").is_same(&place("unix:y")));
     }
 
     #[test]
@@ -101,7 +151,7 @@ mod tests {
             ["tcp:", "tcp:80", "tcp::80", "tcp:x:", "tcp:x:+1", "tcp:x:65536", "tcp:::1:80", "tcp:a b:1", "tcp:[x:1"];
         let others = ["", "x", "udp:x:1", "uds:", "uds:@", "uds:a\0b", &long];
         for text in tcp.into_iter().chain(others) {
-            let error = text.parse::<Place>().expect_err(text);
+            let error = Place::parse(OsStr::new(text)).expect_err(text);
             assert!(error.contains("tcp:") || error.contains("uds:"), "{error}");
         }
     }

@@ -2,8 +2,11 @@
 
 use std::io::{self, Write};
 use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::lines::Lines;
+use crate::options::TransferArgs;
 use crate::progress::Meter;
 use crate::stdio::{Got, Input};
 use crate::transport::Stream;
@@ -13,8 +16,10 @@ pub const BUFFER: usize = 256 << 10;
 
 /// How the sending direction ended.
 pub enum FeedEnd {
-    /// Standard input ended, and the peer was told.
+    /// Standard input ended, and the peer knows.
     End,
+    /// Standard input ended, and the peer is not to know yet.
+    Held,
     /// It was called off, while so many bytes lay there that were not sent.
     Stopped {
         /// The bytes.
@@ -35,6 +40,10 @@ pub enum FeedEnd {
 pub struct Feed {
     input: Input,
     keep: bool,
+    /// Whether the end of standard input is passed on at once.
+    shutdown: bool,
+    /// The peer has said all it has to say, and no more input is waited for.
+    enough: AtomicBool,
     rest: Mutex<Rest>,
 }
 
@@ -44,23 +53,43 @@ struct Rest {
     from: usize,
     till: usize,
     ended: bool,
+    lines: Lines,
 }
 
 impl Feed {
     /// Reads standard input; `keep` means that another connection may follow, which gets what is left.
-    pub fn new(keep: bool) -> io::Result<Self> {
-        let rest = Rest { buffer: vec![0; BUFFER], from: 0, till: 0, ended: false };
-        Ok(Self { input: Input::new()?, keep, rest: Mutex::new(rest) })
+    pub fn new(args: &TransferArgs, keep: bool) -> io::Result<Self> {
+        let lines = Lines::new(args.lines);
+        let rest = Rest { buffer: vec![0; BUFFER], from: 0, till: 0, ended: args.recv_only, lines };
+        let (input, enough) = (Input::new()?, AtomicBool::new(false));
+        Ok(Self { input, keep, shutdown: !args.no_shutdown, enough, rest: Mutex::new(rest) })
     }
 
-    /// Calls off the thread that sends, if it waits for standard input.
+    /// Calls off the thread that sends, if it waits for standard input: the peer is gone.
     pub fn stop(&self) {
+        self.input.stop();
+    }
+
+    /// Calls off the thread that sends, if it waits for standard input: what was read is sent, and then the end.
+    pub fn finish(&self) {
+        self.enough.store(true, Ordering::Release);
         self.input.stop();
     }
 
     /// Prepares for the next connection.
     pub fn resume(&self) {
+        self.enough.store(false, Ordering::Release);
         self.input.resume();
+    }
+
+    /// Whether standard input is a terminal.
+    pub fn is_terminal(&self) -> bool {
+        self.input.is_terminal()
+    }
+
+    /// Whether standard input is a terminal at which a person may type.
+    pub fn is_attended(&self) -> bool {
+        self.input.is_attended()
     }
 
     /// Sends all there is, and then the end of the stream.
@@ -68,18 +97,15 @@ impl Feed {
         let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Err(error) = rest.send(stream, meter) {
-                let undelivered = (rest.till - rest.from) as u64;
-                return FeedEnd::Refused { error, undelivered };
+                return FeedEnd::Refused { error, undelivered: rest.left() };
             }
             if rest.ended {
-                return match stream.shutdown(Shutdown::Write) {
-                    Ok(()) => FeedEnd::End,
-                    Err(error) => FeedEnd::Refused { error: error.into(), undelivered: 0 },
-                };
+                return if self.shutdown { end(stream) } else { FeedEnd::Held };
             }
             match self.input.read(&mut rest.buffer) {
-                Ok(Got::Bytes(count)) => (rest.from, rest.till) = (0, count),
-                Ok(Got::End) => rest.ended = true,
+                Ok(Got::Bytes(count)) => rest.came(count),
+                Ok(Got::End) => rest.finish(),
+                Ok(Got::Stopped) if self.enough.load(Ordering::Acquire) => return end(stream),
                 Ok(Got::Stopped) => return self.stopped(&mut rest, stream),
                 Err(error) => return FeedEnd::Input(error),
             }
@@ -112,7 +138,47 @@ impl Feed {
     }
 }
 
+/// Tells the peer that no more comes.
+pub fn end(stream: &Stream) -> FeedEnd {
+    match stream.shutdown(Shutdown::Write) {
+        Ok(()) => FeedEnd::End,
+        Err(error) => FeedEnd::Refused { error: error.into(), undelivered: 0 },
+    }
+}
+
 impl Rest {
+    /// So many bytes came into the buffer.
+    fn came(&mut self, count: usize) {
+        (self.from, self.till) = (0, count);
+        let mut whole = Vec::new();
+        let bytes = self.buffer.get(..count).unwrap_or_default();
+        let passed = self.lines.take(bytes, &mut whole);
+        // Without lines it is what lies in the buffer already.
+        if passed.as_ptr() != self.buffer.as_ptr() {
+            self.put(&whole);
+        }
+    }
+
+    /// No more will come.
+    fn finish(&mut self) {
+        self.ended = true;
+        let last = self.lines.rest();
+        self.put(&last);
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        if self.buffer.len() < bytes.len() {
+            self.buffer.resize(bytes.len(), 0);
+        }
+        self.buffer[..bytes.len()].copy_from_slice(bytes);
+        (self.from, self.till) = (0, bytes.len());
+    }
+
+    /// How much is not sent yet.
+    fn left(&self) -> u64 {
+        (self.till - self.from) as u64
+    }
+
     /// Sends what is left.
     fn send(&mut self, mut stream: &Stream, meter: &Meter) -> io::Result<()> {
         while let Some(bytes) = self.buffer.get(self.from..self.till).filter(|bytes| !bytes.is_empty()) {

@@ -42,11 +42,11 @@ Examples:
 
 Keys of --json (with --watch, a line for each look):
   streams          a list:
-    state, address, capacities, fill, age_seconds, alive
+    state, address, address_hex, capacities, fill, age_seconds, alive
                    as `smstream ls --json` has them
     holders        likewise:
       pid, fd, command, party
-    stuck          why nothing moves, if that can be told, or null
+    stuck          why nothing can move any more, or null
     lanes          the listener's lane, then the connector's:
       capacity
       fill         or null
@@ -73,8 +73,8 @@ const MOMENT: Duration = Duration::from_millis(250);
 /// `smstream stat`.
 #[derive(Debug, Args)]
 pub struct StatArgs {
-    /// What to look at: file:PATH, shm:/NAME, unix:PATH, unix:@NAME, or PID:FD
-    #[arg(value_name = "ADDR|PID:FD", value_parser = target::parse)]
+    /// What to look at: file:PATH, shm:/NAME, unix:PATH, unix:@NAME, PID (all its streams), or PID:FD
+    #[arg(value_name = "ADDR|PID[:FD]", value_parser = target::parser())]
     pub target: Target,
     /// Go on looking, on the whole terminal
     #[arg(short, long)]

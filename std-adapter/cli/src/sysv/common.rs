@@ -1,7 +1,7 @@
 //! What the commands `shm`, `sem` and `msg` have in common.
 
 use clap::Args;
-use smstream::sysv::{Error, Key, Reason};
+use smstream::sysv::{Key, SysvError as Error, SysvReason as Reason};
 
 use crate::failure::Failure;
 use crate::json::Json;

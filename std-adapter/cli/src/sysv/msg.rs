@@ -1,7 +1,7 @@
 //! `smstream msg`: texts in a System V message queue, as Free Pascal's msgtool has them.
 
 use clap::{Args, Subcommand};
-use smstream::sysv::{Queue, Select, Type, limits};
+use smstream::sysv::{MessageType as Type, Queue, Select, limits};
 
 use super::common::{Common, MODE, Report, failed, key, octal, parse_mode};
 use crate::failure::Failure;

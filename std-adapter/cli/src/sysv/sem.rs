@@ -1,7 +1,7 @@
 //! `smstream sem`: a set of System V semaphores, as Free Pascal's semtool has it.
 
 use clap::{Args, Subcommand};
-use smstream::sysv::{Key, Op, Reason, Semaphores};
+use smstream::sysv::{Key, Op, Semaphores, SysvReason as Reason};
 
 use super::common::{Common, MODE, Report, failed, key, octal, parse_mode};
 use crate::failure::Failure;

@@ -1,7 +1,7 @@
 //! `smstream shm`: a text in System V shared memory, as Free Pascal's shmtool has it.
 
 use clap::{Args, Subcommand};
-use smstream::sysv::{Attachment, Reason, Shm};
+use smstream::sysv::{Attachment, Shm, SysvReason as Reason};
 
 use super::common::{Common, MODE, Report, failed, key, octal, parse_mode};
 use crate::failure::Failure;

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use smstream::Stream;
 
 /// After this time a test hangs.
-const HANGS: Duration = Duration::from_secs(60);
+pub const HANGS: Duration = Duration::from_secs(60);
 
 /// A directory of a test's own.
 pub struct Dir(PathBuf);
@@ -148,6 +148,20 @@ impl Running {
         }
     }
 
+    /// Reads what it has written to standard output up to a byte, which is left out.
+    pub fn read_stdout(&mut self, end: u8) -> String {
+        let stdout = self.child.stdout.as_mut().expect("standard output");
+        let mut seen = Vec::new();
+        loop {
+            let mut byte = [0];
+            assert_ne!(stdout.read(&mut byte).expect("its output"), 0, "it only wrote {seen:?}");
+            if byte[0] == end {
+                return String::from_utf8(seen).expect("text");
+            }
+            seen.extend(byte);
+        }
+    }
+
     /// Reads what it has written to standard error up to a byte, which is left out.
     pub fn read_stderr(&mut self, end: u8) -> String {
         let mut seen = Vec::new();
@@ -161,6 +175,11 @@ impl Running {
             }
             seen.extend(byte);
         }
+    }
+
+    /// Waits for the end of this process alone: another one may still have what it writes to open.
+    pub fn end_of_process(mut self) -> Option<i32> {
+        self.child.wait().expect("its state").code()
     }
 
     /// Waits for the end (a process that hangs is killed), and takes what it has written that was not read yet.

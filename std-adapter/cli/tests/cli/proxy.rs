@@ -161,8 +161,8 @@ fn many_at_once() {
         within_time_of_threads(proxy);
         proxy.signal(Signal::TERM);
     }
-    near.end().expect(0).saying("20 connections; 400 bytes there, 400 bytes back, in ");
-    far.end().expect(0).saying("20 connections; 400 bytes there, 400 bytes back, in ");
+    near.end().expect(143).saying("20 connections; 400 bytes there, 400 bytes back, in ");
+    far.end().expect(143).saying("20 connections; 400 bytes there, 400 bytes back, in ");
 }
 
 /// Waits until a proxy serves no connection any more.
@@ -367,7 +367,7 @@ fn the_errors_of_the_two_sides_are_told_apart() {
 #[test]
 fn an_interrupt_breaks_off_and_counts() {
     let dir = Dir::new();
-    for (keep, code) in [("--keep-open", 0), ("--wait=1", 128 + 15)] {
+    for (keep, code) in [("--keep-open", 128 + 15), ("--wait=1", 128 + 15)] {
         let (listener, place) = server();
         let mut running = proxy(&[keep, &dir.addr(), &place]);
         let server = accept(listener);
@@ -390,7 +390,7 @@ fn an_interrupt_while_nobody_is_there() {
     let dir = Dir::new();
     let sockets = ["tcp:127.0.0.1:0".to_owned(), format!("uds:{}", dir.path("socket").display())];
     for place in dir.addrs().into_iter().chain(sockets) {
-        for (option, code) in [("--keep-open", 0), ("--wait=1", 128 + 2)] {
+        for (option, code) in [("--keep-open", 128 + 2), ("--wait=1", 128 + 2)] {
             let running = proxy(&[option, &place, "tcp:127.0.0.1:1"]);
             running.signal(Signal::INT);
             assert_eq!(running.end().status.code(), Some(code), "{place}");
@@ -427,6 +427,92 @@ fn the_name_of_a_socket_that_nobody_listens_at_is_taken_over() {
 }
 
 #[test]
+fn only_addresses_that_are_allowed_connect() {
+    let (listener, place) = server();
+    echo(listener);
+    let args = ["-k", "-v", "--allow-address", "127.0.0.1", "--allow-address", "10.0.0.0/8", "tcp:127.0.0.1:0", &place];
+    let (mut running, door) = start(smstream(["proxy"]).args(args));
+    let mut client = TcpStream::connect(&door).expect("a connection");
+    client.write_all(b"?").expect("written");
+    within_time(move || client.read_exact(&mut [0; 1]).expect("read"));
+    running.expect_stderr("connection 1: tcp:127.0.0.1:");
+    let args = ["-k", "-v", "--allow-address", "10.0.0.0/8", "tcp:127.0.0.1:0", &place];
+    let (mut refusing, door) = start(smstream(["proxy"]).args(args));
+    let mut client = TcpStream::connect(&door).expect("a connection");
+    let result = within_time(move || client.read(&mut [0; 1]));
+    assert_eq!(result.expect_err("a reset").kind(), ErrorKind::ConnectionReset);
+    refusing.expect_stderr("--allow-address");
+}
+
+/// The timer of a TCP socket with this local port, as the kernel shows it: proc_net_tcp.txt; 2 is keepalive.
+fn timer(port: u16) -> Option<u8> {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("a table");
+    let of_it = |line: &&str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words.get(1).is_some_and(|local| local.ends_with(&format!(":{port:04X}"))) && words.get(3) == Some(&"01")
+    };
+    let line = table.lines().skip(1).find(of_it)?;
+    u8::from_str_radix(line.split_whitespace().nth(5)?.split(':').next()?, 16).ok()
+}
+
+#[test]
+fn a_tcp_client_that_vanishes_is_asked_after() {
+    let dir = Dir::new();
+    for (options, expected) in [(&[][..], 2), (&["--keepalive", "5"], 2), (&["--keepalive", "0"], 0)] {
+        let there = Listener::bind(dir.addr()).expect("a listener");
+        let addr = dir.addr();
+        let args = [&["-k"][..], options, &["tcp:127.0.0.1:0", &addr]].concat();
+        let (_running, door) = start(smstream(["proxy"]).args(args));
+        let _client = TcpStream::connect(&door).expect("a connection");
+        let port = door.rsplit_once(':').expect("a port").1.parse().expect("a number");
+        // By now it has both of its sides, and has set them up.
+        let _peer = within_time(move || there.accept().expect("a connection"));
+        let found = crate::command::in_the_end(|| timer(port));
+        assert_eq!(found, expected, "{options:?}");
+    }
+}
+
+#[test]
+fn counts_while_it_goes_on() {
+    let dir = Dir::new();
+    let (listener, place) = server();
+    echo(listener);
+    let (mut running, _) = start(smstream(["proxy"]).args(["--json", "--counts", "0.05", &dir.addr(), &place]));
+    let mut client = reach(&dir.addr());
+    client.write_all(b"?").expect("written");
+    let client = within_time(move || {
+        client.read_exact(&mut [0; 1]).expect("read");
+        client
+    });
+    let line = |running: &mut Running| -> serde_json::Value {
+        serde_json::from_str(&running.read_stdout(b'\n')).expect("JSON")
+    };
+    let seen = crate::command::in_the_end(|| Some(line(&mut running)).filter(|line| line["to_from"] == 1));
+    assert_eq!((&seen["open"], &seen["connections"]), (&1.into(), &1.into()));
+    drop(client);
+    crate::command::in_the_end(|| (line(&mut running)["open"] == 0).then_some(()));
+    running.end();
+}
+
+#[test]
+fn a_client_that_breaks_off_is_no_line_of_a_quiet_proxy() {
+    let dir = Dir::new();
+    let (listener, place) = server();
+    echo(listener);
+    let quiet = Running::start(&mut smstream(["proxy", "-k", "-q", &dir.addr(), &place]));
+    for _ in 0..3 {
+        let mut client = reach(&dir.addr());
+        client.write_all(b"?").expect("written");
+        within_time(move || {
+            client.read_exact(&mut [0; 1]).expect("read");
+            client.abort();
+        });
+    }
+    quiet.signal(Signal::TERM);
+    assert_eq!(quiet.end().stderr, "");
+}
+
+#[test]
 fn without_a_descriptor_left_it_tries_again() {
     let dir = Dir::new();
     let (listener, place) = server();
@@ -456,6 +542,6 @@ fn without_a_descriptor_left_it_tries_again() {
         }
     });
     running.signal(Signal::TERM);
-    assert_eq!(running.end().status.code(), Some(0));
+    assert_eq!(running.end().status.code(), Some(128 + 15));
     drop(dir);
 }

@@ -94,23 +94,6 @@ fn a_peer_that_stops_reading_may_still_talk() {
 }
 
 #[test]
-fn closed_standard_output() {
-    let dir = Dir::new();
-    let listener = Running::start(&mut through_shell(">&-", &["listen", &dir.addr()]));
-    let mut peer = reach(&dir.addr());
-    peer.write_all(b"x").expect("written");
-    listener.end().expect(1).saying("standard output: it is not open");
-}
-
-#[test]
-fn closed_standard_output_does_not_matter_when_nothing_comes() {
-    let dir = Dir::new();
-    let listener = Running::start(&mut through_shell(">&-", &["listen", &dir.addr()]));
-    drop(reach(&dir.addr()));
-    listener.end().expect(0);
-}
-
-#[test]
 fn standard_output_whose_reader_has_gone() {
     let dir = Dir::new();
     let mut listener = Running::start(&mut smstream(["listen", &dir.addr()]));

@@ -11,7 +11,7 @@ fn path(what: &str) -> PathBuf {
 }
 
 #[test]
-fn a_guard_removes_once_and_keeps_if_told() {
+fn a_guard_removes_once_or_keeps() {
     let object = SharedObject::create_sized(name("guard"), 1).unwrap();
     register(Object::Shm(&object)).unwrap().keep();
     assert!(path("guard").exists());
@@ -37,12 +37,12 @@ fn another_object_under_the_name_stays() {
 }
 
 #[test]
-fn the_table_is_full_some_day() {
+fn a_full_table_is_an_error() {
     let status = crate::testing::helper("cleanup::tests::helper_full_table", "full-table").status().unwrap();
     assert!(status.success(), "{status}");
 }
 
-/// In a process of its own, where nobody else needs the table.
+/// In a process of its own, where no other test needs the table.
 #[test]
 fn helper_full_table() {
     if crate::testing::role() != Some("full-table".into()) {

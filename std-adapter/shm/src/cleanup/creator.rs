@@ -59,7 +59,7 @@ impl Creator {
         };
         match (test_kill_process(pid), stat(self.pid)) {
             (Err(Errno::SRCH), _) => Known::Gone,
-            // Somebody else has its number.
+            // Another process has its number.
             (_, Ok(found)) if found.began != self.began => Known::Gone,
             (_, Ok(found)) if matches!(found.state, 'Z' | 'X') => Known::Gone,
             (_, Ok(_)) => Known::Lives,

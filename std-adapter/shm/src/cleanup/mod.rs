@@ -1,10 +1,10 @@
-//! Clean-up at termination: names and System V objects outlive processes, unless somebody removes them.
+//! Clean-up at termination: names and System V objects outlive processes, unless a process removes them.
 //!
 //! From the best way to the last resort:
 //!
 //! 1. **Memory without a name**: [`memfd`](crate::memory::memfd) and [`unnamed_file`](crate::memory::unnamed_file). The
 //!    kernel frees it with its last user, however that one ended. Streams use nothing else once they are connected.
-//! 2. **Remove it once everybody has it**: [`Guard::remove`],
+//! 2. **Remove it once all users have it**: [`Guard::remove`],
 //!    [`UnlinkOnDrop::unlink_now`](crate::posix::UnlinkOnDrop::unlink_now). What is mapped or attached stays until the
 //!    last user is gone; from then on even a SIGKILL leaves nothing. It holds for System V segments on Linux as well.
 //! 3. **A [`Guard`]**: removed when it is dropped, at the end of a scope, at a panic.
@@ -25,7 +25,7 @@
 //! let object = SharedObject::create_sized(&name, 4096)?;
 //! let guard = cleanup::register(Object::Shm(&object))?;
 //! // From here on it is removed at the end of the scope, at a panic, at exit(), and by the three signals.
-//! guard.remove()?; // Everybody has it: now nothing at all can leave it behind.
+//! guard.remove()?; // All users have it: now nothing can leave it behind.
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
@@ -131,7 +131,7 @@ pub struct Guard {
 impl Guard {
     /// Removes the object now, and says whether it worked. What is gone already is fine.
     ///
-    /// As soon as everybody has it open, mapped or attached, do this: they keep it, and nothing can be left over.
+    /// As soon as all users have it open, mapped or attached, do this: they keep it, and nothing can be left over.
     ///
     /// # Errors
     /// What the system says.
@@ -142,7 +142,7 @@ impl Guard {
     /// Leaves the object where it is, for ever.
     pub fn keep(mut self) {
         if std::mem::take(&mut self.pid) == std::process::id() {
-            table::leave(self.entry);
+            self.entry.leave();
         }
     }
 
@@ -152,7 +152,7 @@ impl Guard {
         }
         // First the object, then the entry: a signal in between finds it in the table, or gone.
         let result = self.target.as_ref().remove();
-        table::leave(self.entry);
+        self.entry.leave();
         Ok(result?)
     }
 }

@@ -66,7 +66,7 @@ fn outcome(result: libc::c_int) -> rustix::io::Result<()> {
 }
 
 fn shm(id: i32) -> rustix::io::Result<()> {
-    // SAFETY: IPC_RMID takes no buffer. Whoever has attached the segment keeps it.
+    // SAFETY: IPC_RMID takes no buffer. Processes that have attached the segment keep it.
     outcome(unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) })
 }
 

@@ -5,7 +5,6 @@ use crate::explain::explain;
 use std::io;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 /// One more than the highest signal.
 const SIGNALS: usize = 65;
@@ -42,12 +41,11 @@ static PREVIOUS: [Previous; SIGNALS] =
 /// [sigaction(2)](https://man7.org/linux/man-pages/man2/sigaction.2.html),
 /// [signal-safety(7)](https://man7.org/linux/man-pages/man7/signal-safety.7.html)
 pub fn on_signals(signals: &[i32]) -> io::Result<()> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     for &signal in signals {
         let number = usize::try_from(signal).unwrap_or(0);
         let why = match signal {
             _ if !(1..SIGNALS).contains(&number) => "there is no such signal",
-            libc::SIGKILL | libc::SIGSTOP => "nobody can handle it",
+            libc::SIGKILL | libc::SIGSTOP => "no process can handle it",
             libc::SIGSEGV | libc::SIGBUS | libc::SIGFPE | libc::SIGILL | libc::SIGTRAP | libc::SIGSYS => {
                 "it says that the program is broken"
             }
@@ -58,7 +56,6 @@ pub fn on_signals(signals: &[i32]) -> io::Result<()> {
         let text = format!("cannot clean up at signal {signal}: {why}; usual are SIGTERM, SIGINT and SIGHUP");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     for &signal in signals {
         install(signal).map_err(|e| explain(e, format!("cannot handle signal {signal}")))?;
     }
@@ -71,6 +68,10 @@ fn ours() -> usize {
     handler as usize
 }
 
+/// Puts our handler before the one that is there.
+///
+/// There is no lock, which a forked child could inherit held. Of threads that do this at the same time, each finds the
+/// previous handler and stores the same, or finds ours.
 fn install(signal: libc::c_int) -> io::Result<()> {
     // SAFETY: `sigaction` is a C struct of integers and, in one field, a function or none: all zeros is a valid value.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -129,7 +130,11 @@ fn die(signal: libc::c_int) {
     // SAFETY: all zeros is a valid value: the default action, no flags, an empty mask.
     let default: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: it sets the default action, from a struct that outlives the call.
-    unsafe { libc::sigaction(signal, &raw const default, ptr::null_mut()) };
+    if unsafe { libc::sigaction(signal, &raw const default, ptr::null_mut()) } != 0 {
+        // A filter of system calls forbids it. The signal would come back to this handler, for ever.
+        // SAFETY: it ends the process; it is in the list of functions that a handler may call.
+        unsafe { libc::_exit(128 + signal) };
+    }
     // SAFETY: it sends the signal to this thread; it is in the list of functions that a handler may call.
     unsafe { libc::raise(signal) };
 }

@@ -1,83 +1,38 @@
-//! Memory whose file somebody may shorten: a handler of SIGBUS that turns the end of the process into an error.
+//! Memory whose file another process may shorten: a handler of SIGBUS that turns the end of the process into an error.
 //!
-//! Touching a page that lies beyond the end of its file raises SIGBUS, and that kills. Whoever asks for it gets a handler,
+//! Touching a page that lies beyond the end of its file raises SIGBUS, and that kills. A caller that asks for it gets a handler,
 //! one for the process. It looks the address up in a table of guarded mappings. Is it in one of them, then it sets
 //! that end's [`Cut`], puts empty pages of this process's own under the rest of the mapping, and returns: the access is
-//! made again, and finds zeros. What was read that way is never handed out, because everybody looks at the `Cut`
+//! made again, and finds zeros. What was read that way is never handed out, because every reader looks at the `Cut`
 //! afterwards. All other faults go to the handler that was there before.
 //!
 //! Only from the page of the fault on is the mapping replaced. What lies before it may still be shared with the peer, and
-//! through it the peer is told that the stream is over.
+//! through it the peer sees that the stream is over.
 
+mod cut;
 mod table;
 
-use super::page_size;
+pub use cut::{Cut, Installed};
+
+use super::page::page_size;
 use crate::explain::explain;
-use rustix::fd::AsFd;
 use rustix::mm::{MapFlags, ProtFlags};
 use std::io;
 use std::ops::Range;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Proof that the handler is installed.
-#[derive(Clone, Copy, Debug)]
-#[doc(hidden)]
-pub struct Installed(());
-
-/// Whether the memory of an end was cut short: set once, by the handler or by whoever finds the file shorter.
+/// A guarded mapping, until this is dropped. That must come before the range is unmapped: afterwards the addresses may
+/// have another owner.
 #[derive(Debug)]
-#[doc(hidden)]
-pub struct Cut {
-    is_set: AtomicBool,
-    /// The bytes that the file had, and must keep.
-    len: u64,
-}
-
-impl Cut {
-    /// For a file of `len` bytes.
-    #[doc(hidden)]
-    pub fn new(_: Installed, len: u64) -> Arc<Self> {
-        Arc::new(Self { is_set: AtomicBool::new(false), len })
-    }
-
-    /// Whether it was found to be short. Whoever asks this after touching the memory learns of all that he has met there:
-    /// the flag is set before the empty pages can be seen.
-    #[inline]
-    #[doc(hidden)]
-    pub fn is_set(&self) -> bool {
-        // The handler that has replaced a page that was read before this may have run in this thread or in another.
-        fence(Ordering::Acquire);
-        self.is_set.load(Ordering::Relaxed)
-    }
-
-    /// Looks at the size of the file, too, which `fd` is open on. A file whose size cannot be told counts as whole.
-    #[doc(hidden)]
-    pub fn look(&self, fd: impl AsFd) -> bool {
-        let size = rustix::fs::fstat(fd).ok().and_then(|stat| u64::try_from(stat.st_size).ok());
-        if size.is_some_and(|size| size < self.len) {
-            self.set();
-        }
-        self.is_set()
-    }
-
-    /// For the handler as well.
-    fn set(&self) {
-        self.is_set.store(true, Ordering::Release);
-    }
-}
-
-/// A guarded mapping, until this is dropped. That must come before the range is unmapped: afterwards the addresses may be
-/// somebody else's.
-#[derive(Debug)]
-pub(super) struct Guard {
+pub(super) struct RangeGuard {
     entry: table::Entry,
     /// The table has a pointer to it.
     _cut: Arc<Cut>,
 }
 
-impl Guard {
+impl RangeGuard {
     /// Guards the pages of `range`, which the caller has mapped.
     pub(super) fn new(range: Range<usize>, writable: bool, cut: &Arc<Cut>) -> Self {
         let end = range.end.next_multiple_of(page_size());
@@ -86,9 +41,9 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
+impl Drop for RangeGuard {
     fn drop(&mut self) {
-        table::leave(self.entry);
+        self.entry.leave();
     }
 }
 
@@ -107,8 +62,8 @@ static PREVIOUS: Previous =
 /// The size of a page. The handler does not ask for it.
 static PAGE: AtomicUsize = AtomicUsize::new(0);
 
-/// Installs the handler, if that was not done before. It stays until the process ends: who installs one of his own
-/// afterwards has to call the one he finds.
+/// Installs the handler, if that was not done before. It stays until the process ends: code that installs another
+/// one afterwards has to call the one that it finds.
 ///
 /// # Errors
 /// What the system says.
@@ -117,12 +72,13 @@ static PAGE: AtomicUsize = AtomicUsize::new(0);
 /// [sigaction(2)](https://man7.org/linux/man-pages/man2/sigaction.2.html)
 #[doc(hidden)]
 pub fn install() -> io::Result<Installed> {
-    static DONE: Mutex<bool> = Mutex::new(false);
-    let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
-    if !*done {
+    // There is no lock, which a forked child could inherit held. Of threads that do this at the same time, each finds the
+    // previous handler and stores the same, or finds ours.
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if !DONE.load(Ordering::Acquire) {
         PAGE.store(page_size(), Ordering::Relaxed);
         replace_handler().map_err(|e| explain(e, "cannot handle SIGBUS, to guard shared memory"))?;
-        *done = true;
+        DONE.store(true, Ordering::Release);
     }
     Ok(Installed(()))
 }
@@ -132,12 +88,15 @@ fn replace_handler() -> io::Result<()> {
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: no new action is given, and the old one is written to a struct that outlives the call.
     check(unsafe { libc::sigaction(libc::SIGBUS, ptr::null(), &raw mut action) })?;
+    let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = handle;
+    if action.sa_sigaction == handler as usize {
+        return Ok(());
+    }
     // Stored before the handler can run.
     PREVIOUS.info.store(action.sa_flags & libc::SA_SIGINFO != 0, Ordering::Relaxed);
     PREVIOUS.once.store(action.sa_flags & libc::SA_RESETHAND != 0, Ordering::Relaxed);
     PREVIOUS.handler.store(action.sa_sigaction, Ordering::Release);
     // The mask and the other flags of the previous handler hold for both: it finds what it would have found.
-    let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = handle;
     action.sa_sigaction = handler as usize;
     action.sa_flags = action.sa_flags & !libc::SA_RESETHAND | libc::SA_SIGINFO | libc::SA_ONSTACK;
     // SAFETY: the action is a handler with three arguments, as SA_SIGINFO says, which does only what a handler may do.
@@ -171,7 +130,7 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
 /// If `address` lies in a guarded mapping: marks that as cut, and puts empty pages there and behind it.
 fn mend(address: usize) -> bool {
     let Some(found) = table::find(address) else { return false };
-    // SAFETY: this thread was just accessing the mapping. So it is still there, and the `Guard` in it, which leaves the
+    // SAFETY: this thread was just accessing the mapping. So it is still there, and the `RangeGuard` in it, which leaves the
     // table first and then gives up the `Cut`.
     let cut = unsafe { &*found.cut };
     // Before the empty pages can be seen.
@@ -186,7 +145,8 @@ fn mend(address: usize) -> bool {
     // now on, and uses none of them. Who has a pointer there must expect any bytes at any time; there are no references to
     // others than atomics.
     // mmap is one system call, as async-signal-safe as those that POSIX lists.
-    let mapped = unsafe { rustix::mm::mmap_anonymous(from as *mut libc::c_void, found.end - from, protection, flags) };
+    let mapped =
+        unsafe { rustix::mm::mmap_anonymous(from as *mut libc::c_void, found.range.end - from, protection, flags) };
     mapped.is_ok()
 }
 
@@ -198,7 +158,7 @@ fn chain(fault: bool, signal: libc::c_int, info: *mut libc::siginfo_t, context: 
         PREVIOUS.handler.load(Ordering::Acquire)
     };
     match handler {
-        // Nobody ignores a fault: the kernel kills.
+        // A fault cannot be ignored: the kernel kills.
         libc::SIG_IGN if !fault => {}
         libc::SIG_DFL | libc::SIG_IGN => die(signal, fault),
         handler if PREVIOUS.info.load(Ordering::Relaxed) => {
@@ -225,7 +185,11 @@ fn die(signal: libc::c_int, fault: bool) {
     // SAFETY: all zeros is a valid value: the default action, no flags, an empty mask.
     let default: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: it sets the default action, from a struct that outlives the call.
-    unsafe { libc::sigaction(signal, &raw const default, ptr::null_mut()) };
+    if unsafe { libc::sigaction(signal, &raw const default, ptr::null_mut()) } != 0 {
+        // A filter of system calls forbids it. The fault would come back to this handler, for ever.
+        // SAFETY: it ends the process; it is in the list of functions that a handler may call.
+        unsafe { libc::_exit(128 + signal) };
+    }
     if !fault {
         // SAFETY: it sends the signal to this thread; it is in the list of functions that a handler may call. It is
         // blocked while its handler runs, and takes effect when that returns.

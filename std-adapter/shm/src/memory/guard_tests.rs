@@ -27,7 +27,7 @@ fn read(mapping: &Mapping, page: usize) -> u32 {
 fn what_is_cut_off_reads_as_zeros_and_the_rest_stays_shared() {
     let (fd, [write, see], cut) = file();
     ftruncate(&fd, 3 * page_size() as u64).unwrap();
-    assert!(!cut.is_set(), "nobody has touched it");
+    assert!(!cut.is_set(), "no thread has touched it");
     assert_eq!(read(&see, 2), 0x0101_0101);
     assert!(!cut.is_set());
     assert_eq!(read(&see, 5), 0);

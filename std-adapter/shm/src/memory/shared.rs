@@ -1,6 +1,6 @@
 //! Safe ways into memory that others write: copies, and atomic words.
 
-use super::{Access, Mapping};
+use super::mapping::{Access, Mapping};
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
@@ -9,7 +9,7 @@ const WORD: usize = size_of::<AtomicU32>();
 
 /// Memory that others may write at any time, with safe ways into it.
 ///
-/// There is no `&[u8]` here: that would promise that nobody changes the bytes. Bytes are copied in and out, and words
+/// There is no `&[u8]` here: that would promise that the bytes do not change. Bytes are copied in and out, and words
 /// are atomic. Underneath, everything is an atomic access to an aligned word of 32 bits, so that threads of this
 /// process never race in the sense of Rust's memory model, whatever they do with these functions. Another process sees
 /// each byte either as it was or as it became, but a copy as a whole may be half done: agree on who writes when, with a
@@ -20,8 +20,8 @@ const WORD: usize = size_of::<AtomicU32>();
 /// # Safety
 /// As long as the value lives, the memory from [`start`](Self::start) on is mapped for the reads (and, if
 /// [`access`](Self::access) says so, the writes) of [`len`](Self::len) bytes rounded up to a multiple of 4, and `start`
-/// is a multiple of 4. The three never change. Whoever else in this process accesses these bytes, does it by atomic
-/// accesses to aligned words of 32 bits, or promises in an `unsafe` block that nobody uses them otherwise at the time.
+/// is a multiple of 4. The three never change. Other code of this process accesses these bytes by atomic accesses
+/// to aligned words of 32 bits, or promises in an `unsafe` block that no other thread uses them at the time.
 ///
 /// ```
 /// use smstream_shm::memory::{Access, Mapping, SharedMemory, memfd};
@@ -95,7 +95,7 @@ pub unsafe trait SharedMemory {
             if let Ok(whole) = <[u8; WORD]>::try_from(part) {
                 word.store(u32::from_ne_bytes(whole), Ordering::Relaxed);
             } else {
-                // Somebody else may write the other bytes of this word meanwhile.
+                // Another thread or process may write the other bytes of this word meanwhile.
                 let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
                     let mut bytes = old.to_ne_bytes();
                     bytes[at..at + step].copy_from_slice(part);
@@ -156,23 +156,6 @@ unsafe fn word<'a>(start: *mut u8, offset: usize) -> &'a AtomicU32 {
 // SAFETY: a mapping is a whole number of pages, of which the file had all `len` bytes; it begins on a page and stays
 // until it is dropped. Its pointers can be used in `unsafe` blocks only, and theirs is the promise.
 unsafe impl SharedMemory for Mapping {
-    fn start(&self) -> *mut u8 {
-        self.start.as_ptr()
-    }
-
-    fn len(&self) -> usize {
-        self.len
-    }
-
-    fn access(&self) -> Access {
-        self.access
-    }
-}
-
-// SAFETY: a segment is attached in whole pages, from a page on, until the attachment is dropped, and its size never
-// changes. Its pointers can be used in `unsafe` blocks only, and theirs is the promise.
-#[cfg(feature = "sysv")]
-unsafe impl SharedMemory for crate::sysv::Attachment {
     fn start(&self) -> *mut u8 {
         self.as_ptr().cast_mut()
     }

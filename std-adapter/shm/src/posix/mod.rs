@@ -5,8 +5,8 @@
 //! `/dev/shm`; the names of C's `shm_open` and Python's `posix_ipc` are the same names.
 //!
 //! # Two processes, one number
-//! The first of the seeds' examples: a child writes 123, its parent reads 123. It slept for a second, to be sure that
-//! the memory was there. Here the memory gets its name when it is ready, and a [`Semaphore`] says when the number is.
+//! Vicare's example: a child writes 123, its parent reads 123. There the parent sleeps for a second, to be sure that
+//! the memory is there. Here the memory gets its name when it is ready, and a [`Semaphore`] says when the number is.
 //!
 //! ```
 //! use smstream_shm::memory::SharedMemory;
@@ -38,18 +38,17 @@
 //! [shm_overview(7)](https://man7.org/linux/man-pages/man7/shm_overview.7.html),
 //! [shm_open(3)](https://man7.org/linux/man-pages/man3/shm_open.3.html)
 
+mod advice;
 mod name;
 mod object;
 mod options;
 mod semaphore;
 
+#[doc(hidden)]
+pub use name::DIRECTORY;
 pub use name::{BadShmName, ShmName};
 #[doc(hidden)]
 pub use object::identity;
 pub use object::{SharedObject, UnlinkOnDrop, is_supported};
-pub use options::Options;
+pub use options::SharedObjectOptions;
 pub use semaphore::Semaphore;
-
-/// Where the objects are.
-#[doc(hidden)]
-pub const DIRECTORY: &str = "/dev/shm";

@@ -6,13 +6,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+/// Where the objects are.
+#[doc(hidden)]
+pub const DIRECTORY: &str = "/dev/shm";
+
 /// The longest name, the slash included.
 const LONGEST: usize = 255;
 
 /// The name of a shared memory object: a slash, then at most 254 bytes without another one.
 ///
-/// POSIX leaves all other names to the system. With this form the object is the same one for everybody, whether they
-/// come from Rust, C or Python.
+/// POSIX leaves all other names to the system. With this form the object is the same one for programs in Rust,
+/// C and Python.
 ///
 /// ```
 /// use smstream_shm::posix::ShmName;
@@ -65,7 +69,7 @@ impl ShmName {
     /// The file that is the object.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        Path::new(super::DIRECTORY).join(self.base())
+        Path::new(DIRECTORY).join(self.base())
     }
 
     /// The name without its slash.

@@ -1,18 +1,19 @@
 //! The objects.
 
-use super::options::{failed, room};
-use super::{DIRECTORY, Options, ShmName};
+use super::advice::{failed, room};
+use super::name::{DIRECTORY, ShmName};
 use crate::explain::explain;
-use crate::memory::{Access, Mapping, allocate, check_file_size_limit, retry};
+use crate::limit::{Limited, check_file_size_limit, soft_limit};
+use crate::memory::{Access, Mapping, allocate};
+use crate::retry::retry;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{AtFlags, CWD, Stat};
 use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 /// Whether this system has shared memory objects that this process can create: whether there is a `/dev/shm` that it
-/// may write. The seed's `posix-shm?`.
+/// may write. CHICKEN's `posix-shm?`.
 ///
 /// ```
 /// assert!(smstream_shm::posix::is_supported());
@@ -31,7 +32,7 @@ pub fn is_supported() -> bool {
 /// It can be [mapped](Self::map), and read and written like a file: it is `Read + Write + Seek`, with one position.
 /// Closing it, or dropping it, removes neither the name nor what is mapped.
 ///
-/// Whoever may write an object may also shorten it. Then touching what was cut off kills with SIGBUS. These parties
+/// A process that may write an object may also shorten it. Then touching what was cut off kills with SIGBUS. These parties
 /// have to trust each other; streams over sealed memory do not.
 ///
 /// ```
@@ -56,35 +57,10 @@ pub struct SharedObject {
     file: File,
     name: ShmName,
     access: Access,
+    id: (u64, u64),
 }
 
 impl SharedObject {
-    /// How to open or create one.
-    #[must_use]
-    pub fn options() -> Options {
-        Options::new()
-    }
-
-    /// Opens an object that exists, for reading. See [`Options::open`], also for the errors.
-    ///
-    /// # Errors
-    /// As for [`Options::open`].
-    pub fn open(name: impl AsRef<str>) -> io::Result<Self> {
-        Self::options().read(true).open(name)
-    }
-
-    /// Creates an object of `len` zero bytes with mode 0600, for reading and writing, that nobody can find before it
-    /// has its length and its memory.
-    ///
-    /// C's way, to create it and then to size it, lets others map it in between, and die of it. Here the file is made
-    /// without a name, and linked when it is whole.
-    ///
-    /// # Errors
-    /// As for [`Options::open`]; `AlreadyExists` if there is one.
-    pub fn create_sized(name: impl AsRef<str>, len: u64) -> io::Result<Self> {
-        Self::options().read(true).write(true).create_new(true).len(len).open(name)
-    }
-
     /// Removes a name. The memory stays until the last one who has it open or mapped is gone; the name can be used for
     /// another object at once.
     ///
@@ -104,7 +80,8 @@ impl SharedObject {
 
     /// Takes a descriptor that was opened under that name.
     pub(super) fn adopt(fd: OwnedFd, name: ShmName, access: Access) -> io::Result<Self> {
-        Ok(Self { file: fd.into(), name, access })
+        let stat = rustix::fs::fstat(&fd).map_err(|e| explain(e, failed("look at", &name, e)))?;
+        Ok(Self { file: fd.into(), name, access, id: identity(&stat) })
     }
 
     /// The name it was opened under. Something else may have it by now, or nothing.
@@ -129,8 +106,8 @@ impl SharedObject {
     }
 
     /// Makes it longer, by zero bytes, or shorter. It has all its memory then, so that touching a mapping of it cannot
-    /// fail for want of room: a full `/dev/shm` is an error here, and not a SIGBUS later. Whoever has mapped what is
-    /// cut off dies when he touches it.
+    /// fail for want of room: a full `/dev/shm` is an error here, and not a SIGBUS later. A process that has
+    /// mapped what is cut off dies when it touches it.
     ///
     /// # Errors
     /// `StorageFull`, `FileTooLarge` when `RLIMIT_FSIZE` forbids the length, `PermissionDenied` when it was opened for
@@ -159,7 +136,7 @@ impl SharedObject {
     /// Maps all of it, for what it was opened for.
     ///
     /// # Errors
-    /// `UnexpectedEof` when it is empty: whoever made it has not said its length yet. Or as for [`Mapping::new`].
+    /// `UnexpectedEof` when it is empty: its creator has not given it its length yet. Or as for [`Mapping::new`].
     ///
     /// # References
     /// [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html)
@@ -176,11 +153,7 @@ impl SharedObject {
     /// A guard that removes the name when it is dropped, if it is this object's then.
     #[must_use = "it unlinks when it is dropped"]
     pub fn unlink_on_drop(&self) -> UnlinkOnDrop {
-        UnlinkOnDrop {
-            name: self.name.clone(),
-            id: rustix::fs::fstat(&self.file).ok().map(|stat| identity(&stat)),
-            pid: std::process::id(),
-        }
+        UnlinkOnDrop { name: self.name.clone(), id: self.id, pid: std::process::id() }
     }
 }
 
@@ -211,7 +184,7 @@ impl Read for &SharedObject {
 impl Write for &SharedObject {
     /// Writes at the position, beyond the end as well: then the object becomes longer.
     fn write(&mut self, mut buf: &[u8]) -> io::Result<usize> {
-        if let Some(limit) = getrlimit(Resource::Fsize).current {
+        if let Some(limit) = soft_limit(Limited::FileSize) {
             // At the limit the kernel would kill with SIGXFSZ.
             let position = (&self.file).stream_position()?;
             let room = usize::try_from(limit.saturating_sub(position)).unwrap_or(usize::MAX);
@@ -263,12 +236,12 @@ impl Seek for SharedObject {
 #[derive(Debug)]
 pub struct UnlinkOnDrop {
     name: ShmName,
-    id: Option<(u64, u64)>,
+    id: (u64, u64),
     pid: u32,
 }
 
 impl UnlinkOnDrop {
-    /// Removes the name now, for example because everybody has opened the object: from then on nothing can be left
+    /// Removes the name now, for example because all users have opened the object: from then on nothing can be left
     /// over. It does nothing if the name leads somewhere else by now.
     ///
     /// # Errors
@@ -288,7 +261,7 @@ impl UnlinkOnDrop {
         }
         let found = rustix::fs::statat(CWD, self.name.path(), AtFlags::SYMLINK_NOFOLLOW);
         match found {
-            Ok(stat) if Some(identity(&stat)) == self.id => match SharedObject::unlink(&self.name) {
+            Ok(stat) if identity(&stat) == self.id => match SharedObject::unlink(&self.name) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
                 other => other,
             },

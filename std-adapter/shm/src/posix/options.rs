@@ -1,8 +1,12 @@
 //! How to open or create a shared memory object.
 
-use super::{SharedObject, ShmName};
+use super::advice::{failed, room};
+use super::name::{DIRECTORY, ShmName};
+use super::object::SharedObject;
 use crate::explain::explain;
-use crate::memory::{Access, Mapping, allocate, check_file_size_limit, retry};
+use crate::limit::check_file_size_limit;
+use crate::memory::{Access, Mapping, allocate};
+use crate::retry::retry;
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -18,7 +22,7 @@ const PERMISSIONS: u32 = 0o777;
 /// use smstream_shm::posix::SharedObject;
 /// # let name = format!("/smstream-doc-options-{}", std::process::id());
 ///
-/// // Whoever comes first makes it; it has its length before anybody can map it.
+/// // The first process makes it; it has its length before another can map it.
 /// let object = SharedObject::options().read(true).write(true).create(true).len(4096).open(&name)?;
 /// assert_eq!(object.len()?, 4096);
 /// SharedObject::unlink(&name)?;
@@ -28,7 +32,7 @@ const PERMISSIONS: u32 = 0o777;
 /// # References
 /// [shm_open(3)](https://man7.org/linux/man-pages/man3/shm_open.3.html)
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct SharedObjectOptions {
     read: bool,
     write: bool,
     create: bool,
@@ -38,13 +42,13 @@ pub struct Options {
     len: Option<u64>,
 }
 
-impl Default for Options {
+impl Default for SharedObjectOptions {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Options {
+impl SharedObjectOptions {
     /// Nothing allowed and nothing created yet; mode 0600.
     #[must_use]
     pub fn new() -> Self {
@@ -81,7 +85,7 @@ impl Options {
         self
     }
 
-    /// Whether to cut an object that exists to length 0. Whoever has mapped it dies of a SIGBUS when he touches it.
+    /// Whether to cut an object that exists to length 0. A process that has mapped it dies of a SIGBUS when it touches it.
     #[must_use]
     pub fn truncate(mut self, yes: bool) -> Self {
         self.truncate = yes;
@@ -96,8 +100,8 @@ impl Options {
         self
     }
 
-    /// The length of a new object. It gets its length, all its memory, and only then its name, so that nobody ever
-    /// finds it empty. An object that exists keeps its own length.
+    /// The length of a new object. It gets its length, all its memory, and only then its name, so that no process
+    /// ever finds it empty. An object that exists keeps its own length.
     #[must_use]
     pub fn len(mut self, len: u64) -> Self {
         self.len = Some(len);
@@ -105,7 +109,7 @@ impl Options {
     }
 
     /// Opens or creates the object. Symbolic links are not followed, and a program that is executed does not get the
-    /// descriptor. It does not wait for anybody.
+    /// descriptor. It does not wait for other processes.
     ///
     /// # Errors
     /// `InvalidInput` for a bad name and for options that contradict each other, `NotFound`, `AlreadyExists`,
@@ -116,8 +120,8 @@ impl Options {
     }
 
     /// Like [`open`](Self::open), and fills a new object of a given [`len`](Self::len) before it has its name: so
-    /// nobody ever sees it without its contents. `fill` is not called for an object that exists, and may be called for
-    /// one that is then thrown away, because somebody else was quicker.
+    /// no process ever sees it without its contents. `fill` is not called for an object that exists, and may be called for
+    /// one that is then thrown away, because another process was quicker.
     ///
     /// ```
     /// use smstream_shm::posix::{Semaphore, SharedObject};
@@ -160,7 +164,7 @@ impl Options {
                     let text = failed("create", &name, Errno::EXIST);
                     return Err(explain(Errno::EXIST, text));
                 }
-                // Somebody else has made it meanwhile.
+                // Another process has made it meanwhile.
                 None => {}
             }
         }
@@ -221,7 +225,7 @@ impl Options {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let what = || format!("cannot create the shared memory object {name} with {len} bytes");
         check_file_size_limit(len).map_err(|e| explain(e, what()))?;
-        let fd = retry(|| rustix::fs::open(super::DIRECTORY, flags, self.permissions()))
+        let fd = retry(|| rustix::fs::open(DIRECTORY, flags, self.permissions()))
             .map_err(|e| explain(e, failed("create", name, e)))?;
         allocate(&fd, len).map_err(|e| explain(e, format!("{}{}", what(), room())))?;
         let whole = usize::try_from(len).map_err(|_| explain(Errno::NOMEM, what()))?;
@@ -234,6 +238,34 @@ impl Options {
     }
 }
 
+impl SharedObject {
+    /// How to open or create one.
+    #[must_use]
+    pub fn options() -> SharedObjectOptions {
+        SharedObjectOptions::new()
+    }
+
+    /// Opens an object that exists, for reading. See [`SharedObjectOptions::open`], also for the errors.
+    ///
+    /// # Errors
+    /// As for [`SharedObjectOptions::open`].
+    pub fn open(name: impl AsRef<str>) -> io::Result<Self> {
+        Self::options().read(true).open(name)
+    }
+
+    /// Creates an object of `len` zero bytes with mode 0600, for reading and writing, that no process can find before it
+    /// has its length and its memory.
+    ///
+    /// C's way, to create it and then to size it, lets others map it in between, and die of it. Here the file is made
+    /// without a name, and linked when it is whole.
+    ///
+    /// # Errors
+    /// As for [`SharedObjectOptions::open`]; `AlreadyExists` if there is one.
+    pub fn create_sized(name: impl AsRef<str>, len: u64) -> io::Result<Self> {
+        Self::options().read(true).write(true).create_new(true).len(len).open(name)
+    }
+}
+
 /// Opens what has the name. Without waiting, if it is a fifo.
 fn open_existing(name: &ShmName, flags: shm::OFlags) -> rustix::io::Result<OwnedFd> {
     let fd = retry(|| shm::open(name.as_str(), flags | no_link(), Mode::empty()))?;
@@ -242,7 +274,7 @@ fn open_existing(name: &ShmName, flags: shm::OFlags) -> rustix::io::Result<Owned
     if FileType::from_raw_mode(stat.st_mode).is_file() { Ok(fd) } else { Err(Errno::NODEV) }
 }
 
-/// A symbolic link is not followed: somebody else may have put it into the directory, which everybody can write.
+/// A symbolic link is not followed: another user may have put it into the directory, which all users can write.
 fn no_link() -> shm::OFlags {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     shm::OFlags::from_bits_retain(flags.bits())
@@ -253,29 +285,8 @@ fn link(fd: &OwnedFd, name: &ShmName) -> rustix::io::Result<()> {
     let path = name.path();
     let number = format!("/proc/self/fd/{}", fd.as_raw_fd());
     match retry(|| rustix::fs::linkat(CWD, &number, CWD, &path, AtFlags::SYMLINK_FOLLOW)) {
-        // Without /proc. Newer kernels allow this to whoever opened the file.
+        // Without /proc. Newer kernels allow this to the process that opened the file.
         Err(Errno::NOENT) => retry(|| rustix::fs::linkat(fd, c"", CWD, &path, AtFlags::EMPTY_PATH)),
         other => other,
     }
-}
-
-/// What was tried, and what to do.
-pub(super) fn failed(verb: &str, name: &ShmName, e: Errno) -> String {
-    let advice = match e {
-        Errno::NOENT => "; nobody has created it, or this container has another /dev/shm",
-        Errno::EXIST => "; use another name, open it without create_new, or unlink it if it is left over",
-        Errno::ACCESS | Errno::PERM => "; look at its owner and mode with `ls -l /dev/shm`",
-        Errno::LOOP => "; it is a symbolic link, which is not followed",
-        Errno::NODEV | Errno::ISDIR | Errno::NXIO => "; what has this name is no shared memory",
-        Errno::MFILE => "; this process has too many open files (RLIMIT_NOFILE, `ulimit -n`)",
-        Errno::NFILE => "; the system has too many open files (fs.file-max)",
-        Errno::NOSPC => room(),
-        _ => "",
-    };
-    format!("cannot {verb} the shared memory object {name}{advice}")
-}
-
-/// What to do when there is no room.
-pub(super) fn room() -> &'static str {
-    "; see `df /dev/shm` (a mount option of /dev/shm, size=, sets its limit)"
 }

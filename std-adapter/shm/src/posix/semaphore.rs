@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Duration;
 
-/// The words of a semaphore. All zeros is one of value 0 that nobody waits for.
+/// The words of a semaphore. All zeros is one of value 0, without waiters.
 #[derive(Debug)]
 #[repr(C)]
 struct Words {
@@ -22,8 +22,8 @@ struct Words {
 /// A counting semaphore in shared memory, for processes and threads.
 ///
 /// It takes [`SIZE`](Self::SIZE) bytes at an offset that is a multiple of 4: first the value, then the number of
-/// waiters, each a `u32` in the byte order of the machine. Zeros are a semaphore of value 0. So in fresh memory nobody
-/// has to set it up, and nobody can come before it is.
+/// waiters, each a `u32` in the byte order of the machine. Zeros are a semaphore of value 0. So fresh memory
+/// has one that is ready, and no process can come before that.
 ///
 /// **It is not libc's `sem_t`**, whose bytes are libc's own business. A program in another language takes part by
 /// these rules:
@@ -39,13 +39,13 @@ struct Words {
 /// A waiter counts itself before it looks at the value for the last time: in the kernel, which puts it to sleep only if
 /// the value is still 0. A poster raises the value before it looks at the count. There is a full barrier between the
 /// two steps on both sides, so one of them sees the other: either the waiter finds the value, or the poster finds the
-/// waiter, and wakes it. Whoever comes between may take the value that somebody else was woken for; then the woken one
+/// waiter, and wakes it. A third thread may take the value that a waiter was woken for; then the woken one
 /// sleeps again, and no value is lost. A process that is killed between posting and waking, or between waking and
-/// taking, leaves a value with nobody awake: whoever takes part next, wakes the next one. Until then only
+/// taking, leaves a value and no waiter awake: the next post, or the next wait that takes one, wakes a waiter. Until then only
 /// [`wait_timeout`](Self::wait_timeout) helps, as with every semaphore: a process that dies does not give back what it
 /// had taken.
 ///
-/// Whoever can write the words can also stop others, but do no more than that.
+/// A process that can write the words can also stop others, but do no more than that.
 ///
 /// ```
 /// use smstream_shm::memory::{Access, Mapping, memfd};
@@ -93,11 +93,11 @@ impl<'a> Semaphore<'a> {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         };
         // SAFETY: both words were found aligned and inside, and may be written. They stay as long as `memory` is
-        // borrowed, and everybody in this process uses them by atomic accesses to words (`SharedMemory`).
+        // borrowed, and this process uses them by atomic accesses to words (`SharedMemory`).
         Ok(unsafe { Self::from_ptr(start) })
     }
 
-    /// Sets up a semaphore with this value. Nobody may wait for it yet; see [`at`](Self::at) for one that others use.
+    /// Sets up a semaphore with this value. No thread may wait for it yet; see [`at`](Self::at) for one that others use.
     ///
     /// # Errors
     /// As for [`at`](Self::at), and `InvalidInput` for a value above [`MAX`](Self::MAX).
@@ -173,13 +173,13 @@ impl<'a> Semaphore<'a> {
                 break true;
             }
             let watch = Word { word: &self.0.value, seen: 0, scope: Scope::Shared };
-            if futex::sleep_on(&watch, deadline) == Wake::TimedOut {
+            if futex::wait(&watch, deadline) == Wake::TimedOut {
                 break self.try_wait();
             }
         };
         self.0.waiters.fetch_sub(1, Ordering::Relaxed);
         if taken && self.value() > 0 {
-            // Somebody died who should have woken, or have taken. Or others are on their way: then this was for
+            // A process died that should have woken, or have taken. Or others are on their way: then this was for
             // nothing.
             self.wake_one();
         }

@@ -19,7 +19,7 @@ fn zeros_are_one_and_values_count() {
     s.wait();
     assert!(s.wait_timeout(Duration::ZERO));
     assert!(!s.wait_timeout(Duration::ZERO));
-    assert_eq!(memory.load_u32(16), Some(0), "nobody is counted as waiting");
+    assert_eq!(memory.load_u32(16), Some(0), "no thread is counted as waiting");
 }
 
 #[test]
@@ -127,11 +127,11 @@ fn no_wake_is_lost() {
             }
         }
     });
-    assert!(!hangs.load(Ordering::Relaxed), "somebody slept on although there was a post for him");
+    assert!(!hangs.load(Ordering::Relaxed), "a waiter slept on although there was a post for it");
     assert_eq!((s.value(), memory.load_u32(4)), (0, Some(0)));
 }
 
-/// Who was to wake, or was woken, has been killed: a value without anybody awake. The next post wakes both.
+/// The thread that was to wake, or was woken, has been killed: a value, and no waiter awake. The next post wakes both.
 #[test]
 fn what_the_dead_left_is_found() {
     let memory = memory(Access::ReadWrite);

@@ -4,25 +4,25 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
-use super::Key;
+use super::key::Key;
 
 /// What kind of thing went wrong. Each has an [`io::ErrorKind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Reason {
+pub enum SysvReason {
     /// An object with this key exists already.
     Exists,
     /// No object has this key or id.
     NotFound,
-    /// The object was there, and somebody removed it: before the call, or while it waited.
+    /// The object was there, and a process removed it: before the call, or while it waited.
     Removed,
     /// The mode of the object, or its owner, forbids this.
     Denied,
-    /// The call would have to wait, and was told not to.
+    /// The call would have to wait, and the caller does not want that.
     WouldBlock,
     /// A timeout passed.
     TimedOut,
-    /// A limit of the system is reached: see [`Error::limit`].
+    /// A limit of the system is reached: see [`SysvError::limit`].
     Limit,
     /// There is not so much memory.
     NoMemory,
@@ -34,7 +34,7 @@ pub enum Reason {
     Range,
     /// A message is longer than the buffer that is to take it. It stays in the queue.
     TooLong,
-    /// The set is there, and nobody has given it its first values yet.
+    /// The set is there, and its creator has not given it its first values yet.
     NotReady,
     /// An argument that makes no sense.
     InvalidInput,
@@ -42,20 +42,22 @@ pub enum Reason {
     System,
 }
 
-impl Reason {
+impl SysvReason {
     fn kind(self) -> Option<io::ErrorKind> {
         Some(match self {
-            Reason::Exists => io::ErrorKind::AlreadyExists,
-            Reason::NotFound | Reason::Removed => io::ErrorKind::NotFound,
-            Reason::Denied => io::ErrorKind::PermissionDenied,
-            Reason::WouldBlock => io::ErrorKind::WouldBlock,
-            Reason::TimedOut | Reason::NotReady => io::ErrorKind::TimedOut,
-            Reason::Limit => io::ErrorKind::QuotaExceeded,
-            Reason::NoMemory => io::ErrorKind::OutOfMemory,
-            Reason::Size | Reason::Address | Reason::Range | Reason::TooLong | Reason::InvalidInput => {
-                io::ErrorKind::InvalidInput
-            }
-            Reason::System => return None,
+            SysvReason::Exists => io::ErrorKind::AlreadyExists,
+            SysvReason::NotFound | SysvReason::Removed => io::ErrorKind::NotFound,
+            SysvReason::Denied => io::ErrorKind::PermissionDenied,
+            SysvReason::WouldBlock => io::ErrorKind::WouldBlock,
+            SysvReason::TimedOut | SysvReason::NotReady => io::ErrorKind::TimedOut,
+            SysvReason::Limit => io::ErrorKind::QuotaExceeded,
+            SysvReason::NoMemory => io::ErrorKind::OutOfMemory,
+            SysvReason::Size
+            | SysvReason::Address
+            | SysvReason::Range
+            | SysvReason::TooLong
+            | SysvReason::InvalidInput => io::ErrorKind::InvalidInput,
+            SysvReason::System => return None,
         })
     }
 }
@@ -63,7 +65,7 @@ impl Reason {
 /// The three kinds of System V objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum SysvKind {
     /// A segment of shared memory.
     Shm,
     /// A set of semaphores.
@@ -72,28 +74,28 @@ pub enum Kind {
     Msg,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for SysvKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Kind::Shm => "shared memory",
-            Kind::Sem => "semaphore set",
-            Kind::Msg => "message queue",
+            SysvKind::Shm => "shared memory",
+            SysvKind::Sem => "semaphore set",
+            SysvKind::Msg => "message queue",
         })
     }
 }
 
 /// Which object a call was about: by its key, its id, or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Object {
-    pub(super) kind: Kind,
+pub struct SysvObject {
+    pub(super) kind: SysvKind,
     pub(super) key: Option<Key>,
     pub(super) id: Option<i32>,
 }
 
-impl Object {
+impl SysvObject {
     /// What kind of object.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> SysvKind {
         self.kind
     }
 
@@ -110,7 +112,7 @@ impl Object {
     }
 }
 
-impl fmt::Display for Object {
+impl fmt::Display for SysvObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "System V {}", self.kind)?;
         match (self.key, self.id) {
@@ -143,7 +145,7 @@ impl Limit {
         self.sysctl
     }
 
-    /// Its value at that moment, if `/proc` told it.
+    /// Its value at that moment, if `/proc` has it.
     #[must_use]
     pub fn value(&self) -> Option<u64> {
         self.value
@@ -164,22 +166,22 @@ impl fmt::Display for Limit {
 ///
 /// It turns into an [`io::Error`] of the fitting kind, with itself inside (see [`io::Error::get_ref`]).
 #[derive(Clone, Debug)]
-pub struct Error {
-    pub(super) reason: Reason,
+pub struct SysvError {
+    pub(super) reason: SysvReason,
     pub(super) errno: Option<i32>,
-    pub(super) object: Object,
+    pub(super) object: SysvObject,
     pub(super) tried: &'static str,
     pub(super) limit: Option<Box<Limit>>,
     pub(super) advice: Cow<'static, str>,
 }
 
 /// The result of the operations on System V objects.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub type Result<T, E = SysvError> = std::result::Result<T, E>;
 
-impl Error {
+impl SysvError {
     /// What kind of thing went wrong.
     #[must_use]
-    pub fn reason(&self) -> Reason {
+    pub fn reason(&self) -> SysvReason {
         self.reason
     }
 
@@ -198,11 +200,11 @@ impl Error {
 
     /// The object.
     #[must_use]
-    pub fn object(&self) -> Object {
+    pub fn object(&self) -> SysvObject {
         self.object
     }
 
-    /// The limit that was reached, for [`Reason::Limit`].
+    /// The limit that was reached, for [`SysvReason::Limit`].
     #[must_use]
     pub fn limit(&self) -> Option<Limit> {
         self.limit.as_deref().copied()
@@ -210,8 +212,8 @@ impl Error {
 
     /// An error that the arguments have in themselves: the system was not asked.
     pub(super) fn refuse(
-        reason: Reason,
-        object: Object,
+        reason: SysvReason,
+        object: SysvObject,
         tried: &'static str,
         advice: impl Into<Cow<'static, str>>,
     ) -> Self {
@@ -219,21 +221,21 @@ impl Error {
     }
 
     /// What the system said, with the reason that follows from it for any object.
-    pub(super) fn system(errno: i32, object: Object, tried: &'static str) -> Self {
+    pub(super) fn system(errno: i32, object: SysvObject, tried: &'static str) -> Self {
         let (reason, advice) = match errno {
-            libc::EEXIST => (Reason::Exists, "open it, remove it first (`ipcrm`), or use another key"),
-            libc::ENOENT => (Reason::NotFound, "create it first, or look for the right key with `ipcs`"),
-            libc::EIDRM => (Reason::Removed, "create it again"),
-            libc::EACCES => (Reason::Denied, "its mode forbids it: ask its owner (`ipcs` shows who that is)"),
-            libc::EPERM => (Reason::Denied, "only its owner, its creator or root may do that"),
-            libc::ENOMEM => (Reason::NoMemory, "ask for less, or free some memory"),
-            _ => (Reason::System, ""),
+            libc::EEXIST => (SysvReason::Exists, "open it, remove it first (`ipcrm`), or use another key"),
+            libc::ENOENT => (SysvReason::NotFound, "create it first, or look for the right key with `ipcs`"),
+            libc::EIDRM => (SysvReason::Removed, "create it again"),
+            libc::EACCES => (SysvReason::Denied, "its mode forbids it: ask its owner (`ipcs` shows who that is)"),
+            libc::EPERM => (SysvReason::Denied, "only its owner, its creator or root may do that"),
+            libc::ENOMEM => (SysvReason::NoMemory, "ask for less, or free some memory"),
+            _ => (SysvReason::System, ""),
         };
         Self { reason, errno: Some(errno), object, tried, limit: None, advice: Cow::Borrowed(advice) }
     }
 
     /// The same with another reason and other advice.
-    pub(super) fn because(mut self, reason: Reason, advice: impl Into<Cow<'static, str>>) -> Self {
+    pub(super) fn because(mut self, reason: SysvReason, advice: impl Into<Cow<'static, str>>) -> Self {
         self.reason = reason;
         self.advice = advice.into();
         self
@@ -248,18 +250,18 @@ impl Error {
     /// The same as a limit that was reached.
     pub(super) fn limited(mut self, limit: Limit) -> Self {
         self.limit = Some(Box::new(limit));
-        self.because(Reason::Limit, "raise it, or free what is not used any more (`ipcs`, `ipcrm`)")
+        self.because(SysvReason::Limit, "raise it, or free what is not used any more (`ipcs`, `ipcrm`)")
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for SysvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "could not {} {}", self.tried, self.object)?;
         match (self.reason, self.errno) {
-            (Reason::Removed, Some(errno)) => write!(f, ": it was removed (os error {errno})")?,
-            (Reason::Limit, Some(errno)) => write!(f, ": a limit is reached (os error {errno})")?,
-            (Reason::WouldBlock, Some(errno)) => write!(f, ": that would have to wait (os error {errno})")?,
-            (Reason::TimedOut, Some(errno)) => write!(f, ": the time is over (os error {errno})")?,
+            (SysvReason::Removed, Some(errno)) => write!(f, ": it was removed (os error {errno})")?,
+            (SysvReason::Limit, Some(errno)) => write!(f, ": a limit is reached (os error {errno})")?,
+            (SysvReason::WouldBlock, Some(errno)) => write!(f, ": that would have to wait (os error {errno})")?,
+            (SysvReason::TimedOut, Some(errno)) => write!(f, ": the time is over (os error {errno})")?,
             (_, Some(errno)) => write!(f, ": {}", io::Error::from_raw_os_error(errno))?,
             (_, None) => {}
         }
@@ -274,10 +276,10 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for SysvError {}
 
-impl From<Error> for io::Error {
-    fn from(e: Error) -> Self {
+impl From<SysvError> for io::Error {
+    fn from(e: SysvError) -> Self {
         io::Error::new(e.kind(), e)
     }
 }
@@ -286,32 +288,32 @@ impl From<Error> for io::Error {
 mod tests {
     use super::*;
 
-    const QUEUE: Object = Object { kind: Kind::Msg, key: Some(Key::new(0x4d01_0203)), id: Some(7) };
+    const QUEUE: SysvObject = SysvObject { kind: SysvKind::Msg, key: Some(Key::new(0x4d01_0203)), id: Some(7) };
 
     #[test]
     fn says_what_was_tried_on_what_and_what_to_do() {
-        let e = Error::system(libc::EEXIST, QUEUE, "create");
+        let e = SysvError::system(libc::EEXIST, QUEUE, "create");
         let text = e.to_string();
         assert!(
             text.starts_with("could not create System V message queue (key 0x4d010203, id 7): File exists"),
             "{text}"
         );
         assert!(text.ends_with("use another key"), "{text}");
-        assert_eq!((e.reason(), e.raw_os_error()), (Reason::Exists, Some(libc::EEXIST)));
+        assert_eq!((e.reason(), e.raw_os_error()), (SysvReason::Exists, Some(libc::EEXIST)));
     }
 
     #[test]
     fn an_io_error_carries_it() {
-        let e: io::Error = Error::system(libc::EIDRM, QUEUE, "read from").into();
+        let e: io::Error = SysvError::system(libc::EIDRM, QUEUE, "read from").into();
         assert_eq!(e.kind(), io::ErrorKind::NotFound);
-        let inner = e.get_ref().and_then(|e| e.downcast_ref::<Error>()).unwrap();
-        assert_eq!(inner.reason(), Reason::Removed);
+        let inner = e.get_ref().and_then(|e| e.downcast_ref::<SysvError>()).unwrap();
+        assert_eq!(inner.reason(), SysvReason::Removed);
     }
 
     #[test]
     fn a_limit_is_named() {
         let limit = Limit { name: "MSGMNI", sysctl: "kernel.msgmni", value: Some(3) };
-        let e = Error::system(libc::ENOSPC, QUEUE, "create").limited(limit);
+        let e = SysvError::system(libc::ENOSPC, QUEUE, "create").limited(limit);
         assert!(e.to_string().contains("MSGMNI is 3 (kernel.msgmni)"), "{e}");
         assert_eq!(e.kind(), io::ErrorKind::QuotaExceeded);
     }

@@ -1,17 +1,19 @@
 //! Objects that go with their owner.
 
+use super::error::Result;
+use super::msg::Queue;
+use super::sem::Semaphores;
+use super::shm::Shm;
 use std::fmt;
 use std::ops::Deref;
 use std::process;
-
-use super::{Queue, Result, Semaphores, Shm};
 
 /// A System V object that can be removed: [`Shm`], [`Semaphores`], [`Queue`].
 pub trait Remove: sealed::Sealed {
     /// Removes the object. See the method of the same name of each kind.
     ///
     /// # Errors
-    /// [`Reason::Denied`](super::Reason::Denied), [`Reason::Removed`](super::Reason::Removed).
+    /// [`SysvReason::Denied`](super::SysvReason::Denied), [`SysvReason::Removed`](super::SysvReason::Removed).
     fn remove(&self) -> Result<()>;
 }
 
@@ -42,7 +44,7 @@ impl Remove for Queue {
 
 /// Removes the object when it is dropped.
 ///
-/// System V objects outlive the processes that use them, so somebody must remove them. This does it at the end of a
+/// System V objects outlive the processes that use them, so a process has to remove them. This does it at the end of a
 /// scope, also in a panic; not when the process is killed. In a child made by `fork` its drop removes nothing.
 ///
 /// ```
@@ -50,7 +52,7 @@ impl Remove for Queue {
 ///
 /// let queue = RemoveOnDrop::new(Queue::create(Key::PRIVATE)?);
 /// assert_eq!(queue.stat()?.messages, 0);
-/// # Ok::<(), smstream_shm::sysv::Error>(())
+/// # Ok::<(), smstream_shm::sysv::SysvError>(())
 /// ```
 pub struct RemoveOnDrop<T: Remove> {
     object: Option<T>,
@@ -83,7 +85,7 @@ impl<T: Remove> Deref for RemoveOnDrop<T> {
 impl<T: Remove> Drop for RemoveOnDrop<T> {
     fn drop(&mut self) {
         if let Some(object) = self.object.take().filter(|_| process::id() == self.process) {
-            // Somebody else may have removed it, which is as good.
+            // Another process may have removed it, which is as good.
             let _ = object.remove();
         }
     }

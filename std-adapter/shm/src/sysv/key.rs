@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::explain::explain;
 
-/// The name by which strangers find the same object.
+/// The name by which unrelated processes find the same object.
 ///
 /// ```
 /// use smstream_shm::sysv::Key;
@@ -23,7 +23,7 @@ use crate::explain::explain;
 pub struct Key(libc::key_t);
 
 impl Key {
-    /// No name: whoever creates an object with this key gets a new one. Others can only be told its id.
+    /// No name: each process that opens this key with leave to create gets a new object, which others find by its id.
     pub const PRIVATE: Self = Self(libc::IPC_PRIVATE);
 
     /// A key by its number. 0 is [`Key::PRIVATE`].

@@ -22,7 +22,7 @@ pub struct Limits {
     pub shm_total_pages: u64,
     /// `kernel.shmmni`: how many segments.
     pub shm_segments: u64,
-    /// `kernel.shm_rmid_forced`: whether the kernel removes segments that nobody is attached to.
+    /// `kernel.shm_rmid_forced`: whether the kernel removes segments that no process has attached.
     pub shm_removed_when_unused: bool,
     /// First number of `kernel.sem`, SEMMSL: the semaphores of one set.
     pub sem_per_set: u64,
@@ -34,7 +34,7 @@ pub struct Limits {
     pub sem_sets: u64,
     /// `kernel.msgmax`: the bytes of one message.
     pub msg_max_bytes: u64,
-    /// `kernel.msgmnb`: the bytes of one queue, if nobody asked for another number.
+    /// `kernel.msgmnb`: the bytes of a new queue.
     pub msg_queue_bytes: u64,
     /// `kernel.msgmni`: how many queues.
     pub msg_queues: u64,
@@ -68,7 +68,7 @@ pub fn limits() -> io::Result<Limits> {
     })
 }
 
-/// What is used of the limits, by everybody in the IPC namespace of the calling thread.
+/// What is used of the limits, by all processes in the IPC namespace of the calling thread.
 ///
 /// # References
 /// proc(5); Free Pascal `TSHMinfo`, `TSEMinfo`, `TMSGinfo`.

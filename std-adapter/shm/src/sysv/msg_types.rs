@@ -6,9 +6,9 @@ use super::perm::{self, Perm};
 
 /// The kind of a message, a number from 1 on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Type(pub(super) libc::c_long);
+pub struct MessageType(pub(super) libc::c_long);
 
-impl Type {
+impl MessageType {
     /// The first type there is.
     pub const ONE: Self = Self(1);
 
@@ -37,11 +37,11 @@ pub enum Select {
     /// Whichever is first.
     Any,
     /// The first of this type.
-    Type(Type),
+    Type(MessageType),
     /// The first of the lowest type that is not above this one: so lower types go first.
-    AtMost(Type),
+    AtMost(MessageType),
     /// The first of any other type.
-    Except(Type),
+    Except(MessageType),
 }
 
 impl Select {
@@ -58,9 +58,9 @@ impl Select {
 /// What was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Received {
+pub struct ReceivedMessage {
     /// The type of the message.
-    pub ty: Type,
+    pub ty: MessageType,
     /// How many bytes of the buffer it fills.
     pub len: usize,
 }
@@ -84,9 +84,9 @@ pub struct QueueStat {
     pub last_sender: i32,
     /// The process that received last, or the thread if it had to wait; for display only.
     pub last_receiver: i32,
-    /// When somebody sent last. All times are in whole seconds.
+    /// When a process sent last. All times are in whole seconds.
     pub sent_at: Option<SystemTime>,
-    /// When somebody received last.
+    /// When a process received last.
     pub received_at: Option<SystemTime>,
     /// When it was created, or changed by `set_perm` or `set_max_bytes`.
     pub changed_at: Option<SystemTime>,

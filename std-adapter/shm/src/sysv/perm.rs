@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::Key;
+use super::key::Key;
 
-/// The mode of a new object, if nobody asks for another: only its owner can use it.
+/// The mode of a new object, if the caller does not say another: only its owner can use it.
 pub const DEFAULT_MODE: u32 = 0o600;
 
 /// The bits of a mode that mean something: read and write for owner, group and others. (Execute is accepted and unused,

@@ -1,27 +1,10 @@
-//! What the kernel knows of a set, and what a process holds of it.
+//! Semaphores that are held until the end of a scope.
 
+use super::error::Result;
+use super::sem::{Semaphores, done};
+use super::sem_op::Op;
 use std::process;
-use std::time::SystemTime;
-
-use super::perm::Perm;
-use super::{Op, Result, Semaphores};
-
-/// What the kernel knows of a set of semaphores.
-///
-/// # References
-/// semctl(2); Free Pascal `TSEMid_ds`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SemStat {
-    /// Owner and mode.
-    pub perm: Perm,
-    /// How many semaphores it has.
-    pub count: usize,
-    /// When somebody operated on it last; `None` before its creator has finished. All times are in whole seconds.
-    pub operated_at: Option<SystemTime>,
-    /// When it was created, or a value or the owner was set.
-    pub changed_at: Option<SystemTime>,
-}
+use std::time::Duration;
 
 /// One of a semaphore, until this is dropped or the process ends: also by a signal, when the kernel gives it back.
 ///
@@ -32,16 +15,16 @@ pub struct SemStat {
 #[derive(Debug)]
 #[must_use = "dropping it gives the semaphore back at once"]
 pub struct SemGuard<'a> {
-    pub(super) set: &'a Semaphores,
-    pub(super) number: u16,
-    pub(super) process: u32,
+    set: &'a Semaphores,
+    number: u16,
+    process: u32,
 }
 
 impl SemGuard<'_> {
     /// Gives it back, and tells if that failed. Dropping it does the same in silence. Does not block.
     ///
     /// # Errors
-    /// [`Reason::Removed`](super::Reason::Removed), or another of [`Semaphores::op`].
+    /// [`SysvReason::Removed`](super::SysvReason::Removed), or another of [`Semaphores::op`].
     pub fn release(self) -> Result<()> {
         let result = self.give_back();
         std::mem::forget(self);
@@ -60,5 +43,34 @@ impl Drop for SemGuard<'_> {
     fn drop(&mut self) {
         // The set may be gone, and then there is nothing to give back.
         let _ = self.give_back();
+    }
+}
+
+impl Semaphores {
+    /// As [`acquire`](Semaphores::acquire), until the guard is dropped or this process ends, however it ends.
+    ///
+    /// # Errors
+    /// As [`op`](Semaphores::op).
+    pub fn lock(&self, number: u16) -> Result<SemGuard<'_>> {
+        self.op(&[Op::sub(number, 1).undo()])?;
+        Ok(SemGuard { set: self, number, process: process::id() })
+    }
+
+    /// As [`lock`](Semaphores::lock) if that is possible at once: `None` if not.
+    ///
+    /// # Errors
+    /// As [`op`](Semaphores::op).
+    pub fn try_lock(&self, number: u16) -> Result<Option<SemGuard<'_>>> {
+        let locked = done(self.op(&[Op::sub(number, 1).undo().nowait()]))?;
+        Ok(locked.then(|| SemGuard { set: self, number, process: process::id() }))
+    }
+
+    /// As [`lock`](Semaphores::lock), waiting no longer than `timeout`: `None` after that.
+    ///
+    /// # Errors
+    /// As [`op`](Semaphores::op).
+    pub fn lock_timeout(&self, number: u16, timeout: Duration) -> Result<Option<SemGuard<'_>>> {
+        let locked = done(self.op_timeout(&[Op::sub(number, 1).undo()], timeout))?;
+        Ok(locked.then(|| SemGuard { set: self, number, process: process::id() }))
     }
 }

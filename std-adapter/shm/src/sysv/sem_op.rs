@@ -1,11 +1,10 @@
 //! Operations on semaphores, and the system call that makes them.
 
+use super::call::check;
+use super::error::{Limit, Result, SysvError, SysvObject, SysvReason};
+use super::limits::{MAX_VALUE, limit};
 use std::ptr;
 use std::time::{Duration, Instant};
-
-use super::error::Object;
-use super::limits::limit;
-use super::{Error, Limit, MAX_VALUE, Reason, Result, check};
 
 /// One operation on one semaphore of a set. Several make one call, which happens as a whole or not at all.
 ///
@@ -16,7 +15,7 @@ use super::{Error, Limit, MAX_VALUE, Reason, Result, check};
 /// // Wait until semaphore 1 is 0, then count it up and take one of semaphore 0: all at the same moment.
 /// set.op(&[Op::wait_zero(1), Op::add(1, 1), Op::sub(0, 1).undo()])?;
 /// assert_eq!(set.values()?, [1, 1]);
-/// # Ok::<(), smstream_shm::sysv::Error>(())
+/// # Ok::<(), smstream_shm::sysv::SysvError>(())
 /// ```
 ///
 /// # References
@@ -54,7 +53,7 @@ impl Op {
         Self { number, kind: OpKind::WaitZero, flags: 0 }
     }
 
-    /// The whole call fails with [`Reason::WouldBlock`] where this operation would wait.
+    /// The whole call fails with [`SysvReason::WouldBlock`] where this operation would wait.
     #[must_use]
     pub const fn nowait(mut self) -> Self {
         self.flags |= libc::IPC_NOWAIT;
@@ -114,7 +113,7 @@ pub(super) fn operate(
     id: libc::c_int,
     ops: &[Op],
     timeout: Option<Duration>,
-    object: Object,
+    object: SysvObject,
     count: impl Fn() -> Result<usize>,
 ) -> Result<()> {
     const NOTHING: libc::sembuf = libc::sembuf { sem_num: 0, sem_op: 0, sem_flg: 0 };
@@ -129,11 +128,11 @@ pub(super) fn operate(
     for (raw, op) in raw.iter_mut().zip(ops) {
         *raw = op.raw().ok_or_else(|| {
             let advice = format!("one call changes a semaphore by 1 to {MAX_VALUE}");
-            Error::refuse(Reason::Range, object, "operate on", advice)
+            SysvError::refuse(SysvReason::Range, object, "operate on", advice)
         })?;
     }
     if ops.is_empty() {
-        return Err(Error::refuse(Reason::InvalidInput, object, "operate on", "give at least one operation"));
+        return Err(SysvError::refuse(SysvReason::InvalidInput, object, "operate on", "give at least one operation"));
     }
     // A time beyond all clocks is none.
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -142,13 +141,13 @@ pub(super) fn operate(
             Ok(()) => return Ok(()),
             Err(libc::EINTR) => {}
             Err(libc::EAGAIN) => {
-                let error = Error::system(libc::EAGAIN, object, "operate on");
+                let error = SysvError::system(libc::EAGAIN, object, "operate on");
                 let over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
                 if over && ops.iter().any(Op::waits) {
-                    return Err(error.because(Reason::TimedOut, ""));
+                    return Err(error.because(SysvReason::TimedOut, ""));
                 }
                 if !ops.iter().all(Op::waits) {
-                    return Err(error.because(Reason::WouldBlock, ""));
+                    return Err(error.because(SysvReason::WouldBlock, ""));
                 }
                 // The kernel's clock was ahead of ours, or the time did not fit into its record.
             }
@@ -157,22 +156,22 @@ pub(super) fn operate(
     }
 }
 
-fn explain(errno: i32, object: Object, count: &impl Fn() -> Result<usize>) -> Error {
-    let error = Error::system(errno, object, "operate on");
+fn explain(errno: i32, object: SysvObject, count: &impl Fn() -> Result<usize>) -> SysvError {
+    let error = SysvError::system(errno, object, "operate on");
     match errno {
         libc::EFBIG => {
             let advice = match count() {
                 Ok(count) => format!("its semaphores are numbered 0 to {}", count.saturating_sub(1)),
                 Err(_) => "it has fewer semaphores".to_owned(),
             };
-            error.because(Reason::Range, advice)
+            error.because(SysvReason::Range, advice)
         }
         libc::ERANGE => {
-            error.because(Reason::Range, format!("a value, or what is to be undone, would pass {MAX_VALUE}"))
+            error.because(SysvReason::Range, format!("a value, or what is to be undone, would pass {MAX_VALUE}"))
         }
         libc::E2BIG => error.limited(limit("SEMOPM", "kernel.sem, third number", |limits| limits.sem_operations)),
         libc::ENOSPC => error.limited(Limit { name: "SEMMNU", sysctl: "fixed in the kernel", value: None }),
-        libc::EINVAL => error.because(Reason::Removed, "create it again"),
+        libc::EINVAL => error.because(SysvReason::Removed, "create it again"),
         _ => error,
     }
 }

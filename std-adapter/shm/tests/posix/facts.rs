@@ -110,7 +110,7 @@ fn helper_other_namespace() {
 }
 
 #[test]
-fn a_memfd_is_for_whoever_has_it() {
+fn a_memfd_is_for_the_holders_of_its_descriptor() {
     let mode = File::from(memfd("facts", 4096).unwrap()).metadata().unwrap().mode();
     assert_eq!(mode & 0o666, 0o666);
 }

@@ -2,14 +2,14 @@
 
 use super::tools::{Name, helper, role};
 use smstream_shm::memory::{Access, Mapping, SharedMemory};
-use smstream_shm::posix::{Options, SharedObject};
+use smstream_shm::posix::{SharedObject, SharedObjectOptions};
 use std::ffi::CStr;
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 
-fn all() -> Options {
+fn all() -> SharedObjectOptions {
     SharedObject::options().read(true).write(true)
 }
 
@@ -115,7 +115,7 @@ fn helper_full() {
     assert_eq!(other.set_len(1).unwrap_err().kind(), ErrorKind::StorageFull);
     object.write_all(&[2; 64 << 10]).unwrap();
     assert_eq!(object.write(&[3]).unwrap_err().kind(), ErrorKind::StorageFull);
-    // What the seeds did, and what it costs: long without memory, until it is touched.
+    // What the libraries that this replaces did, and what it costs: long without memory, until it is touched.
     OpenOptions::new().write(true).open("/dev/shm/other").unwrap().set_len(4096).unwrap();
     let sparse = Mapping::new(&other, 0, 4096, Access::ReadWrite).unwrap();
     // SAFETY: a child that does nothing but touch memory and end.

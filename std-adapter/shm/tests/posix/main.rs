@@ -5,6 +5,7 @@
 mod cleanup;
 mod facts;
 mod foreign;
+mod forks;
 mod limits;
 mod objects;
 mod synchronized;

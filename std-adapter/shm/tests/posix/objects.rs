@@ -2,14 +2,14 @@
 
 use super::tools::{Name, helper, role};
 use smstream_shm::memory::{Access, SharedMemory};
-use smstream_shm::posix::{Options, SharedObject, is_supported};
+use smstream_shm::posix::{SharedObject, SharedObjectOptions, is_supported};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-fn all() -> Options {
+fn all() -> SharedObjectOptions {
     SharedObject::options().read(true).write(true)
 }
 
@@ -75,7 +75,7 @@ fn unlinks_when_dropped_but_only_its_own() {
 
 #[test]
 fn mode_umask_and_descriptor_flags() {
-    let mode = |options: Options| {
+    let mode = |options: SharedObjectOptions| {
         let name = Name::new();
         let object = options.create_new(true).open(&name).unwrap();
         // SAFETY: it asks for the flags of an open descriptor.
@@ -225,9 +225,9 @@ fn a_length_has_its_memory() {
     assert_eq!(e.kind(), ErrorKind::PermissionDenied, "{e}");
 }
 
-/// Whoever finds the object finds it whole: with its length and its contents.
+/// A process that finds the object finds it whole: with its length and its contents.
 #[test]
-fn nobody_sees_it_unfinished() {
+fn it_is_never_seen_unfinished() {
     let name = Name::new();
     let made = AtomicU32::new(0);
     let barrier = Barrier::new(3);

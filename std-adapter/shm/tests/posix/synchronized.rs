@@ -31,7 +31,7 @@ fn helper_writes_123() {
     Semaphore::at(&memory, 0).unwrap().post().unwrap();
 }
 
-/// As above, with both sides creating the object: whoever comes first.
+/// As above, with both sides creating the object: the first one makes it.
 #[test]
 fn both_may_come_first() {
     let name = Name::new();

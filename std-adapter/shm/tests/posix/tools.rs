@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 const ROLE: &str = "SMSTREAM_POSIX_ROLE";
 
-/// A name of a shared memory object that nobody else has. What has it in the end is removed.
+/// A name of a shared memory object that no other process has. What has it in the end is removed.
 pub struct Name(String);
 
 impl Name {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use smstream_shm::sysv::{Attachment, Key, Op, Queue, Reason, RemoveOnDrop, Select, Semaphores, Shm};
+use smstream_shm::sysv::{Attachment, Key, Op, Queue, RemoveOnDrop, Select, Semaphores, Shm, SysvReason};
 
 use crate::msg::ty;
 use crate::roles::{Dir, Second, fresh_key, until};
@@ -102,7 +102,7 @@ fn they_create_semaphores_without_an_operation() {
     let _gone = Gone(key, |key| Semaphores::options().adopt(true).open(key).ok().map(RemoveOnDrop::new));
     party.run("sem_plain", key);
     let options = Semaphores::options().patience(std::time::Duration::ZERO);
-    assert_eq!(options.open(key).unwrap_err().reason(), Reason::NotReady);
+    assert_eq!(options.open(key).unwrap_err().reason(), SysvReason::NotReady);
     let set = options.adopt(true).open(key).unwrap();
     assert_eq!(set.values().unwrap(), [5]);
 }

@@ -2,12 +2,12 @@
 
 use std::thread;
 
-use smstream_shm::sysv::{Key, Queue, Reason, RemoveOnDrop, Select, Semaphores, Shm};
+use smstream_shm::sysv::{Key, Queue, RemoveOnDrop, Select, Semaphores, Shm, SysvReason};
 
 use crate::bad::expect;
 use crate::msg::ty;
 
-/// Runs something without privileges: as nobody, if this is root. On Linux, the user belongs to the thread.
+/// Runs something without privileges: as the user *nobody*, if this is root. On Linux, the user belongs to the thread.
 fn unprivileged(what: impl FnOnce() + Send) {
     const NOBODY: libc::c_long = 65534;
     thread::scope(|threads| {
@@ -30,7 +30,7 @@ fn the_mode_forbids_it() {
     let shm = RemoveOnDrop::new(Shm::create(Key::PRIVATE, 1).unwrap());
     let set = RemoveOnDrop::new(Semaphores::create(Key::PRIVATE, &[1]).unwrap());
     let queue = RemoveOnDrop::new(Queue::create(Key::PRIVATE).unwrap());
-    // Whoever else it is, and the owner, too.
+    // Any other user, and the owner, too.
     shm.set_mode(0).unwrap();
     set.set_mode(0).unwrap();
     queue.set_mode(0).unwrap();
@@ -49,7 +49,7 @@ fn the_mode_forbids_it() {
             queue.stat().map(drop),
         ];
         for result in results {
-            expect(result, Reason::Denied, libc::EACCES, &["id ", "its mode forbids it"]);
+            expect(result, SysvReason::Denied, libc::EACCES, &["id ", "its mode forbids it"]);
         }
     });
 }
@@ -62,20 +62,20 @@ fn reading_only() {
     set.set_mode(0o444).unwrap();
     unprivileged(|| {
         assert_eq!(shm.attach_read_only().unwrap().len(), 1);
-        expect(shm.attach(), Reason::Denied, libc::EACCES, &["attach"]);
+        expect(shm.attach(), SysvReason::Denied, libc::EACCES, &["attach"]);
         assert_eq!(set.values().unwrap(), [1]);
-        expect(set.acquire(0), Reason::Denied, libc::EACCES, &["operate on"]);
+        expect(set.acquire(0), SysvReason::Denied, libc::EACCES, &["operate on"]);
     });
 }
 
 #[test]
 fn only_the_owner_may() {
-    // Without root, nobody else's object is at hand. Said past the harness, which would keep it to itself.
+    // Without root, there is no object of another user. Said past the harness, which would keep it to itself.
     if !rustix::process::geteuid().is_root() {
         assert!(std::env::var_os("CI").is_none(), "run as root, where everything is to be shown");
         let _ = std::io::Write::write_all(
             &mut std::io::stderr(),
-            b"NOT SHOWN: only_the_owner_may needs root, to have an object that belongs to somebody else\n",
+            b"NOT SHOWN: only_the_owner_may needs root, to have an object that belongs to another user\n",
         );
         return;
     }
@@ -87,10 +87,10 @@ fn only_the_owner_may() {
     unprivileged(|| {
         for result in [shm.remove(), shm.set_mode(0), set.remove(), set.set_mode(0), queue.remove(), queue.set_mode(0)]
         {
-            expect(result, Reason::Denied, libc::EPERM, &["only its owner"]);
+            expect(result, SysvReason::Denied, libc::EPERM, &["only its owner"]);
         }
         let open = Queue::options().create(true).open(key);
-        expect(open, Reason::Denied, libc::EACCES, &[&key.to_string(), "its mode forbids it"]);
+        expect(open, SysvReason::Denied, libc::EACCES, &[&key.to_string(), "its mode forbids it"]);
     });
     assert_eq!(closed.stat().unwrap().messages, 0);
 }

@@ -1,14 +1,14 @@
-//! The limits of the system: in an IPC namespace of a process's own, where they can be low and hurt nobody.
+//! The limits of the system: in an IPC namespace of a process's own, where they can be low and harm no other process.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
 
 use rustix::fs::{Mode, OFlags};
-use smstream_shm::sysv::{Key, Op, Queue, Reason, Semaphores, Shm, limits, usage};
+use smstream_shm::sysv::{Key, Op, Queue, Semaphores, Shm, SysvReason, limits, usage};
 
 use crate::bad::expect;
 use crate::msg::{private, ty};
-use crate::roles::{Second, role, told};
+use crate::roles::{Second, given_ids, role};
 
 #[test]
 fn limits_and_usage_are_told() {
@@ -32,7 +32,7 @@ fn a_message_that_is_too_long() {
     let e = queue.send(ty(1), &vec![0; max + 1]).unwrap_err();
     assert_eq!(e.limit().unwrap().value(), Some(max as u64));
     let long = format!("a message of {} bytes is too long", max + 1);
-    expect::<()>(Err(e), Reason::Limit, libc::EINVAL, &["MSGMAX", "kernel.msgmax", &long]);
+    expect::<()>(Err(e), SysvReason::Limit, libc::EINVAL, &["MSGMAX", "kernel.msgmax", &long]);
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn too_many_operations() {
     let set = crate::sem::private(&[0]);
     let max = usize::try_from(limits().unwrap().sem_operations).unwrap();
     let ops = vec![Op::add(0, 1); max + 1];
-    expect(set.op(&ops), Reason::Limit, libc::E2BIG, &["SEMOPM", &max.to_string(), "kernel.sem, third number"]);
+    expect(set.op(&ops), SysvReason::Limit, libc::E2BIG, &["SEMOPM", &max.to_string(), "kernel.sem, third number"]);
 }
 
 #[test]
@@ -73,35 +73,40 @@ fn allow(name: &str, value: &str) {
 /// In a namespace of its own. What it creates goes with the namespace.
 #[test]
 fn inside() {
-    if told().is_none() {
+    if given_ids().is_none() {
         return;
     }
-    assert_eq!(usage().unwrap(), Default::default(), "nobody else is here");
+    assert_eq!(usage().unwrap(), Default::default(), "no other process is here");
     allow("shmmni", "2");
     let first = Shm::create(Key::PRIVATE, 5000).unwrap();
     Shm::create(Key::PRIVATE, 1).unwrap();
     let words = &["SHMMNI is 2", "kernel.shmmni", "ipcrm"];
-    expect(Shm::create(Key::PRIVATE, 1), Reason::Limit, libc::ENOSPC, words);
+    expect(Shm::create(Key::PRIVATE, 1), SysvReason::Limit, libc::ENOSPC, words);
     first.remove().unwrap();
     allow("shmall", "3");
-    expect(Shm::create(Key::PRIVATE, 20000), Reason::Limit, libc::ENOSPC, &["SHMALL (in pages) is 3", "kernel.shmall"]);
+    expect(
+        Shm::create(Key::PRIVATE, 20000),
+        SysvReason::Limit,
+        libc::ENOSPC,
+        &["SHMALL (in pages) is 3", "kernel.shmall"],
+    );
     allow("shmmax", "10000");
-    expect(Shm::create(Key::PRIVATE, 10001), Reason::Limit, libc::EINVAL, &["SHMMAX is 10000", "kernel.shmmax"]);
+    expect(Shm::create(Key::PRIVATE, 10001), SysvReason::Limit, libc::EINVAL, &["SHMMAX is 10000", "kernel.shmmax"]);
 
     allow("msgmni", "1");
     let queue = Queue::create(Key::PRIVATE).unwrap();
-    expect(Queue::create(Key::PRIVATE), Reason::Limit, libc::ENOSPC, &["MSGMNI is 1", "kernel.msgmni"]);
+    expect(Queue::create(Key::PRIVATE), SysvReason::Limit, libc::ENOSPC, &["MSGMNI is 1", "kernel.msgmni"]);
     queue.send(ty(1), b"four").unwrap();
 
     allow("sem", "4 6 500 2");
     Semaphores::create(Key::PRIVATE, &[1; 4]).unwrap();
     let per_set = &["SEMMSL is 4", "kernel.sem, first number"];
-    expect(Semaphores::create(Key::PRIVATE, &[1; 5]), Reason::Limit, libc::EINVAL, per_set);
+    expect(Semaphores::create(Key::PRIVATE, &[1; 5]), SysvReason::Limit, libc::EINVAL, per_set);
     let total = &["SEMMNS is 6", "kernel.sem, second number"];
-    expect(Semaphores::create(Key::PRIVATE, &[1; 3]), Reason::Limit, libc::ENOSPC, total);
+    expect(Semaphores::create(Key::PRIVATE, &[1; 3]), SysvReason::Limit, libc::ENOSPC, total);
     Semaphores::create(Key::PRIVATE, &[1]).unwrap();
     let sets = &["SEMMNI is 2", "kernel.sem, fourth number"];
-    expect(Semaphores::create(Key::PRIVATE, &[1]), Reason::Limit, libc::ENOSPC, sets);
+    expect(Semaphores::create(Key::PRIVATE, &[1]), SysvReason::Limit, libc::ENOSPC, sets);
 
     let usage = usage().unwrap();
     assert_eq!((usage.shm_segments, usage.shm_bytes), (1, 1));

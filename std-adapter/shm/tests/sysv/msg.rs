@@ -1,6 +1,6 @@
 //! Message queues.
 
-use smstream_shm::sysv::{Key, Queue, Reason, RemoveOnDrop, Select, Type};
+use smstream_shm::sysv::{Key, MessageType, Queue, RemoveOnDrop, Select, SysvReason};
 
 use crate::roles::{Second, fresh_key, role};
 
@@ -8,8 +8,8 @@ pub fn private() -> RemoveOnDrop<Queue> {
     RemoveOnDrop::new(Queue::create(Key::PRIVATE).unwrap())
 }
 
-pub fn ty(number: i64) -> Type {
-    Type::new(number).unwrap()
+pub fn ty(number: i64) -> MessageType {
+    MessageType::new(number).unwrap()
 }
 
 #[test]
@@ -23,10 +23,10 @@ fn create_open_and_find_by_id() {
 
 #[test]
 fn types_are_positive() {
-    assert_eq!(Type::new(0), None);
-    assert_eq!(Type::new(-1), None);
-    assert_eq!(Type::new(i64::from(i32::MAX)).unwrap().raw(), i64::from(i32::MAX));
-    assert_eq!(Type::ONE, ty(1));
+    assert_eq!(MessageType::new(0), None);
+    assert_eq!(MessageType::new(-1), None);
+    assert_eq!(MessageType::new(i64::from(i32::MAX)).unwrap().raw(), i64::from(i32::MAX));
+    assert_eq!(MessageType::ONE, ty(1));
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn selection() {
     assert_eq!(take(Select::Type(ty(4))).unwrap(), 4);
     assert_eq!(take(Select::AtMost(ty(4))).unwrap(), 3, "the lowest type up to that");
     assert_eq!(take(Select::Except(ty(5))).unwrap(), 3);
-    assert_eq!(take(Select::Except(ty(5))).unwrap_err().reason(), Reason::WouldBlock);
+    assert_eq!(take(Select::Except(ty(5))).unwrap_err().reason(), SysvReason::WouldBlock);
     assert_eq!(take(Select::AtMost(ty(4))).unwrap_err().raw_os_error(), Some(libc::ENOMSG));
     assert_eq!(take(Select::Any).unwrap(), 5);
     assert_eq!(take(Select::Any).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
@@ -66,14 +66,14 @@ fn too_long_stays_and_can_be_truncated() {
     queue.send(ty(1), b"hello").unwrap();
     let mut buffer = [0; 2];
     let e = queue.recv(Select::Any, &mut buffer).unwrap_err();
-    assert_eq!((e.reason(), e.raw_os_error()), (Reason::TooLong, Some(libc::E2BIG)));
+    assert_eq!((e.reason(), e.raw_os_error()), (SysvReason::TooLong, Some(libc::E2BIG)));
     assert_eq!(queue.stat().unwrap().messages, 1);
     assert_eq!(queue.recv_truncated(Select::Any, &mut buffer).unwrap().len, 2);
     assert_eq!(&buffer, b"he");
     assert_eq!(queue.stat().unwrap().messages, 0, "the rest is lost");
     queue.send(ty(1), b"again").unwrap();
     assert_eq!(queue.try_recv_truncated(Select::Any, &mut buffer).unwrap().len, 2);
-    assert_eq!(queue.try_recv_truncated(Select::Any, &mut buffer).unwrap_err().reason(), Reason::WouldBlock);
+    assert_eq!(queue.try_recv_truncated(Select::Any, &mut buffer).unwrap_err().reason(), SysvReason::WouldBlock);
     queue.send(ty(1), b"").unwrap();
     assert_eq!(queue.recv(Select::Any, &mut []).unwrap().len, 0);
 }
@@ -85,7 +85,7 @@ fn a_full_queue() {
     assert_eq!(queue.stat().unwrap().max_bytes, 100);
     queue.try_send(ty(1), &[7; 60]).unwrap();
     let e = queue.try_send(ty(1), &[8; 60]).unwrap_err();
-    assert_eq!((e.reason(), e.raw_os_error()), (Reason::WouldBlock, Some(libc::EAGAIN)));
+    assert_eq!((e.reason(), e.raw_os_error()), (SysvReason::WouldBlock, Some(libc::EAGAIN)));
     assert!(e.to_string().contains("full"), "{e}");
     std::thread::scope(|threads| {
         threads.spawn(|| queue.send(ty(2), &[8; 60]).unwrap());
@@ -103,7 +103,7 @@ fn between_processes() {
     child.ends_well();
     let stat = queue.stat().unwrap();
     assert_eq!(stat.last_sender, child.id());
-    // A receiver that had to wait is told as the thread that waited.
+    // A receiver that had to wait is named by the thread that waited.
     let me = std::process::id().cast_signed();
     assert!([me, rustix::thread::gettid().as_raw_nonzero().get()].contains(&stat.last_receiver), "{stat:?}");
     assert!(stat.sent_at.is_some() && stat.received_at.is_some() && stat.changed_at.is_some());
@@ -121,5 +121,5 @@ fn owner_mode_and_bytes_do_not_disturb_each_other() {
     assert_eq!(queue.stat().unwrap().perm.mode, 0o640);
     let mut perm = stat.perm;
     perm.gid = u32::MAX;
-    assert_eq!(queue.set_perm(&perm).unwrap_err().reason(), Reason::InvalidInput);
+    assert_eq!(queue.set_perm(&perm).unwrap_err().reason(), SysvReason::InvalidInput);
 }

@@ -12,7 +12,7 @@ use smstream_shm::sysv::{Key, Op, Queue, Select, Semaphores, Shm};
 /// After this time a test hangs.
 pub const HANGS: Duration = Duration::from_secs(60);
 
-/// A key that nobody else uses. It carries the process and a count.
+/// A key that no other process uses. It carries the process and a count.
 pub fn fresh_key() -> Key {
     static COUNT: AtomicI32 = AtomicI32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -122,8 +122,8 @@ impl Drop for Dir {
     }
 }
 
-/// What the first process told; `None` in an ordinary run of the tests.
-pub fn told() -> Option<Vec<i32>> {
+/// The ids that the first process gave; `None` in an ordinary run of the tests.
+pub fn given_ids() -> Option<Vec<i32>> {
     let ids = std::env::var("SMSTREAM_SYSV_ROLE").ok()?;
     Some(ids.split(',').filter(|id| !id.is_empty()).map(|id| id.parse().expect("an id")).collect())
 }
@@ -138,10 +138,10 @@ pub fn listen() {
     let _ = std::io::stdin().read_line(&mut line);
 }
 
-/// Writes into a segment, and stays attached until it is told to go.
+/// Writes into a segment, and stays attached until the first process lets it go.
 #[test]
 fn writer() {
-    let Some(ids) = told() else { return };
+    let Some(ids) = given_ids() else { return };
     let attached = Shm::from_id(ids[0]).unwrap().attach().unwrap();
     let start = attached.as_mut_ptr().unwrap();
     for (i, byte) in b"123".iter().enumerate() {
@@ -152,10 +152,10 @@ fn writer() {
     listen();
 }
 
-/// Takes one of semaphore 0, to be undone, and stays until it is told to go.
+/// Takes one of semaphore 0, to be undone, and stays until the first process lets it go.
 #[test]
 fn taker() {
-    let Some(ids) = told() else { return };
+    let Some(ids) = given_ids() else { return };
     let set = Semaphores::from_id(ids[0]).unwrap();
     set.op(&[Op::sub(0, 2).undo()]).unwrap();
     say("taken");
@@ -165,19 +165,19 @@ fn taker() {
 /// Waits for semaphore 0.
 #[test]
 fn waiter() {
-    let Some(ids) = told() else { return };
+    let Some(ids) = given_ids() else { return };
     Semaphores::from_id(ids[0]).unwrap().acquire(0).unwrap();
 }
 
 /// Opens the set with this key, over and over until it is there: it must have its values.
 #[test]
 fn opener() {
-    let Some(ids) = told() else { return };
+    let Some(ids) = given_ids() else { return };
     say("here");
     let set = loop {
         match Semaphores::open(Key::new(ids[0])) {
             Ok(set) => break set,
-            Err(e) if e.reason() == smstream_shm::sysv::Reason::NotFound => {}
+            Err(e) if e.reason() == smstream_shm::sysv::SysvReason::NotFound => {}
             Err(e) => panic!("{e}"),
         }
     };
@@ -187,9 +187,9 @@ fn opener() {
 /// Sends back what it receives of type 1, as type 2.
 #[test]
 fn echo() {
-    let Some(ids) = told() else { return };
+    let Some(ids) = given_ids() else { return };
     let queue = Queue::from_id(ids[0]).unwrap();
-    let (ty, text) = queue.recv_vec(Select::Type(smstream_shm::sysv::Type::ONE)).unwrap();
+    let (ty, text) = queue.recv_vec(Select::Type(smstream_shm::sysv::MessageType::ONE)).unwrap();
     assert_eq!(ty.raw(), 1);
-    queue.send(smstream_shm::sysv::Type::new(2).unwrap(), &text).unwrap();
+    queue.send(smstream_shm::sysv::MessageType::new(2).unwrap(), &text).unwrap();
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use smstream_shm::sysv::{Key, MAX_VALUE, Op, Reason, RemoveOnDrop, Semaphores};
+use smstream_shm::sysv::{Key, MAX_VALUE, Op, RemoveOnDrop, Semaphores, SysvReason};
 
 use crate::roles::{HANGS, Second, fresh_key, role, until};
 
@@ -38,7 +38,7 @@ fn open_or_create() {
 }
 
 #[test]
-fn nobody_sees_a_set_without_its_values() {
+fn a_set_without_its_values_is_never_seen() {
     for _ in 0..10 {
         let key = fresh_key();
         let mut openers = [0; 3].map(|_| Second::start(&mut role("opener", &[key.raw()])));
@@ -60,7 +60,7 @@ fn a_creator_that_died_halfway_is_told() {
     let set = RemoveOnDrop::new(Semaphores::from_id(id).unwrap());
     let patient = Semaphores::options().patience(Duration::from_millis(30));
     let e = patient.open(key).unwrap_err();
-    assert_eq!(e.reason(), Reason::NotReady);
+    assert_eq!(e.reason(), SysvReason::NotReady);
     assert!(e.to_string().contains("adopt"), "{e}");
     assert_eq!(patient.adopt(true).open(key).unwrap().id(), set.id());
     set.release(0).unwrap();
@@ -71,7 +71,7 @@ fn a_creator_that_died_halfway_is_told() {
 fn several_operations_at_one_moment_or_none() {
     let set = private(&[1, 0, 0]);
     let e = set.op(&[Op::add(1, 1), Op::sub(0, 2).nowait()]).unwrap_err();
-    assert_eq!((e.reason(), e.raw_os_error()), (Reason::WouldBlock, Some(libc::EAGAIN)));
+    assert_eq!((e.reason(), e.raw_os_error()), (SysvReason::WouldBlock, Some(libc::EAGAIN)));
     assert_eq!(set.values().unwrap(), [1, 0, 0], "nothing was changed");
     // In their order: what was added first can be taken then.
     set.op(&[Op::wait_zero(1), Op::add(1, 2), Op::sub(1, 1), Op::sub(0, 1)]).unwrap();
@@ -140,7 +140,7 @@ fn guards() {
     assert!(set.lock_timeout(0, HANGS).unwrap().is_some());
 }
 
-/// In a forked child, neither guard is anybody's: dropping them gives nothing back and removes nothing.
+/// In a forked child, neither guard holds anything: dropping them gives nothing back and removes nothing.
 #[test]
 fn guards_belong_to_one_process() {
     let set = private(&[1]);
@@ -173,9 +173,9 @@ fn timeouts() {
     assert!(!set.acquire_timeout(0, Duration::from_millis(30)).unwrap());
     assert!(start.elapsed() >= Duration::from_millis(30));
     let e = set.op_timeout(&[Op::sub(0, 1)], Duration::ZERO).unwrap_err();
-    assert_eq!((e.reason(), e.kind()), (Reason::TimedOut, std::io::ErrorKind::TimedOut));
+    assert_eq!((e.reason(), e.kind()), (SysvReason::TimedOut, std::io::ErrorKind::TimedOut));
     let e = set.op_timeout(&[Op::sub(0, 1).nowait()], Duration::MAX).unwrap_err();
-    assert_eq!(e.reason(), Reason::WouldBlock);
+    assert_eq!(e.reason(), SysvReason::WouldBlock);
     assert!(!set.try_acquire(0).unwrap());
     set.release(0).unwrap();
     assert!(set.acquire_timeout(0, Duration::MAX).unwrap());
@@ -193,12 +193,12 @@ fn signals_do_not_matter() {
     let set = private(&[0]);
     let over = AtomicBool::new(false);
     // SAFETY: no arguments, no memory.
-    let me = unsafe { libc::pthread_self() };
+    let me = unsafe { libc::pthread_self() } as usize;
     thread::scope(|threads| {
         threads.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 // SAFETY: that thread waits in this scope, so it lives.
-                unsafe { libc::pthread_kill(me, libc::SIGURG) };
+                unsafe { libc::pthread_kill(me as libc::pthread_t, libc::SIGURG) };
                 thread::sleep(Duration::from_millis(1));
             }
         });
@@ -224,5 +224,5 @@ fn owner_and_mode() {
     assert_eq!(set.stat().unwrap().perm.mode, 0o660);
     let mut perm = set.stat().unwrap().perm;
     perm.uid = u32::MAX;
-    assert_eq!(set.set_perm(&perm).unwrap_err().reason(), Reason::InvalidInput);
+    assert_eq!(set.set_perm(&perm).unwrap_err().reason(), SysvReason::InvalidInput);
 }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use rustix::mm::{MapFlags, ProtFlags};
 use smstream_shm::memory::{Access, page_size};
-use smstream_shm::sysv::{AttachFlags, Key, Perm, Reason, RemoveOnDrop, Shm, ShmStat};
+use smstream_shm::sysv::{AttachFlags, Key, Perm, RemoveOnDrop, Shm, ShmStat, SysvReason};
 
 use crate::roles::{Second, fresh_key, role};
 
@@ -77,9 +77,9 @@ fn removed_early_it_goes_with_the_last_process_even_a_killed_one() {
     assert_ne!(again.id(), shm.id());
     assert_eq!(byte(shm.attach().unwrap().as_ptr()), b'1');
     child.kill();
-    assert_eq!(shm.stat().unwrap_err().reason(), Reason::Removed);
-    assert_eq!(shm.attach().unwrap_err().reason(), Reason::Removed);
-    assert_eq!(Shm::from_id(shm.id()).unwrap_err().reason(), Reason::NotFound);
+    assert_eq!(shm.stat().unwrap_err().reason(), SysvReason::Removed);
+    assert_eq!(shm.attach().unwrap_err().reason(), SysvReason::Removed);
+    assert_eq!(Shm::from_id(shm.id()).unwrap_err().reason(), SysvReason::NotFound);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn owner_and_mode() {
     shm.set_perm(&perm).unwrap();
     assert_eq!(shm.stat().unwrap().perm.mode, 0o604);
     perm.uid = u32::MAX;
-    assert_eq!(shm.set_perm(&perm).unwrap_err().reason(), Reason::InvalidInput);
+    assert_eq!(shm.set_perm(&perm).unwrap_err().reason(), SysvReason::InvalidInput);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn attach_into_a_reserved_range() {
     // Without REMAP, the place is taken.
     // SAFETY: nothing is replaced.
     let taken = unsafe { shm.attach_at(here, AttachFlags::empty()) }.unwrap_err();
-    assert_eq!((taken.reason(), taken.raw_os_error()), (Reason::Address, Some(libc::EINVAL)));
+    assert_eq!((taken.reason(), taken.raw_os_error()), (SysvReason::Address, Some(libc::EINVAL)));
     assert!(taken.to_string().contains("mapped there"), "{taken}");
     // SAFETY: the range is this test's, and nothing uses it.
     let a = unsafe { shm.attach_at(here, AttachFlags::REMAP) }.unwrap();
@@ -170,7 +170,7 @@ fn attach_into_a_reserved_range() {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let line = maps.lines().find(|line| line.starts_with(&format!("{:x}-", here.addr()))).expect("the mapping");
     assert!(line.contains("r-xs"), "{line}");
-    // Given away, it is whoever's maps over it.
+    // Given away, it belongs to the code that maps over it.
     assert_eq!(a.into_raw().0.as_ptr(), here);
 }
 
@@ -180,11 +180,11 @@ fn bad_addresses() {
     let range = Reserved::new(2);
     // SAFETY: nothing is replaced: the address is refused.
     let crooked = unsafe { shm.attach_at(range.at(1), AttachFlags::empty()) }.unwrap_err();
-    assert_eq!(crooked.reason(), Reason::Address);
+    assert_eq!(crooked.reason(), SysvReason::Address);
     assert!(crooked.to_string().contains("not a multiple of the page size"), "{crooked}");
     // SAFETY: nothing is replaced: without an address, this is refused.
     let nowhere = unsafe { shm.attach_at(ptr::null_mut(), AttachFlags::REMAP) }.unwrap_err();
-    assert_eq!(nowhere.reason(), Reason::Address);
+    assert_eq!(nowhere.reason(), SysvReason::Address);
     assert!(nowhere.to_string().contains("needs an address"), "{nowhere}");
     assert_eq!(shm.stat().unwrap().attached, 0);
 }

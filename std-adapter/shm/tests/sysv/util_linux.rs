@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use smstream_shm::sysv::{Queue, Reason, RemoveOnDrop, Select, Semaphores, Shm};
+use smstream_shm::sysv::{Queue, RemoveOnDrop, Select, Semaphores, Shm, SysvReason};
 
 use crate::msg::ty;
 
@@ -54,7 +54,7 @@ fn semaphores() {
     let values: Vec<&str> = text.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
     assert!(values.ends_with(&["3", "3"]), "{text}");
     run("ipcrm", &["-s", &set.id().to_string()]);
-    assert_eq!(set.acquire(0).unwrap_err().reason(), Reason::Removed);
+    assert_eq!(set.acquire(0).unwrap_err().reason(), SysvReason::Removed);
 }
 
 #[test]
@@ -64,5 +64,5 @@ fn messages() {
     queue.send(ty(1), b"hello").unwrap();
     assert_eq!(line("-q", queue.id())[3..6], ["600", "5", "1"]);
     run("ipcrm", &["-q", &queue.id().to_string()]);
-    assert_eq!(queue.recv(Select::Any, &mut []).unwrap_err().reason(), Reason::Removed);
+    assert_eq!(queue.recv(Select::Any, &mut []).unwrap_err().reason(), SysvReason::Removed);
 }

@@ -23,18 +23,18 @@ fn check(address: usize, expected: (&str, &str)) {
 #[test]
 fn what_is_given_back_stays_reserved() {
     let page = page_size();
-    let reservation = Reservation::new(4 * page).unwrap();
-    let start = reservation.as_ptr().addr();
+    let range = AddressRange::new(4 * page).unwrap();
+    let start = range.as_ptr().addr();
     check(start, NOTHING);
-    let file = memfd("reservation-test", 2 * page as u64).unwrap();
-    let placed = reservation.map(page, &file, page as u64, page, Access::ReadWrite).unwrap();
+    let file = memfd("address-range-test", 2 * page as u64).unwrap();
+    let placed = range.map(page, &file, page as u64, page, Access::ReadWrite).unwrap();
     placed.copy_in(0, b"second page").unwrap();
     assert_eq!(placed.as_ptr().addr(), start + page);
     check(start, NOTHING);
-    check(start + page, ("rw-s", "reservation-test"));
+    check(start + page, ("rw-s", "address-range-test"));
     check(start + 2 * page, NOTHING);
-    let other = reservation.map(2 * page, &file, page as u64, 10, Access::ReadOnly).unwrap();
-    check(start + 2 * page, ("r--s", "reservation-test"));
+    let other = range.map(2 * page, &file, page as u64, 10, Access::ReadOnly).unwrap();
+    check(start + 2 * page, ("r--s", "address-range-test"));
     let mut bytes = [0; 10];
     other.copy_out(0, &mut bytes).unwrap();
     assert_eq!(&bytes, b"second pag");
@@ -44,34 +44,31 @@ fn what_is_given_back_stays_reserved() {
     check(start + page, NOTHING);
     drop(other);
     check(start + 2 * page, NOTHING);
-    drop(reservation.map(page, &file, 0, 2 * page, Access::ReadOnly).unwrap());
+    drop(range.map(page, &file, 0, 2 * page, Access::ReadOnly).unwrap());
 }
 
 #[test]
 fn the_end_unmaps_all() {
     let page = page_size();
     // Larger than what is likely to be mapped there by another thread in between.
-    let reservation = Reservation::new(1 << 30).unwrap();
-    let middle = reservation.as_ptr().addr() + (1 << 29);
-    let file = memfd("reservation-test", page as u64).unwrap();
+    let range = AddressRange::new(1 << 30).unwrap();
+    let middle = range.as_ptr().addr() + (1 << 29);
+    let file = memfd("address-range-test", page as u64).unwrap();
     // Its guard is gone, but the memory is there.
-    std::mem::forget(reservation.map(1 << 29, &file, 0, page, Access::ReadOnly).unwrap());
-    check(middle, ("r--s", "reservation-test"));
-    assert_eq!(
-        reservation.map(1 << 29, &file, 0, page, Access::ReadOnly).unwrap_err().kind(),
-        io::ErrorKind::AddrInUse
-    );
-    drop(reservation);
+    std::mem::forget(range.map(1 << 29, &file, 0, page, Access::ReadOnly).unwrap());
+    check(middle, ("r--s", "address-range-test"));
+    assert_eq!(range.map(1 << 29, &file, 0, page, Access::ReadOnly).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    drop(range);
     assert_eq!(page_at(middle), None);
 }
 
 #[test]
 fn places_that_do_not_fit_are_errors() {
     let page = page_size();
-    let reservation = Reservation::new(3 * page - 1).unwrap();
-    assert_eq!(reservation.len(), 3 * page);
-    let file = memfd("reservation-test", 2 * page as u64).unwrap();
-    let kind = |at, offset, len| reservation.map(at, &file, offset, len, Access::ReadOnly).unwrap_err().kind();
+    let range = AddressRange::new(3 * page - 1).unwrap();
+    assert_eq!(range.len(), 3 * page);
+    let file = memfd("address-range-test", 2 * page as u64).unwrap();
+    let kind = |at, offset, len| range.map(at, &file, offset, len, Access::ReadOnly).unwrap_err().kind();
     assert_eq!(kind(1, 0, page), io::ErrorKind::InvalidInput);
     assert_eq!(kind(0, 0, 0), io::ErrorKind::InvalidInput);
     assert_eq!(kind(2 * page, 0, page + 1), io::ErrorKind::InvalidInput);
@@ -80,46 +77,46 @@ fn places_that_do_not_fit_are_errors() {
     assert_eq!(kind(0, 0, usize::MAX), io::ErrorKind::InvalidInput);
     assert_eq!(kind(0, 1, 1), io::ErrorKind::InvalidInput);
     assert_eq!(kind(0, 0, 2 * page + 1), io::ErrorKind::UnexpectedEof);
-    let first = reservation.map(page, &file, 0, 1, Access::ReadOnly).unwrap();
+    let first = range.map(page, &file, 0, 1, Access::ReadOnly).unwrap();
     assert_eq!(kind(0, 0, page + 1), io::ErrorKind::AddrInUse);
     assert_eq!(kind(page, 0, 1), io::ErrorKind::AddrInUse);
     // What failed has taken nothing.
-    reservation.map(2 * page, &file, 0, 1, Access::ReadOnly).unwrap().give_back().unwrap();
-    reservation.map(0, &file, 0, page, Access::ReadOnly).unwrap().give_back().unwrap();
+    range.map(2 * page, &file, 0, 1, Access::ReadOnly).unwrap().give_back().unwrap();
+    range.map(0, &file, 0, page, Access::ReadOnly).unwrap().give_back().unwrap();
     drop(first);
-    assert_eq!(Reservation::new(0).unwrap_err().kind(), io::ErrorKind::InvalidInput);
-    assert_eq!(Reservation::new(usize::MAX).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
-    assert_eq!(Reservation::new(usize::MAX - 16 * page).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+    assert_eq!(AddressRange::new(0).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(AddressRange::new(usize::MAX).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
+    assert_eq!(AddressRange::new(usize::MAX - 16 * page).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
 }
 
 #[test]
 fn a_way_of_placing_that_fails_leaves_nothing() {
     let page = page_size();
-    let reservation = Reservation::new(page).unwrap();
-    let file = memfd("reservation-test", page as u64).unwrap();
+    let range = AddressRange::new(page).unwrap();
+    let file = memfd("address-range-test", page as u64).unwrap();
     let map_and_fail = |start| {
         // SAFETY: the page is one that `place` has taken for this call.
         unsafe { memory::map_at(start, &file, 0, page, Access::ReadOnly) }?;
         Err(io::Error::other("on purpose"))
     };
     // SAFETY: it maps the page that it is given, and then fails.
-    let result = unsafe { reservation.place(0, page, Access::ReadOnly, map_and_fail) };
+    let result = unsafe { range.place(0, page, Access::ReadOnly, map_and_fail) };
     assert_eq!(result.unwrap_err().to_string(), "on purpose");
-    check(reservation.as_ptr().addr(), NOTHING);
-    assert!(reservation.map(0, &file, 0, page, Access::ReadOnly).is_ok());
+    check(range.as_ptr().addr(), NOTHING);
+    assert!(range.map(0, &file, 0, page, Access::ReadOnly).is_ok());
 }
 
 #[test]
 fn threads_place_side_by_side() {
     let page = page_size();
-    let reservation = Reservation::new(8 * page).unwrap();
-    let file = memfd("reservation-test", 8 * page as u64).unwrap();
+    let range = AddressRange::new(8 * page).unwrap();
+    let file = memfd("address-range-test", 8 * page as u64).unwrap();
     std::thread::scope(|scope| {
         for at in 0..4 {
-            let (reservation, file) = (&reservation, &file);
+            let (range, file) = (&range, &file);
             scope.spawn(move || {
                 for i in 0..50u32 {
-                    let placed = reservation.map(2 * at * page, file, 0, 2 * page, Access::ReadWrite).unwrap();
+                    let placed = range.map(2 * at * page, file, 0, 2 * page, Access::ReadWrite).unwrap();
                     placed.copy_in(page + 8 * at, &i.to_ne_bytes()).unwrap();
                     assert_eq!(placed.load_u32(page + 8 * at), Some(i));
                 }
@@ -133,8 +130,8 @@ fn threads_place_side_by_side() {
 fn a_segment_is_attached_and_detached() {
     use crate::sysv::{Key, Shm};
     let page = page_size();
-    let reservation = Reservation::new(3 * page).unwrap();
-    let start = reservation.as_ptr().addr();
+    let range = AddressRange::new(3 * page).unwrap();
+    let start = range.as_ptr().addr();
     let segment = Shm::create(Key::PRIVATE, page + 1).unwrap();
     // Children that other tests fork have it attached as well, for a moment: the lowest number counts.
     let attached = || {
@@ -144,10 +141,10 @@ fn a_segment_is_attached_and_detached() {
         });
         counts.min().unwrap()
     };
-    let placed = reservation.attach(page, &segment, Access::ReadWrite);
-    let other = reservation.attach(0, &segment, Access::ReadOnly);
+    let placed = range.attach(page, &segment, Access::ReadWrite);
+    let other = range.attach(0, &segment, Access::ReadOnly);
     let elsewhere = segment.attach();
-    let counts = (attached(), reservation.attach(page + 1, &segment, Access::ReadOnly).unwrap_err().kind(), attached());
+    let counts = (attached(), range.attach(page + 1, &segment, Access::ReadOnly).unwrap_err().kind(), attached());
     // From here on nothing of it is left, whatever fails.
     segment.remove().unwrap();
     assert_eq!(counts, (2, io::ErrorKind::InvalidInput, 2));
@@ -164,10 +161,10 @@ fn a_segment_is_attached_and_detached() {
     check(start, NOTHING);
     check(start + page, NOTHING);
     check(start + 2 * page, NOTHING);
-    let read = reservation.attach(page, &segment, Access::ReadOnly).unwrap();
+    let read = range.attach(page, &segment, Access::ReadOnly).unwrap();
     check(start + page, ("r--s", "SYSV"));
     assert!(read.copy_in(0, &[1]).is_err());
     drop(read);
-    drop(reservation);
+    drop(range);
     assert_eq!(attached(), 1);
 }

@@ -1,0 +1,175 @@
+//! Servers that keep on: what goes wrong with one connection, or for a while, does not end them.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
+
+use crate::command::{Dir, Running, in_the_end, reach, smstream, within_time};
+
+/// The command with few descriptors.
+fn with_descriptors(count: u32, args: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n {count}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_smstream")]).args(args);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+#[test]
+fn without_descriptors_it_goes_on_when_there_are_some() {
+    let dir = Dir::new();
+    let [_, addr] = dir.addrs();
+    for command in [&["listen", "-k", &addr, "--", "cat"][..], &["proxy", "-k", &addr, "tcp:127.0.0.1:1"]] {
+        let listener = Running::start(&mut with_descriptors(23, command));
+        in_the_end(|| dir.path("stream").exists().then_some(()));
+        // Idle clients, more than it has descriptors for. Each waits to be accepted, or is.
+        let clients: Vec<_> = (0..20)
+            .map(|_| {
+                let addr = addr.clone();
+                std::thread::spawn(move || smstream::Stream::connect_timeout(&addr, std::time::Duration::from_secs(3)))
+            })
+            .collect();
+        let clients: Vec<_> = clients.into_iter().map(|client| client.join().expect("a thread")).collect();
+        drop(clients);
+        if command[0] == "listen" {
+            within_time({
+                let addr = addr.clone();
+                move || {
+                    let served = || {
+                        let mut client = reach(&addr);
+                        client.write_all(b"?").ok()?;
+                        client.read_exact(&mut [0; 1]).ok()
+                    };
+                    while served().is_none() {}
+                }
+            });
+        }
+        listener.signal(Signal::TERM);
+        // It has gone on to this moment.
+        assert_eq!(listener.end().status.code(), Some(143), "{command:?}");
+    }
+}
+
+#[test]
+fn only_so_many_connections_at_once() {
+    let dir = Dir::new();
+    let args = ["listen", "-k", "--max-connections", "2", &dir.addr(), "--", "cat"];
+    let listener = Running::start(&mut smstream(args));
+    let addr = dir.addr();
+    let mut first = reach(&addr);
+    let second = reach(&addr);
+    let third = std::thread::spawn({
+        let addr = addr.clone();
+        move || reach(&addr)
+    });
+    first.write_all(b"?").expect("written");
+    let first = within_time(move || {
+        first.read_exact(&mut [0; 1]).expect("read");
+        first
+    });
+    // The third is not served: it has no program yet.
+    let children = || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", listener.id())).expect("its threads");
+        let lists = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok());
+        lists.collect::<String>().split_whitespace().count()
+    };
+    in_the_end(|| (children() == 2).then_some(()));
+    assert!(children() <= 2);
+    drop(first);
+    let mut third = third.join().expect("a thread");
+    third.write_all(b"!").expect("written");
+    within_time(move || third.read_exact(&mut [0; 1]).expect("read"));
+    drop(second);
+    listener.signal(Signal::TERM);
+    assert_eq!(listener.end().status.code(), Some(143));
+}
+
+#[test]
+fn a_line_for_each_connection() {
+    let dir = Dir::new();
+    let [_, addr] = dir.addrs();
+    let mut listener = Running::start(&mut smstream(["listen", "-k", "-v", &addr]));
+    listener.expect_stderr(&format!("listening at {addr}\n"));
+    for _ in 0..2 {
+        let connector = Running::start(smstream(["connect", "-v", &addr]).stdin(Stdio::null()));
+        let pid = connector.id();
+        let uid = rustix::process::geteuid().as_raw();
+        listener.expect_stderr(&format!("process {pid} of user {uid} connected at {addr}\n"));
+        listener.expect_stderr("ended: sent 0 bytes, received 0 bytes");
+        connector.end().expect(0).saying(&format!("connected to process {}", listener.id()));
+    }
+    listener.signal(Signal::INT);
+    assert_eq!(listener.end().status.code(), Some(130));
+}
+
+#[test]
+fn a_service_manager_learns_that_it_is_ready() {
+    let dir = Dir::new();
+    let socket = UnixDatagram::bind(dir.path("notify")).expect("a socket");
+    for args in [&["listen", &dir.addr()][..], &["proxy", "-q", &dir.addr(), "tcp:127.0.0.1:1"]] {
+        let server = Running::start(smstream(args).env("NOTIFY_SOCKET", dir.path("notify")));
+        let mut text = [0; 64];
+        let count = socket.recv(&mut text).expect("a message");
+        assert_eq!(&text[..count], b"READY=1");
+        assert!(dir.path("stream").exists());
+        server.signal(Signal::TERM);
+        server.end();
+    }
+}
+
+/// Starts a proxy that inherits a listening socket, as from systemd, as descriptor 3.
+fn with_socket(socket: &impl AsRawFd, args: &[&str]) -> Running {
+    let mut command = smstream(args);
+    let number = socket.as_raw_fd();
+    let give = move || {
+        // SAFETY: dup2 takes any numbers and touches no memory; the copy stays open in the program.
+        match unsafe { libc::dup2(number, 3) } {
+            3 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec it makes a system call only.
+    unsafe { command.pre_exec(give) };
+    Running::start(&mut command)
+}
+
+#[test]
+fn a_listening_socket_may_be_inherited() {
+    let dir = Dir::new();
+    let target = format!("uds:{}", dir.path("target").display());
+    let server = UnixListener::bind(dir.path("target")).expect("a listener");
+    let echo = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut socket, _) = server.accept().expect("a connection");
+            let mut bytes = [0; 5];
+            socket.read_exact(&mut bytes).expect("read");
+            socket.write_all(&bytes).expect("written");
+        }
+    });
+    let tcp = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let door = tcp.local_addr().expect("its address");
+    let proxy = with_socket(&tcp, &["proxy", "fd:3", &target]);
+    drop(tcp);
+    let mut client = TcpStream::connect(door).expect("a connection");
+    client.write_all(b"hello").expect("written");
+    let mut back = String::new();
+    within_time(move || {
+        client.shutdown(std::net::Shutdown::Write).expect("shut down");
+        client.read_to_string(&mut back).expect("read");
+        assert_eq!(back, "hello");
+    });
+    proxy.end().expect(0);
+    let uds = UnixListener::bind(dir.path("door")).expect("a listener");
+    let proxy = with_socket(&uds, &["proxy", "fd:3", &target]);
+    let mut client = UnixStream::connect(dir.path("door")).expect("a connection");
+    client.write_all(b"hello").expect("written");
+    within_time(move || client.read_exact(&mut [0; 5]).expect("read"));
+    proxy.end().expect(0);
+    echo.join().expect("a thread");
+    let plain = UnixStream::pair().expect("a pair").0;
+    with_socket(&plain, &["proxy", "fd:3", &target]).end().expect(3).saying("does not listen");
+}
