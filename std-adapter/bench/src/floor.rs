@@ -147,7 +147,7 @@ impl Words {
 
     fn lines(&self) -> &Lines {
         // SAFETY: `map` got this page-aligned range of `size_of::<Lines>()` bytes from the kernel and only `drop` unmaps
-        // it. The file was extended to that size before it was given to anyone and nobody shrinks it. Every bit pattern
+        // it. The file was extended to that size before it was given to anyone and no process shrinks it. Every bit pattern
         // is an `AtomicU32`, and both processes touch the words only as atomics.
         unsafe { self.0.as_ref() }
     }

@@ -9,14 +9,21 @@ use crate::{bench, completions, connect, demo, doctor, gc, listen, ls, man, prox
 const EXAMPLES: &str = "\
 Examples:
   smstream demo                                see it work on this machine, and how fast
-  smstream listen file:/dev/shm/x > copy       in one terminal
-  smstream connect file:/dev/shm/x < data      in another
-  smstream ls                                  see who talks with whom";
+  smstream listen unix:/tmp/x > copy           in one terminal
+  smstream connect unix:/tmp/x < data          in another
+  smstream ls                                  see the connections";
 
-/// Byte streams between processes through shared memory.
+const SYSV: &str = "\
+Commands for System V objects, as Free Pascal's shmtool, semtool and msgtool have them:
+  shm          A text in shared memory
+  sem          A set of semaphores
+  msg          Texts in a message queue";
+
+/// Byte streams between processes through shared memory, for the shell
 #[derive(Debug, Parser)]
-#[command(name = "smstream", version, about, max_term_width = 100)]
-#[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+#[command(name = "smstream", version, bin_name = "smstream", max_term_width = 100)]
+#[command(about = "Byte streams between processes through shared memory, for the shell")]
+#[command(after_help = format!("{SYSV}\n\n{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -26,10 +33,10 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Wait for a connection; then standard input goes in and what comes goes to standard output
+    /// Listen for a connection: standard input is sent, and what is received goes to standard output
     #[command(after_help = listen::more())]
     Listen(listen::ListenArgs),
-    /// Connect to a listener; then standard input goes in and what comes goes to standard output
+    /// Connect to a listener: standard input is sent, and what is received goes to standard output
     #[command(after_help = connect::more())]
     Connect(connect::ConnectArgs),
     /// Pass connections on: from streams to sockets, from sockets to streams, or between two of a kind
@@ -41,26 +48,26 @@ pub enum Command {
     /// Measure streams beside pipes, sockets and message queues: throughput, round trips, CPU time, system calls
     #[command(after_help = bench::MORE)]
     Bench(bench::BenchArgs),
-    /// Show who listens and who is connected with whom
+    /// List listeners and connections, with the processes at both ends
     #[command(after_help = ls::MORE)]
     Ls(ls::LsArgs),
-    /// Show both lanes of a stream: how full, how fast, who sleeps for what
+    /// Show both directions of a stream: how full, how fast, and which end sleeps until what
     #[command(after_help = stat::MORE)]
     Stat(stat::StatArgs),
     /// Check every rule of a region, whatever its state, and say what is wrong
     #[command(after_help = doctor::MORE)]
     Doctor(doctor::DoctorArgs),
-    /// Remove what a crash has left, if it is provably ours and dead
+    /// Remove what crashed processes of smstream have left
     #[command(after_help = gc::MORE)]
     Gc(gc::GcArgs),
     /// A text in System V shared memory, as Free Pascal's shmtool has it
-    #[command(after_help = format!("{}\n\n{}", shm::MORE, sysv::EXIT_CODES))]
+    #[command(hide = true, after_help = format!("{}\n\n{}", shm::MORE, sysv::EXIT_CODES))]
     Shm(shm::ShmArgs),
     /// A set of System V semaphores, as Free Pascal's semtool has it
-    #[command(after_help = format!("{}\n\n{}", sem::MORE, sysv::EXIT_CODES))]
+    #[command(hide = true, after_help = format!("{}\n\n{}", sem::MORE, sysv::EXIT_CODES))]
     Sem(sem::SemArgs),
     /// Texts in a System V message queue, as Free Pascal's msgtool has them
-    #[command(after_help = format!("{}\n\n{}", msg::MORE, sysv::EXIT_CODES))]
+    #[command(hide = true, after_help = format!("{}\n\n{}", msg::MORE, sysv::EXIT_CODES))]
     Msg(msg::MsgArgs),
     /// Write what a shell needs to complete command lines
     #[command(after_help = completions::more())]

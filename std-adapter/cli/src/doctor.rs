@@ -15,8 +15,8 @@ It only reads, and needs no party to answer: it works on regions that are damage
 orphaned, or of another version or byte order. A line for each rule:
 
   ok    it holds
-  bad   no party that follows the rules brings this about
-  note  nothing is wrong with it, but who looks for a fault wants to know
+  bad   it does not: damage, or a party that breaks the rules
+  note  no fault, but worth knowing when looking for one
 
 A unix: address means the stream that met there. If there are several, it lists them, and you
 choose one by PID:FD. The streams of a process that has accepted at several such addresses are

@@ -1,4 +1,4 @@
-//! `smstream gc`: removes what is provably ours and dead.
+//! `smstream gc`: removes what crashed processes of smstream have left.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -13,9 +13,9 @@ use crate::style::{Paint, Role};
 
 /// What the help says beside the options.
 pub const MORE: &str = "\
-It removes only what begins with this project's own mark, belongs to this user, is used by nobody,
-and whose maker is proven to be gone: names of listeners that died, and marked shared memory. A socket goes with its lock file.
-What it leaves of ours, it says, and why. It looks at the files of a directory, not at those of
+It removes names of listeners that died, and shared memory that smstream has marked, if its maker
+is proven to be gone, no process uses it, and it belongs to this user. A socket goes with its
+lock file. What it finds of smstream and leaves, it says, and why. It looks at the files of a directory, not at those of
 directories in it: by default in /dev/shm, /tmp, $TMPDIR and $XDG_RUNTIME_DIR.
 
 Examples:

@@ -5,9 +5,11 @@ use std::io;
 use anstream::ColorChoice;
 use clap::builder::StyledStr;
 
-/// The command line without what is not for people. (Completion scripts would have it.)
+use crate::demo::PEER;
+
+/// The command line without what is not for people: completion scripts would have it. The commands that the help lists apart stand with the others.
 pub fn for_people(all: &clap::Command) -> clap::Command {
-    let shown = all.get_subcommands().filter(|sub| !sub.is_hide_set()).cloned();
+    let shown = all.get_subcommands().filter(|sub| sub.get_name() != PEER).map(|sub| sub.clone().hide(false));
     let about = all.get_about().cloned().unwrap_or_default();
     let after = all.get_after_help().cloned().unwrap_or_default();
     let command = clap::Command::new("smstream").version(env!("CARGO_PKG_VERSION")).about(about).after_help(after);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
 use clap_mangen::Man;
-use clap_mangen::roff::{Roff, roman};
+use clap_mangen::roff::{Roff, bold, italic, roman};
 
 use crate::failure::{Context, Failure};
 use crate::help;
@@ -70,7 +70,7 @@ fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
-    man.render_synopsis_section(&mut page)?;
+    synopsis(command).to_writer(&mut page)?;
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
     if has_subcommands {
@@ -83,6 +83,46 @@ fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
         man.render_version_section(&mut page)?;
     }
     Ok(page)
+}
+
+/// How the command is called: each option with the name of its value.
+fn synopsis(command: &clap::Command) -> Roff {
+    let name = command.get_bin_name().unwrap_or(command.get_name()).to_owned();
+    let mut line = vec![bold(name)];
+    let value = |arg: &clap::Arg| {
+        let names = arg.get_value_names().unwrap_or_default();
+        names.iter().map(|name| name.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    for arg in command.get_arguments().filter(|arg| !arg.is_hide_set() && !arg.is_positional()) {
+        line.push(roman(" ["));
+        let short = arg.get_short().map(|short| bold(format!("-{short}")));
+        let long = arg.get_long().map(|long| bold(format!("--{long}")));
+        for (number, inline) in short.into_iter().chain(long).enumerate() {
+            line.extend((number > 0).then(|| roman("|")));
+            line.push(inline);
+        }
+        if arg.get_action().takes_values() {
+            line.extend([roman(" "), italic(value(arg))]);
+        }
+        line.push(roman("]"));
+    }
+    for arg in command.get_positionals() {
+        let (needed, name) = (arg.is_required_set(), value(arg));
+        line.push(roman(if needed { " " } else { " [" }));
+        if arg.is_last_set() {
+            line.extend([bold("--"), roman(" ")]);
+        }
+        line.push(italic(name));
+        let more = arg.get_num_args().is_some_and(|range| range.max_values() > 1);
+        line.extend(more.then(|| roman("...")));
+        line.extend((!needed).then(|| roman("]")));
+    }
+    if command.has_subcommands() {
+        line.extend([roman(" "), italic("COMMAND")]);
+    }
+    let mut roff = Roff::new();
+    roff.control("SH", ["SYNOPSIS"]).text(line);
+    roff
 }
 
 /// A paragraph of a help's last part as a section of a page. What has a heading is left as it stands.

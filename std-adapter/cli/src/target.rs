@@ -78,8 +78,8 @@ fn number(text: &str) -> Result<u32, ()> {
 }
 
 /// Looks at all processes that can be seen.
-pub fn scan(everybody: bool) -> Result<Scan, Failure> {
-    inspect::scan(everybody).map_err(|error| Failure::no_connection(error.to_string()))
+pub fn scan(all_users: bool) -> Result<Scan, Failure> {
+    inspect::scan(all_users).map_err(|error| Failure::no_connection(error.to_string()))
 }
 
 /// What cannot be looked at.
@@ -121,7 +121,7 @@ impl Target {
                 if !found.is_empty() {
                     return Ok(found);
                 }
-                // Nobody has it open: a region that was left over.
+                // No process has it open: a region that was left over.
                 let source = Source::path(path).map_err(|error| cannot(&error))?;
                 region(source).map(|stream| vec![stream])
             }
@@ -242,10 +242,13 @@ fn none_met_at(addr: &Addr, scan: &Scan) -> Failure {
         ));
     }
     let seen = match probe::listener(addr) {
-        Ok(()) => "there is a listener, and no stream that is known to have met there".to_owned(),
-        Err(error) => format!("there is no listener ({error}), nor a stream that is known to have met there"),
+        Ok(()) => "there is a listener".to_owned(),
+        Err(error) => format!("there is no listener ({error})"),
     };
-    Failure::no_connection(format!("{place}: {seen}; `smstream ls --all` shows all streams; give one as PID:FD"))
+    Failure::no_connection(format!(
+        "{place}: {seen}, and none of the streams that were found is known to have met there: `smstream ls --all` shows \
+         all of them; give one as PID:FD"
+    ))
 }
 
 /// The descriptors of the parties of a stream, each of which names it.
@@ -268,7 +271,7 @@ fn uses(stream: &Stream, id: (u64, u64)) -> bool {
     (0..2).any(|party| stream.channel.segment(party).0.id() == id)
 }
 
-/// A region that nobody is known to use.
+/// A region without known users.
 fn region(source: Source) -> Result<Stream, Failure> {
     Channel::of_region(Arc::new(source)).map(Stream::unknown).map_err(|error| cannot(&error))
 }

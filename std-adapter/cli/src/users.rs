@@ -25,7 +25,7 @@ fn lookup(name: &CStr) -> std::io::Result<Option<u32>> {
         let mut entry = MaybeUninit::<libc::passwd>::uninit();
         let mut found = ptr::null_mut();
         // SAFETY: getpwnam_r(3) reads the name, which ends with NUL, and writes to the entry, to as many bytes of the buffer
-        // as it is told that there are, and to the pointer; all of them live until it returns.
+        // as the call says that there are, and to the pointer; all of them live until it returns.
         let code = unsafe {
             libc::getpwnam_r(name.as_ptr(), entry.as_mut_ptr(), buffer.as_mut_ptr(), buffer.len(), &raw mut found)
         };

@@ -65,9 +65,10 @@ fn shm() {
     let shm = Shm::open(place.key(b'S')).unwrap();
     assert_eq!((shm.stat().unwrap().size, shm.stat().unwrap().perm.mode), (100, 0o666));
     let open = "Shared memory exists. Opening as client\n";
-    place.prints("shm read", &format!("{open}Read : hello\n"));
+    let remark = "smstream: Shared memory exists. Opening as client\n";
+    assert_eq!(place.run("shm read"), (0, "hello\n".to_owned(), remark.to_owned()));
     place.prints("shm w bye", open);
-    place.prints("shm r", &format!("{open}Read : bye\n"));
+    assert_eq!(place.run("shm r"), (0, "bye\n".to_owned(), remark.to_owned()));
     place.prints("shm mode 600", &format!("{open}Old permissions : 0666\nNew permissions : 0600\n"));
     assert_eq!(shm.stat().unwrap().perm.mode, 0o600);
     let (key, id) = (place.key(b'S'), shm.id());

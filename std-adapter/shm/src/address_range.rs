@@ -138,6 +138,7 @@ impl AddressRange {
     /// # References
     /// [shmat(2)](https://man7.org/linux/man-pages/man2/shmop.2.html), `SHM_REMAP`; Cedar `VMReserve` and `ShmAt`
     #[cfg(feature = "sysv")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "sysv")))]
     pub fn attach(&self, at: usize, segment: &crate::sysv::Shm, access: Access) -> io::Result<PlacedMapping<'_>> {
         use crate::sysv::AttachFlags;
         let flags = match access {

@@ -19,6 +19,7 @@ pub mod posix;
 mod retry;
 mod slots;
 #[cfg(feature = "sysv")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sysv")))]
 pub mod sysv;
 #[cfg(test)]
 mod testing;

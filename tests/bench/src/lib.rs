@@ -1,5 +1,7 @@
 //! What the measurements share: threads on CPUs of their own, interleaved rounds, medians and spread.
 
+pub mod peers;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,6 @@
 //! The measurements: interleaved rounds, in each of which every contestant has its turn.
 
+use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use super::control::{Contestant, Order, Test};
@@ -83,11 +84,13 @@ pub fn run(
         partner.order(Order::Pin(there))?;
         partner.expect("pinned")?;
     }
+    progress("measuring, a round to warm up");
     for course in &mut courses {
         warm_up(course, partner, ends)?;
     }
     let start = Instant::now();
     for round in 0..rounds {
+        progress(&format!("measuring, round {} of {rounds}", round + 1));
         if round >= MIN_ROUNDS && start.elapsed() > BUDGET {
             break;
         }
@@ -104,7 +107,16 @@ pub fn run(
             }
         }
     }
+    progress("");
     Ok(Results { courses, cpus })
+}
+
+/// Shows a person that it goes on, in a line that the next one replaces.
+fn progress(text: &str) {
+    if io::stderr().is_terminal() {
+        // What cannot be shown is no reason to stop.
+        let _ = io::stderr().write_all(format!("\r{text}\x1b[K").as_bytes());
+    }
 }
 
 /// What is measured: with one processor nothing that spins, since that would measure the scheduler.

@@ -44,7 +44,7 @@ pub enum Contestant {
     Floor,
 }
 
-/// What the second process is told to do.
+/// What the first process has the second one do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Stay on this processor.

@@ -19,6 +19,7 @@ use crate::json::Json;
 use crate::options::EXIT_CODES;
 use crate::size::{self, Bytes, Capacity, Rate};
 use crate::stdio::Output;
+use crate::style;
 use bench::{MIN_ROUNDS, Results};
 use partner::Partner;
 use report::Report;
@@ -176,15 +177,15 @@ fn verify(args: &DemoArgs, partner: &mut Partner, scratch: &Scratch) -> Result<O
         let (here, there) = (outcome.here, outcome.there);
         let rate = Rate(2.0 * args.bytes as f64 / outcome.elapsed.as_secs_f64().max(1e-9));
         output.print(&format!(
-            "  to the second process:   sent {:016x}, received {:016x} ({} bytes)\n  \
-               from the second process: sent {:016x}, received {:016x} ({} bytes)\n  \
+            "  to the second process:   sent {:016x}, received {:016x} ({})\n  \
+               from the second process: sent {:016x}, received {:016x} ({})\n  \
              {verdict}: XXH3 of every byte, {:.2} s, {rate} in both directions together, making the data included\n\n",
             here.sent.hash,
             there.received.hash,
-            there.received.bytes,
+            Bytes(there.received.bytes),
             there.sent.hash,
             here.received.hash,
-            here.received.bytes,
+            Bytes(here.received.bytes),
             outcome.elapsed.as_secs_f64(),
         ))?;
     }
@@ -210,7 +211,7 @@ fn conclude(args: &DemoArgs, outcome: &Outcome, results: &Results, pipe_buffer: 
         ];
         format!("{}\n", Json::Object(members))
     } else {
-        table::table(&report)
+        table::table(&report, style::columns())
     };
     Output::new().print(&text)?;
     if good { Ok(()) } else { Err(Failure::broken("what was received is not what was sent")) }

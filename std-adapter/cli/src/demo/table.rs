@@ -11,8 +11,15 @@ const SECTIONS: [(Test, &str); 3] = [
     (Test::Asleep, "Round trip of 64 bytes, both ends asleep (they block)"),
 ];
 
-/// Writes the whole report.
-pub fn table(report: &Report) -> String {
+/// Writes the whole report. On a terminal that is too narrow for it, least and most are left out; with 0 columns it may be as
+/// wide as it needs.
+pub fn table(report: &Report, columns: usize) -> String {
+    let wide = lines(report, true);
+    let fits = columns == 0 || wide.iter().all(|line| line.chars().count() <= columns);
+    (if fits { wide } else { lines(report, false) }).join("\n") + "\n"
+}
+
+fn lines(report: &Report, wide: bool) -> Vec<String> {
     let mut lines = head(report);
     let width = report.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
     for (test, title) in SECTIONS {
@@ -27,10 +34,11 @@ pub fn table(report: &Report) -> String {
             width,
             ["", "median", "min", "max", &ratio, if test == Test::Asleep { "p99" } else { "" }],
             "",
+            wide,
         ));
-        lines.extend(rows.into_iter().map(|row| line_of(row, width)));
+        lines.extend(rows.into_iter().map(|row| line_of(row, width, wide)));
     }
-    lines.join("\n") + "\n"
+    lines
 }
 
 /// How it was measured.
@@ -53,7 +61,7 @@ fn head(report: &Report) -> Vec<String> {
 }
 
 /// One line of the table.
-fn line_of(row: &Row, width: usize) -> String {
+fn line_of(row: &Row, width: usize, wide: bool) -> String {
     let figure = |value: Option<f64>| match (value, row.test) {
         (None, _) => String::new(),
         (Some(value), Test::Bulk) => Rate(value).to_string(),
@@ -72,13 +80,15 @@ fn line_of(row: &Row, width: usize) -> String {
         row.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
         figure(row.p99),
     ];
-    line(width, cells.each_ref().map(String::as_str), &verdict)
+    line(width, cells.each_ref().map(String::as_str), &verdict, wide)
 }
 
 /// Sets one line; a last figure that is missing takes no room.
-fn line(width: usize, [name, median, min, max, ratio, last]: [&str; 6], verdict: &str) -> String {
-    let last = if last.is_empty() { String::new() } else { format!("{last:>9}  ") };
-    let line = format!("  {name:width$}  {median:>9}  {min:>9}  {max:>9}  {ratio:>8}  {last}{verdict}");
+fn line(width: usize, [name, median, min, max, ratio, last]: [&str; 6], verdict: &str, wide: bool) -> String {
+    let last = if last.is_empty() || !wide { String::new() } else { format!("{last:>9}  ") };
+    let spread = if wide { format!("{min:>9}  {max:>9}  ") } else { String::new() };
+    let verdict = if wide { verdict } else { verdict.split_once(": ").map_or(verdict, |(_, short)| short) };
+    let line = format!("  {name:width$}  {median:>9}  {spread}{ratio:>8}  {last}{verdict}");
     line.trim_end().to_owned()
 }
 
@@ -125,14 +135,19 @@ Round trip of 64 bytes, both ends asleep (they block)
                median        min        max   x floor        p99
   floor       40.0 µs    20.0 µs    80.0 µs      1.00    90.0 µs
 ";
-        assert_eq!(table(&report), expected);
+        assert_eq!(table(&report, 0), expected);
+        assert_eq!(table(&report, 200), expected);
+        let narrow = table(&report, 60);
+        let rows: Vec<&str> = narrow.lines().filter(|line| line.starts_with("  ")).collect();
+        assert!(rows.iter().all(|line| line.chars().count() <= 60) && !narrow.contains("min"), "{narrow}");
+        assert!(narrow.contains("met") && narrow.contains("MISSED"), "{narrow}");
     }
 
     #[test]
     fn one_processor_leaves_out_what_spins_and_says_so() {
         let rows = vec![row(Test::Bulk, Contestant::Pipe, 2e9, 1.0, None)];
         let report = Report { regime: Regime::Unknown, near_rounds: 0, cpus: None, rounds: 5, rows };
-        let text = table(&report);
+        let text = table(&report, 0);
         assert!(text.starts_with("5 interleaved rounds. Only one processor is allowed"));
         assert!(text.contains("skipped: with one processor, spinning would measure the scheduler"));
     }

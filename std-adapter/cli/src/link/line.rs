@@ -113,7 +113,7 @@ impl Line {
     }
 
     /// Whether an error in writing means that the side takes no more, rather than that it broke off. For TCP the two
-    /// look alike: they can be told apart by whether it had `finished` what it had to say.
+    /// look alike: what tells them apart is whether it had `finished` what it had to say.
     pub fn refused(&self, error: &io::Error, finished: bool) -> bool {
         match (self, error.kind()) {
             (Self::Tcp(_), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => finished,

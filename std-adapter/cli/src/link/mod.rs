@@ -1,11 +1,11 @@
 //! Two lines joined: what one says the other hears, both ways, and the ends and failures too.
 //!
-//! Each direction has a thread. What happens to one side is told to the other in the words that it has:
+//! Each direction has a thread. What happens to one side is passed on to the other in the words that it has:
 //!
 //! | one side | the other side |
 //! |---|---|
-//! | says that no more will come | is told so; the opposite direction goes on |
-//! | takes no more | is told so; TCP cannot be told, so what it still says is dropped |
+//! | says that no more will come | learns it; the opposite direction goes on |
+//! | takes no more | learns it; TCP has no word for it, so what it still sends is dropped |
 //! | has closed altogether | is closed |
 //! | breaks off | hears what came before, and then a stream's peer sees a death, a TCP peer a reset |
 
@@ -207,7 +207,7 @@ impl Link {
         }
     }
 
-    /// A side has no more to say. The other one is told; it may have more to say, which is over when this side has gone.
+    /// A side has no more to say. The other one learns it; it may have more to say, which is over when this side has gone.
     fn is_whole(&self, source: Side) {
         // How a program ends decides whether its output was whole.
         let program = self.line(source).as_program().is_some();
@@ -258,9 +258,9 @@ impl Link {
         }
     }
 
-    /// A side's bytes go nowhere. It is told, or else they are dropped as long as the other direction goes on.
+    /// A side's bytes go nowhere. It learns that, or else they are dropped as long as the other direction goes on.
     ///
-    /// A stream that has ended already cannot be told: it has nothing left to send that would be refused. Then it is broken
+    /// A stream that has ended already cannot learn it: it has nothing left to send that would be refused. Then it is broken
     /// off at the end.
     fn is_refused(&self, source: Side, buffer: &mut [u8]) {
         let (more, end) = self.line(source).drain(&self.over, MOMENT);

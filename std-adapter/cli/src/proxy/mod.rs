@@ -40,7 +40,7 @@ Addresses:
   fd:3 is the first one of systemd's socket activation.
 
 What becomes of a connection:
-  When one side says that no more will come, the other one is told, and the opposite
+  When one side says that no more will come, the other one learns it, and the opposite
   direction goes on. A side that is slow slows the other one down. When one side breaks off,
   the other one gets what was sent before, and then an error: a stream's peer sees that its
   partner died, a TCP peer a reset (which may overtake the last bytes). A Unix socket has

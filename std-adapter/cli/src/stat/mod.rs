@@ -23,9 +23,9 @@ pub use args::StatArgs;
 
 /// What the help says beside the options.
 pub const MORE: &str = "\
-It only looks: no lock is taken, nobody is woken, nothing is written. Rates are those between
-two looks. A time of sleep is how long this command has seen it; it may be longer. Whoever looks
-keeps the memory of the stream until the command ends.
+It only looks: it takes no lock, wakes no process and writes nothing. Rates are those between
+two looks. A time of sleep is how long this command has seen it; it may be longer. While it
+looks, the memory of the stream stays, even when both ends have gone.
 
 An address means its listener and the streams that it has accepted. At a unix: address there is
 nothing to look at before the first stream, and the streams of a process that has accepted at

@@ -16,7 +16,7 @@ use crate::failure::{Context, Failure};
 use crate::signals;
 use crate::style::{Paint, is_unicode};
 
-/// Held while something is drawn, and by whoever ends the view for good.
+/// Held by the thread that draws, and by the one that ends the view for good.
 static DRAWING: Mutex<()> = Mutex::new(());
 /// How long to wait for keys at a time.
 const GRAIN: Duration = Duration::from_millis(100);
@@ -24,7 +24,7 @@ const GRAIN: Duration = Duration::from_millis(100);
 /// Ends the view and the command, for a signal. It does not wait for the thread that shows: where the terminal is gone,
 /// that one may never come back from waiting for its keys.
 fn end(signal: i32) {
-    // Whoever draws is done soon, or hangs on a terminal that takes nothing any more.
+    // The thread that draws is done soon, or hangs on a terminal that takes nothing any more.
     let drawn = (0..10).find_map(|_| match DRAWING.try_lock() {
         Ok(guard) => Some(guard),
         Err(_) => {
@@ -38,7 +38,7 @@ fn end(signal: i32) {
     std::process::exit(128 + signal);
 }
 
-/// Shows it until somebody ends it.
+/// Shows it until the user ends it.
 pub fn run(args: &StatArgs) -> Result<(), Failure> {
     if let (Some(file), Some(looks)) = (&args.picture, args.looks) {
         return picture::make(args, file, looks);

@@ -89,7 +89,7 @@ impl View {
                 past.drain(..past.len().saturating_sub(REMEMBERED));
             }
         }
-        // What has ended is shown as long as somebody looks at it.
+        // What has ended is shown until the user turns to another stream.
         let shown = self.shown;
         let mut number = 0;
         let before = self.seen.iter().take(shown).filter(|seen| seen.ended).count();

@@ -3,7 +3,7 @@
 use clap::Args;
 use smstream::sysv::{Key, SysvError as Error, SysvReason as Reason};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, say};
 use crate::json::Json;
 use crate::stdio::{Output, output_failed};
 
@@ -47,6 +47,13 @@ impl Report {
         let mut line = line.into();
         line.push(b'\n');
         self.out.write_all(&line).map_err(|error| Failure::broken(output_failed(&error)))
+    }
+
+    /// A remark for people, which is no result: it goes to standard error.
+    pub fn remark(&self, text: &str) {
+        if !self.json {
+            say(text);
+        }
     }
 
     /// A fact for programs.

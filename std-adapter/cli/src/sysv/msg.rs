@@ -64,7 +64,7 @@ enum MsgCommand {
         #[command(flatten)]
         common: Common,
     },
-    /// Remove the queue and what is in it; whoever waits is told
+    /// Remove the queue and what is in it; waiting processes get an error
     #[command(visible_alias = "d")]
     Delete {
         #[command(flatten)]
@@ -150,7 +150,7 @@ fn pascal(text: &str) -> Option<[u8; SIZE]> {
     Some(message)
 }
 
-/// The text of a message, whoever sent it.
+/// The text of a message, from msgtool or another program.
 fn text(message: &[u8]) -> &[u8] {
     match message {
         [len, text @ ..] if message.len() == SIZE => &text[..usize::from(*len)],

@@ -73,7 +73,7 @@ enum SemCommand {
         #[command(flatten)]
         common: Common,
     },
-    /// Remove the set; whoever waits is told
+    /// Remove the set; waiting processes get an error
     #[command(visible_alias = "d")]
     Delete {
         #[command(flatten)]

@@ -15,7 +15,8 @@ pub const MORE: &str = "\
 The segment has 100 bytes and the key that ftok makes of the current directory and the
 letter S: what Free Pascal's shmtool uses. Every command creates it if it is not there,
 with the mode 0666, so that everybody may use it. Modes are octal here; shmtool's are
-decimal (438 there is 666 here).
+decimal (438 there is 666 here). `read` writes the text alone to standard output, and what
+shmtool says beside it to standard error.
 
 Examples:
   smstream shm write hello
@@ -50,7 +51,7 @@ enum ShmCommand {
         #[command(flatten)]
         common: Common,
     },
-    /// Remove the segment; its memory goes when nobody is attached any more
+    /// Remove the segment; its memory goes when no process is attached any more
     #[command(visible_alias = "d")]
     Delete {
         #[command(flatten)]
@@ -82,9 +83,10 @@ pub fn run(args: &ShmArgs) -> Result<(), Failure> {
         }
         ShmCommand::Read { common } => {
             let mut report = Report::new(*common, "read");
-            let shm = open(&mut report)?;
+            let (shm, created) = find(&mut report)?;
+            report.remark(said(created));
             let text = get(&shm.attach_read_only().map_err(failed)?);
-            report.line([b"Read : ", &text[..]].concat())?;
+            report.line(&text[..])?;
             report.fact("text", Json::text(String::from_utf8_lossy(&text)));
             report.finish()
         }
@@ -107,8 +109,15 @@ pub fn run(args: &ShmArgs) -> Result<(), Failure> {
     }
 }
 
-/// Creates the segment, or finds it.
+/// Creates the segment, or finds it, and says which.
 fn open(report: &mut Report) -> Result<Shm, Failure> {
+    let (shm, created) = find(report)?;
+    report.line(said(created))?;
+    Ok(shm)
+}
+
+/// Creates the segment, or finds it.
+fn find(report: &mut Report) -> Result<(Shm, bool), Failure> {
     let key = key(b'S')?;
     let options = Shm::options().size(SIZE).mode(MODE);
     let (shm, created) = match options.create_new(true).open(key) {
@@ -116,13 +125,17 @@ fn open(report: &mut Report) -> Result<Shm, Failure> {
         Err(error) if error.reason() == Reason::Exists => (options.open(key).map_err(failed)?, false),
         Err(error) => return Err(failed(error)),
     };
-    report.line(match created {
-        true => "Creating new shared memory segment.",
-        false => "Shared memory exists. Opening as client",
-    })?;
     report.object(key, shm.id());
     report.fact("created", Json::Bool(created));
-    Ok(shm)
+    Ok((shm, created))
+}
+
+/// What shmtool says of a segment that it has found or created.
+fn said(created: bool) -> &'static str {
+    match created {
+        true => "Creating new shared memory segment.",
+        false => "Shared memory exists. Opening as client",
+    }
 }
 
 /// Writes a text and the 0 that ends it.

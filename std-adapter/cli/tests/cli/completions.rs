@@ -8,8 +8,13 @@ use crate::command::{Dir, Running, smstream};
 /// The commands that help shows.
 fn commands() -> Vec<String> {
     let help = String::from_utf8(Running::start(&mut smstream(["--help"])).end().expect(0).stdout).expect("text");
-    let (_, rest) = help.split_once("Commands:\n").expect("commands");
-    let lines = rest.lines().take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("   "));
+    // There is a list of most of them, and one of those for System V objects.
+    let sections = help.split("\n\n").filter(|section| section.starts_with("Commands"));
+    let lines: Vec<&str> = sections.flat_map(|section| section.lines().skip(1)).collect();
+    assert!(
+        lines.iter().any(|line| line.starts_with("  listen")) && lines.iter().any(|line| line.starts_with("  shm"))
+    );
+    let lines = lines.into_iter().filter(|line| !line.starts_with("   "));
     let names = lines.filter_map(|line| line.split_whitespace().next());
     names.filter(|&name| name != "help").map(str::to_owned).collect()
 }
@@ -47,7 +52,14 @@ fn a_page_for_every_command() {
     for command in commands {
         let page = fs::read_to_string(pages.join(format!("smstream-{command}.1"))).expect("a page");
         assert!(page.contains(&format!(".TH smstream-{command} 1")), "{command}");
+        assert!(page.contains(".SH SYNOPSIS\n\\fBsmstream"), "{command}");
         assert!(page.contains(".SH EXAMPLES") && page.contains(".SH \"EXIT CODES\""), "{command}");
+    }
+    let page = fs::read_to_string(pages.join("smstream-listen.1")).expect("a page");
+    for part in
+        ["[\\fB\\-\\-mode\\fR \\fIMODE\\fR]", "\\fIADDR\\fR", "[\\fB\\-\\-\\fR \\fICOMMAND\\fR...]", "\\fB\\-d\\fR|"]
+    {
+        assert!(page.contains(part), "no {part} in {page}");
     }
     let page = fs::read(pages.join("smstream.1")).expect("a page");
     let ended = Running::start(&mut smstream(["man"])).end().expect(0);

@@ -87,6 +87,15 @@ fn an_interrupted_demo_leaves_nothing_behind() {
     }
 }
 
+/// Over sockets too, with lanes of more than a stranger may offer.
+#[test]
+fn large_lanes_over_a_socket() {
+    let demo = ["demo", "--over", "unix", "--capacity", "128MiB", "--bytes", "1", "--rounds", "5"];
+    let ended = Running::start(&mut smstream(demo)).end().expect(0);
+    let text = String::from_utf8(ended.stdout).expect("text");
+    assert!(text.contains("(1 byte)") && !text.contains("1 bytes"), "{text}");
+}
+
 /// What a SIGKILL leaves is found by `gc`, over each kind of address.
 #[test]
 fn a_killed_demo_leaves_what_gc_removes() {

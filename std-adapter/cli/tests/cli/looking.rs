@@ -292,6 +292,104 @@ fn a_watch_for_programs_goes_on_until_the_stream_is_over() {
 }
 
 #[test]
+fn a_listener_that_is_not_there_is_called_that() {
+    let dir = Dir::new();
+    let addr = format!("unix:{}", dir.path("socket").display());
+    Running::start(&mut smstream(["stat", &addr])).end().expect(3).saying("there is no listener");
+    let _listener = Listener::bind(&addr).expect("a listener");
+    Running::start(&mut smstream(["stat", &addr])).end().expect(3).saying("listens there, and none of the streams");
+}
+
+#[test]
+fn all_streams_of_a_process() {
+    let dir = Dir::new();
+    let listener = Running::start(&mut smstream(["listen", "-k", &dir.addr(), "--", "cat"]));
+    let streams = [reach(&dir.addr()), reach(&dir.addr())];
+    let pid = listener.id().to_string();
+    let seen = in_the_end(|| {
+        let seen = json(&["stat", "--json", &pid], 0);
+        // The listener's own region, and two connections.
+        (seen["streams"].as_array().expect("a list").len() == 3).then_some(seen)
+    });
+    assert!(seen["streams"].as_array().expect("a list").iter().all(|it| it["address"] == *dir.addr()), "{seen}");
+    drop(streams);
+    Running::start(&mut smstream(["stat", "4194305"])).end().expect(3).saying("there is no such process");
+    Running::start(&mut smstream(["stat", "1"])).end().expect(3).saying("process 1: it has no stream");
+    Running::start(&mut smstream(["doctor", "1"])).end().expect(3).saying("process 1: it has no stream");
+}
+
+/// Request and response, each side reading for the next one, is how most streams spend their time.
+#[test]
+fn an_idle_pair_is_not_stuck() {
+    let dir = Dir::new();
+    let [here, there] = {
+        let (listener, one) = Running::start_with_input(&mut smstream(["listen", &dir.addr()]));
+        let (connector, two) = Running::start_with_input(&mut smstream(["connect", "--wait", "60", &dir.addr()]));
+        [(listener, one), (connector, two)]
+    };
+    let idle = |it: &Value| {
+        it["lanes"].as_array().is_some_and(|lanes| lanes.iter().all(|it| it["reader"]["rest"] == "asleep"))
+    };
+    stat_when(&dir.addr(), |it| it["state"] == "connected" && idle(it));
+    let mut watch = smstream(["stat", "--watch", "--json", "--interval", "0.5", &dir.addr()]);
+    let mut watch = Running::start(&mut watch);
+    // Longer than after which it would say so.
+    for _ in 0..12 {
+        let seen: Value = serde_json::from_str(&watch.read_stdout(b'\n')).expect("JSON");
+        assert_eq!(seen["streams"][0]["stuck"], Value::Null, "{seen}");
+    }
+    drop((here, there));
+}
+
+#[test]
+fn names_are_recovered_from_json_and_harmless_on_a_terminal() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = Dir::new();
+    for (name, shown) in [(&b"x\x1b[31m\t"[..], "x\\u{1b}[31m\\t"), (b"x\xff", "x\u{fffd}")] {
+        for kind in ["file", "unix"] {
+            let path = dir.path("").join(std::ffi::OsStr::from_bytes(name));
+            let addr =
+                if kind == "file" { smstream::Addr::File(path.clone()) } else { smstream::Addr::Unix(path.clone()) };
+            let listener = Listener::bind(&addr).expect("a listener");
+            let all = json(&["ls", "--json"], 0);
+            let list = all[if kind == "file" { "streams" } else { "socket_listeners" }].as_array().expect("a list");
+            let written = [kind.as_bytes(), b":", path.as_os_str().as_bytes()].concat();
+            let hex: String = written.iter().map(|byte| format!("{byte:02x}")).collect();
+            let is_it = |it: &&Value| match std::str::from_utf8(&written) {
+                Ok(text) => it["address"] == text && it["address_hex"].is_null(),
+                Err(_) => it["address_hex"] == *hex,
+            };
+            assert!(list.iter().any(|it| is_it(&it)), "{all}");
+            let text = String::from_utf8(Running::start(&mut smstream(["ls"])).end().expect(0).stdout).expect("text");
+            assert!(text.contains(shown) && !text.contains('\x1b'), "{text}");
+            drop(listener);
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_has_gone_is_met_in_silence() {
+    for args in [&["ls"][..], &["--help"], &["gc", "-n", "/dev/shm"], &["completions", "bash"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let ended = Running::start(smstream(args).stdout(writer)).end();
+        assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(141), ""), "{args:?}");
+    }
+}
+
+#[test]
+fn a_narrow_terminal_gets_lines_that_fit() {
+    let dir = Dir::new();
+    let _listener = Listener::bind(dir.addr()).expect("a listener");
+    let mut ls = std::process::Command::new("sh");
+    ls.args(["-c", "stty cols 40; exec \"$0\" ls", env!("CARGO_BIN_EXE_smstream")]).env("NO_COLOR", "1");
+    let mut terminal = crate::terminal::Terminal::run(&mut ls);
+    terminal.shows("...");
+    assert_eq!(terminal.code(), Some(0));
+    assert!(terminal.text().lines().all(|line| line.chars().count() <= 40), "{}", terminal.text());
+}
+
+#[test]
 fn an_end_of_the_terminal_is_no_panic() {
     let full = fs::File::options().write(true).open("/dev/full").expect("/dev/full");
     Running::start(smstream(["ls"]).stdout(full)).end().expect(1).saying("No space left");

@@ -45,18 +45,19 @@ fn two_mappings_are_given_up_together() {
     let page = page_size();
     let fd = memfd(name, 3 * page as u64).unwrap();
     let mapped = || std::fs::read_to_string("/proc/self/maps").unwrap().lines().filter(|l| l.contains(name)).count();
-    let reservation = rustix::mm::MapFlags::PRIVATE | rustix::mm::MapFlags::NORESERVE;
-    // SAFETY: the kernel chooses the place.
-    let space =
-        unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), 4 * page, ProtFlags::empty(), reservation) }.unwrap();
-    let at = |place: usize| {
-        let offset = place * page;
-        let there = NonNull::new(space.cast::<u8>().wrapping_add(offset));
-        // SAFETY: the place is in the range that was reserved here, and this mapping alone has it.
-        let start = unsafe { map(there, fd.as_fd(), offset as u64, page, Access::ReadOnly) }.unwrap();
-        Mapping { start, len: page, access: Access::ReadOnly, guard: None }
-    };
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
     for places in [[0, 1], [1, 0], [0, 2], [2, 0]] {
+        // Anew each time: where two were given up, other threads may have mapped something since.
+        // SAFETY: the kernel chooses the range.
+        let space =
+            unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), 4 * page, ProtFlags::empty(), flags) }.unwrap();
+        let at = |place: usize| {
+            let offset = place * page;
+            let there = NonNull::new(space.cast::<u8>().wrapping_add(offset));
+            // SAFETY: the place is in the range that was reserved here, and this mapping alone has it.
+            let start = unsafe { map(there, fd.as_fd(), offset as u64, page, Access::ReadOnly) }.unwrap();
+            Mapping { start, len: page, access: Access::ReadOnly, guard: None }
+        };
         let mappings = places.map(at);
         let between = (!places.contains(&1)).then(|| at(1));
         assert!(mapped() >= 1);
