@@ -7,6 +7,8 @@
 //! Two orderings have no mutant, the Acquire of a claim and the Release of `leave`: they keep the stores of two entries to
 //! one field in order, and Loom takes stores to one atomic in the order in which they are executed anyway.
 
+#![cfg(target_pointer_width = "64")]
+
 #[path = "../src/slots/slot.rs"]
 mod slot;
 
