@@ -24,9 +24,12 @@ const LONGEST_SOCKET: usize = 107;
 /// |---|---|---|
 /// | `file:PATH` | a region file with this name, and file locks | the same user, trusted not to shorten the file |
 /// | `shm:/NAME` | the same, with a name as `shm_open` has it | the same |
-/// | `unix:PATH` | a Unix socket with this name, which hands out sealed memory | whomever the [`Builder`](crate::Builder) allows; nobody needs to be trusted |
+/// | `unix:PATH` | a Unix socket with this name, which hands out sealed memory | whomever the [`Builder`](crate::Builder) allows; neither needs to trust the other |
 /// | `unix:@NAME` | the same, in the abstract namespace: no file is left behind, and no file permissions apply | the same |
 /// | `fd:N` | a socket that this process has inherited as descriptor `N` | the process that has its other end |
+///
+/// A text that begins with `/` or `.`, or has no colon, is a bare path: `chat` is `file:chat`, as it is for the command
+/// `smstream`, and as a [`Path`] is.
 ///
 /// ```
 /// use smstream::Addr;
@@ -36,7 +39,9 @@ const LONGEST_SOCKET: usize = 107;
 /// assert_eq!("shm:/chat".parse(), Ok(Addr::Shm("chat".into())));
 /// assert_eq!("unix:@chat".parse(), Ok(Addr::Abstract("chat".into())));
 /// assert_eq!("fd:3".parse(), Ok(Addr::Fd(3)));
-/// assert!("/tmp/chat".parse::<Addr>().is_err());
+/// assert_eq!("/tmp/chat".parse(), Ok(Addr::File("/tmp/chat".into())));
+/// assert_eq!("./a:b".parse(), Ok(Addr::File("./a:b".into())));
+/// assert!("http://chat".parse::<Addr>().is_err());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -79,7 +84,7 @@ impl fmt::Display for ParseAddrError {
         write!(
             f,
             "\"{}\" is not an address: {}. Use file:PATH, shm:/NAME, unix:PATH, unix:@NAME or fd:N, for example \
-             file:/tmp/chat",
+             file:/tmp/chat; or a path, which means file: (one with a colon begins with / or ./)",
             self.text.escape_debug(),
             self.why
         )
@@ -120,8 +125,8 @@ impl Addr {
         self.region().ok_or_else(|| Error::new(Reason::InvalidInput, format!("{self} is no region")))
     }
 
-    /// A new address of this kind that nobody is likely to have.
-    pub(crate) fn unheard_of(kind: Kind) -> Self {
+    /// A new address of this kind, which no other listener is likely to have.
+    pub(crate) fn unique(kind: Kind) -> Self {
         let number = RandomState::new().hash_one(std::process::id());
         let name = format!("smstream-{}-{number:016x}", std::process::id());
         match kind {
@@ -139,10 +144,14 @@ impl Addr {
     pub fn from_os_str(text: &OsStr) -> Result<Self, ParseAddrError> {
         let wrong = |why| Err(ParseAddrError { text: text.to_string_lossy().into_owned(), why });
         let bytes = text.as_bytes();
-        let Some(colon) = bytes.iter().position(|&b| b == b':') else {
-            return wrong("it does not say which kind");
+        let colon = bytes.iter().position(|&b| b == b':');
+        let (kind, rest) = match colon {
+            Some(colon) if !bytes.starts_with(b"/") && !bytes.starts_with(b".") => {
+                (&bytes[..colon], &bytes[colon + 1..])
+            }
+            // A bare path.
+            _ => (&b"file"[..], bytes),
         };
-        let (kind, rest) = (&bytes[..colon], &bytes[colon + 1..]);
         let path = || PathBuf::from(OsString::from_vec(rest.to_vec()));
         let nul = rest.contains(&0);
         match (kind, rest) {
@@ -198,7 +207,7 @@ impl fmt::Display for Addr {
     }
 }
 
-/// What can be used as an address: an [`Addr`], a text like `file:PATH`, or a path, which means `file:`.
+/// What can be used as an address: an [`Addr`], a text like `unix:PATH`, or a path, which means `file:`, as text, too.
 pub trait ToAddr {
     /// The address.
     ///
@@ -262,12 +271,22 @@ mod tests {
         }
     }
 
+    /// As for the command, and as a `Path` is.
+    #[test]
+    fn a_bare_path_is_a_file() {
+        for text in ["x", "/tmp/x", "a b", "./x", "../x", "/tmp/a:b", "./unix:x", ".x", "@x"] {
+            assert_eq!(text.parse(), Ok(Addr::File(text.into())), "{text}");
+            assert_eq!(text.to_addr(), Path::new(text).to_addr());
+            assert_eq!(text.parse::<Addr>().unwrap().to_string(), format!("file:{text}"));
+        }
+    }
+
     #[test]
     fn says_what_is_allowed() {
         let long = format!("unix:/{}", "x".repeat(107));
         let long_name = format!("unix:@{}", "x".repeat(108));
         let long_shm = format!("shm:/{}", "x".repeat(252));
-        let files = ["", "x", "/tmp/x", "file:", "file:/tmp/", "file:\0", "http://x", "FILE:x"];
+        let files = ["", "x/", "/tmp/x/", "x\0", "file:", "file:/tmp/", "file:\0", "http://x", "FILE:x"];
         let shm = ["shm:", "shm:x", "shm:/", "shm:/a/b", "shm:/..", "shm:/a\0", &long_shm];
         let sockets = ["unix:", "unix:/tmp/", "unix:@", "unix:a\0b", &long, &long_name];
         let descriptors = ["fd:", "fd:x", "fd:-1", "fd:+3", "fd:2147483648", "fd: 3"];

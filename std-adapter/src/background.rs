@@ -114,12 +114,12 @@ mod tests {
     #[test]
     fn no_signal_is_handled_there_and_nothing_changes_here() {
         let before = blocked();
-        let (tell, told) = mpsc::channel();
+        let (send, sent) = mpsc::channel();
         spawn("smstream-test", move || {
-            tell.send((blocked(), thread::current().name().map(String::from))).unwrap();
+            send.send((blocked(), thread::current().name().map(String::from))).unwrap();
         })
         .unwrap();
-        let (there, name) = told.recv().unwrap();
+        let (there, name) = sent.recv().unwrap();
         assert_eq!(name.as_deref(), Some("smstream-test"));
         // Those two cannot be blocked, and two of the real-time ones are libc's.
         let all = (1..=31).filter(|n| ![libc::SIGKILL, libc::SIGSTOP].contains(n));
@@ -163,13 +163,13 @@ mod tests {
             }
         }
         let few: &'static BoundedPool = Box::leak(Box::new(BoundedPool::new("smstream-test", 1)));
-        let (tell, told) = mpsc::channel();
-        let first = TellWhere(tell.clone());
+        let (send, sent) = mpsc::channel();
+        let first = TellWhere(send.clone());
         few.run_in(Box::new(move || drop(first)), || Err(io::ErrorKind::WouldBlock.into()));
-        assert!(told.try_recv().is_err());
-        few.run(move || drop(TellWhere(tell)));
+        assert!(sent.try_recv().is_err());
+        few.run(move || drop(TellWhere(send)));
         for _ in 0..2 {
-            assert_ne!(told.recv().unwrap(), thread::current().id());
+            assert_ne!(sent.recv().unwrap(), thread::current().id());
         }
     }
 }

@@ -111,7 +111,7 @@ impl Policy {
 /// The most that is held back: an eighth of the lane.
 ///
 /// Less gains nothing for small writes, and with half a lane at a time two running ends wait for each other: one fills a half
-/// while the other empties the other one, and whoever is done first sleeps. In docs/DESIGN.md there are figures.
+/// while the other empties the other one, and the one that is done first sleeps. In docs/DESIGN.md there are figures.
 fn most_held(capacity: usize) -> usize {
     (capacity / 8).max(1)
 }

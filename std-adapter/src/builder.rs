@@ -15,13 +15,13 @@ use crate::rendezvous::socket::{Allow, Terms};
 use crate::settings::Settings;
 use smstream_shm::memory::{guard, page_size};
 
-/// The bytes each lane holds if nobody says otherwise.
+/// The bytes each lane holds if the builder does not say otherwise.
 pub const DEFAULT_CAPACITY: usize = 256 * 1024;
 
-/// The most bytes that a lane may hold which the other party decides about, if nobody says otherwise: 64 MiB.
+/// The most bytes that a lane may hold which the other party decides about, if the builder does not say otherwise: 64 MiB.
 pub const DEFAULT_MAX_PEER_CAPACITY: usize = 64 << 20;
 
-/// How long a connector may take for its part of the rendezvous, if nobody says otherwise.
+/// How long a connector may take for its part of the rendezvous, if the builder does not say otherwise.
 pub const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most bytes a lane can hold: 512 MiB.
@@ -92,8 +92,8 @@ impl Builder {
         self
     }
 
-    /// How long a half looks for what it waits for before it sleeps. Zero: it sleeps at once, which is kinder to
-    /// batteries and slower to wake. If this is not called, [`default_spin`] decides: where only one CPU may be used
+    /// How long a half looks for what it waits for before it sleeps. Zero: it sleeps at once, which saves
+    /// power and is slower to wake. If this is not called, [`default_spin`] decides: where only one CPU may be used
     /// there is no spinning. A timeout is looked at when the spin is over, and so can be late by as much; the death of the
     /// peer is noticed at once. Who gives `Duration::MAX` never sleeps, and knows no timeouts.
     #[must_use]
@@ -114,7 +114,7 @@ impl Builder {
     /// * To tell bytes of 0 from what the peer has sent, where the file is cut within a page or made longer again: that is
     ///   as if the peer had written them. Only what lies beyond the last page is gone.
     /// * Anything in a thread that blocks SIGBUS: there the kernel kills at once.
-    /// * To work after somebody else has installed a handler of SIGBUS that does not call the one it found, or has set the
+    /// * To work after other code has installed a handler of SIGBUS that does not call the one it found, or has set the
     ///   default action. (Rust's own handler, which tells of a stack overflow, does so when it is called, just before the
     ///   process dies.)
     ///
@@ -127,7 +127,7 @@ impl Builder {
         self
     }
 
-    /// Whether a deadlock of both parties is told; it is, if this is not called. Either party can switch it off for both.
+    /// Whether a deadlock of both parties is reported; it is, if this is not called. Either party can switch it off for both.
     ///
     /// Both wait for each other when both read through `&mut Stream`, without a timeout, and nothing is on its way to either;
     /// or when both write, and both lanes are full. Then the listener's call (in a pair: that of the first end) gives
@@ -140,8 +140,8 @@ impl Builder {
     /// let (mut here, mut there) = smstream::Stream::pair()?;
     /// std::thread::scope(|scope| {
     ///     let other = scope.spawn(move || there.read(&mut [0; 8]));
-    ///     let told = here.read(&mut [0; 8]).unwrap_err();
-    ///     assert_eq!(told.kind(), ErrorKind::Deadlock);
+    ///     let e = here.read(&mut [0; 8]).unwrap_err();
+    ///     assert_eq!(e.kind(), ErrorKind::Deadlock);
     ///     here.write_all(b"you first")?;
     ///     assert_eq!(other.join().unwrap()?, 8);
     ///     Ok::<(), std::io::Error>(())
@@ -217,8 +217,8 @@ impl Builder {
     /// stream on to.
     ///
     /// ```
-    /// // Nobody is waiting for this one, and it would end the process:
-    /// let e = smstream::Builder::new().wake_signal(10).connect("unix:@nobody").unwrap_err();
+    /// // There is no handler for this one, and it would end the process:
+    /// let e = smstream::Builder::new().wake_signal(10).connect("unix:@no-listener").unwrap_err();
     /// assert!(e.to_string().contains("install a handler"));
     /// ```
     ///

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use crate::addr::Addr;
 use crate::attempt::Attempt;
-use crate::condition::wait_any;
+use crate::condition::waitable::{WaitSet, Waitable};
+use crate::condition::{Condition, wait_any};
 use crate::error::{Error, Reason, Result};
-use crate::rendezvous::claiming;
-use crate::rendezvous::socket;
+use crate::liveness::{self, Life};
 use crate::settings::Settings;
 use crate::stream::Stream;
+use crate::timed_mutex::Requests;
+use rustix::fd::AsFd;
 
 /// A connection that is being made: begun by [`Stream::begin_connect`], and going on whenever it is asked.
 ///
@@ -20,7 +22,7 @@ use crate::stream::Stream;
 ///
 /// let listener = Listener::bind_temp()?;
 /// let connecting = Stream::begin_connect(listener.local_addr())?;
-/// // Nobody has accepted yet.
+/// // The listener has not accepted yet.
 /// let Err(TryFinish::Pending(connecting)) = connecting.try_finish() else { panic!("already?") };
 /// let there = listener.accept()?;
 /// let here = connecting.wait(None)?;
@@ -29,10 +31,10 @@ use crate::stream::Stream;
 /// ```
 ///
 /// The listener can accept it from the moment on in which it has said HELLO; that is done in
-/// [`begin_connect`](Stream::begin_connect) if nobody else is before it. Further steps are made by
+/// [`begin_connect`](Stream::begin_connect) if no other connector is before it. Further steps are made by
 /// [`try_finish`](Connecting::try_finish), [`wait`](Connecting::wait) and while it is waited for as a
-/// [`connectable`](Connecting::connectable) condition, and at no other time: over `unix:` the listener turns away
-/// whoever takes longer than [`Builder::handshake_timeout`](crate::Builder::handshake_timeout) of the listener, unless HELLO was all
+/// [`connectable`](Connecting::connectable) condition, and at no other time: over `unix:` the listener evicts
+/// a connector that takes longer than [`Builder::handshake_timeout`](crate::Builder::handshake_timeout) of the listener, unless HELLO was all
 /// that there was to say (see [`Builder::capacity`](crate::Builder::capacity)). Dropping it gives the attempt up; a listener
 /// that has accepted meanwhile then has a stream without a peer.
 ///
@@ -48,7 +50,7 @@ pub struct Connecting {
 #[derive(Debug)]
 enum State {
     On(Attempt),
-    /// It has come to an end, of which nobody has been told yet.
+    /// It has come to an end, which the caller has not been given yet.
     Over(Box<Result<Stream>>),
 }
 
@@ -105,8 +107,18 @@ impl Connecting {
         self.try_finish()
     }
 
+    /// That [`try_finish`](Connecting::try_finish) gives a stream, or the reason why there will be none.
+    #[must_use]
+    pub fn connectable(&mut self) -> Condition<'_> {
+        Condition::alone("Connectable", self)
+    }
+}
+
+impl Requests for Connecting {}
+
+impl Waitable for Connecting {
     /// Goes on as far as it can without waiting: whether it has come to an end, good or bad.
-    pub(crate) fn is_ready(&mut self) -> bool {
+    fn is_ready(&mut self) -> bool {
         let State::On(attempt) = &mut self.state else { return true };
         let result = match attempt.step() {
             Ok(None) => return false,
@@ -117,19 +129,35 @@ impl Connecting {
         true
     }
 
-    /// The attempt at a region, if it is one that goes on.
-    pub(crate) fn region(&self) -> Option<&claiming::Connecting> {
+    fn life(&self) -> Option<&Life> {
         match &self.state {
-            State::On(Attempt::Region(region)) => Some(region),
+            State::On(Attempt::Region(region)) => region.life().map(|life| &**life),
             _ => None,
         }
     }
 
-    /// The attempt at a socket, if it is one that goes on.
-    pub(crate) fn socket(&self) -> Option<&socket::Connecting> {
+    fn arm<'w>(&'w mut self, set: &mut WaitSet<'w>, slice: Duration) -> bool {
         match &self.state {
-            State::On(Attempt::Socket(socket)) => Some(socket),
-            _ => None,
+            State::On(Attempt::Region(region)) => {
+                // An alert changes the event count of the process.
+                set.words.extend(region.watches()[0]);
+                if let Some(time) = region.look_again() {
+                    set.limit(time);
+                }
+            }
+            State::On(Attempt::Socket(socket)) => {
+                if socket.is_queueing() || liveness::tell_when_readable(socket.socket().as_fd()).is_err() {
+                    set.limit(slice);
+                }
+            }
+            State::Over(_) => return false,
+        }
+        true
+    }
+
+    fn disarm(&mut self) {
+        if let State::On(Attempt::Socket(socket)) = &self.state {
+            liveness::tell_no_more(socket.socket().as_fd());
         }
     }
 }

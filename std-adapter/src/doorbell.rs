@@ -1,8 +1,8 @@
-//! The doorbell: a byte on the socket over which two parties met. It wakes a half that somebody waits for with `poll` or
+//! The doorbell: a byte on the socket over which two parties met. It wakes a half that a thread waits for with `poll` or
 //! `epoll` instead of sleeping on the word itself.
 //!
 //! Which half it is for, and what has come, stand in shared memory; the byte says nothing. A socket that is full has been
-//! rung often enough. Whoever takes what has come looks at both halves of the end.
+//! rung often enough. The thread that takes what has come looks at both halves of the end.
 
 use crate::liveness::Life;
 use crate::packet::{self, Control};
@@ -36,7 +36,7 @@ pub(crate) enum Left {
     Nothing,
     /// More than an honest peer sends. The socket is still readable.
     More,
-    /// The peer has hung up, which both halves have been told.
+    /// The peer has hung up, of which both halves have been alerted.
     HangUp,
 }
 
@@ -47,7 +47,7 @@ impl Doorbell {
 
     /// Whether the halves of this end are to be woken by it, from the next time on that they announce themselves.
     pub(crate) fn set_polled(&self, on: bool) {
-        // Whoever sets it has both halves of the end, or has passed them on by now.
+        // The caller has both halves of the end, or has passed them on by now.
         self.polled.store(on, Ordering::Relaxed);
     }
 
@@ -55,7 +55,7 @@ impl Doorbell {
         self.polled.load(Ordering::Relaxed)
     }
 
-    /// The socket: readable when somebody has rung, or hung up.
+    /// The socket: readable when the peer has rung, or hung up.
     pub(crate) fn socket(&self) -> &Arc<PeerSocket> {
         &self.socket
     }
@@ -67,7 +67,7 @@ impl Doorbell {
         let _ = send(&self.socket, &[0], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     }
 
-    /// Takes what has come, so that the socket is readable only when somebody rings again. Descriptors that were sent
+    /// Takes what has come, so that the socket is readable only when the peer rings again. Descriptors that were sent
     /// along are closed elsewhere. Never waits.
     pub(crate) fn take(&self, life: &Life) -> Left {
         for _ in 0..MOST_CALLS {
@@ -91,7 +91,7 @@ impl Doorbell {
 
 /// Takes up to [`AT_ONCE`] packets and says how many. `None`: one of them was empty.
 fn take_some(socket: BorrowedFd<'_>) -> io::Result<Option<usize>> {
-    // All go to the same place: nobody looks at it. What is beyond the one byte is cut off.
+    // All go to the same place: it is not looked at. What is beyond the one byte is cut off.
     let mut byte = [0u8; 1];
     let mut place = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: byte.len() };
     // There is room for all that can come with a packet: what is left to the kernel it would close in this thread, and that
@@ -120,7 +120,7 @@ fn take_some(socket: BorrowedFd<'_>) -> io::Result<Option<usize>> {
     let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
     let came = &packets[..n.min(AT_ONCE)];
     for packet in came {
-        // SAFETY: recvmmsg has filled in this header, and nobody has taken what it names.
+        // SAFETY: recvmmsg has filled in this header, and what it names has not been taken.
         drop(unsafe { packet::came(&packet.msg_hdr, packet.msg_len as usize) });
     }
     let empty = came.iter().any(|packet| packet.msg_len == 0);
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(take_some(here.socket().as_fd()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
-    /// Nobody takes what is rung, for ever.
+    /// The peer never takes what is rung.
     #[test]
     fn a_full_socket_does_not_stop_whoever_rings() {
         let (here, life, there) = pair();

@@ -8,7 +8,28 @@ use std::sync::Arc;
 
 use smstream_core::error::ErrorCode;
 
-/// What kind of thing went wrong. Each has an [`io::ErrorKind`]; some have one of the seeds' [`ErrorCode`]s.
+/// What kind of thing went wrong: *the* way to tell errors apart.
+///
+/// Everything else is derived from it: the [`io::ErrorKind`] ([`Error::kind`]), for code that knows `std` only, where several
+/// reasons can share a kind; and the [`ErrorCode`] of the libraries that this replaces ([`Error::code`]), for programs that are
+/// ported from them. [`Reason::of`] finds the reason in an [`io::Error`].
+///
+/// ```
+/// use smstream::{Reason, Stream};
+/// use std::io::Read;
+///
+/// let (mut here, _there) = Stream::pair()?;
+/// here.set_nonblocking(true)?;
+/// match here.read(&mut [0; 8]) {
+///     Err(e) => match Reason::of(&e) {
+///         Some(Reason::WouldBlock) => println!("later"),
+///         Some(Reason::PeerGone) => println!("it died"),
+///         _ => return Err(e),
+///     },
+///     Ok(n) => println!("{n} bytes"),
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
@@ -23,16 +44,18 @@ pub enum Reason {
     Deadlock,
     /// This end was given up by [`Stream::abort`](crate::Stream::abort).
     Aborted,
+    /// The peer closed the stream, and more bytes were wanted than had come.
+    UnexpectedEnd,
     /// A timeout passed.
     TimedOut,
     /// The call would have to wait, and the stream or listener does not block.
     WouldBlock,
-    /// Nobody listens there: no such name, or the listener is gone.
+    /// No listener there: no such name, or the listener is gone.
     NotReady,
-    /// Somebody else listens there.
+    /// Another listener has the address.
     AddrInUse,
     /// Another connector has the region already, or it is one left over, kept by a hard link.
-    NotAlone,
+    Claimed,
     /// What the name leads to is no region of this kind.
     NotARegion,
     /// A region of another layout version or byte order.
@@ -51,7 +74,7 @@ pub enum Reason {
 
 /// What was tried, on what, what came of it, and what to do next.
 ///
-/// It turns into an [`io::Error`] of the fitting kind, with itself inside: [`Error::inside`] finds it there.
+/// It turns into an [`io::Error`] of the fitting kind, with itself inside: [`Error::from_io`] finds it there.
 #[derive(Clone, Debug)]
 pub struct Error {
     reason: Reason,
@@ -59,6 +82,7 @@ pub struct Error {
     code: Option<ErrorCode>,
     text: String,
     written: Option<usize>,
+    read: Option<usize>,
     source: Option<Arc<io::Error>>,
 }
 
@@ -68,20 +92,35 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error without a system call behind it.
     pub(crate) fn new(reason: Reason, text: impl Into<String>) -> Self {
-        Error { reason, kind: reason.kind(), code: reason.code(), text: text.into(), written: None, source: None }
+        Error {
+            reason,
+            kind: reason.kind(),
+            code: reason.code(),
+            text: text.into(),
+            written: None,
+            read: None,
+            source: None,
+        }
     }
 
     /// An error that the system gave. Its text says everything.
     pub(crate) fn system(reason: Reason, source: io::Error) -> Self {
         let kind = if reason == Reason::System { source.kind() } else { reason.kind() };
         let text = source.to_string();
-        Error { reason, kind, code: reason.code(), text, written: None, source: Some(Arc::new(source)) }
+        Error { reason, kind, code: reason.code(), text, written: None, read: None, source: Some(Arc::new(source)) }
     }
 
     /// The error of a `write_all` of `all` bytes that failed when `written` of them had gone.
-    pub(crate) fn after(mut self, written: usize, all: usize) -> Self {
+    pub(crate) fn after_writing(mut self, written: usize, all: usize) -> Self {
         self.text = format!("{}; {written} of {all} bytes were written before", self.text);
         self.written = Some(written);
+        self
+    }
+
+    /// The error of a `read_exact` of `all` bytes that failed when `read` of them had come.
+    pub(crate) fn after_reading(mut self, read: usize, all: usize) -> Self {
+        self.text = format!("{}; {read} of {all} bytes were read before", self.text);
+        self.read = Some(read);
         self
     }
 
@@ -90,7 +129,8 @@ impl Error {
         Error { code: Some(code), ..self }
     }
 
-    /// The error of an attempt to connect: whatever keeps the name from being opened means that nobody can be reached there.
+    /// The error of an attempt to connect: whatever keeps the name from being opened means that no listener can be reached
+    /// there.
     pub(crate) fn of_connecting(mut self) -> Self {
         if self.code.is_none() && matches!(self.reason, Reason::Denied | Reason::System) {
             self.code = Some(ErrorCode::ConnectionNotReady);
@@ -106,13 +146,13 @@ impl Error {
     /// let (mut here, there) = smstream::Stream::pair()?;
     /// there.shutdown(Shutdown::Read)?;
     /// let e = here.write_all(b"hello").unwrap_err();
-    /// let e = smstream::Error::inside(&e).unwrap();
+    /// let e = smstream::Error::from_io(&e).unwrap();
     /// assert_eq!(e.code(), Some(smstream::ErrorCode::WriteAfterClose));
     /// assert_eq!(e.written(), Some(0));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[must_use]
-    pub fn inside(error: &io::Error) -> Option<&Error> {
+    pub fn from_io(error: &io::Error) -> Option<&Error> {
         error.get_ref().and_then(|inner| inner.downcast_ref())
     }
 
@@ -122,13 +162,13 @@ impl Error {
         self.reason
     }
 
-    /// The standard library's kind for it.
+    /// The standard library's kind for its [reason](Error::reason); for [`Reason::System`] that of the system's error.
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
         self.kind
     }
 
-    /// The seeds' code for it, if they had one.
+    /// The code of the older libraries for its [reason](Error::reason), if they had one: see `docs/PREDECESSORS.md`.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         self.code
@@ -140,14 +180,33 @@ impl Error {
     pub fn written(&self) -> Option<usize> {
         self.written
     }
+
+    /// How many bytes a `read_exact` had put into the caller's buffer when it failed: they are taken from the stream, and the
+    /// next read goes on behind them. `None` for every other call: one that fails has taken nothing.
+    #[must_use]
+    pub fn read(&self) -> Option<usize> {
+        self.read
+    }
 }
 
 impl Reason {
+    /// The reason of an error that came as an [`io::Error`]. `None`: it is not of this crate.
+    ///
+    /// [`Reason::WouldBlock`] is known by the kind alone, for such an error carries nothing: it is the ordinary course of a
+    /// stream that does not block, and costs no allocation.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<Reason> {
+        match Error::from_io(error) {
+            Some(error) => Some(error.reason),
+            None => (error.kind() == io::ErrorKind::WouldBlock).then_some(Reason::WouldBlock),
+        }
+    }
+
     fn code(self) -> Option<ErrorCode> {
         Some(match self {
             Reason::PeerGone => ErrorCode::PartnerNotAlive,
             Reason::WriteAfterClose => ErrorCode::WriteAfterClose,
-            Reason::NotAlone | Reason::AddrInUse => ErrorCode::NotAlone,
+            Reason::Claimed | Reason::AddrInUse => ErrorCode::NotAlone,
             Reason::NotReady | Reason::NotARegion | Reason::Version => ErrorCode::ConnectionNotReady,
             Reason::Deadlock => ErrorCode::Deadlock,
             Reason::Capacity => ErrorCode::MRing,
@@ -162,11 +221,12 @@ impl Reason {
             Reason::Corrupt | Reason::NotARegion | Reason::Version => io::ErrorKind::InvalidData,
             Reason::Deadlock => io::ErrorKind::Deadlock,
             Reason::Aborted => io::ErrorKind::ConnectionAborted,
+            Reason::UnexpectedEnd => io::ErrorKind::UnexpectedEof,
             Reason::TimedOut => io::ErrorKind::TimedOut,
             Reason::WouldBlock => io::ErrorKind::WouldBlock,
             Reason::NotReady => io::ErrorKind::ConnectionRefused,
             Reason::AddrInUse => io::ErrorKind::AddrInUse,
-            Reason::NotAlone => io::ErrorKind::ResourceBusy,
+            Reason::Claimed => io::ErrorKind::ResourceBusy,
             Reason::Denied => io::ErrorKind::PermissionDenied,
             Reason::Capacity | Reason::InvalidInput => io::ErrorKind::InvalidInput,
             Reason::Unsupported => io::ErrorKind::Unsupported,
@@ -190,8 +250,8 @@ impl std::error::Error for Error {
 impl From<Error> for io::Error {
     fn from(e: Error) -> Self {
         match e.reason {
-            // The ordinary course of a stream that does not block: no allocation, unless there is something to tell.
-            Reason::WouldBlock if e.written.unwrap_or(0) == 0 => e.kind.into(),
+            // The ordinary course of a stream that does not block: no allocation, unless there is something to say.
+            Reason::WouldBlock if e.written.or(e.read).unwrap_or(0) == 0 => e.kind.into(),
             _ => io::Error::new(e.kind, e),
         }
     }
@@ -205,16 +265,16 @@ mod tests {
     fn an_io_error_carries_it() {
         let e: io::Error = Error::new(Reason::PeerGone, "gone").into();
         assert_eq!(e.kind(), io::ErrorKind::ConnectionReset);
-        assert_eq!(Error::inside(&e).unwrap().code(), Some(ErrorCode::PartnerNotAlive));
-        assert!(Error::inside(&io::ErrorKind::ConnectionReset.into()).is_none());
+        assert_eq!(Error::from_io(&e).unwrap().code(), Some(ErrorCode::PartnerNotAlive));
+        assert!(Error::from_io(&io::ErrorKind::ConnectionReset.into()).is_none());
     }
 
     #[test]
     fn one_that_would_have_to_wait_tells_what_went_before() {
-        let e: io::Error = Error::new(Reason::WouldBlock, "no room").after(0, 9).into();
-        assert!(Error::inside(&e).is_none(), "nothing to tell, so nothing is allocated");
-        let e: io::Error = Error::new(Reason::WouldBlock, "no room").after(4, 9).into();
-        assert_eq!((e.kind(), Error::inside(&e).unwrap().written()), (io::ErrorKind::WouldBlock, Some(4)));
+        let e: io::Error = Error::new(Reason::WouldBlock, "no room").after_writing(0, 9).into();
+        assert!(Error::from_io(&e).is_none(), "nothing to tell, so nothing is allocated");
+        let e: io::Error = Error::new(Reason::WouldBlock, "no room").after_writing(4, 9).into();
+        assert_eq!((e.kind(), Error::from_io(&e).unwrap().written()), (io::ErrorKind::WouldBlock, Some(4)));
         assert_eq!(e.to_string(), "no room; 4 of 9 bytes were written before");
     }
 }

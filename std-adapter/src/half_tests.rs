@@ -46,7 +46,7 @@ fn what_is_given_up_has_no_end() {
     }
 }
 
-/// Whoever does not wait is told, too, and does not try again for ever.
+/// A call that does not wait says so, too, and does not try again for ever.
 #[test]
 fn an_attempt_on_what_was_given_up_says_so() {
     for (mut here, _there) in ends() {

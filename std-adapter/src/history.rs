@@ -23,7 +23,7 @@ pub enum Operation {
     Flush,
     /// Closing the direction that writes.
     Close,
-    /// Nothing: the peer's death was noticed while nobody read or wrote.
+    /// Nothing: the peer's death was noticed while no call was reading or writing.
     Watch,
 }
 
@@ -44,9 +44,9 @@ pub struct Incident {
     pub last: SystemTime,
     /// How often it happened.
     pub times: u64,
-    /// Whether the program has been told: a call has returned an error of this reason, or
+    /// Whether the program knows: a call has returned an error of this reason, or
     /// [`take_error`](crate::Stream::take_error) this very one.
-    pub told: bool,
+    pub reported: bool,
 }
 
 impl fmt::Display for Operation {
@@ -73,24 +73,24 @@ impl fmt::Display for Incident {
 pub(crate) struct History(Mutex<Deque<Incident, HISTORY>>);
 
 impl History {
-    /// Remembers an error. `told`: the call at hand returns it. Says whether it is a new incident.
-    pub(crate) fn note(&self, during: Operation, error: &Error, told: bool, at: SystemTime) -> bool {
+    /// Remembers an error. `reported`: the call at hand returns it. Says whether it is a new incident.
+    pub(crate) fn note(&self, during: Operation, error: &Error, reported: bool, at: SystemTime) -> bool {
         let mut log = self.lock();
         let reason = error.reason();
-        if told {
-            log.iter_mut().filter(|i| i.error.reason() == reason).for_each(|i| i.told = true);
+        if reported {
+            log.iter_mut().filter(|i| i.error.reason() == reason).for_each(|i| i.reported = true);
         }
         if let Some(again) = log.iter_mut().find(|i| i.during == during && i.error.reason() == reason) {
             again.times += 1;
             again.last = at;
             return false;
         }
-        let told = told || log.iter().any(|i| i.told && i.error.reason() == reason);
+        let reported = reported || log.iter().any(|i| i.reported && i.error.reason() == reason);
         if log.is_full() {
             log.pop_front();
         }
         // There is room: if there was none, one has just gone.
-        let _ = log.push_back(Incident { error: error.clone(), during, first: at, last: at, times: 1, told });
+        let _ = log.push_back(Incident { error: error.clone(), during, first: at, last: at, times: 1, reported });
         true
     }
 
@@ -99,11 +99,11 @@ impl History {
         self.lock().iter().any(|i| i.error.reason() == reason)
     }
 
-    /// The oldest error that the program has not been told; now it has.
+    /// The oldest error that has not been reported; now it has.
     pub(crate) fn take(&self) -> Option<Error> {
         let mut log = self.lock();
-        let incident = log.iter_mut().find(|i| !i.told)?;
-        incident.told = true;
+        let incident = log.iter_mut().find(|i| !i.reported)?;
+        incident.reported = true;
         Some(incident.error.clone())
     }
 
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(history.take().unwrap().to_string(), "a");
         assert_eq!(history.take().unwrap().to_string(), "b");
         assert!(history.take().is_none());
-        let all: Vec<_> = history.all().iter().map(|i| (i.during, i.first, i.told)).collect();
+        let all: Vec<_> = history.all().iter().map(|i| (i.during, i.first, i.reported)).collect();
         let expected =
             [(Operation::Flush, at(1), true), (Operation::Watch, at(2), true), (Operation::Read, at(3), true)];
         assert_eq!(all, expected);

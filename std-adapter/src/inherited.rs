@@ -1,7 +1,7 @@
 //! A socket that this process has inherited to connect over it.
 //!
-//! A number alone does not say that a descriptor is meant for us: it could be anybody's in this process. So whoever
-//! starts the child names the descriptor *and its inode* in the environment, and only what is named there, and is still
+//! A number alone does not say that a descriptor is meant for us: other code of this process may own it. So the parent
+//! names the descriptor *and its inode* in the environment, and only what is named there, and is still
 //! that very socket, is taken. A grandchild that inherits the environment and not the descriptor finds nothing.
 
 use crate::addr::Addr;
@@ -64,7 +64,7 @@ pub(crate) fn take(number: RawFd) -> Result<OwnedFd> {
     let named = std::env::var(VARIABLE).unwrap_or_default();
     let Some(expected) = entry(&named, number) else {
         return Err(bad(format!(
-            "it was not handed to this process; whoever starts it names the descriptor in {VARIABLE}, as \
+            "it was not handed to this process; its parent names the descriptor in {VARIABLE}, as \
              `Builder::hand_over` does"
         ))
         .into());
@@ -87,13 +87,13 @@ fn take_if(number: RawFd, expected: u64) -> Result<OwnedFd> {
         Err(e) => return Err(bad(e.to_string()).into()),
     }
     // An inode is one of its file system only. All sockets are in one, so this makes it that socket's. And what is not to
-    // be used stays somebody else's.
+    // be used stays its owner's.
     socket::check_socket_type(borrowed).map_err(|why| bad(why.into()))?;
     if !take_inode(expected) {
         return Err(before().into());
     }
     // SAFETY: the descriptor is open, and is the very socket that our parent made for us: it is a socket, and its inode is
-    // no other socket's while this one is open. By the agreement that the variable stands for, nobody else in this process
+    // no other socket's while this one is open. By the agreement that the variable stands for, no other code in this process
     // owns it, and it has not been taken before.
     let socket = unsafe { OwnedFd::from_raw_fd(number) };
     let flags = fcntl_getfd(&socket).and_then(|flags| fcntl_setfd(&socket, flags | FdFlags::CLOEXEC));
@@ -151,7 +151,7 @@ mod tests {
             let number = fd.as_raw_fd();
             let e = take_if(number, inode(&fd).unwrap()).unwrap_err();
             assert!(e.to_string().contains(why), "{e}");
-            // Nobody has closed it, and it was not marked as taken.
+            // It was not closed, and it was not marked as taken.
             assert!(rustix::fs::fstat(&fd).is_ok());
             assert!(!is_taken(inode(&fd).unwrap()));
         }

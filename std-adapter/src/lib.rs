@@ -6,6 +6,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("smstream needs Linux: futexes, memfds and open-file-description locks. smstream-core builds anywhere.");
 
+mod acceptor;
 mod addr;
 mod attempt;
 mod background;
@@ -13,9 +14,11 @@ mod buffering;
 mod builder;
 pub mod condition;
 mod connecting;
+mod convert;
 mod doorbell;
 mod error;
 mod futex;
+pub mod guide;
 mod half;
 mod handover;
 #[cfg_attr(not(feature = "inspect"), allow(dead_code, reason = "the rest of it is for inspectors"))]
@@ -36,6 +39,7 @@ mod parking;
 mod peer_socket;
 mod per_process;
 mod poll;
+mod poll_listener;
 #[cfg(feature = "inspect")]
 #[cfg_attr(docsrs, doc(cfg(feature = "inspect")))]
 pub mod reap;
@@ -45,6 +49,7 @@ mod signal;
 mod stream;
 #[cfg(test)]
 mod testing;
+mod timed_mutex;
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub mod tokio;
@@ -57,19 +62,21 @@ pub use buffering::BufMode;
 pub use builder::{Builder, DEFAULT_CAPACITY, DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_PEER_CAPACITY, LARGEST_CAPACITY};
 pub use condition::{Condition, ReadySet, try_wait, wait_all, wait_any};
 pub use connecting::{Connecting, TryFinish};
+pub use convert::ConvertError;
 pub use error::{Error, Reason, Result};
-pub use half::{ReadHalf, WriteHalf};
+pub use half::{Peer, ReadChunk, ReadHalf, WriteChunk, WriteHalf};
 pub use handover::Handover;
 pub use history::{HISTORY, Incident, Operation};
 pub use listener::{Incoming, Listener};
 pub use liveness::WatchMode;
 pub use parking::default_spin;
 pub use poll::Pollable;
+pub use poll_listener::PollableListener;
 pub use rendezvous::Credentials;
 pub use smstream_core;
 pub use smstream_core::counter::Counts;
 pub use smstream_core::error::ErrorCode;
-pub use stream::{Peer, Stats, Stream};
+pub use stream::{ReuniteError, Stats, Stream};
 pub use trusted::Trusted;
 
 #[cfg(feature = "sysv")]

@@ -1,20 +1,22 @@
 //! Listening.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use smstream_core::geometry::Config;
 use smstream_core::park::ALERT_CANCEL;
 
+use crate::acceptor::{Acceptor, AnyListener};
 use crate::addr::{Addr, Kind};
+use crate::condition::Condition;
 use crate::error::{Error, Reason, Result};
 use crate::liveness::{Half, Life};
-use crate::rendezvous::socket::{self, Interrupt, SocketName};
-use crate::rendezvous::{self, Connected, file};
+use crate::rendezvous::socket::Interrupt;
 use crate::settings::Settings;
 use crate::stream::Stream;
+use crate::timed_mutex::TimedMutex;
 use smstream_shm::Deadline;
 
 /// Waits at an address for connectors.
@@ -41,26 +43,18 @@ use smstream_shm::Deadline;
 ///
 /// At `file:` and `shm:` one connector waits at a time, in the region that the name leads to; the others wait for their
 /// turn. At `unix:` many can be in the middle of their rendezvous, and none that is slow, silent or wrong holds up
-/// another; it gets on only while somebody is in [`accept`](Listener::accept), or calls it again and again.
+/// another; it gets on only while a thread is in [`accept`](Listener::accept), or calls it again and again.
 #[derive(Debug)]
 pub struct Listener {
-    inner: Mutex<Inner>,
+    acceptor: TimedMutex<Acceptor>,
     addr: Addr,
     capacities: [usize; 2],
-    settings: Settings,
     nonblocking: AtomicBool,
+    /// The thread that has the acceptor waits for a connector.
+    waiting: Arc<AtomicBool>,
     stop: Stop,
-    /// What the next accept returns: whoever waited for the listener to be acceptable has seen it already.
-    kept: Mutex<Option<Box<Result<Stream>>>>,
-    /// Readable when there may be somebody to accept, if it listens on a socket.
+    /// Readable when it is worth accepting, if it listens on a socket.
     epoll: Option<Arc<OwnedFd>>,
-}
-
-/// What listens.
-#[derive(Debug)]
-pub(crate) enum Inner {
-    Region(Box<file::Listener>),
-    Socket(Box<socket::Listener>),
 }
 
 /// What ends the waits.
@@ -70,36 +64,15 @@ enum Stop {
     Socket(Arc<Interrupt>),
 }
 
-impl Inner {
-    fn socket(name: SocketName, config: &Config, settings: &Settings, take_over: bool) -> Result<Inner> {
-        let listener = socket::Listener::bind(name, config, settings.terms.clone(), take_over)?;
-        Ok(Inner::Socket(Box::new(listener)))
-    }
-
-    fn accept(&mut self, deadline: Option<Deadline>) -> Result<Connected, rendezvous::Error> {
-        match self {
-            Inner::Region(listener) => listener.accept(deadline),
-            Inner::Socket(listener) => listener.accept(deadline),
-        }
-    }
-
-    fn try_accept(&mut self) -> Result<Option<Connected>, rendezvous::Error> {
-        match self {
-            Inner::Region(listener) => listener.try_accept(),
-            Inner::Socket(listener) => listener.try_accept(),
-        }
-    }
-}
-
 impl Listener {
     pub(crate) fn bind_with(addr: Addr, config: &Config, settings: Settings) -> Result<Listener> {
         Self::listen(addr, config, settings, true)
     }
 
-    /// Listens at an address of this kind that nobody has, and nobody had.
+    /// Listens at an address of this kind that no listener has, or had.
     pub(crate) fn bind_new(kind: Kind, config: &Config, settings: Settings) -> Result<Listener> {
         loop {
-            let addr = Addr::unheard_of(kind);
+            let addr = Addr::unique(kind);
             match Self::listen(addr, config, settings.clone(), false) {
                 Err(e) if e.reason() == Reason::AddrInUse || e.reason() == Reason::NotARegion => {}
                 other => return other,
@@ -109,37 +82,29 @@ impl Listener {
 
     fn listen(addr: Addr, config: &Config, settings: Settings, take_over: bool) -> Result<Listener> {
         settings.check(&addr)?;
-        let inner = match &addr {
-            Addr::Unix(path) => Inner::socket(SocketName::of_path(path)?, config, &settings, take_over)?,
-            Addr::Abstract(name) => Inner::socket(SocketName::of_abstract(name)?, config, &settings, take_over)?,
-            Addr::File(_) | Addr::Shm(_) => {
-                let bind = if take_over { file::Listener::bind } else { file::Listener::bind_new };
-                Inner::Region(Box::new(bind(&addr.region_path()?, config, settings.guard)?))
-            }
-            Addr::Fd(_) => return Err(socket::cannot_listen(&addr.to_string()).into()),
+        let source = AnyListener::bind(&addr, config, &settings, take_over)?;
+        let (stop, epoll) = match &source {
+            AnyListener::Region(listener) => (Stop::Region(listener.interrupt()), None),
+            AnyListener::Socket(listener) => (Stop::Socket(listener.interrupt()), Some(listener.epoll())),
         };
-        let (stop, epoll) = match &inner {
-            Inner::Region(listener) => (Stop::Region(listener.interrupt()), None),
-            Inner::Socket(listener) => (Stop::Socket(listener.interrupt()), Some(listener.epoll())),
-        };
+        let waiting = Arc::default();
         Ok(Listener {
             stop,
             epoll,
-            inner: Mutex::new(inner),
+            acceptor: TimedMutex::new(Acceptor::new(source, addr.clone(), settings, Arc::clone(&waiting))),
             capacities: config.capacities.map(|c| c as usize),
             addr,
-            settings,
             nonblocking: AtomicBool::new(false),
-            kept: Mutex::new(None),
+            waiting,
         })
     }
 
     /// Waits for a connector and accepts it.
     ///
     /// # Errors
-    /// [`Reason::WouldBlock`] if the listener does not block and nobody waits. If the region for the next connector cannot
+    /// [`Reason::WouldBlock`] if the listener does not block and no connector waits. If the region for the next connector cannot
     /// be made, the present one stays pending, and accepting can be tried again. If the name was removed or replaced by
-    /// somebody else, nobody can connect any more: listen again.
+    /// another process, no connector can come any more: listen again.
     pub fn accept(&self) -> Result<Stream> {
         self.accept_until(None)
     }
@@ -153,65 +118,24 @@ impl Listener {
     }
 
     fn accept_until(&self, deadline: Option<Deadline>) -> Result<Stream> {
-        loop {
-            let connected = {
-                let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(kept) = self.kept().take() {
-                    return *kept;
-                }
-                if self.nonblocking.load(Ordering::Relaxed) {
-                    inner.try_accept()?.ok_or_else(|| Error::new(Reason::WouldBlock, "nobody waits to be accepted"))?
-                } else {
-                    inner.accept(deadline)?
-                }
-            };
-            if let Some(accepted) = self.accepted(connected) {
-                return accepted;
-            }
+        if self.nonblocking.load(Ordering::Relaxed) {
+            let blocked = || self.waiting.load(Ordering::Acquire);
+            let acceptor = self.acceptor.lock_unless(blocked);
+            let accepted = acceptor.map(|mut acceptor| acceptor.try_accept()).transpose()?.flatten();
+            return accepted.ok_or_else(|| Error::new(Reason::WouldBlock, "no connector waits to be accepted"));
         }
+        let Some(mut acceptor) = self.acceptor.lock_until(deadline) else {
+            let text = format!("no connector came to {} in time that another thread has not accepted", self.addr);
+            return Err(Error::new(Reason::TimedOut, text));
+        };
+        acceptor.accept(deadline)
     }
 
-    /// The stream of a connector; `None` if it ends here.
-    fn accepted(&self, connected: Connected) -> Option<Result<Stream>> {
-        let trusted = connected.link.is_none();
-        match Stream::met(connected, &self.settings, &self.addr) {
-            // A connector that nobody trusts has spoilt its own segment: that ends its connection and nothing else.
-            Err(e) if !trusted && e.reason() == Reason::Corrupt => None,
-            other => Some(other),
-        }
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Option<Box<Result<Stream>>>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What listens, behind the lock of all who accept.
-    pub(crate) fn inner(&self) -> &Mutex<Inner> {
-        &self.inner
-    }
-
-    /// Whether [`accept`](Listener::accept) would return at once. If so, what it will return is kept: a connector that dies
-    /// now, or an error that goes away, cannot make it wait after all. `inner` is that of this listener.
-    pub(crate) fn is_acceptable(&self, inner: &mut Inner) -> bool {
-        loop {
-            if self.kept().is_some() {
-                return true;
-            }
-            let result = match inner.try_accept() {
-                Ok(Some(connected)) => self.accepted(connected),
-                Ok(None) => return self.is_shut_down(),
-                Err(e) => Some(Err(e.into())),
-            };
-            *self.kept() = result.map(Box::new);
-        }
-    }
-
-    /// Whether [`shutdown`](Listener::shutdown) was called. (At a socket the waits themselves notice.)
-    fn is_shut_down(&self) -> bool {
-        match &self.stop {
-            Stop::Region(life) => life.alert(Half::Reader).load_alert() != 0,
-            Stop::Socket(_) => false,
-        }
+    /// That accepting would not wait. When it is ready a connector *has been* accepted, or an error met, and is kept for
+    /// the next [`accept`](Listener::accept): nothing that the connector does can make that wait.
+    #[must_use]
+    pub fn acceptable(&self) -> Condition<'_> {
+        Condition::shared("Acceptable", &self.acceptor, None)
     }
 
     /// The streams that connect, one after the other, for ever.
@@ -266,11 +190,7 @@ impl Listener {
     /// # Errors
     /// What the system says. A name that is left is taken over by the next listener.
     pub fn close(self) -> Result<()> {
-        match self.inner.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Inner::Region(listener) => listener.close()?,
-            Inner::Socket(listener) => listener.close()?,
-        }
-        Ok(())
+        self.acceptor.into_inner().close()
     }
 
     /// Where it listens.
@@ -284,6 +204,31 @@ impl Listener {
     #[must_use]
     pub fn capacities(&self) -> [usize; 2] {
         self.capacities
+    }
+}
+
+/// The streams that connect, one after the other, for ever: as [`Listener::incoming`].
+///
+/// ```
+/// use smstream::{Listener, Stream};
+/// use std::io::Write;
+///
+/// let listener = Listener::bind_temp()?;
+/// let addr = listener.local_addr().clone();
+/// let client = std::thread::spawn(move || Stream::connect(addr)?.write_all(b"hello"));
+/// for stream in &listener {
+///     std::io::copy(&mut stream?, &mut std::io::sink())?;
+///     break;
+/// }
+/// # client.join().unwrap()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+impl<'a> IntoIterator for &'a Listener {
+    type Item = Result<Stream>;
+    type IntoIter = Incoming<'a>;
+
+    fn into_iter(self) -> Incoming<'a> {
+        self.incoming()
     }
 }
 

@@ -10,11 +10,11 @@ use smstream_shm::Deadline;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a half looks before it sleeps, if nobody says otherwise. A futex round trip takes about as long.
+/// How long a half looks before it sleeps, if the builder does not say otherwise. A futex round trip takes about as long.
 pub const DEFAULT_SPIN: Duration = Duration::from_micros(50);
 
-/// Looks between two glances at the clock.
-const LOOKS_PER_GLANCE: u32 = 64;
+/// Looks between two looks at the clock.
+const LOOKS_PER_CHECK: u32 = 64;
 
 /// Parks one half of a stream.
 ///
@@ -69,7 +69,7 @@ impl Parker {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spinning {
     looks: u32,
-    /// Known after the first glance at the clock: a spin that ends before that costs no clock at all.
+    /// Known after the first look at the clock: a spin that ends before that costs no clock at all.
     until: Option<Instant>,
 }
 
@@ -89,12 +89,12 @@ impl Park for Parker {
         }
         std::hint::spin_loop();
         spin.looks = spin.looks.wrapping_add(1);
-        !spin.looks.is_multiple_of(LOOKS_PER_GLANCE) || glance(spin, self.spin)
+        !spin.looks.is_multiple_of(LOOKS_PER_CHECK) || deadline_check(spin, self.spin)
     }
 
     fn wait(&self, watches: &[Watch<'_>], deadline: Option<Deadline>) -> Wake {
         if self.life.is_cut() {
-            // What was seen may be an empty page. Nobody will ever wake who sleeps on that.
+            // What was seen may be an empty page. No waker comes to a sleeper on that.
             self.life.raise_both(ALERT_CORRUPT);
             return Wake::Maybe;
         }
@@ -129,7 +129,7 @@ impl Park for Parker {
 
 /// Looks at the clock: `false` when it is time to park.
 #[cold]
-fn glance(spin: &mut Spinning, time: Duration) -> bool {
+fn deadline_check(spin: &mut Spinning, time: Duration) -> bool {
     let now = Instant::now();
     match spin.until {
         Some(until) => now < until,

@@ -24,6 +24,9 @@ pub(crate) struct PeerSocket {
     pid: AtomicU32,
 }
 
+/// No process has this number.
+const ANOTHER: u32 = u32::MAX;
+
 impl PeerSocket {
     pub(crate) fn new(socket: OwnedFd) -> Self {
         PeerSocket { socket: Some(socket), pid: AtomicU32::new(process::id()) }
@@ -32,6 +35,11 @@ impl PeerSocket {
     /// The rendezvous is over, and this is a stream's.
     pub(crate) fn mark_established(&self) {
         self.pid.store(0, Ordering::Relaxed);
+    }
+
+    /// Another process goes on using the stream: when this is dropped it is only closed.
+    pub(crate) fn relinquish(&self) {
+        self.pid.store(ANOTHER, Ordering::Relaxed);
     }
 
     fn is_ours(&self) -> bool {

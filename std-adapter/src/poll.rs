@@ -1,5 +1,6 @@
 //! Streams for `poll`, `epoll` and event loops that are built on them.
 
+use crate::convert::ConvertError;
 use crate::doorbell::{Doorbell, Left};
 use crate::error::{Error, Reason, Result};
 use crate::half::{Polled, ReadHalf, WriteHalf};
@@ -15,12 +16,12 @@ use std::sync::Arc;
 /// A stream that can be waited for with `poll` and `epoll`, beside sockets, timers and other streams.
 ///
 /// Reading and writing never wait: they give [`io::ErrorKind::WouldBlock`]. There is one descriptor for both directions (see
-/// [`AsFd`]), and it is never told as writable: **wait for `POLLIN`, and when it comes try each direction that you want**, in
+/// [`AsFd`]), and it never becomes writable: **wait for `POLLIN`, and when it comes try each direction that you want**, in
 /// any order. It may be for nothing. The descriptor is readable
 /// * until a read has given `WouldBlock`, and again when there is something to read,
 /// * after a write has given `WouldBlock`, when there is room.
 ///
-/// So level-triggered waiting (the default of `poll` and `epoll`) works with one read for each time it is told, and
+/// So level-triggered waiting (the default of `poll` and `epoll`) works with one read for each event, and
 /// edge-triggered waiting (`EPOLLET`) with reads until `WouldBlock`, as with a socket. Who wants to write and not to read for
 /// a while says so by [`set_reading`](Pollable::set_reading). One poller per stream.
 ///
@@ -50,9 +51,9 @@ use std::sync::Arc;
 /// ```
 ///
 /// # What it promises
-/// * Nobody rings for a direction that has not given `WouldBlock`, and then once: two ends that are busy make no system
+/// * The peer does not ring for a direction that has not given `WouldBlock`, and then once: two ends that are busy make no system
 ///   call for each other.
-/// * A direction whose attempt failed with `WouldBlock` is told about however the calls of the two directions follow each
+/// * A direction whose attempt failed with `WouldBlock` is signalled however the calls of the two directions follow each
 ///   other.
 /// * The death of the peer makes the descriptor readable, for ever; so does its closing.
 ///
@@ -72,11 +73,11 @@ pub struct Pollable {
     epoll: OwnedFd,
     /// Which directions have said to the peer that they sleep.
     announced: [bool; 2],
-    /// Which directions are worth an attempt though nobody may ring: the reading one until it has found nothing; either
+    /// Which directions are worth an attempt though no ring may come: the reading one until it has found nothing; either
     /// one if what was rung for it was taken by the other.
-    owed: [bool; 2],
+    pending: [bool; 2],
     /// Whether the descriptor says so, if that is known.
-    told: Option<bool>,
+    shown: Option<bool>,
     /// Whether it is to tell of bytes at all.
     reading: bool,
 }
@@ -105,31 +106,41 @@ impl Pollable {
     /// Makes a stream pollable. It blocks no longer, and its timeouts mean nothing.
     ///
     /// # Errors
-    /// [`Reason::Unsupported`] unless the parties have met over a socket (`unix:`, `fd:`); the stream is closed then, so ask
-    /// [`Stream::is_pollable`] if it might not be. Otherwise what the system says when there are no descriptors left.
-    pub fn new(stream: Stream) -> Result<Self> {
-        let doorbell = stream.doorbell_for("waited for with poll")?;
-        let system = |e: Errno| Error::system(Reason::System, explain(e, "cannot make an epoll instance for a stream"));
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system)?;
-        let data = epoll::EventData::new_u64(0);
-        epoll::add(&epoll, doorbell.socket(), data, epoll::EventFlags::IN).map_err(system)?;
-        stream.set_nonblocking(true)?;
+    /// [`Reason::Unsupported`] unless the parties have met over a socket (`unix:`, `fd:`); otherwise what the system says when
+    /// there are no descriptors left. The stream is [given back](ConvertError::into_inner), as it was.
+    #[allow(clippy::result_large_err, reason = "the stream is given back, and is not to be put on the heap")]
+    pub fn new(stream: Stream) -> Result<Self, ConvertError<Stream>> {
+        let prepared = stream.doorbell_for("waited for with poll").and_then(|doorbell| {
+            let system =
+                |e: Errno| Error::system(Reason::System, explain(e, "cannot make an epoll instance for a stream"));
+            let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system)?;
+            let data = epoll::EventData::new_u64(0);
+            epoll::add(&epoll, doorbell.socket(), data, epoll::EventFlags::IN).map_err(system)?;
+            stream.set_nonblocking(true)?;
+            Ok((doorbell, epoll))
+        });
+        let (doorbell, epoll) = match prepared {
+            Ok(prepared) => prepared,
+            Err(e) => return Err(ConvertError::new(e, stream)),
+        };
         doorbell.set_polled(true);
-        let (announced, owed) = ([false; 2], [true, false]);
-        let mut this = Pollable { stream, doorbell, epoll, announced, owed, told: Some(false), reading: true };
-        this.tell(false).map_err(|e| Error::system(Reason::System, e))?;
-        Ok(this)
+        let (announced, pending) = ([false; 2], [true, false]);
+        let mut this = Pollable { stream, doorbell, epoll, announced, pending, shown: Some(false), reading: true };
+        match this.show(false) {
+            Ok(()) => Ok(this),
+            Err(e) => Err(ConvertError::new(Error::system(Reason::System, e), this.into_stream())),
+        }
     }
 
     /// Sets whether the descriptor tells of bytes to read. Switch it off while you want to write and cannot take more, or
-    /// else level-triggered waiting would come back at once. The end of the stream and the death of the peer are told all
+    /// else level-triggered waiting would come back at once. The end of the stream and the death of the peer are signalled all
     /// the same, when the socket hangs up.
     ///
     /// # Errors
     /// What the system says; nothing is known that could be wrong.
     pub fn set_reading(&mut self, on: bool) -> io::Result<()> {
         self.reading = on;
-        self.tell(on)
+        self.show(on)
     }
 
     /// The stream itself, which blocks again.
@@ -166,24 +177,24 @@ impl Pollable {
                 match attempt(&mut self.stream) {
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                     result => {
-                        self.owed[half as usize] = half == Half::Reader;
-                        // The bytes have gone, or come: that is what is said. What could not be told is told next time.
-                        let _ = self.tell(false);
+                        self.pending[half as usize] = half == Half::Reader;
+                        // The bytes have gone, or come: that is what counts. What could not be shown is shown next time.
+                        let _ = self.show(false);
                         return result;
                     }
                 }
             }
             if half == Half::Reader {
                 // The peer may be waiting for it.
-                self.halves().1.publish_held();
+                self.halves().1.flush_buffered();
             }
-            // What was rung until now is taken first. What is rung after announcing stays, and is told.
+            // What was rung until now is taken first. What is rung after announcing stays, and is shown.
             let left = self.doorbell.take(self.stream.life());
             if self.announce(half) {
                 // A full socket cannot be rung: the rest is to be taken as well.
-                self.owed[half as usize] = left == Left::More;
-                let anew = self.owe(other(half)) || left == Left::More;
-                self.tell(anew)?;
+                self.pending[half as usize] = left == Left::More;
+                let anew = self.mark_pending(other(half)) || left == Left::More;
+                self.show(anew)?;
                 return Err(Error::new(Reason::WouldBlock, "the stream would have to wait").into());
             }
         }
@@ -219,27 +230,27 @@ impl Pollable {
 
     /// What was taken from the socket may have been rung for a half that announced itself before. If it has become ready,
     /// the descriptor is to say so until that direction is tried. Says whether it has.
-    fn owe(&mut self, half: Half) -> bool {
+    fn mark_pending(&mut self, half: Half) -> bool {
         let ready = self.announced[half as usize] && self.is_ready(half);
         if ready {
             self.withdraw(half);
-            self.owed[half as usize] = true;
+            self.pending[half as usize] = true;
         }
         ready
     }
 
     /// Makes the descriptor readable while something is owed, whatever comes. It watches the socket for being writable
-    /// then, which it always is: nobody sends on it but who rings, and an honest peer takes that before it wants to be
-    /// rung again. Who is told of changes only is told of it again if it is done `anew`.
-    fn tell(&mut self, anew: bool) -> io::Result<()> {
-        let [read, write] = self.owed;
-        let owed = (read && self.reading) || write;
-        if Some(owed) != self.told || (owed && anew) {
+    /// then, which it always is: only rings are sent on it, and an honest peer takes one before it wants to be
+    /// rung again. An edge-triggered poller sees it again if it is done `anew`.
+    fn show(&mut self, anew: bool) -> io::Result<()> {
+        let [read, write] = self.pending;
+        let pending = (read && self.reading) || write;
+        if Some(pending) != self.shown || (pending && anew) {
             // If this fails half-way it is done next time.
-            self.told = None;
+            self.shown = None;
             let (socket, data) = (self.doorbell.socket(), epoll::EventData::new_u64(0));
-            if owed {
-                // Not `modify`: of a socket that is on its list of ready ones already, the instance tells nobody then.
+            if pending {
+                // Not `modify`: of a socket that is on its list of ready ones already, the instance wakes no poller then.
                 match epoll::delete(&self.epoll, socket) {
                     Ok(()) | Err(Errno::NOENT) => {}
                     Err(e) => return Err(e.into()),
@@ -251,7 +262,7 @@ impl Pollable {
                     other => other?,
                 }
             }
-            self.told = Some(owed);
+            self.shown = Some(pending);
         }
         Ok(())
     }
@@ -301,99 +312,5 @@ impl AsRawFd for Pollable {
 static_assertions::assert_impl_all!(Pollable: Send, Sync);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::builder::Builder;
-    use crate::{Kind, Listener};
-    use rustix::event::Timespec;
-    use std::mem::MaybeUninit;
-
-    fn ends() -> (Stream, Stream) {
-        let listener: Listener = Builder::new().capacity(4096).bind_temp(Kind::Abstract).unwrap();
-        std::thread::scope(|scope| {
-            let there = scope.spawn(|| Stream::connect(listener.local_addr()).unwrap());
-            (listener.accept().unwrap(), there.join().unwrap())
-        })
-    }
-
-    /// A peer rings without end, and then goes on as it should.
-    #[test]
-    fn a_flood_of_rings_ends_and_loses_nothing() {
-        for flags in [epoll::EventFlags::IN, epoll::EventFlags::IN | epoll::EventFlags::ET] {
-            let (here, mut there) = ends();
-            let mut here = Pollable::new(here).unwrap();
-            let poller = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
-            epoll::add(&poller, &here, epoll::EventData::new_u64(0), flags).unwrap();
-            let is_told = || {
-                let mut events = [MaybeUninit::uninit(); 1];
-                !epoll::wait(&poller, &mut events[..], Some(&Timespec::default())).unwrap().0.is_empty()
-            };
-            for _ in 0..5000 {
-                there.doorbell().unwrap().ring();
-            }
-            assert!(is_told(), "nobody has tried yet");
-            let mut told = 0;
-            assert_eq!(here.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-            while is_told() {
-                assert_eq!(here.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-                told += 1;
-                assert!(told < 1000, "it has no end");
-            }
-            assert!(told > 0);
-            there.write_all(b"x").unwrap();
-            assert!(is_told(), "the socket was full, and the byte is not told");
-            here.read_exact(&mut [0]).unwrap();
-        }
-    }
-
-    /// Whoever tries is told, and does not try for ever.
-    #[test]
-    fn an_attempt_on_what_was_given_up_says_so() {
-        let (here, _there) = ends();
-        let mut here = Pollable::new(here).unwrap();
-        while here.write(&[0; 4096]).is_ok() {}
-        here.get_ref().abort();
-        let reason = |e: io::Error| Error::inside(&e).unwrap().reason();
-        assert_eq!(reason(here.read(&mut [0]).unwrap_err()), Reason::Aborted);
-        assert_eq!(reason(here.write(&[0]).unwrap_err()), Reason::Aborted);
-    }
-
-    /// A condition does not take away what was announced for the descriptor.
-    #[test]
-    fn a_condition_on_it_disturbs_nobody() {
-        let (here, mut there) = ends();
-        let mut here = Pollable::new(here).unwrap();
-        assert_eq!(here.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        let poller = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
-        epoll::add(&poller, &here, epoll::EventData::new_u64(0), epoll::EventFlags::IN).unwrap();
-        let timeout = Some(std::time::Duration::from_millis(1));
-        assert!(crate::wait_any(&mut [here.get_ref().readable()], timeout).unwrap().is_empty());
-        there.write_all(b"x").unwrap();
-        assert!(crate::wait_any(&mut [here.get_ref().readable()], None).unwrap().is_all());
-        let mut events = [MaybeUninit::uninit(); 1];
-        assert_eq!(epoll::wait(&poller, &mut events[..], Some(&Timespec::default())).unwrap().0.len(), 1);
-        here.read_exact(&mut [0]).unwrap();
-        // The peer wakes those who wait with a condition, too.
-        std::thread::scope(|scope| {
-            let waits = scope.spawn(|| crate::wait_any(&mut [here.get_ref().readable()], None).unwrap());
-            there.write_all(b"y").unwrap();
-            assert!(waits.join().unwrap().is_all());
-        });
-    }
-
-    /// What the park words say: how this half is to be woken.
-    #[test]
-    fn the_bell_words_say_what_wakes() {
-        use smstream_core::park::{Park, WAKE_BY_SOCKET};
-        let (mut here, _there) = ends();
-        let bells = |stream: &mut Stream| {
-            let (reader, writer) = stream.halves_mut();
-            [reader.consumer().park().wake_method(), writer.producer().park().wake_method()]
-        };
-        let before = bells(&mut here);
-        assert!(!before.contains(&WAKE_BY_SOCKET));
-        let mut here = Pollable::new(here).unwrap();
-        assert_eq!(bells(&mut here.stream), [WAKE_BY_SOCKET; 2]);
-        assert_eq!(bells(&mut here.into_stream()), before);
-    }
-}
+#[path = "poll_tests.rs"]
+mod tests;

@@ -8,12 +8,12 @@ use crate::signal;
 use smstream_shm::memory::guard;
 use std::time::Duration;
 
-/// What an end is like, whichever way it comes about: what the builder was told, with the defaults filled in.
+/// What an end is like, whichever way it comes about: what the builder says, with the defaults filled in.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// How long a half looks before it sleeps.
     pub(crate) spin: Duration,
-    /// Whether memory that somebody cuts short is an error and no SIGBUS.
+    /// Whether memory that another process cuts short is an error and no SIGBUS.
     pub(crate) guard: Option<guard::Installed>,
     /// Whether a call on the whole stream takes part in telling deadlocks.
     pub(crate) deadlock_detection: bool,
@@ -29,7 +29,7 @@ impl Settings {
         let Some(number) = self.terms.wake_signal else { return Ok(()) };
         if !matches!(addr, Addr::Unix(_) | Addr::Abstract(_) | Addr::Fd(_)) {
             let text = format!(
-                "cannot be woken by a signal at {addr}: nobody attests there which process the peer is; use unix: or fd:"
+                "cannot be woken by a signal at {addr}: the kernel does not attest there which process the peer is; use unix: or fd:"
             );
             return Err(Error::new(Reason::InvalidInput, text));
         }

@@ -1,6 +1,6 @@
-//! Signals beside wakes: a hint for a process that wants to be told while it does something else than sleep here.
+//! Signals beside wakes: a hint for a process that does something else than sleep here.
 //!
-//! A half that asks for one publishes the number in its bell word. Whoever wakes it rings the futex first, as always, and
+//! A half that asks for one publishes the number as its wake method. The waker rings the futex first, as always, and
 //! then sends the signal, through a pidfd that the kernel attested in the rendezvous, never by a number that was read
 //! somewhere. So a signal that is lost, blocked or ignored loses nothing.
 
@@ -24,12 +24,12 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// What this end's bell words are to say.
+    /// What this end's wake method is to say.
     pub(crate) fn bell(&self) -> u32 {
         self.wanted.map_or(WAKE_BY_WORD, |signal| WAKE_BY_SIGNAL + signal.unsigned_abs())
     }
 
-    /// Sends what the peer's bell word asks for, if it may ask for that.
+    /// Sends what the peer's wake method asks for, if it may ask for that.
     pub(crate) fn ring(&self, bell: u32) {
         let Some(peer) = &self.peer else { return };
         let Some(number) = bell.checked_sub(WAKE_BY_SIGNAL).and_then(|n| i32::try_from(n).ok()) else { return };
@@ -112,7 +112,7 @@ mod tests {
         let e = check(number).unwrap_err();
         assert_eq!(e.reason(), Reason::InvalidInput);
         assert!(e.to_string().contains("would end this process"), "{e}");
-        // SAFETY: to ignore a signal that nobody sends here changes nothing for anybody.
+        // SAFETY: to ignore a signal that is never sent here changes nothing.
         unsafe { libc::signal(number, libc::SIG_IGN) };
         check(number).unwrap();
         assert!(check(libc::SIGTERM).unwrap_err().to_string().contains("SIGUSR1"));

@@ -1,10 +1,14 @@
 //! One end of a connection.
 
+mod chunks;
+mod conditions;
 mod io;
 mod make;
+mod relinquish;
+mod split;
 
 use std::net::Shutdown;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use smstream_core::counter::Counts;
@@ -13,10 +17,10 @@ use smstream_core::park::ALERT_CANCEL;
 use crate::buffering::BufMode;
 use crate::doorbell::Doorbell;
 use crate::error::{Error, Result};
-use crate::half::{ReadHalf, Shared, WriteHalf};
+use crate::half::{Peer, ReadHalf, Shared, WriteHalf};
 use crate::history::Incident;
 use crate::liveness::{Half, Life, WatchMode};
-use crate::rendezvous::Credentials;
+use crate::timed_mutex::{FLUSH, Requests, SHUT_DOWN, TimedMutex};
 use smstream_shm::Deadline;
 
 /// One end of a connection: bytes in both directions between two processes, through shared memory.
@@ -35,34 +39,21 @@ use smstream_shm::Deadline;
 /// * If both parties read through `&mut Stream`, without a timeout, and nothing is on its way to either, or both write into
 ///   full lanes, then neither can go on: the listener's call ends with [`Reason::Deadlock`](crate::Reason::Deadlock), the
 ///   connector's goes on waiting. The stream is as good as before: write, or read, and the connector goes on. It is never
-///   told while the other is slow, or stopped on its way to wait (one that already waits may be stopped, and still
+///   reported while the other is slow, or stopped on its way to wait (one that already waits may be stopped, and still
 ///   waits). [`Builder::deadlock_detection`](crate::Builder::deadlock_detection) switches it off.
 ///
 /// # What it does not promise
 /// * That the peer has *read* what was written. Ask it to answer.
-/// * That all deadlocks are told: `&Stream`, the halves and calls with a timeout wait for whatever another thread or a later
+/// * That all deadlocks are reported: `&Stream`, the halves and calls with a timeout wait for whatever another thread or a later
 ///   moment may bring.
-/// * To survive a `fork` in both processes: after a fork only one of them may go on using the stream, and the other must
-///   not drop it ([`std::mem::forget`]). A program that is executed inherits nothing.
+/// * To survive a `fork` in both processes: after a fork only one of them may go on using the stream, and the other lets
+///   go of it by [`relinquish`](Stream::relinquish) instead of dropping it. A program that is executed inherits nothing.
 #[derive(Debug)]
 pub struct Stream {
     // The halves point into `shared.memory`, of which each holds a part in its own `Arc`.
-    reader: Mutex<ReadHalf>,
-    writer: Mutex<WriteHalf>,
+    reader: TimedMutex<ReadHalf>,
+    writer: TimedMutex<WriteHalf>,
     shared: Arc<Shared>,
-    peer: Peer,
-}
-
-/// Who is on the other side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Peer {
-    /// The process that made the other end, as it says itself. For display: in another PID namespace the number means
-    /// somebody else.
-    pub pid: u32,
-    /// Who the kernel says it is, if the two met over a socket (`unix:`, `fd:`). Over `file:` and `shm:` it is the same
-    /// user, for nobody else can open the region.
-    pub credentials: Option<Credentials>,
 }
 
 /// What a stream has done so far.
@@ -80,18 +71,13 @@ pub struct Stats {
 }
 
 impl Stream {
-    /// The two halves, to be used by two threads without locks. Each closes its direction when it is dropped. What is held
-    /// back is published.
-    #[must_use]
-    pub fn split(self) -> (ReadHalf, WriteHalf) {
-        let reader = self.reader.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut writer = self.writer.into_inner().unwrap_or_else(PoisonError::into_inner);
-        writer.publish_held();
-        (reader, writer)
-    }
-
     /// Closes one direction or both, as for a socket. `Write`: the peer reads what is left, then the end of the stream.
-    /// `Read`: the peer's writes fail from now on. A thread that waits in this direction returns.
+    /// `Read`: the peer's writes fail from now on. A thread that waits in this direction returns, and it is closed when this
+    /// call returns.
+    ///
+    /// In a signal handler that has interrupted a call on this very stream, the direction is closed when that call returns,
+    /// which it does at once. (The handler must not have interrupted an allocation: closing may write to the
+    /// [history](Stream::history).)
     ///
     /// # Errors
     /// None at present; a socket has some.
@@ -99,12 +85,12 @@ impl Stream {
         if matches!(how, Shutdown::Write | Shutdown::Both) {
             self.shared.write.shut();
             self.shared.life.raise(Half::Writer, ALERT_CANCEL);
-            self.writer().shutdown();
+            settle(&self.writer);
         }
         if matches!(how, Shutdown::Read | Shutdown::Both) {
             self.shared.read.shut();
             self.shared.life.raise(Half::Reader, ALERT_CANCEL);
-            self.reader().shutdown();
+            settle(&self.reader);
         }
         Ok(())
     }
@@ -113,7 +99,8 @@ impl Stream {
     /// error of [`Reason::PeerGone`](crate::Reason::PeerGone) instead of the end of the stream. So an answer that broke off does not look whole.
     ///
     /// Calls that wait in this end return [`Reason::Aborted`](crate::Reason::Aborted), in any thread, and waiting for the peer to close returns
-    /// `false`. Whoever waits for this end with `poll`, `epoll` or an executor is not woken by it, and told at the next attempt. The peer is told when this end, with both halves if it was split, is dropped. A direction that was shut
+    /// `false`. A thread or task that waits for this end with `poll`, `epoll` or an executor is not woken by it; its next attempt fails. The
+    /// peer notices when this end, with both halves if it was split, is dropped. A direction that was shut
     /// down before has ended in order, and stays so. The ends of a [`pair`](Stream::pair) cannot outlive one another:
     /// there this closes both directions.
     ///
@@ -175,11 +162,11 @@ impl Stream {
         Ok(())
     }
 
-    /// Sets when written bytes are published, from the next write on. What is held back is published now, unless another
-    /// thread is writing: then by the next write or flush that has to.
+    /// Sets when written bytes are published, from the next write on. What is buffered is published now; if another thread is
+    /// writing, by that thread, before it waits or returns.
     pub fn set_buf_mode(&self, mode: BufMode) {
         self.shared.policy.set(mode);
-        self.publish_if_free();
+        self.writer.request(FLUSH);
     }
 
     /// When written bytes are published.
@@ -188,11 +175,11 @@ impl Stream {
         self.shared.policy.get()
     }
 
-    /// An error that no call has returned: the peer's death, noticed while nobody read or wrote, or bytes that were
+    /// An error that no call has returned: the peer's death, noticed while no call was reading or writing, or bytes that were
     /// published when the peer took no more. Each is given out once, the oldest first. What a call has returned already is
     /// not given out again, nor is what follows from it: an error of the same [`Reason`](crate::Reason).
     ///
-    /// It waits for nothing. That another thread is blocked in a read or a write, and is about to be told of the peer's
+    /// It waits for nothing. That another thread is blocked in a read or a write, and is about to return the peer's
     /// death, is not waited for either.
     ///
     /// # Errors
@@ -201,7 +188,7 @@ impl Stream {
     /// # References
     /// `SO_ERROR` in socket(7), [`TcpStream::take_error`](std::net::TcpStream::take_error).
     pub fn take_error(&self) -> Result<Option<Error>> {
-        self.look_for_news();
+        self.refresh_errors();
         Ok(self.shared.history.take())
     }
 
@@ -218,65 +205,56 @@ impl Stream {
     /// let history = here.history();
     /// assert_eq!(history.len(), 1);
     /// assert_eq!(history[0].during, smstream::Operation::Write);
-    /// assert!(history[0].told && here.take_error()?.is_none());
+    /// assert!(history[0].reported && here.take_error()?.is_none());
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[must_use]
     pub fn history(&self) -> Vec<Incident> {
-        self.look_for_news();
+        self.refresh_errors();
         self.shared.history.all()
     }
 
-    /// Has the peer died? A thread that is blocked in one direction is told there, so that its lock is not waited for.
-    fn look_for_news(&self) {
-        if self.shared.has_news()
-            && let (Ok(mut reader), Ok(mut writer)) = (self.reader.try_lock(), self.writer.try_lock())
+    /// Has the peer died? A thread that is blocked in one direction returns it, so its lock is not waited for.
+    fn refresh_errors(&self) {
+        if self.shared.has_unrecorded_death()
+            && let (Some(mut reader), Some(mut writer)) = (self.reader.try_lock(), self.writer.try_lock())
             // Both are asked, so no short-circuit.
             && (reader.has_lost_its_peer() | writer.has_lost_its_peer())
         {
-            self.shared.note_death();
+            self.shared.record_death();
         }
     }
 
     /// Who is on the other side.
     #[must_use]
     pub fn peer(&self) -> Peer {
-        self.peer
+        self.shared.peer
     }
 
-    /// What this stream has done so far. Takes both directions' locks for a moment, so it waits for a call that is
-    /// waiting on `&Stream` in another thread.
+    /// What this stream has done so far. It waits for nothing, whatever other threads do with the stream.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let (sent, mine) = {
-            let writer = self.writer();
-            (writer.producer().counts(), writer.producer().capacity())
-        };
-        let reader = self.reader();
-        Stats {
-            sent,
-            received: reader.consumer().counts(),
-            watch: self.shared.life.watch_mode(),
-            capacities: [mine, reader.consumer().capacity()],
-        }
+        let [sent, received] = self.shared.counts();
+        Stats { sent, received, watch: self.shared.life.watch_mode(), capacities: self.shared.capacities }
     }
 
-    /// Bytes that were written and are held back: the peer is not shown them yet. See [`BufMode`].
+    /// Bytes that were written and that the peer is not shown yet: see [`BufMode`]. While another thread is writing it is 0,
+    /// and nothing is waited for: what that thread buffers it publishes before it waits.
     #[must_use]
-    pub fn held_back(&self) -> usize {
-        self.writer().held_back()
+    pub fn buffered(&self) -> usize {
+        self.writer.lock_unless(|| self.shared.write.is_waiting()).map_or(0, |writer| writer.buffered())
     }
 
     /// Bytes that were written and that the peer will never read, because it has closed or died. `None` while it may
-    /// still read them. Bytes that are held back count as written.
+    /// still read them, and so also while another thread waits in a write. Bytes that are buffered count as written.
     #[must_use]
     pub fn undelivered(&self) -> Option<usize> {
-        self.writer().undelivered()
+        self.writer.lock_unless(|| self.shared.write.is_waiting())?.undelivered()
     }
 
     /// Whether the peer has said that it takes no more bytes: it has shut its reading direction down, or has closed. One
-    /// that died, or that [gave the connection up](Stream::abort), has not said so. It never waits for the peer, but for a
-    /// call that is writing on `&Stream` in another thread.
+    /// that died, or that [gave the connection up](Stream::abort), has not said so. It waits for nothing: `false` while
+    /// another thread waits in a write, which is about to fail if the peer has said so just now.
     ///
     /// ```
     /// use std::net::Shutdown;
@@ -288,7 +266,9 @@ impl Stream {
     /// ```
     #[must_use]
     pub fn peer_stopped_reading(&self) -> bool {
-        self.writer().peer_stopped_reading()
+        self.writer
+            .lock_unless(|| self.shared.write.is_waiting())
+            .is_some_and(|mut writer| writer.peer_stopped_reading())
     }
 
     /// Waits until the peer has closed its end altogether, or died: `true`; or until `timeout` has passed or this end
@@ -298,27 +278,31 @@ impl Stream {
     /// process, so none outlives the other, and this only ever times out.
     #[must_use]
     pub fn wait_peer_closed(&self, timeout: Option<Duration>) -> bool {
-        // The peer may close when it has read what is held back.
-        self.publish_if_free();
+        // The peer may close when it has read what is buffered.
+        self.writer.request(FLUSH);
         self.shared.life.wait_gone(timeout.map(Deadline::after))
     }
 
-    /// If one half has found the peer corrupt, so has the other: the peer is told FIN and STOP. A half that another
+    /// If one half has found the peer corrupt, so has the other: the peer is shown FIN and STOP. A half that another
     /// thread is using has been alerted, and sees to it itself.
-    #[inline]
-    fn both_or_neither<T>(&self, result: std::io::Result<T>) -> std::io::Result<T> {
-        if result.is_err()
-            && let (Ok(mut reader), Ok(mut writer)) = (self.reader.try_lock(), self.writer.try_lock())
+    #[cold]
+    fn fail_both_or_neither(&self) {
+        if let (Some(mut reader), Some(mut writer)) = (self.reader.try_lock(), self.writer.try_lock())
             && reader.consumer().is_corrupt() != writer.producer().is_corrupt()
         {
             reader.fail();
             writer.fail();
         }
-        result
+    }
+
+    /// Whether one half has found the peer corrupt, and the other has not yet.
+    fn is_half_corrupt(&mut self) -> bool {
+        let (reader, writer) = self.halves_mut();
+        reader.consumer().is_corrupt() != writer.producer().is_corrupt()
     }
 
     /// The halves, each behind the lock of its direction.
-    pub(crate) fn halves(&self) -> (&Mutex<ReadHalf>, &Mutex<WriteHalf>) {
+    pub(crate) fn halves(&self) -> (&TimedMutex<ReadHalf>, &TimedMutex<WriteHalf>) {
         (&self.reader, &self.writer)
     }
 
@@ -327,44 +311,31 @@ impl Stream {
         self.shared.doorbell.clone()
     }
 
-    /// How long its halves look before they sleep.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn spin_time(&self) -> Duration {
-        self.reader().consumer().park().spin_time()
-    }
-
     pub(crate) fn life(&self) -> &Arc<Life> {
         &self.shared.life
     }
 
     /// Who is on the other side, for messages.
     pub(crate) fn peer_name(&self) -> &str {
-        &self.shared.peer
-    }
-
-    fn reader(&self) -> MutexGuard<'_, ReadHalf> {
-        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn writer(&self) -> MutexGuard<'_, WriteHalf> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        &self.shared.peer_name
     }
 
     /// Both, for a call that has the whole stream.
+    #[inline]
     pub(crate) fn halves_mut(&mut self) -> (&mut ReadHalf, &mut WriteHalf) {
-        let reader = self.reader.get_mut().unwrap_or_else(PoisonError::into_inner);
-        (reader, self.writer.get_mut().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Publishes what is held back, unless another thread is writing: it sees to it itself, before it waits.
-    fn publish_if_free(&self) {
-        match self.writer.try_lock() {
-            Ok(mut writer) => writer.publish_held(),
-            Err(TryLockError::Poisoned(e)) => e.into_inner().publish_held(),
-            Err(TryLockError::WouldBlock) => {}
-        }
+        (self.reader.get_mut(), self.writer.get_mut())
     }
 }
+
+/// Has a direction that was shut down closed: by this thread, or by the one that uses it, which has been alerted and is waited
+/// for, unless a signal handler has interrupted it.
+fn settle<T: Requests>(half: &TimedMutex<T>) {
+    if !half.request(SHUT_DOWN) && !half.is_mine() {
+        drop(half.lock_until(None));
+    }
+}
+
+pub use split::ReuniteError;
 
 static_assertions::assert_impl_all!(Stream: Send, Sync);
 static_assertions::assert_impl_all!(ReadHalf: Send, Sync);

@@ -2,13 +2,13 @@
 //!
 //! All are about connections, their ends and waiting; none is on the way of bytes that need not wait.
 
+#[cfg(feature = "tracing")]
+pub(crate) use events::*;
 #[cfg(not(feature = "tracing"))]
 pub(crate) use silent::*;
-#[cfg(feature = "tracing")]
-pub(crate) use told::*;
 
 #[cfg(feature = "tracing")]
-mod told {
+mod events {
     use std::fmt::Display;
 
     use tracing::{debug, error, trace, warn};
@@ -18,7 +18,7 @@ mod told {
     use crate::history::Operation;
     use crate::liveness::Half;
 
-    /// Somebody listens.
+    /// A listener has been made.
     pub(crate) fn listening(addr: &Addr, capacities: [usize; 2]) {
         debug!(target: "smstream", %addr, ?capacities, "listening");
     }
@@ -54,16 +54,16 @@ mod told {
     }
 
     /// Something went wrong for the first time.
-    pub(crate) fn incident(peer: &str, during: Operation, error: &Error, told: bool) {
+    pub(crate) fn incident(peer: &str, during: Operation, error: &Error, reported: bool) {
         let (reason, written) = (error.reason(), error.written());
         match reason {
             Reason::Corrupt => {
-                error!(target: "smstream", peer, %during, ?reason, told, written, %error, "the peer broke the rules")
+                error!(target: "smstream", peer, %during, ?reason, reported, written, %error, "the peer broke the rules")
             }
             Reason::PeerGone => {
-                warn!(target: "smstream", peer, %during, ?reason, told, written, %error, "the peer died")
+                warn!(target: "smstream", peer, %during, ?reason, reported, written, %error, "the peer died")
             }
-            _ => warn!(target: "smstream", peer, %during, ?reason, told, written, %error, "the stream failed"),
+            _ => warn!(target: "smstream", peer, %during, ?reason, reported, written, %error, "the stream failed"),
         }
     }
 }

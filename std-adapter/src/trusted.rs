@@ -4,13 +4,13 @@ use std::io::{self, BufRead, IoSlice, IoSliceMut, Read, Write};
 use std::ops::Deref;
 use std::slice;
 
-use crate::half::{Beside, ReadHalf, WriteHalf};
+use crate::half::{Caller, ReadHalf, WriteHalf};
 use crate::stream::Stream;
 
 /// A [`Stream`] or [`ReadHalf`] whose peer is trusted not to touch what it has sent: it can be read through [`BufRead`],
 /// without a copy.
 ///
-/// `&[u8]` promises that nobody changes the bytes while it lives. Another process that has the memory could, so an ordinary
+/// `&[u8]` promises that the bytes do not change while it lives. Another process that has the memory could, so an ordinary
 /// stream copies bytes out before it shows them. The trust can come from
 ///
 /// * [`Stream::pair_trusted`]: both ends are this crate's own code, in this process; or
@@ -32,8 +32,8 @@ use crate::stream::Stream;
 ///
 /// # Invariants
 /// As long as this lives:
-/// 1. Nobody changes a byte of the peer's lane from when it was published until its room has been given back.
-/// 2. Nobody makes the memory shorter.
+/// 1. No process changes a byte of the peer's lane from when it was published until its room has been given back.
+/// 2. No process makes the memory shorter.
 ///
 /// Therefore there is no way to a `&mut` of what is inside: an end without these invariants could be put there.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Trusted<Stream> {
     /// 3. *By this end giving the room back too early.* The `Consumer` moves `received` only when bytes are taken, for which
     ///    it is borrowed mutably, as is the slice that [`fill_buf`](BufRead::fill_buf) returns.
     /// 4. *By shortening.* The memfd is sealed against it.
-    /// 5. *By a forked child*, which has both ends as well. `fork` is `unsafe`; the promise of whoever calls it, that the child
+    /// 5. *By a forked child*, which has both ends as well. `fork` is `unsafe`; the promise of its caller, that the child
     ///    leaves this stream alone (see [`Stream`]), covers this.
     pub(crate) fn pair((a, b): (Stream, Stream)) -> (Self, Self) {
         (Trusted(a), Trusted(b))
@@ -80,9 +80,9 @@ impl Stream {
     ///
     /// # Safety
     /// As long as the result lives, and what [`split`](Trusted::split) makes of it,
-    /// * nobody changes a byte that the peer has sent before this end has taken it. A peer that uses this crate, and leaves the
-    ///   memory alone otherwise, does not. For a `file:` or `shm:` stream "nobody" means every process of this user;
-    /// * nobody makes the memory shorter.
+    /// * no process changes a byte that the peer has sent before this end has taken it. A peer that uses this crate, and leaves the
+    ///   memory alone otherwise, does not. For a `file:` or `shm:` stream that means every process of this user;
+    /// * no process makes the memory shorter.
     ///
     /// ```
     /// use std::io::{BufRead, Write};
@@ -150,10 +150,10 @@ impl Write for Trusted<Stream> {
 
 impl BufRead for Trusted<Stream> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let (start, len) = self.0.peek()?;
-        // SAFETY: `peek` says that `len` bytes from `start` on may be read until the stream is used again, which the borrow
+        let (start, len) = self.0.peek_run()?;
+        // SAFETY: `peek_run` says that `len` bytes from `start` on may be read until the stream is used again, which the borrow
         // of `self` by the slice keeps from happening; with `len` 0 the pointer is not null. They are bytes of a mapping of
-        // a file, so they are initialized. By the invariants nobody changes them or makes the memory shorter meanwhile.
+        // a file, so they are initialized. By the invariants they do not change, nor does the memory become shorter meanwhile.
         Ok(unsafe { slice::from_raw_parts(start, len) })
     }
 
@@ -164,7 +164,7 @@ impl BufRead for Trusted<Stream> {
 
 impl BufRead for Trusted<ReadHalf> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let (start, len) = self.0.peek_beside(Beside::Nothing)?;
+        let (start, len) = self.0.peek_run(Caller::Half)?;
         // SAFETY: as for a stream.
         Ok(unsafe { slice::from_raw_parts(start, len) })
     }
@@ -176,5 +176,5 @@ impl BufRead for Trusted<ReadHalf> {
 
 static_assertions::assert_impl_all!(Trusted<Stream>: Send, Sync);
 static_assertions::assert_impl_all!(Trusted<ReadHalf>: Send, Sync);
-// Whoever has a `&mut` of what is inside could put an end there whose peer is not trusted.
+// With a `&mut` of what is inside an end could be put there whose peer is not trusted.
 static_assertions::assert_not_impl_any!(Trusted<Stream>: std::ops::DerefMut, AsMut<Stream>);

@@ -145,8 +145,8 @@ fn a_connection_from_its_beginning_to_the_peers_death() {
     peer.kill();
     assert!(stream.wait_peer_closed(Some(PATIENCE)));
     let e = stream.read(&mut [0]).unwrap_err();
-    assert_eq!(Error::inside(&e).unwrap().reason(), Reason::PeerGone);
-    tells(&lines, &["WARN smstream: the peer died", "during=read", "told=true", "died without closing"]);
+    assert_eq!(Error::from_io(&e).unwrap().reason(), Reason::PeerGone);
+    tells(&lines, &["WARN smstream: the peer died", "during=read", "reported=true", "died without closing"]);
     for _ in 0..3 {
         stream.read(&mut [0]).unwrap_err();
     }
@@ -177,7 +177,7 @@ fn a_pair_whose_bytes_go_by_unseen() {
         there.read_exact(&mut bytes).unwrap();
     }
     tells_nothing(&lines);
-    // Nobody is told of the bytes that were held back: the event is all there is besides the history.
+    // No call returns an error about the bytes that were buffered: the event is all there is besides the history.
     here.write_all(b"hello").unwrap();
     drop(there);
     lines.take();
@@ -186,7 +186,7 @@ fn a_pair_whose_bytes_go_by_unseen() {
     here.shutdown(std::net::Shutdown::Write).unwrap();
     let last = lines.take();
     assert!(
-        last.iter().any(|l| l.contains("WARN") && l.contains("during=close") && l.contains("told=false")),
+        last.iter().any(|l| l.contains("WARN") && l.contains("during=close") && l.contains("reported=false")),
         "{last:#?}"
     );
 }

@@ -2,6 +2,7 @@
 
 pub mod cursors;
 pub mod flow;
+pub mod forks;
 pub mod kinds;
 pub mod leftover;
 pub mod lies;

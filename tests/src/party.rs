@@ -318,6 +318,14 @@ pub fn asleep(process: u32, thread: u32) {
     sleeps_in(process, thread, "sleeps on a futex", &[libc::SYS_futex, libc::SYS_futex_waitv]);
 }
 
+/// Waits until a thread sleeps for something to come: on a futex, or on descriptors.
+pub fn waits(process: u32, thread: u32) {
+    let descriptors = [libc::SYS_ppoll, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2];
+    #[cfg(target_arch = "x86_64")]
+    let descriptors = [descriptors.as_slice(), &[libc::SYS_poll, libc::SYS_epoll_wait]].concat();
+    sleeps_in(process, thread, "waits", &[&[libc::SYS_futex, libc::SYS_futex_waitv], &descriptors[..]].concat());
+}
+
 /// Waits until a thread is in one of these system calls.
 fn sleeps_in(process: u32, thread: u32, what: &str, calls: &[libc::c_long]) {
     let path = format!("/proc/{process}/task/{thread}/syscall");

@@ -50,21 +50,21 @@ fn lines_are_seen_whole() {
     let (mut here, mut there) = pair(64, BufMode::LINE);
     assert_eq!(here.buf_mode(), BufMode::LINE);
     here.write_all(b"one").unwrap();
-    assert_eq!((seen(&mut there), here.held_back()), (vec![], 3));
+    assert_eq!((seen(&mut there), here.buffered()), (vec![], 3));
     here.write_all(b"\ntwo\nthr").unwrap();
-    assert_eq!((seen(&mut there), here.held_back()), (b"one\ntwo\n".to_vec(), 3));
+    assert_eq!((seen(&mut there), here.buffered()), (b"one\ntwo\n".to_vec(), 3));
     let bufs = [IoSlice::new(b"ee"), IoSlice::new(b"\n"), IoSlice::new(b"fo"), IoSlice::new(b"ur")];
     assert_eq!(here.write_vectored(&bufs).unwrap(), 7);
-    assert_eq!((seen(&mut there), here.held_back()), (b"three\n".to_vec(), 4));
+    assert_eq!((seen(&mut there), here.buffered()), (b"three\n".to_vec(), 4));
     here.set_buf_mode(BufMode::Line { terminator: b';' });
     assert_eq!(seen(&mut there), b"four");
     here.write_all(b"a\nb;c").unwrap();
-    assert_eq!((seen(&mut there), here.held_back()), (b"a\nb;".to_vec(), 1));
+    assert_eq!((seen(&mut there), here.buffered()), (b"a\nb;".to_vec(), 1));
     // A line as long as an eighth of the lane is seen before it ends.
     here.write_all(&[b'x'; 6]).unwrap();
-    assert_eq!((seen(&mut there), here.held_back()), (vec![], 7));
+    assert_eq!((seen(&mut there), here.buffered()), (vec![], 7));
     here.write_all(b"x").unwrap();
-    assert_eq!((seen(&mut there).len(), here.held_back()), (8, 0));
+    assert_eq!((seen(&mut there).len(), here.buffered()), (8, 0));
 }
 
 #[test]
@@ -74,9 +74,9 @@ fn an_eighth_of_a_lane_is_seen_at_once() {
         for _ in 0..7 {
             here.write_all(b"\n").unwrap();
         }
-        assert_eq!((seen(&mut there), here.held_back()), (vec![], 7), "round {round}");
+        assert_eq!((seen(&mut there), here.buffered()), (vec![], 7), "round {round}");
         here.write_all(b"\n").unwrap();
-        assert_eq!((seen(&mut there).len(), here.held_back()), (8, 0));
+        assert_eq!((seen(&mut there).len(), here.buffered()), (8, 0));
     }
     // Each of these is one publication.
     assert_eq!(here.stats().sent.operations, 10);
@@ -116,9 +116,9 @@ fn what_publishes() {
     for (what, act) in acts {
         let (mut here, mut there) = pair(64, BufMode::Full);
         here.write_all(b"held").unwrap();
-        assert_eq!((seen(&mut there), here.held_back()), (vec![], 4));
+        assert_eq!((seen(&mut there), here.buffered()), (vec![], 4));
         act(&mut here);
-        assert_eq!((seen(&mut there), here.held_back()), (b"held".to_vec(), 0), "{what}");
+        assert_eq!((seen(&mut there), here.buffered()), (b"held".to_vec(), 0), "{what}");
     }
     // What takes the stream: a split, with the halves kept; a drop.
     for keeps in [true, false] {
@@ -134,9 +134,9 @@ fn what_publishes() {
     here.write_all(&[b'a'; 60]).unwrap();
     here.set_nonblocking(true).unwrap();
     assert_eq!(here.write(&[b'b'; 3]).unwrap(), 3);
-    assert_eq!(here.held_back(), 3);
+    assert_eq!(here.buffered(), 3);
     assert_eq!(here.write(&[b'b'; 3]).unwrap(), 1, "there is no more room");
-    assert_eq!((seen(&mut there).len(), here.held_back()), (64, 0));
+    assert_eq!((seen(&mut there).len(), here.buffered()), (64, 0));
 }
 
 /// A lane is full to the last byte, which is held back; the write that would have to wait publishes it.
@@ -146,9 +146,9 @@ fn a_write_that_would_have_to_wait_publishes() {
     here.set_nonblocking(true).unwrap();
     here.write_all(&[b'a'; 60]).unwrap();
     here.write_all(&[b'b'; 4]).unwrap();
-    assert_eq!(here.held_back(), 4);
+    assert_eq!(here.buffered(), 4);
     assert_eq!(here.write(b"c").unwrap_err().kind(), ErrorKind::WouldBlock);
-    assert_eq!((seen(&mut there).len(), here.held_back()), (64, 0));
+    assert_eq!((seen(&mut there).len(), here.buffered()), (64, 0));
 }
 
 #[test]
@@ -158,11 +158,11 @@ fn a_read_that_finds_bytes_publishes_nothing() {
     here.write_all(b"held").unwrap();
     assert_eq!(here.read(&mut [0]).unwrap(), 1);
     assert_eq!((&here).read(&mut [0]).unwrap(), 1);
-    assert_eq!((seen(&mut there), here.held_back()), (vec![], 4));
+    assert_eq!((seen(&mut there), here.buffered()), (vec![], 4));
     // Nor does the end of the stream.
     there.shutdown(Shutdown::Write).unwrap();
     assert_eq!(here.read(&mut [0]).unwrap(), 0);
-    assert_eq!(here.held_back(), 4);
+    assert_eq!(here.buffered(), 4);
 }
 
 /// An eighth of a lane is not reached, nor is there a terminator: only the read publishes. Both parties live by it.
@@ -203,7 +203,7 @@ fn whoever_sleeps_is_woken_for_what_was_held_back() {
         party.tell("pong 1");
         party.is_asleep();
         stream.write_all(b"x").unwrap();
-        assert_eq!(stream.held_back(), 1);
+        assert_eq!(stream.buffered(), 1);
         let mut byte = [0];
         stream.read_exact(&mut byte).unwrap();
         party.hear().unwrap();
@@ -274,7 +274,7 @@ fn what_is_held_back_dies_with_its_writer() {
         }
         let mut flow = Flow::new(SEEDS[1], 4096);
         let end = flow.drain(&mut stream);
-        let reason = end.as_ref().and_then(Error::inside).map(Error::reason);
+        let reason = end.as_ref().and_then(Error::from_io).map(Error::reason);
         let expected = if leaves == "drops it" { (150, None) } else { (50, Some(Reason::PeerGone)) };
         assert_eq!((flow.at(), reason), expected, "whoever {leaves}");
     }
@@ -294,7 +294,7 @@ fn what_is_held_back_when_the_peer_leaves() {
         }
         assert!(stream.wait_peer_closed(None));
         // That has published the bytes, and nobody was told.
-        assert_eq!((stream.held_back(), stream.undelivered()), (0, Some(100)));
+        assert_eq!((stream.buffered(), stream.undelivered()), (0, Some(100)));
         let (mut stream, mut party) = meet(4096, BufMode::Full);
         stream.write_all(&[7; 100]).unwrap();
         if killed {
@@ -310,7 +310,7 @@ fn what_is_held_back_when_the_peer_leaves() {
             }
         };
         let expected = if killed { Reason::PeerGone } else { Reason::WriteAfterClose };
-        assert_eq!(Error::inside(&e).unwrap().reason(), expected, "{e}");
+        assert_eq!(Error::from_io(&e).unwrap().reason(), expected, "{e}");
         assert!(stream.undelivered().unwrap() >= 100);
     }
 }
@@ -408,7 +408,7 @@ fn a_trusted_peer_in_another_process() {
             Err(e) => break e,
         }
     };
-    assert_eq!((flow.at(), Error::inside(&e).unwrap().reason()), (40, Reason::PeerGone), "{e}");
+    assert_eq!((flow.at(), Error::from_io(&e).unwrap().reason()), (40, Reason::PeerGone), "{e}");
 }
 
 #[test]

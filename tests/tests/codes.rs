@@ -88,7 +88,7 @@ fn a_blocked_writer_is_told_how_much_went() {
                 party
             });
             let e = stream.write_all(&bytes).unwrap_err();
-            let inner = Error::inside(&e).unwrap();
+            let inner = Error::from_io(&e).unwrap();
             assert_eq!((inner.reason(), inner.code(), e.kind()), (reason, code, kind), "{what}: {e}");
             let written = inner.written().unwrap();
             assert!(e.to_string().contains(&format!("{written} of 1000 bytes were written before")), "{e}");
@@ -98,8 +98,8 @@ fn a_blocked_writer_is_told_how_much_went() {
         });
         // One more byte does not go at all, and says the same.
         let e = stream.write(b"x").unwrap_err();
-        assert_eq!((Error::inside(&e).unwrap().code(), Error::inside(&e).unwrap().written()), (code, None), "{what}");
-        assert_eq!(Error::inside(&stream.write_all(b"xy").unwrap_err()).unwrap().written(), Some(0));
+        assert_eq!((Error::from_io(&e).unwrap().code(), Error::from_io(&e).unwrap().written()), (code, None), "{what}");
+        assert_eq!(Error::from_io(&stream.write_all(b"xy").unwrap_err()).unwrap().written(), Some(0));
     }
 }
 
@@ -111,7 +111,7 @@ fn a_short_count_and_then_the_error() {
     assert_eq!(stream.write(&[0; 1000]).unwrap(), CAPACITY);
     party.does("close");
     let e = stream.write(&[0; 1000]).unwrap_err();
-    assert_eq!(Error::inside(&e).unwrap().code(), Some(ErrorCode::WriteAfterClose), "{e}");
+    assert_eq!(Error::from_io(&e).unwrap().code(), Some(ErrorCode::WriteAfterClose), "{e}");
     assert_eq!(stream.undelivered(), Some(CAPACITY));
 }
 
@@ -122,14 +122,14 @@ fn time_or_room_runs_out_midway() {
     let (mut stream, mut party) = meet();
     stream.set_write_timeout(Some(Duration::from_millis(10))).unwrap();
     let e = stream.write_all(&[0; 1000]).unwrap_err();
-    assert_eq!((e.kind(), Error::inside(&e).unwrap().written()), (ErrorKind::TimedOut, Some(CAPACITY)), "{e}");
+    assert_eq!((e.kind(), Error::from_io(&e).unwrap().written()), (ErrorKind::TimedOut, Some(CAPACITY)), "{e}");
     party.does("close");
     let (mut stream, _party) = meet();
     stream.set_nonblocking(true).unwrap();
     let e = stream.write_all(&[0; 1000]).unwrap_err();
-    assert_eq!((e.kind(), Error::inside(&e).unwrap().written()), (ErrorKind::WouldBlock, Some(CAPACITY)), "{e}");
+    assert_eq!((e.kind(), Error::from_io(&e).unwrap().written()), (ErrorKind::WouldBlock, Some(CAPACITY)), "{e}");
     let e = stream.write_all(&[0; 1000]).unwrap_err();
-    assert!(e.kind() == ErrorKind::WouldBlock && Error::inside(&e).is_none(), "nothing went, nothing to tell: {e}");
+    assert!(e.kind() == ErrorKind::WouldBlock && Error::from_io(&e).is_none(), "nothing went, nothing to tell: {e}");
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_write_after_ones_own_close() {
     stream.shutdown(Shutdown::Write).unwrap();
     for _ in 0..2 {
         let e = stream.write_all(b"x").unwrap_err();
-        let inner = Error::inside(&e).unwrap();
+        let inner = Error::from_io(&e).unwrap();
         assert_eq!((inner.code(), e.kind()), (Some(ErrorCode::WriteAfterClose), ErrorKind::BrokenPipe));
         assert!(e.to_string().contains("this end was shut down"), "{e}");
     }
@@ -248,7 +248,7 @@ fn a_kept_link_races_with_the_name() {
             assert_eq!(by_name.hear(), me);
             let e = by_link.hear().unwrap_err();
             let words = [e.kind.as_str(), e.reason.as_str(), e.code.as_str()];
-            assert_eq!(words, ["ResourceBusy", "NotAlone", "NotAlone"], "{e:?}");
+            assert_eq!(words, ["ResourceBusy", "Claimed", "NotAlone"], "{e:?}");
             refused += 1;
         } else {
             assert_eq!(stream.peer().pid, by_link.pid());

@@ -150,13 +150,13 @@ fn what_is_held_back_is_published_by_who_waits() {
         let (stream, mut party) = meet(addr, 4096, PARTY);
         stream.set_buf_mode(BufMode::Full);
         Flow::new(SEEDS[0], 4096).send(&mut &stream, 5, Manner::All).unwrap();
-        assert_eq!(stream.held_back(), 5);
+        assert_eq!(stream.buffered(), 5);
         party.tell("receive 5 all");
         party.tell("send 3 all");
         assert!(try_wait(&mut [stream.writable()]).unwrap().is_all());
-        assert_eq!(stream.held_back(), 5, "{addr}: who does not wait publishes nothing");
+        assert_eq!(stream.buffered(), 5, "{addr}: who does not wait publishes nothing");
         assert!(wait_any(&mut [stream.readable()], None).unwrap().is_all(), "{addr}");
-        assert_eq!(stream.held_back(), 0);
+        assert_eq!(stream.buffered(), 0);
         party.hear().unwrap();
         party.hear().unwrap();
     });
@@ -240,7 +240,7 @@ fn connectable_is_true_also_of_an_attempt_that_failed() {
         assert_eq!(e.kind(), std::io::ErrorKind::ConnectionRefused, "{e}");
     });
     // What is no address is said at once.
-    assert_eq!(Stream::begin_connect("nonsense").unwrap_err().reason(), Reason::InvalidInput);
+    assert_eq!(Stream::begin_connect("nonsense:").unwrap_err().reason(), Reason::InvalidInput);
     let mut connecting = Stream::begin_connect("fd:2000000").unwrap();
     assert!(try_wait(&mut [connecting.connectable()]).unwrap().is_all());
     assert!(matches!(connecting.try_finish(), Err(TryFinish::Failed(_))));

@@ -50,7 +50,8 @@ fn there_is_no_such_name() {
     let long = scratch.path().join("x".repeat(252));
     is(Listener::bind(&long), Reason::InvalidInput, &long, &["251 bytes"]);
     assert!(scratch.names().is_empty());
-    for text in ["", "name", "file:", "http://name"] {
+    // A bare "name" is an address: see `Addr`.
+    for text in ["", "name/", "file:", "http://name"] {
         let e = Stream::connect(text).unwrap_err();
         assert_eq!(e.reason(), Reason::InvalidInput);
         assert!(e.to_string().contains("Use file:PATH") && e.to_string().contains(text), "{e}");
@@ -281,13 +282,13 @@ fn a_second_name_of_a_region_in_use() {
     party.tell("accept");
     let stream = connect(&scratch.name()).unwrap();
     party.hear().unwrap();
-    is(connect(&second), Reason::NotAlone, &second, &["second name", "by the listener's name"]);
+    is(connect(&second), Reason::Claimed, &second, &["second name", "by the listener's name"]);
     let e = connect(&second).unwrap_err();
     assert_eq!((e.code(), e.kind()), (Some(ErrorCode::NotAlone), ErrorKind::ResourceBusy));
     // The connector is gone, so that its end is free; the region is not fresh, though its listener's end lives.
     drop(stream);
     assert_eq!(party.does("drain"), "0 eof");
-    is(connect(&second), Reason::NotAlone, &second, &["second name"]);
+    is(connect(&second), Reason::Claimed, &second, &["second name"]);
 }
 
 /// The name is taken away under the listener: it says so instead of waiting for nobody.

@@ -1,45 +1,51 @@
-//! What a forked child inherits.
+//! A process that accepts, and a child of it that serves: the parent lets go of its end, over every kind of address.
 
-use std::fs;
-use std::path::Path;
+use smstream_tests::forks::{connect, greet, reap, serve_in_a_child};
+use smstream_tests::waits::{builder, each_kind, party};
 
-/// A lock of the library that some other thread holds at a fork is held in the child for ever. So no static is one that a child
-/// could find held: a `ProcessLock` knows its process, and the rest are atomics.
+const PARTY: &str = env!("CARGO_BIN_EXE_party");
+
+/// The death of the child is the death of the end, whatever the parent does.
 #[test]
-fn no_static_of_the_library_can_be_inherited_held() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut statics = 0;
-    for part in ["core/src", "std-adapter/src", "std-adapter/shm/src"] {
-        look(&root.join(part), &mut statics);
-    }
-    assert!(statics >= 8, "these are not the sources of the library: {statics} statics");
+fn the_death_of_the_child_is_noticed() {
+    each_kind(|addr| {
+        let listener = builder(4096).bind(addr).unwrap();
+        let mut party = party(PARTY);
+        let stream = connect(&mut party, addr, &listener);
+        let child = serve_in_a_child(stream, |stream| {
+            greet(stream);
+            // SAFETY: it takes nothing, and returns when this process is killed.
+            unsafe { libc::pause() };
+        });
+        assert_eq!(party.does("receive 5 all"), "5");
+        party.tell("read 1");
+        party.is_asleep();
+        // SAFETY: it is a child of this process that has not been waited for.
+        assert_eq!(unsafe { libc::kill(child, libc::SIGKILL) }, 0);
+        assert_eq!(party.hear().unwrap_err().reason, "PeerGone", "{addr}");
+        reap(child);
+    });
 }
 
-fn look(directory: &Path, statics: &mut usize) {
-    for entry in fs::read_dir(directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display())) {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            look(&path, statics);
-            continue;
+/// It is the same the other way round: a child that has no use for an end of its parent's lets go of it.
+#[test]
+fn a_child_lets_go_of_its_parents_end() {
+    each_kind(|addr| {
+        let listener = builder(4096).bind(addr).unwrap();
+        let mut party = party(PARTY);
+        let mut stream = connect(&mut party, addr, &listener);
+        // SAFETY: as above. The child drops what it has by `relinquish`, and ends.
+        let child = unsafe { libc::fork() };
+        assert!(child >= 0, "cannot fork");
+        if child == 0 {
+            stream.relinquish();
+            // SAFETY: it ends this process at once.
+            unsafe { libc::_exit(0) };
         }
-        let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
-        // These are for tests only.
-        if !name.ends_with(".rs") || name.ends_with("tests.rs") || matches!(name, "testing.rs" | "mutant.rs") {
-            continue;
-        }
-        let text = fs::read_to_string(&path).expect("a source");
-        let text = text.split("#[cfg(test)]\nmod tests").next().expect("the part that is no test");
-        for line in text.lines().map(str::trim_start) {
-            let is_static = ["static ", "pub static ", "pub(crate) static ", "pub(super) static "]
-                .iter()
-                .any(|it| line.starts_with(it));
-            if !is_static && !line.contains("thread_local!") {
-                continue;
-            }
-            *statics += 1;
-            for lock in ["Mutex", "RwLock", "Once", "LazyLock", "LazyCell", "Condvar", "Barrier", "mpsc"] {
-                assert!(!line.contains(lock), "{}: {line}", path.display());
-            }
-        }
-    }
+        reap(child);
+        greet(&mut stream);
+        assert_eq!(party.does("receive 5 all"), "5", "{addr}");
+        drop(stream);
+        assert_eq!(party.does("read 1"), "0", "{addr}");
+    });
 }

@@ -25,7 +25,7 @@ fn meet() -> (Stream, Party) {
 
 /// Operation, reason, how often, told.
 fn incidents(stream: &Stream) -> Vec<(Operation, Reason, u64, bool)> {
-    stream.history().iter().map(|i| (i.during, i.error.reason(), i.times, i.told)).collect()
+    stream.history().iter().map(|i| (i.during, i.error.reason(), i.times, i.reported)).collect()
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn a_party_tells_its_history() {
     assert_eq!(e.kind, "BrokenPipe");
     party.ask("write 1").unwrap_err();
     let history = party.does("history");
-    let words = ["write (2 times): cannot write: the listener at file:", "takes no more bytes", "(told: true)"];
+    let words = ["write (2 times): cannot write: the listener at file:", "takes no more bytes", "(reported: true)"];
     assert!(words.iter().all(|w| history.contains(w)), "{history}");
     assert_eq!(party.does("take-error"), "none");
 }

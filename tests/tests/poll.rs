@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
-use smstream::{Builder, Error, Kind, Listener, Pollable, Reason, Stream};
+use smstream::{Builder, Error, Kind, Listener, Pollable, PollableListener, Reason, Stream};
 use smstream_tests::flow::{Flow, NEAR_WRAP};
 use smstream_tests::lies::Lingering;
 use smstream_tests::party::{Party, Scratch};
@@ -230,7 +230,7 @@ fn the_death_of_the_peer_is_told_and_its_last_bytes_are_read_first() {
             }
         };
         assert_eq!(flow.at(), 100);
-        assert_eq!(Error::inside(&e).unwrap().reason(), Reason::PeerGone);
+        assert_eq!(Error::from_io(&e).unwrap().reason(), Reason::PeerGone);
         assert_eq!(stream.write(b"x").unwrap_err().kind(), ErrorKind::ConnectionReset);
     }
 }
@@ -314,11 +314,20 @@ fn what_has_no_socket_is_refused_with_the_reason() {
         assert_eq!((e.reason(), e.kind()), (Reason::Unsupported, ErrorKind::Unsupported));
         assert!(e.to_string().contains("unix:"), "{e}");
     };
-    let (a, _b) = Stream::pair().unwrap();
+    let (a, mut b) = Stream::pair().unwrap();
     assert!(!a.is_pollable());
-    refused(Pollable::new(a).unwrap_err());
+    let (e, mut a) = Pollable::new(a).unwrap_err().into_parts();
+    refused(e);
+    // It is given back as it was: it blocks, and is connected.
+    a.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    assert_eq!(a.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+    b.write_all(b"x").unwrap();
+    a.read_exact(&mut [0]).unwrap();
     let listener = Listener::bind(scratch.addr()).unwrap();
     refused(listener.readiness().unwrap_err());
+    let (e, listener) = PollableListener::new(listener).unwrap_err().into_parts();
+    refused(e);
+    assert_eq!(listener.accept_timeout(Duration::from_millis(1)).unwrap_err().reason(), Reason::TimedOut);
     assert!(ends(64).0.is_pollable());
 }
 
@@ -348,9 +357,35 @@ fn a_listener_is_told_of_each_connector() {
     }
 }
 
+/// The same through a `PollableListener`, which is a descriptor itself.
+#[test]
+fn a_pollable_listener_accepts_each_connector() {
+    let _watchdog = Watchdog::new();
+    let scratch = Scratch::new();
+    let listener = PollableListener::new(Listener::bind(unix(&scratch)).unwrap()).unwrap();
+    assert!(listener.accept().unwrap().is_none());
+    for waiter in Waiter::all(&listener) {
+        let mut parties: Vec<_> = (0..4).map(|_| Party::start(PARTY)).collect();
+        for party in &mut parties {
+            party.tell(format!("connect {}", unix(&scratch)));
+        }
+        let mut streams = Vec::new();
+        while streams.len() < parties.len() {
+            waiter.wait(&listener, None);
+            while let Some(stream) = listener.accept().unwrap() {
+                streams.push(stream);
+            }
+        }
+        parties.iter_mut().for_each(|party| drop(party.hear().unwrap()));
+    }
+    // It blocks again.
+    let listener = listener.into_listener();
+    assert_eq!(listener.accept_timeout(Duration::from_millis(1)).unwrap_err().reason(), Reason::TimedOut);
+}
+
 /// What a peer rings with takes as long to close as it likes. Nobody waits for that.
 #[test]
-fn a_ring_that_takes_an_hour_to_close_holds_up_nobody() {
+fn slow_fd_close_does_not_block() {
     let _watchdog = Watchdog::new();
     let listener = Builder::new().capacity(4096).bind_temp(Kind::Abstract).unwrap();
     let addr = listener.local_addr().to_string();

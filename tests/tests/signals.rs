@@ -86,7 +86,7 @@ fn the_dead_are_not_signalled() {
 /// Whoever has the number of a dead peer is not signalled, by one who does not know yet that it died: all three are in a PID
 /// namespace in which numbers are given out as the test wants.
 #[test]
-fn whoever_has_the_number_of_the_dead_is_not_signalled() {
+fn reused_pid_is_not_signalled() {
     let _watchdog = Watchdog::new();
     let scratch = Scratch::new();
     let addr = format!("unix:{}", scratch.name().display());

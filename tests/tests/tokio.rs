@@ -274,7 +274,7 @@ fn the_death_of_the_peer_is_told_to_both_halves() {
             let (e, read) = reading.await.unwrap();
             assert_eq!(read, 100);
             for e in [e, writing.await.unwrap()] {
-                assert_eq!(Error::inside(&e).unwrap().reason(), Reason::PeerGone, "{e}");
+                assert_eq!(Error::from_io(&e).unwrap().reason(), Reason::PeerGone, "{e}");
             }
         }
     });
@@ -357,11 +357,11 @@ fn what_tokio_cannot_wait_for_is_refused_with_the_reason() {
     run(|| async {
         let scratch = Scratch::new();
         let (a, _b) = smstream::Stream::pair().unwrap();
-        let errors = [
-            Stream::from_std(a).unwrap_err(),
-            Listener::bind(scratch.addr()).unwrap_err(),
-            connect(scratch.addr()).await.unwrap_err(),
-        ];
+        let (e, a) = Stream::from_std(a).unwrap_err().into_parts();
+        // It is given back as it was: it blocks.
+        a.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        assert_eq!(std::io::Read::read(&mut &a, &mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+        let errors = [e, Listener::bind(scratch.addr()).unwrap_err(), connect(scratch.addr()).await.unwrap_err()];
         for e in errors {
             assert_eq!((e.reason(), e.kind()), (Reason::Unsupported, ErrorKind::Unsupported));
             assert!(e.to_string().contains("unix:"), "{e}");
@@ -410,8 +410,72 @@ fn what_was_given_up_is_told() {
             here.write_all(&[0; 64]).await.unwrap();
             here.get_ref().abort();
             for e in [here.read(&mut [0]).await.unwrap_err(), here.write(&[0]).await.unwrap_err()] {
-                assert_eq!(Error::inside(&e).unwrap().reason(), Reason::Aborted, "{e}");
+                assert_eq!(Error::from_io(&e).unwrap().reason(), Reason::Aborted, "{e}");
             }
         }
+    });
+}
+
+/// As tokio's own streams are used: readiness first, then an attempt.
+#[test]
+fn readiness_then_an_attempt() {
+    run(|| async {
+        for spin in SPINS {
+            let (here, there) = ends(512, spin).await;
+            let mut there = there;
+            let mut here = here;
+            assert_eq!(here.try_read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
+            let (sent, ()) = tokio::join!(
+                async {
+                    let mut sent = 0;
+                    while sent < 10_000 {
+                        there.writable().await.unwrap();
+                        match there.try_write(&[7; 300]) {
+                            Ok(n) => sent += n,
+                            Err(e) => assert_eq!(e.kind(), ErrorKind::WouldBlock),
+                        }
+                        tokio::task::yield_now().await;
+                    }
+                    drop(there);
+                    sent
+                },
+                async {
+                    // By a half, which is one stream again in the end.
+                    let (mut reader, writer) = here.into_split();
+                    assert_eq!(reader.peer(), writer.peer());
+                    for _ in 0..10 {
+                        reader.readable().await.unwrap();
+                        reader.try_read(&mut [0; 10]).unwrap();
+                    }
+                    here = reader.reunite(writer).unwrap();
+                    loop {
+                        here.readable().await.unwrap();
+                        match here.try_read(&mut [0; 64]) {
+                            Ok(0) => break,
+                            Ok(_) => {}
+                            Err(e) => assert_eq!(e.kind(), ErrorKind::WouldBlock),
+                        }
+                    }
+                }
+            );
+            assert!(sent >= 10_000);
+        }
+    });
+}
+
+#[test]
+fn a_stream_connects_by_its_own_name() {
+    run(|| async {
+        let listener = Listener::bind_temp(Kind::Abstract).unwrap();
+        let (there, here) = tokio::join!(listener.accept(), Stream::connect(listener.local_addr()));
+        let (mut there, mut here) = (there.unwrap(), here.unwrap());
+        here.writable().await.unwrap();
+        assert_eq!(here.try_write(b"hello").unwrap(), 5);
+        there.readable().await.unwrap();
+        assert_eq!(there.try_read(&mut [0; 8]).unwrap(), 5);
+        // Halves of different streams are given back.
+        let ((reader, _w), (_r, writer)) = (there.into_split(), here.into_split());
+        let smstream::tokio::ReuniteError(reader, writer) = reader.reunite(writer).unwrap_err();
+        drop((reader, writer));
     });
 }

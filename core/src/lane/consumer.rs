@@ -6,7 +6,7 @@ use super::ring::Ring;
 use crate::counter::{Counts, Tally};
 use crate::cursor::{self, FIN, STOP, STOPPED_HINT};
 use crate::error::ReadError;
-use crate::layout::{Features, Port};
+use crate::layout::{CounterLine, Features, Port};
 use crate::mutant::{mutant, unless_mutant};
 use crate::ordering;
 use crate::park::{ALERT_CORRUPT, ALERT_GONE, Park};
@@ -114,6 +114,11 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// How this half sleeps and wakes.
     pub fn park(&self) -> &P {
         &self.park
+    }
+
+    /// Where this half counts what it does: for other threads, which may [sample](CounterLine::sample) it at any time.
+    pub fn counters(&self) -> &'m CounterLine {
+        &self.mine.reads
     }
 
     /// What this half has done so far; all 0 if its party keeps no [counters](Features::COUNTERS).

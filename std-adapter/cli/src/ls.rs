@@ -77,7 +77,7 @@ pub fn run(args: &LsArgs) -> Result<(), Failure> {
         match stream.look() {
             Ok(look) => found.push((stream, look)),
             Err(error) => {
-                scan.unseen.push(smstream::inspect::Unseen { what: "a stream".into(), why: error.to_string() })
+                scan.unseen.push(smstream::inspect::Skipped { what: "a stream".into(), why: error.to_string() })
             }
         }
     }
@@ -225,7 +225,7 @@ pub fn stream_json(stream: &Stream, look: &Look) -> Vec<(&'static str, Json)> {
 /// For programs.
 fn json(found: &[(Stream, Look)], scan: &Scan) -> Json {
     let streams = found.iter().map(|(stream, look)| Json::Object(stream_json(stream, look))).collect();
-    let unseen = |it: &smstream::inspect::Unseen| {
+    let unseen = |it: &smstream::inspect::Skipped| {
         Json::Object(vec![("what", Json::text(it.what.clone())), ("why", Json::text(it.why.clone()))])
     };
     let listener = |it: &SocketListener| {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use smstream::Addr;
-use smstream::inspect::{self, Channel, Holder, Patient, Scan, Source, Stream, printable};
+use smstream::inspect::{self, Channel, DoctorTarget, Holder, Scan, Source, Stream, printable};
 
 use crate::failure::Failure;
 use crate::probe;
@@ -137,7 +137,7 @@ impl Target {
     }
 
     /// What `doctor` is to examine, and the streams of running processes beside it.
-    pub fn patient(&self) -> Result<(Patient, Vec<Stream>), Failure> {
+    pub fn patient(&self) -> Result<(DoctorTarget, Vec<Stream>), Failure> {
         let source = match self {
             Self::Descriptor { pid, fd } => Source::descriptor(*pid, *fd),
             Self::File(path) => Source::path(path),
@@ -157,8 +157,8 @@ impl Target {
         let both = streams.iter().find(|stream| !stream.channel.is_region() && uses(stream, id));
         let patient = match both {
             Some(stream) => segments(stream),
-            None if self.is_segment() => Patient::Segment(source),
-            None => Patient::Region(source),
+            None if self.is_segment() => DoctorTarget::Segment(source),
+            None => DoctorTarget::Region(source),
         };
         Ok((patient, streams))
     }
@@ -186,7 +186,7 @@ fn none_of(pid: u32) -> Failure {
 }
 
 /// The stream whose parties met at a socket, if there is one only, and the streams of running processes beside it.
-fn only_one_at(addr: &Addr) -> Result<(Patient, Vec<Stream>), Failure> {
+fn only_one_at(addr: &Addr) -> Result<(DoctorTarget, Vec<Stream>), Failure> {
     let mut scan = scan(true)?;
     let met: Vec<Stream> = scan.streams.iter().filter(|stream| met_at(stream, addr)).cloned().collect();
     if met.is_empty() {
@@ -196,10 +196,10 @@ fn only_one_at(addr: &Addr) -> Result<(Patient, Vec<Stream>), Failure> {
 }
 
 /// The only one of these streams, and all streams beside it.
-fn only_one(of: &str, met: &[&Stream], scan: &mut Scan) -> Result<(Patient, Vec<Stream>), Failure> {
+fn only_one(of: &str, met: &[&Stream], scan: &mut Scan) -> Result<(DoctorTarget, Vec<Stream>), Failure> {
     if let [only] = met {
         let patient = match only.channel.is_region() {
-            true => Patient::Region(Arc::clone(only.channel.segment(0).0)),
+            true => DoctorTarget::Region(Arc::clone(only.channel.segment(0).0)),
             false => segments(only),
         };
         return Ok((patient, std::mem::take(&mut scan.streams)));
@@ -261,9 +261,9 @@ fn ends(stream: &Stream) -> String {
 }
 
 /// Both segments of a stream that has a file for each.
-fn segments(stream: &Stream) -> Patient {
+fn segments(stream: &Stream) -> DoctorTarget {
     let [listener, connector] = [0, 1].map(|party| Arc::clone(stream.channel.segment(party).0));
-    Patient::Segments(listener, connector)
+    DoctorTarget::Segments(listener, connector)
 }
 
 /// Whether a segment of a stream lies in this file.

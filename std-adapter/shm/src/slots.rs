@@ -8,10 +8,7 @@ mod slot;
 #[path = "slots/slots_tests.rs"]
 mod tests;
 
-/// The atomics of a slot. The models put Loom's in their place.
-mod sync {
-    pub(super) use std::sync::atomic::{AtomicU64, Ordering, fence};
-}
+mod sync;
 
 use slot::Slot;
 pub(crate) use slot::{Fields, Inherited, Ticket};

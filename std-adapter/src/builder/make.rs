@@ -17,8 +17,8 @@ impl Builder {
     /// Listens at `addr`.
     ///
     /// # Errors
-    /// [`Reason::AddrInUse`] if somebody listens there, [`Reason::NotARegion`] if the name leads to anything that was not
-    /// made by a listener (it is never replaced), [`Reason::Capacity`], and others as the text says.
+    /// [`Reason::AddrInUse`](crate::Reason::AddrInUse) if another listener is there, [`Reason::NotARegion`](crate::Reason::NotARegion) if the name leads to anything that was not
+    /// made by a listener (it is never replaced), [`Reason::Capacity`](crate::Reason::Capacity), and others as the text says.
     pub fn bind(&self, addr: impl ToAddr) -> Result<Listener> {
         let (addr, config) = (addr.to_addr()?, self.config()?);
         let listener = Listener::bind_with(addr.clone(), &config, self.settings()?)
@@ -27,7 +27,7 @@ impl Builder {
         Ok(listener)
     }
 
-    /// Listens at an address that nobody had before, in the directory for temporary files or among the names of its
+    /// Listens at an address that no listener had before, in the directory for temporary files or among the names of its
     /// kind. [`Listener::local_addr`] tells which.
     ///
     /// ```
@@ -81,7 +81,7 @@ impl Builder {
     /// Begins to connect to the listener at `addr`, and does not wait: see [`Connecting`].
     ///
     /// # Errors
-    /// [`Reason::InvalidInput`] if `addr` is no address. All that can go wrong with the connection itself is told by
+    /// [`Reason::InvalidInput`](crate::Reason::InvalidInput) if `addr` is no address. All that can go wrong with the connection itself is said by
     /// [`Connecting::try_finish`].
     pub fn begin_connect(&self, addr: impl ToAddr) -> Result<Connecting> {
         Ok(Connecting::begin(addr.to_addr()?, self.settings()?))
@@ -90,7 +90,7 @@ impl Builder {
     /// Two ends of a new connection within this process. The first is the listener's.
     ///
     /// # Errors
-    /// As for [`Stream::pair`], and [`Reason::Capacity`].
+    /// As for [`Stream::pair`], and [`Reason::Capacity`](crate::Reason::Capacity).
     pub fn pair(&self) -> Result<(Stream, Stream)> {
         Stream::pair_with(&self.config()?, &self.settings()?)
     }
@@ -134,7 +134,7 @@ impl Stream {
     /// ```
     ///
     /// # Errors
-    /// [`Reason::NotReady`](crate::Reason::NotReady) if nobody listens there, and others as the text says.
+    /// [`Reason::NotReady`](crate::Reason::NotReady) if there is no listener, and others as the text says.
     pub fn connect(addr: impl ToAddr) -> Result<Stream> {
         Builder::new().connect(addr)
     }

@@ -1,7 +1,7 @@
 //! Waiting for several things at once: bytes, room, connectors, connections.
 //!
-//! A [`Condition`] says that a call would not wait: a read ([`Stream::readable`]), a write ([`Stream::writable`]), an
-//! accept ([`Listener::acceptable`]), the end of an attempt to connect ([`Connecting::connectable`]). [`wait_any`] sleeps
+//! A [`Condition`] says that a call would not wait: a read ([`Stream::readable`](crate::Stream::readable)), a write ([`Stream::writable`](crate::Stream::writable)), an
+//! accept ([`Listener::acceptable`](crate::Listener::acceptable)), the end of an attempt to connect ([`Connecting::connectable`](crate::Connecting::connectable)). [`wait_any`] sleeps
 //! until at least one of a slice of them is so, [`wait_all`] until all are, [`try_wait`] not at all; each says which are.
 //!
 //! ```
@@ -29,11 +29,11 @@
 //! | connectable | the listener has accepted, or the attempt has failed |
 //!
 //! *A condition in error is ready*: the call that it stands for returns at once, and says what is wrong. What is ready stays
-//! so until somebody makes the call.
+//! so until a thread makes the call.
 //!
 //! Bytes that are there but not yet taken count, and so does room that has been given back. Before a wait sleeps it
 //! publishes what is held back on the streams that are in it, so that a request goes out before its answer is waited for.
-//! (A [`ReadHalf`] does not know its writing half.) Timeouts and the nonblocking mode of streams and listeners are not
+//! (A [`ReadHalf`](crate::ReadHalf) does not know its writing half.) Timeouts and the nonblocking mode of streams and listeners are not
 //! looked at.
 //!
 //! # Several threads
@@ -56,91 +56,30 @@
 //! `Conditions`, `StreamConditions`, `CreateAcceptCondition` and `CreateOpenCondition` of Ulm's Oberon library;
 //! futex_waitv in the kernel's documentation.
 
-mod held;
+mod armed;
 mod ready_set;
+mod subject;
+pub(crate) mod waitable;
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
-use held::{Bed, Held, sooner};
+use armed::{Armed, sooner};
 use smstream_core::park::Wake;
+use waitable::WaitSet;
 
-use crate::connecting::Connecting;
 use crate::error::{Error, Reason, Result};
 use crate::futex;
-use crate::half::{ReadHalf, WriteHalf};
-use crate::listener::Listener;
 use crate::liveness::{SLICE, news};
-use crate::stream::Stream;
 use smstream_shm::Deadline;
 
 pub use ready_set::{Places, ReadySet};
+pub use subject::Condition;
 
 /// The most conditions of one wait: 127. The kernel sleeps on so many words and one more.
 pub const MOST: usize = futex::MOST - 1;
 
 /// The first sleep where nothing wakes the sleeper.
 const SHORTEST_SLICE: Duration = Duration::from_millis(1);
-
-/// Something to wait for. See the [module](self).
-pub struct Condition<'a>(Source<'a>);
-
-/// What it is about.
-enum Source<'a> {
-    Readable(&'a Stream),
-    Writable(&'a Stream),
-    ReadHalf(&'a mut ReadHalf),
-    WriteHalf(&'a mut WriteHalf),
-    Acceptable(&'a Listener),
-    Connectable(&'a mut Connecting),
-}
-
-impl Stream {
-    /// That reading would not wait.
-    #[must_use]
-    pub fn readable(&self) -> Condition<'_> {
-        Condition(Source::Readable(self))
-    }
-
-    /// That writing would not wait.
-    #[must_use]
-    pub fn writable(&self) -> Condition<'_> {
-        Condition(Source::Writable(self))
-    }
-}
-
-impl ReadHalf {
-    /// That reading would not wait.
-    #[must_use]
-    pub fn readable(&mut self) -> Condition<'_> {
-        Condition(Source::ReadHalf(self))
-    }
-}
-
-impl WriteHalf {
-    /// That writing would not wait.
-    #[must_use]
-    pub fn writable(&mut self) -> Condition<'_> {
-        Condition(Source::WriteHalf(self))
-    }
-}
-
-impl Listener {
-    /// That accepting would not wait. When it is ready a connector *has been* accepted, or an error met, and is kept for
-    /// the next [`accept`](Listener::accept): nothing that the connector does can make that wait.
-    #[must_use]
-    pub fn acceptable(&self) -> Condition<'_> {
-        Condition(Source::Acceptable(self))
-    }
-}
-
-impl Connecting {
-    /// That [`try_finish`](Connecting::try_finish) gives a stream, or the reason why there will be none.
-    #[must_use]
-    pub fn connectable(&mut self) -> Condition<'_> {
-        Condition(Source::Connectable(self))
-    }
-}
 
 /// Waits until at least one of the conditions is ready, and says which are. None are if `timeout` has passed first;
 /// `None`: there is none.
@@ -176,18 +115,18 @@ pub fn wait_all(conditions: &mut [Condition<'_>], timeout: Option<Duration>) -> 
 /// # References
 /// `Conditions.Test` of Ulm's Oberon library.
 pub fn try_wait(conditions: &mut [Condition<'_>]) -> Result<ReadySet> {
-    let mut held = take_hold(conditions)?;
-    let mut ready = ReadySet::none(held.len());
-    look(&mut held, &mut ready);
-    for (place, held) in held.iter().enumerate() {
+    let mut all = acquire(conditions)?;
+    let mut ready = ReadySet::none(all.len());
+    look(&mut all, &mut ready);
+    for (place, one) in all.iter().enumerate() {
         if !ready.contains(place) {
-            held.look_after();
+            one.look_after();
         }
     }
     Ok(ready)
 }
 
-fn take_hold<'c>(conditions: &'c mut [Condition<'_>]) -> Result<Vec<Held<'c>>> {
+fn acquire<'c>(conditions: &'c mut [Condition<'_>]) -> Result<Vec<Armed<'c>>> {
     let count = conditions.len();
     if count > MOST {
         let text = format!(
@@ -196,18 +135,18 @@ fn take_hold<'c>(conditions: &'c mut [Condition<'_>]) -> Result<Vec<Held<'c>>> {
         );
         return Err(Error::new(Reason::InvalidInput, text));
     }
-    let mut held = Vec::with_capacity(count);
-    for Condition(source) in conditions {
-        let one = Held::new(source, &held);
-        held.push(one);
+    let mut all = Vec::with_capacity(count);
+    for condition in conditions {
+        let one = Armed::new(&mut condition.source, &all);
+        all.push(one);
     }
-    Ok(held)
+    Ok(all)
 }
 
 /// Adds all that have become ready.
-fn look(held: &mut [Held<'_>], ready: &mut ReadySet) {
-    for (place, held) in held.iter_mut().enumerate() {
-        if !ready.contains(place) && (held.is_ready() || held.same().is_some_and(|first| ready.contains(first))) {
+fn look(all: &mut [Armed<'_>], ready: &mut ReadySet) {
+    for (place, one) in all.iter_mut().enumerate() {
+        if !ready.contains(place) && (one.is_ready() || one.same().is_some_and(|first| ready.contains(first))) {
             ready.insert(place);
         }
     }
@@ -219,44 +158,44 @@ fn wait(
     enough: impl Fn(&ReadySet) -> bool,
 ) -> Result<ReadySet> {
     let deadline = timeout.map(Deadline::after);
-    let mut held = take_hold(conditions)?;
-    let mut ready = ReadySet::none(held.len());
+    let mut all = acquire(conditions)?;
+    let mut ready = ReadySet::none(all.len());
     let mut slice = if futex::has_waitv() { SLICE } else { SHORTEST_SLICE };
     let mut prepared = false;
     loop {
         // Both before the looks: what changes after them is not slept through.
         let over = deadline.is_some_and(Deadline::has_passed);
         let news = news::watch();
-        look(&mut held, &mut ready);
+        look(&mut all, &mut ready);
         if enough(&ready) || over {
             return Ok(ready);
         }
         if !prepared {
             let pid = std::process::id();
-            held.iter_mut().for_each(|held| held.prepare(pid));
+            all.iter_mut().for_each(|one| one.prepare(pid));
             prepared = true;
-            if spin(&mut held, &ready) {
+            if spin(&mut all, &ready) {
                 continue;
             }
         }
         // Without futex_waitv nothing but the news wakes.
         let most = (!futex::has_waitv()).then_some(slice);
-        let mut bed = Bed { words: vec![news], most };
-        let asleep = held
+        let mut set = WaitSet { words: vec![news], at_most: most };
+        let asleep = all
             .iter_mut()
             .enumerate()
             .filter(|(place, _)| !ready.contains(*place))
-            .all(|(_, held)| held.announce(&mut bed, slice));
-        let Bed { words, most } = bed;
+            .all(|(_, one)| one.arm(&mut set, slice));
+        let WaitSet { words, at_most } = set;
         let wake = match (asleep, futex::has_waitv()) {
             (false, _) => Wake::Maybe,
-            (true, true) => futex::sleep_on_all(&words, sooner(most, deadline)),
-            (true, false) => futex::sleep_on(&news, sooner(most, deadline)),
+            (true, true) => futex::sleep_on_all(&words, sooner(at_most, deadline)),
+            (true, false) => futex::sleep_on(&news, sooner(at_most, deadline)),
         };
         drop(words);
-        held.iter_mut().for_each(Held::withdraw);
+        all.iter_mut().for_each(Armed::disarm);
         if wake == Wake::TimedOut {
-            held.iter().for_each(Held::ask);
+            all.iter().for_each(Armed::ask);
             slice = SLICE.min(slice * 2);
         }
     }
@@ -264,42 +203,28 @@ fn wait(
 
 /// Looks at the halves for a while before it sleeps: as long as the most impatient of them spins. Says whether there is
 /// something to be had.
-fn spin(held: &mut [Held<'_>], ready: &ReadySet) -> bool {
-    /// Looks at halves between two glances at the clock.
-    const GLANCES: usize = 64;
-    let Some(time) = held.iter().filter_map(Held::spin_time).min().filter(|time| !time.is_zero()) else { return false };
+fn spin(all: &mut [Armed<'_>], ready: &ReadySet) -> bool {
+    /// Looks at halves between two looks at the clock.
+    const LOOKS: usize = 64;
+    let Some(time) = all.iter().filter_map(Armed::spin_time).min().filter(|time| !time.is_zero()) else { return false };
     let mut until = None;
-    let mut glances = 0;
+    let mut looks = 0;
     loop {
         std::hint::spin_loop();
-        for (place, held) in held.iter_mut().enumerate() {
-            if !ready.contains(place) && held.glance() {
+        for (place, one) in all.iter_mut().enumerate() {
+            if !ready.contains(place) && one.is_ready_cheaply() {
                 return true;
             }
         }
-        glances += held.len();
-        if glances >= GLANCES {
-            glances = 0;
+        looks += all.len();
+        if looks >= LOOKS {
+            looks = 0;
             let now = Instant::now();
             match until {
                 None => until = Some(now.checked_add(time).unwrap_or(now)),
                 Some(until) if now >= until => return false,
                 Some(_) => {}
             }
-        }
-    }
-}
-
-impl fmt::Debug for Condition<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut tuple = |name: &str, what: &dyn fmt::Debug| f.debug_tuple(name).field(what).finish();
-        match &self.0 {
-            Source::Readable(stream) => tuple("Readable", stream),
-            Source::Writable(stream) => tuple("Writable", stream),
-            Source::ReadHalf(half) => tuple("Readable", half),
-            Source::WriteHalf(half) => tuple("Writable", half),
-            Source::Acceptable(listener) => tuple("Acceptable", listener),
-            Source::Connectable(connecting) => tuple("Connectable", connecting),
         }
     }
 }

@@ -28,12 +28,20 @@ impl From<HandshakeError> for Error {
             Why::ForeignOwner(_) | Why::OpenToOthers(_) | Why::NotAllowed(_) | Why::Refused(Refusal::User) => {
                 Reason::Denied
             }
-            Why::NotAlone => Reason::NotAlone,
+            Why::NotAlone => Reason::Claimed,
             Why::TimedOut => Reason::TimedOut,
             Why::System(_, e) if e.kind() == io::ErrorKind::PermissionDenied => Reason::Denied,
             _ => Reason::System,
         };
         let (kind, code, text) = (e.kind(), e.code(), e.to_string());
-        Error { reason, kind, code: code.or(reason.code()), text, written: None, source: Some(Arc::new(e.into())) }
+        Error {
+            reason,
+            kind,
+            code: code.or(reason.code()),
+            text,
+            written: None,
+            read: None,
+            source: Some(Arc::new(e.into())),
+        }
     }
 }

@@ -11,8 +11,10 @@ pub(crate) struct Mode {
     nonblocking: AtomicBool,
     /// Nanoseconds; 0 means no timeout.
     timeout: AtomicU64,
-    /// The direction was shut down by `&self`, perhaps while somebody waits in it.
+    /// The direction was shut down by `&self`, perhaps while another thread waits in it.
     shut: AtomicBool,
+    /// The thread that uses the direction is waiting for the peer, and not at work.
+    waiting: AtomicBool,
 }
 
 impl Mode {
@@ -20,7 +22,7 @@ impl Mode {
         self.nonblocking.store(on, Ordering::Relaxed);
     }
 
-    pub(super) fn is_nonblocking(&self) -> bool {
+    pub(crate) fn is_nonblocking(&self) -> bool {
         self.nonblocking.load(Ordering::Relaxed)
     }
 
@@ -51,5 +53,15 @@ impl Mode {
 
     pub(super) fn is_shut(&self) -> bool {
         self.shut.load(Ordering::Acquire)
+    }
+
+    /// Set for as long as the thread that uses the direction waits for the peer.
+    pub(crate) fn set_waiting(&self, on: bool) {
+        self.waiting.store(on, Ordering::Release);
+    }
+
+    /// Whether the thread that uses the direction waits for the peer, so that another one would wait for the peer, too.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
     }
 }

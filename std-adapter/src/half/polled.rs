@@ -1,4 +1,4 @@
-//! The halves, for whoever waits for them with `poll`, `epoll` or an executor: they announce themselves without sleeping.
+//! The halves, for a thread that waits for them with `poll`, `epoll` or an executor: they announce themselves without sleeping.
 
 use super::{ReadHalf, WriteHalf};
 use smstream_core::lane::Announced;

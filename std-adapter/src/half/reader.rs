@@ -2,49 +2,27 @@
 
 use std::io::{self, IoSliceMut, Read};
 use std::sync::Arc;
-use std::time::Duration;
 
 use smstream_core::error::{ReadError, WaitError};
 use smstream_core::lane::Consumer;
 use smstream_core::park::ALERT_CORRUPT;
 
-use super::{Shared, WriteHalf};
+use super::{Caller, Shared, WriteHalf, is_cut};
 use crate::error::{Error, Reason, Result};
-use crate::history::{Incident, Operation};
+use crate::history::Operation;
 use crate::liveness::Half;
 use crate::parking::Parker;
+use crate::timed_mutex::{Requests, SHUT_DOWN};
 use crate::trace;
-use smstream_shm::Deadline;
 use smstream_shm::memory::guard::Cut;
 
 /// The half of a [`Stream`](crate::Stream) that reads. Dropping it tells the peer that no more is taken.
 #[derive(Debug)]
 pub struct ReadHalf {
-    consumer: Consumer<'static, Parker>,
+    pub(super) consumer: Consumer<'static, Parker>,
     /// Looked at after each access to the segments, so kept near.
-    cut: Option<Arc<Cut>>,
+    pub(super) cut: Option<Arc<Cut>>,
     pub(crate) shared: Arc<Shared>,
-}
-
-/// What a caller who reads has beside the reading half.
-pub(crate) enum Beside<'a> {
-    /// Nothing.
-    Nothing,
-    /// The writing half, too: the caller has the whole stream.
-    Whole(&'a mut WriteHalf),
-    /// A stream that other threads may be using: what to do before waiting.
-    Shared(&'a dyn Fn()),
-}
-
-impl Beside<'_> {
-    /// Before a wait: what is held back is published, where the caller may do that.
-    fn publish(&mut self) {
-        match self {
-            Beside::Nothing => {}
-            Beside::Whole(writer) => writer.publish_held(),
-            Beside::Shared(publish) => publish(),
-        }
-    }
 }
 
 impl ReadHalf {
@@ -71,46 +49,7 @@ impl ReadHalf {
     pub fn shutdown(&mut self) {
         if !self.consumer.is_stopped() {
             self.consumer.stop();
-            trace::closed(&self.shared.peer, Half::Reader);
-        }
-    }
-
-    /// Gives up both halves: see [`Stream::abort`](crate::Stream::abort).
-    pub fn abort(&self) {
-        self.shared.abort();
-    }
-
-    /// Sets how long a read may wait for its first byte; `None`: for ever.
-    ///
-    /// # Errors
-    /// [`Reason::InvalidInput`] for a timeout of zero.
-    pub fn set_timeout(&self, timeout: Option<Duration>) -> Result<()> {
-        self.shared.read.set_timeout(timeout)
-    }
-
-    /// Sets whether reading gives [`io::ErrorKind::WouldBlock`] instead of waiting.
-    pub fn set_nonblocking(&self, on: bool) {
-        self.shared.read.set_nonblocking(on);
-    }
-
-    /// An error of the stream that no call has returned: see [`Stream::take_error`](crate::Stream::take_error).
-    ///
-    /// # Errors
-    /// None at present; a socket has some.
-    pub fn take_error(&mut self) -> Result<Option<Error>> {
-        self.look_for_news();
-        Ok(self.shared.history.take())
-    }
-
-    /// What has gone wrong on the stream: see [`Stream::history`](crate::Stream::history).
-    pub fn history(&mut self) -> Vec<Incident> {
-        self.look_for_news();
-        self.shared.history.all()
-    }
-
-    fn look_for_news(&mut self) {
-        if self.shared.has_news() && self.has_lost_its_peer() {
-            self.shared.note_death();
+            trace::closed(&self.shared.peer_name, Half::Reader);
         }
     }
 
@@ -121,10 +60,145 @@ impl ReadHalf {
         !self.consumer.is_peer_finished() && !self.consumer.is_stopped()
     }
 
-    /// Waits as the mode says, for up to `want` bytes. `false`: the stream is at its end.
+    /// Reads what is there, and does not wait. `None` for an error: the memory was cut short.
+    ///
+    /// Bytes that need not be waited for go this way: here, and in [`Consumer::read`].
+    #[inline]
+    pub(crate) fn read_now(&mut self, out: &mut [u8]) -> Result<usize, Option<ReadError>> {
+        match self.consumer.read(out) {
+            Ok(n) if !is_cut(&self.cut) => Ok(n),
+            Ok(_) => Err(None),
+            Err(e) => Err(Some(e)),
+        }
+    }
+
+    /// Goes on after `e`: waits and reads. 0 at the end of the stream.
     #[cold]
-    fn wait(&mut self, want: usize, beside: &mut Beside<'_>) -> Result<bool> {
-        beside.publish();
+    pub(crate) fn read_after(
+        &mut self,
+        mut e: Option<ReadError>,
+        out: &mut [u8],
+        mut caller: Caller<'_, WriteHalf>,
+    ) -> io::Result<usize> {
+        loop {
+            if !self.resolve(e, 1, &mut caller)? {
+                return Ok(0);
+            }
+            match self.read_now(out) {
+                Ok(n) => return Ok(n),
+                Err(next) => e = next,
+            }
+        }
+    }
+
+    /// [`read`](Read::read), for `caller`.
+    #[inline]
+    pub(crate) fn read_for(&mut self, out: &mut [u8], caller: Caller<'_, WriteHalf>) -> io::Result<usize> {
+        match self.read_now(out) {
+            Ok(n) => Ok(n),
+            Err(e) => self.read_after(e, out, caller),
+        }
+    }
+
+    /// [`read_vectored`](Read::read_vectored), for `caller`.
+    pub(crate) fn read_vectored_for(
+        &mut self,
+        bufs: &mut [IoSliceMut<'_>],
+        mut caller: Caller<'_, WriteHalf>,
+    ) -> io::Result<usize> {
+        loop {
+            let e = match self.consumer.read_vectored(bufs.iter_mut().map(|b| &mut **b)) {
+                Ok(n) if !is_cut(&self.cut) => return Ok(n),
+                Ok(_) => None,
+                Err(e) => Some(e),
+            };
+            if !self.resolve(e, 1, &mut caller)? {
+                return Ok(0);
+            }
+        }
+    }
+
+    /// [`read_exact`](Read::read_exact), for `caller`. An error says how many bytes were read before.
+    pub(crate) fn read_exact_for(&mut self, out: &mut [u8], mut caller: Caller<'_, WriteHalf>) -> io::Result<()> {
+        let mut done = 0;
+        while done < out.len() {
+            match self.read_now(&mut out[done..]) {
+                Ok(0) => return Err(self.ended_early(done, out.len())),
+                Ok(n) => done += n,
+                Err(e) => match self.wait_or_fail(e, out.len() - done, &mut caller) {
+                    Ok(true) => {}
+                    Ok(false) => return Err(self.ended_early(done, out.len())),
+                    Err(e) => return Err(self.shared.report(Operation::Read, e.after_reading(done, out.len()))),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// The stream is at its end, and more was wanted. An ordinary end is no incident.
+    #[cold]
+    fn ended_early(&self, done: usize, all: usize) -> io::Error {
+        let text = format!("{} closed the stream", self.shared.peer_name);
+        Error::new(Reason::UnexpectedEnd, text).after_reading(done, all).into()
+    }
+
+    /// Waits for up to `want` bytes, and says where those are that lie next to each other in the lane: valid for reads until
+    /// the half is used again. None at the end of the stream.
+    pub(crate) fn peek_run(&mut self, mut caller: Caller<'_, WriteHalf>) -> io::Result<(*const u8, usize)> {
+        loop {
+            let e = match self.consumer.peek() {
+                Ok(peek) => {
+                    let [run, _] = peek.parts();
+                    if !is_cut(&self.cut) {
+                        return Ok(run);
+                    }
+                    None
+                }
+                Err(e) => Some(e),
+            };
+            if !self.resolve(e, 1, &mut caller)? {
+                return Ok((std::ptr::NonNull::dangling().as_ptr(), 0));
+            }
+        }
+    }
+
+    /// [`wait_or_fail`](Self::wait_or_fail), of which an error is what the call at hand returns.
+    #[cold]
+    pub(super) fn resolve(
+        &mut self,
+        e: Option<ReadError>,
+        want: usize,
+        caller: &mut Caller<'_, WriteHalf>,
+    ) -> io::Result<bool> {
+        self.wait_or_fail(e, want, caller).map_err(|e| self.shared.report(Operation::Read, e))
+    }
+
+    /// What to do when nothing can be read now (`None`: because the memory was cut short). `true`: there is something, try
+    /// again; `false`: the stream is at its end.
+    fn wait_or_fail(&mut self, e: Option<ReadError>, want: usize, caller: &mut Caller<'_, WriteHalf>) -> Result<bool> {
+        if self.shared.read.is_shut() {
+            self.shutdown();
+            return Ok(false);
+        }
+        let result = match e {
+            Some(ReadError::Empty) => self.wait(want, caller),
+            Some(ReadError::PeerGone) => Err(self.shared.gone("read")),
+            _ => Err(self.corrupt()),
+        };
+        if is_cut(&self.cut) {
+            self.consumer.fail();
+            return Err(self.corrupt());
+        }
+        result
+    }
+
+    /// Waits as the mode says, for up to `want` bytes. `false`: the stream is at its end.
+    fn wait(&mut self, want: usize, caller: &mut Caller<'_, WriteHalf>) -> Result<bool> {
+        match caller {
+            Caller::Half => {}
+            Caller::Whole(writer) => writer.flush_buffered(),
+            Caller::Shared { flush, .. } => flush(),
+        }
         let mode = &self.shared.read;
         if mode.is_nonblocking() {
             self.shared.life.look_after();
@@ -134,19 +208,19 @@ impl ReadHalf {
             return Err(Error::new(Reason::WouldBlock, "there is nothing to read yet"));
         }
         let timeout = mode.timeout();
-        trace::waits(&self.shared.peer, Half::Reader, want);
-        let waited = match beside {
-            Beside::Whole(writer) if timeout.is_none() && self.shared.deadlock_detection => {
+        trace::waits(&self.shared.peer_name, Half::Reader, want);
+        mode.set_waiting(true);
+        let deadline = caller.deadline(timeout);
+        let waited = match caller {
+            Caller::Whole(writer) if timeout.is_none() && self.shared.deadlock_detection => {
                 self.consumer.wait_exclusive(want, writer.producer_mut())
             }
-            _ => self.consumer.wait(want, timeout.map(Deadline::after)),
+            _ => self.consumer.wait(want, deadline),
         };
+        mode.set_waiting(false);
         match waited {
             Ok(n) => Ok(n > 0),
-            Err(WaitError::TimedOut) => Err(Error::new(
-                Reason::TimedOut,
-                format!("{} sent nothing for {:?}", self.shared.peer, timeout.unwrap_or_default()),
-            )),
+            Err(WaitError::TimedOut) => Err(self.shared.read_timed_out(timeout)),
             Err(WaitError::Cancelled) if self.shared.is_aborted() => Err(self.shared.given_up("read")),
             Err(WaitError::Cancelled | WaitError::Closed) => {
                 self.shutdown();
@@ -158,121 +232,10 @@ impl ReadHalf {
         }
     }
 
-    /// What was touched until now was there. If not, it may have been zeros of this process's own.
-    #[inline]
-    fn whole(&mut self) -> io::Result<()> {
-        match &self.cut {
-            Some(cut) if cut.is_set() => Err(self.cut_off()),
-            _ => Ok(()),
-        }
-    }
-
-    #[cold]
-    fn cut_off(&mut self) -> io::Error {
-        self.consumer.fail();
-        let e = self.corrupt();
-        self.shared.told(Operation::Read, e)
-    }
-
     #[cold]
     fn corrupt(&mut self) -> Error {
         self.shared.life.raise(Half::Writer, ALERT_CORRUPT);
         self.shared.corrupt("read")
-    }
-
-    /// What to do about an error: `true`, try again; `false`, the stream is at its end.
-    #[cold]
-    fn failed(&mut self, e: ReadError, want: usize, beside: &mut Beside<'_>) -> io::Result<bool> {
-        if self.shared.read.is_shut() {
-            self.shutdown();
-            return Ok(false);
-        }
-        let result = match e {
-            ReadError::Empty => self.wait(want, beside),
-            ReadError::PeerGone => Err(self.shared.gone("read")),
-            _ => Err(self.corrupt()),
-        };
-        self.whole()?;
-        result.map_err(|e| self.shared.told(Operation::Read, e))
-    }
-
-    /// [`read`](Read::read), by a caller who has more than this half.
-    #[inline]
-    pub(crate) fn read_beside(&mut self, out: &mut [u8], mut beside: Beside<'_>) -> io::Result<usize> {
-        loop {
-            match self.consumer.read(out) {
-                Ok(n) => {
-                    self.whole()?;
-                    return Ok(n);
-                }
-                Err(e) => {
-                    if !self.failed(e, 1, &mut beside)? {
-                        return Ok(0);
-                    }
-                }
-            }
-        }
-    }
-
-    /// [`read_vectored`](Read::read_vectored), by a caller who has more than this half.
-    pub(crate) fn read_vectored_beside(
-        &mut self,
-        bufs: &mut [IoSliceMut<'_>],
-        mut beside: Beside<'_>,
-    ) -> io::Result<usize> {
-        loop {
-            match self.consumer.read_vectored(bufs.iter_mut().map(|b| &mut **b)) {
-                Ok(n) => {
-                    self.whole()?;
-                    return Ok(n);
-                }
-                Err(e) => {
-                    if !self.failed(e, 1, &mut beside)? {
-                        return Ok(0);
-                    }
-                }
-            }
-        }
-    }
-
-    /// [`read_exact`](Read::read_exact), by a caller who has more than this half.
-    pub(crate) fn read_exact_beside(&mut self, mut out: &mut [u8], mut beside: Beside<'_>) -> io::Result<()> {
-        while !out.is_empty() {
-            match self.consumer.read(out) {
-                Ok(n) => {
-                    self.whole()?;
-                    if n == 0 {
-                        return Err(io::ErrorKind::UnexpectedEof.into());
-                    }
-                    out = &mut out[n..];
-                }
-                Err(e) => {
-                    if !self.failed(e, out.len(), &mut beside)? {
-                        return Err(io::ErrorKind::UnexpectedEof.into());
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits for at least one byte, and says where the bytes are that lie next to each other in the lane: valid for reads
-    /// until the half is used again. None at the end of the stream. By a caller who has more than this half.
-    pub(crate) fn peek_beside(&mut self, mut beside: Beside<'_>) -> io::Result<(*const u8, usize)> {
-        loop {
-            match self.consumer.peek() {
-                Ok(peek) => {
-                    let [run, _] = peek.parts();
-                    self.whole()?;
-                    return Ok(run);
-                }
-                Err(e) => {
-                    if !self.failed(e, 1, &mut beside)? {
-                        return Ok((std::ptr::NonNull::dangling().as_ptr(), 0));
-                    }
-                }
-            }
-        }
     }
 
     /// Takes up to `n` bytes that are there.
@@ -285,16 +248,18 @@ impl Read for ReadHalf {
     /// Waits for at least one byte, then takes what is there. `Ok(0)`: the peer has closed, and all was read.
     #[inline]
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        self.read_beside(out, Beside::Nothing)
+        self.read_for(out, Caller::Half)
     }
 
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.read_vectored_beside(bufs, Beside::Nothing)
+        self.read_vectored_for(bufs, Caller::Half)
     }
 
-    /// Like [`read`](Read::read) in a loop, but asks to be woken only when half a lane, or all that is wanted, is there.
+    /// Like [`read`](Read::read) in a loop, but asks to be woken only when half a lane, or all that is wanted, is there. The
+    /// timeout is for each wait, not for the whole call. If it fails midway, the error says how many bytes were read before:
+    /// [`Error::read`].
     fn read_exact(&mut self, out: &mut [u8]) -> io::Result<()> {
-        self.read_exact_beside(out, Beside::Nothing)
+        self.read_exact_for(out, Caller::Half)
     }
 }
 
@@ -304,8 +269,17 @@ impl Drop for ReadHalf {
             self.shutdown();
         }
         if self.shared.is_cut() {
-            // What was just said, nobody can hear. The other half, if it sleeps, must hear of it here.
+            // The peer cannot see what was just said. The other half, if it sleeps, must hear of it here.
             self.shared.life.raise(Half::Writer, ALERT_CORRUPT);
+        }
+    }
+}
+
+impl Requests for ReadHalf {
+    /// Another thread has shut the direction down.
+    fn serve(&mut self, requests: u32) {
+        if requests & SHUT_DOWN != 0 {
+            self.shutdown();
         }
     }
 }

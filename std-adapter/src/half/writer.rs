@@ -2,30 +2,32 @@
 
 use std::io::{self, IoSlice, Write};
 use std::sync::Arc;
-use std::time::Duration;
 
 use smstream_core::error::{WaitError, WriteError};
-use smstream_core::lane::Producer;
+use smstream_core::lane::{Consumer, Producer};
 use smstream_core::park::ALERT_CORRUPT;
 
-use super::{ReadHalf, Shared};
+use super::{Caller, Shared, is_cut};
 use crate::buffering::{self, BufMode};
 use crate::error::{Error, Reason, Result};
-use crate::history::{Incident, Operation};
+use crate::history::Operation;
 use crate::liveness::Half;
 use crate::parking::Parker;
+use crate::timed_mutex::{FLUSH, Requests, SHUT_DOWN};
 use crate::trace;
-use smstream_shm::Deadline;
 use smstream_shm::memory::guard::Cut;
 
 /// The half of a [`Stream`](crate::Stream) that writes. Dropping it tells the peer that no more will come.
 #[derive(Debug)]
 pub struct WriteHalf {
-    producer: Producer<'static, Parker>,
+    pub(super) producer: Producer<'static, Parker>,
     /// Looked at after each access to the segments, so kept near.
-    cut: Option<Arc<Cut>>,
+    pub(super) cut: Option<Arc<Cut>>,
     pub(crate) shared: Arc<Shared>,
 }
+
+/// What a caller who has the whole stream waits with.
+pub(crate) type ReadingEnd = Consumer<'static, Parker>;
 
 impl WriteHalf {
     /// `producer` points into the memory of `shared`.
@@ -47,23 +49,24 @@ impl WriteHalf {
         self.producer.fail();
     }
 
-    /// Says that no more will come: what is held back is published, and the peer reads what is left, then the end of the
+    /// Says that no more will come: what is buffered is published, and the peer reads what is left, then the end of the
     /// stream.
     pub fn shutdown(&mut self) {
         if self.producer.is_finished() {
             return;
         }
-        // Somebody may have been waiting with `poll`, and left it announced.
+        // A `Pollable` may have left it announced.
         self.producer.withdraw();
         self.producer.finish();
-        trace::closed(&self.shared.peer, Half::Writer);
+        trace::closed(&self.shared.peer_name, Half::Writer);
         if let Some(lost @ 1..) = self.producer.undelivered() {
             let (reason, why) = match self.shared.life.is_gone() && !self.producer.is_peer_stopped() {
                 true => (Reason::PeerGone, "died without closing the stream"),
                 false => (Reason::WriteAfterClose, "takes no more bytes"),
             };
-            let text = format!("the last {lost} bytes that were written are never read: {} {why}", self.shared.peer);
-            self.shared.untold(Operation::Close, &Error::new(reason, text));
+            let text =
+                format!("the last {lost} bytes that were written are never read: {} {why}", self.shared.peer_name);
+            self.shared.record(Operation::Close, &Error::new(reason, text));
         }
     }
 
@@ -80,28 +83,10 @@ impl WriteHalf {
         self.producer.is_peer_stopped()
     }
 
-    /// Gives up both halves: see [`Stream::abort`](crate::Stream::abort).
-    pub fn abort(&self) {
-        self.shared.abort();
-    }
-
-    /// Sets how long a write may wait for room; `None`: for ever.
-    ///
-    /// # Errors
-    /// [`Reason::InvalidInput`] for a timeout of zero.
-    pub fn set_timeout(&self, timeout: Option<Duration>) -> Result<()> {
-        self.shared.write.set_timeout(timeout)
-    }
-
-    /// Sets whether writing gives [`io::ErrorKind::WouldBlock`] instead of waiting.
-    pub fn set_nonblocking(&self, on: bool) {
-        self.shared.write.set_nonblocking(on);
-    }
-
-    /// Sets when written bytes are published. What is held back is published now.
+    /// Sets when written bytes are published. What is buffered is published now.
     pub fn set_buf_mode(&mut self, mode: BufMode) {
         self.shared.policy.set(mode);
-        self.publish_held();
+        self.flush_buffered();
     }
 
     /// When written bytes are published.
@@ -112,29 +97,8 @@ impl WriteHalf {
 
     /// Bytes that were written and are held back: the peer is not shown them yet.
     #[must_use]
-    pub fn held_back(&self) -> usize {
+    pub fn buffered(&self) -> usize {
         self.producer.unflushed()
-    }
-
-    /// An error of the stream that no call has returned: see [`Stream::take_error`](crate::Stream::take_error).
-    ///
-    /// # Errors
-    /// None at present; a socket has some.
-    pub fn take_error(&mut self) -> Result<Option<Error>> {
-        self.look_for_news();
-        Ok(self.shared.history.take())
-    }
-
-    /// What has gone wrong on the stream: see [`Stream::history`](crate::Stream::history).
-    pub fn history(&mut self) -> Vec<Incident> {
-        self.look_for_news();
-        self.shared.history.all()
-    }
-
-    fn look_for_news(&mut self) {
-        if self.shared.has_news() && self.has_lost_its_peer() {
-            self.shared.note_death();
-        }
     }
 
     /// Of a peer that is known to be gone: whether it was to read more.
@@ -145,17 +109,17 @@ impl WriteHalf {
         !self.producer.is_peer_stopped() && !all_is_read
     }
 
-    /// Publishes what is held back, before something else is done. An error of that is for the history.
+    /// Publishes what is buffered, before something else is done. An error of that is for the history.
     #[inline]
-    pub(crate) fn publish_held(&mut self) {
+    pub(crate) fn flush_buffered(&mut self) {
         if self.producer.unflushed() != 0
             && let Err(e) = self.publish()
         {
-            self.shared.untold(Operation::Flush, &e);
+            self.shared.record(Operation::Flush, &e);
         }
     }
 
-    /// Publishes what is held back, and says whether somebody takes it.
+    /// Publishes what is buffered, and says whether the peer takes it.
     fn publish(&mut self) -> Result<()> {
         if self.producer.unflushed() == 0 {
             return Ok(());
@@ -163,17 +127,135 @@ impl WriteHalf {
         self.producer.flush();
         // Writing nothing asks.
         let result = self.producer.write(&[]).map(drop).map_err(|e| self.error(e));
-        self.whole()?;
+        self.check_cut()?;
         result
     }
 
-    /// Waits as the mode says, for room for up to `want` bytes. `other`: the caller has the whole stream.
+    /// Puts as much into the lane as there is room for, publishes as the mode says, and does not wait. `None` for an error:
+    /// the memory was cut short.
+    ///
+    /// Bytes that need not be waited for go this way: here, and in [`Producer::write`].
+    #[inline]
+    pub(crate) fn write_now(&mut self, bytes: &[u8]) -> Result<usize, Option<WriteError>> {
+        let written = if self.shared.policy.is_none() {
+            self.producer.write(bytes)
+        } else {
+            buffering::write(&mut self.producer, std::iter::once(bytes), self.shared.policy.get())
+        };
+        match written {
+            Ok(n) if !is_cut(&self.cut) => Ok(n),
+            Ok(_) => Err(None),
+            Err(e) => Err(Some(e)),
+        }
+    }
+
+    fn write_vectored_now(&mut self, bufs: &[IoSlice<'_>]) -> Result<usize, Option<WriteError>> {
+        let pieces = bufs.iter().map(|b| &**b);
+        let written = if self.shared.policy.is_none() {
+            self.producer.write_vectored(pieces)
+        } else {
+            buffering::write(&mut self.producer, pieces, self.shared.policy.get())
+        };
+        match written {
+            Ok(n) if !is_cut(&self.cut) => Ok(n),
+            Ok(_) => Err(None),
+            Err(e) => Err(Some(e)),
+        }
+    }
+
+    /// Goes on after `e`: waits and writes.
     #[cold]
-    fn wait(&mut self, want: usize, other: Option<&mut ReadHalf>) -> Result<()> {
+    pub(crate) fn write_after(
+        &mut self,
+        mut e: Option<WriteError>,
+        bytes: &[u8],
+        mut caller: Caller<'_, ReadingEnd>,
+    ) -> io::Result<usize> {
+        loop {
+            self.resolve(e, 1, &mut caller)?;
+            match self.write_now(bytes) {
+                Ok(n) => return Ok(n),
+                Err(next) => e = next,
+            }
+        }
+    }
+
+    /// [`write`](Write::write), for `caller`.
+    #[inline]
+    pub(crate) fn write_for(&mut self, bytes: &[u8], caller: Caller<'_, ReadingEnd>) -> io::Result<usize> {
+        match self.write_now(bytes) {
+            Ok(n) => Ok(n),
+            Err(e) => self.write_after(e, bytes, caller),
+        }
+    }
+
+    /// [`write_vectored`](Write::write_vectored), for `caller`.
+    pub(crate) fn write_vectored_for(
+        &mut self,
+        bufs: &[IoSlice<'_>],
+        mut caller: Caller<'_, ReadingEnd>,
+    ) -> io::Result<usize> {
+        loop {
+            match self.write_vectored_now(bufs) {
+                Ok(n) => return Ok(n),
+                Err(e) => self.resolve(e, 1, &mut caller)?,
+            }
+        }
+    }
+
+    /// [`write_all`](Write::write_all), for `caller`. An error says how many bytes were written before.
+    pub(crate) fn write_all_for(&mut self, bytes: &[u8], mut caller: Caller<'_, ReadingEnd>) -> io::Result<()> {
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.write_now(&bytes[done..]) {
+                Ok(n) => done += n,
+                Err(e) => self.wait_or_fail(e, bytes.len() - done, &mut caller).map_err(|e| {
+                    let e = e.after_writing(done, bytes.len());
+                    self.shared.report(Operation::Write, e)
+                })?,
+            }
+        }
+        Ok(())
+    }
+
+    /// [`wait_or_fail`](Self::wait_or_fail), of which an error is what the call at hand returns.
+    #[cold]
+    pub(super) fn resolve(
+        &mut self,
+        e: Option<WriteError>,
+        want: usize,
+        caller: &mut Caller<'_, ReadingEnd>,
+    ) -> io::Result<()> {
+        self.wait_or_fail(e, want, caller).map_err(|e| self.shared.report(Operation::Write, e))
+    }
+
+    /// What to do when nothing can be written now (`None`: because the memory was cut short). If there is no error there is
+    /// room: try again.
+    pub(super) fn wait_or_fail(
+        &mut self,
+        e: Option<WriteError>,
+        want: usize,
+        caller: &mut Caller<'_, ReadingEnd>,
+    ) -> Result<()> {
+        if self.shared.write.is_shut() {
+            self.shutdown();
+            return Err(self.closed());
+        }
+        let result = match e {
+            Some(WriteError::Full) => self.wait(want, caller),
+            Some(e) => Err(self.error(e)),
+            None => Ok(()),
+        };
+        self.check_cut()?;
+        result
+    }
+
+    /// Waits as the mode says, for room for up to `want` bytes.
+    fn wait(&mut self, want: usize, caller: &mut Caller<'_, ReadingEnd>) -> Result<()> {
         let mode = &self.shared.write;
         if mode.is_nonblocking() {
             self.shared.life.look_after();
-            // Nobody makes room by reading what he is not shown.
+            // The peer makes no room by reading what it is not shown.
             self.producer.flush();
             if self.shared.is_aborted() {
                 return Err(self.shared.given_up("write"));
@@ -181,23 +263,21 @@ impl WriteHalf {
             return Err(Error::new(Reason::WouldBlock, "there is no room to write yet"));
         }
         let timeout = mode.timeout();
-        trace::waits(&self.shared.peer, Half::Writer, want);
-        let waited = match other {
-            Some(other) if timeout.is_none() && self.shared.deadlock_detection => {
-                self.producer.wait_exclusive(want, other.consumer_mut())
+        trace::waits(&self.shared.peer_name, Half::Writer, want);
+        // Before it says that it waits: nothing that was written before is buffered while it does.
+        self.producer.flush();
+        mode.set_waiting(true);
+        let deadline = caller.deadline(timeout);
+        let waited = match caller {
+            Caller::Whole(reader) if timeout.is_none() && self.shared.deadlock_detection => {
+                self.producer.wait_exclusive(want, reader)
             }
-            _ => self.producer.wait(want, timeout.map(Deadline::after)),
+            _ => self.producer.wait(want, deadline),
         };
+        mode.set_waiting(false);
         match waited {
             Ok(_) => Ok(()),
-            Err(WaitError::TimedOut) => Err(Error::new(
-                Reason::TimedOut,
-                format!(
-                    "{} read nothing for {:?}, and there is no room",
-                    self.shared.peer,
-                    timeout.unwrap_or_default()
-                ),
-            )),
+            Err(WaitError::TimedOut) => Err(self.shared.write_timed_out(timeout)),
             Err(WaitError::Cancelled) if self.shared.is_aborted() => Err(self.shared.given_up("write")),
             Err(WaitError::Cancelled) => {
                 self.shutdown();
@@ -217,17 +297,12 @@ impl WriteHalf {
 
     /// What was touched until now was there. If not, it may have been memory of this process's own.
     #[inline]
-    fn whole(&mut self) -> Result<()> {
-        match &self.cut {
-            Some(cut) if cut.is_set() => Err(self.cut_off()),
-            _ => Ok(()),
+    fn check_cut(&mut self) -> Result<()> {
+        if is_cut(&self.cut) {
+            self.producer.fail();
+            return Err(self.corrupt());
         }
-    }
-
-    #[cold]
-    fn cut_off(&mut self) -> Error {
-        self.producer.fail();
-        self.corrupt()
+        Ok(())
     }
 
     #[cold]
@@ -238,98 +313,12 @@ impl WriteHalf {
 
     /// The error for one that waiting does not help against.
     #[cold]
-    fn error(&mut self, e: WriteError) -> Error {
+    pub(super) fn error(&mut self, e: WriteError) -> Error {
         match e {
             WriteError::Closed => self.closed(),
             WriteError::PeerGone => self.shared.gone("write"),
             _ => self.corrupt(),
         }
-    }
-
-    /// What to do about an error: try again, or give up.
-    #[cold]
-    fn failed(&mut self, e: WriteError, want: usize, other: Option<&mut ReadHalf>) -> Result<()> {
-        if self.shared.write.is_shut() {
-            self.shutdown();
-            return Err(self.closed());
-        }
-        let result = match e {
-            WriteError::Full => self.wait(want, other),
-            e => Err(self.error(e)),
-        };
-        self.whole()?;
-        result
-    }
-
-    /// Puts as much into the lane as there is room for, and publishes as the mode says.
-    #[inline]
-    fn put(&mut self, bytes: &[u8]) -> Result<usize, WriteError> {
-        if self.shared.policy.is_none() {
-            self.producer.write(bytes)
-        } else {
-            buffering::write(&mut self.producer, std::iter::once(bytes), self.shared.policy.get())
-        }
-    }
-
-    fn put_vectored(&mut self, bufs: &[IoSlice<'_>]) -> Result<usize, WriteError> {
-        let pieces = bufs.iter().map(|b| &**b);
-        if self.shared.policy.is_none() {
-            self.producer.write_vectored(pieces)
-        } else {
-            buffering::write(&mut self.producer, pieces, self.shared.policy.get())
-        }
-    }
-}
-
-/// Writing, for one who has this half alone (`other` is `None`) or the whole stream.
-impl WriteHalf {
-    #[inline]
-    pub(crate) fn write_beside(&mut self, bytes: &[u8], mut other: Option<&mut ReadHalf>) -> io::Result<usize> {
-        loop {
-            match self.put(bytes) {
-                Ok(n) => {
-                    self.whole().map_err(|e| self.shared.told(Operation::Write, e))?;
-                    return Ok(n);
-                }
-                Err(e) => self.failed(e, 1, other.as_deref_mut()).map_err(|e| self.shared.told(Operation::Write, e))?,
-            }
-        }
-    }
-
-    pub(crate) fn write_vectored_beside(
-        &mut self,
-        bufs: &[IoSlice<'_>],
-        mut other: Option<&mut ReadHalf>,
-    ) -> io::Result<usize> {
-        loop {
-            match self.put_vectored(bufs) {
-                Ok(n) => {
-                    self.whole().map_err(|e| self.shared.told(Operation::Write, e))?;
-                    return Ok(n);
-                }
-                Err(e) => self.failed(e, 1, other.as_deref_mut()).map_err(|e| self.shared.told(Operation::Write, e))?,
-            }
-        }
-    }
-
-    pub(crate) fn write_all_beside(&mut self, bytes: &[u8], mut other: Option<&mut ReadHalf>) -> io::Result<()> {
-        let mut left = bytes;
-        while !left.is_empty() {
-            match self.put(left) {
-                Ok(n) => {
-                    self.whole().map_err(|e| {
-                        let e = e.after(bytes.len() - left.len(), bytes.len());
-                        self.shared.told(Operation::Write, e)
-                    })?;
-                    left = &left[n..];
-                }
-                Err(e) => self.failed(e, left.len(), other.as_deref_mut()).map_err(|e| {
-                    let e = e.after(bytes.len() - left.len(), bytes.len());
-                    self.shared.told(Operation::Write, e)
-                })?,
-            }
-        }
-        Ok(())
     }
 }
 
@@ -338,17 +327,17 @@ impl Write for WriteHalf {
     /// whether the peer still takes any: it gives the error that writing one would give, and never waits.
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_beside(bytes, None)
+        self.write_for(bytes, Caller::Half)
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.write_vectored_beside(bufs, None)
+        self.write_vectored_for(bufs, Caller::Half)
     }
 
     /// Like [`write`](Write::write) in a loop, but asks to be woken only when there is room for half a lane, or for all
     /// that is left. If it fails midway, the error says how many bytes went before: [`Error::written`].
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.write_all_beside(bytes, None)
+        self.write_all_for(bytes, Caller::Half)
     }
 
     /// Publishes what is held back. With [`BufMode::None`] there is nothing to do: what was written is visible to the peer
@@ -356,19 +345,33 @@ impl Write for WriteHalf {
     ///
     /// If something was held back, and the peer takes no more or is gone, this says so.
     fn flush(&mut self) -> io::Result<()> {
-        self.publish().map_err(|e| self.shared.told(Operation::Flush, e))
+        self.publish().map_err(|e| self.shared.report(Operation::Flush, e))
     }
 }
 
 impl Drop for WriteHalf {
     fn drop(&mut self) {
+        if self.shared.is_relinquished() {
+            return;
+        }
         if self.shared.is_aborted() {
-            return self.publish_held();
+            return self.flush_buffered();
         }
         self.shutdown();
         if self.shared.is_cut() {
             // As for the half that reads.
             self.shared.life.raise(Half::Reader, ALERT_CORRUPT);
+        }
+    }
+}
+
+impl Requests for WriteHalf {
+    /// Another thread has asked for what is buffered to be published, or has shut the direction down.
+    fn serve(&mut self, requests: u32) {
+        if requests & SHUT_DOWN != 0 {
+            self.shutdown();
+        } else if requests & FLUSH != 0 {
+            self.flush_buffered();
         }
     }
 }

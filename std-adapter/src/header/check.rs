@@ -9,7 +9,7 @@ pub enum Verdict {
     Ok,
     /// It does not: no party that follows the rules brings this about.
     Bad,
-    /// Nothing is wrong, but somebody who looks for a fault wants to know it.
+    /// Nothing is wrong, but a person who looks for a fault wants to know it.
     Note,
 }
 

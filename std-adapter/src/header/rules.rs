@@ -59,7 +59,7 @@ fn byte_order(header: &Header, part: Part, checks: &mut Checks) {
             part,
             "byte_order",
             found,
-            "a machine of the other byte order made it: nobody here can attach; its words are shown turned round",
+            "a machine of the other byte order made it: no process here can attach; its words are shown byte-swapped",
         ),
         ByteOrder::Unknown => {
             let meaning = format!("it should be {BYTE_ORDER:#010x}: the word is damaged");
@@ -147,7 +147,7 @@ fn geometry(header: &Header, part: Part, checks: &mut Checks) {
     );
 }
 
-/// Who made it, and bytes that nobody should have written.
+/// Which process made it, and bytes that no party should have written.
 fn origin(header: &Header, part: Part, checks: &mut Checks) {
     let found = format!("process {}, {} s after 1970, channel {:#x}", header.pid(), header.made(), header.channel());
     checks.push(Verdict::Note, part, "origin", found, "what its owner says of itself; nothing depends on it");
@@ -159,7 +159,7 @@ fn origin(header: &Header, part: Part, checks: &mut Checks) {
             part,
             "reserved",
             format!("{} words, the first at {at:#x}", stray.len()),
-            "a newer owner wrote there, or something stray; nobody of this version looks at them",
+            "a newer owner wrote there, or something stray; no party of this version looks at them",
         ),
     }
 }
@@ -287,7 +287,7 @@ mod tests {
         }
     }
 
-    /// Every word with values around its limits: the same verdict as that of whoever attaches.
+    /// Every word with values around its limits: the same verdict as that of attaching.
     #[test]
     fn it_agrees_with_whoever_attaches() {
         let names = [

@@ -1,4 +1,4 @@
-//! The words of a segment's header, as they were when somebody looked. Nothing of them is believed.
+//! The words of a segment's header, as they were at one look. Nothing of them is believed.
 
 use smstream_core::counter::Counts;
 use smstream_core::layout::{self, BYTE_ORDER, FIELDS, Field, HEADER_LEN, MAGIC};

@@ -1,7 +1,7 @@
 //! All rules of a region, one after the other.
 
 use super::look::Stream;
-use super::sample::{self, Lane, Rest, Sample};
+use super::sample::{self, Lane, Sample, SleepState};
 use super::source::Source;
 use crate::header::check::{Check, Checks, Part, Verdict};
 use crate::header::rules;
@@ -23,7 +23,7 @@ const LOOKS: usize = 50;
 /// What is to be examined.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Patient {
+pub enum DoctorTarget {
     /// A file with both segments, as `file:` and `shm:` have it.
     Region(Arc<Source>),
     /// A file with one segment, of a `unix:` stream whose other segment is not at hand.
@@ -41,18 +41,18 @@ pub enum Patient {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn examine(patient: &Patient, users: &[Stream]) -> io::Result<Vec<Check>> {
+pub fn examine(target: &DoctorTarget, users: &[Stream]) -> io::Result<Vec<Check>> {
     let mut checks = Checks::default();
-    match patient {
-        Patient::Region(source) => region(source, users, &mut checks)?,
-        Patient::Segment(source) => {
+    match target {
+        DoctorTarget::Region(source) => region(source, users, &mut checks)?,
+        DoctorTarget::Segment(source) => {
             let header = sample::header(source, 0)?;
             let party = (header.party() & 1) as usize;
             segment(source, 0, &header, party, &mut checks)?;
             let meaning = "the other segment is not at hand: what the two say together is not checked";
             checks.push(Verdict::Note, Part::Channel, "half", "one segment", meaning);
         }
-        Patient::Segments(listener, connector) => {
+        DoctorTarget::Segments(listener, connector) => {
             let look =
                 || -> io::Result<[Header; 2]> { Ok([sample::header(listener, 0)?, sample::header(connector, 0)?]) };
             let headers = look()?;
@@ -80,7 +80,7 @@ fn segment(source: &Source, offset: u64, header: &Header, party: usize, checks: 
         (Part::Segment(party), "memory"),
         format!("{found} bytes, needed are {needed}"),
         "the lane lies within the file",
-        "the file ends before the lane does: it was cut off, and whoever touches what is missing is killed by SIGBUS",
+        "the file ends before the lane does: it was cut off, and a process that touches what is missing is killed by SIGBUS",
     );
     Ok(rules::is_usable(header, party))
 }
@@ -96,7 +96,7 @@ fn region(source: &Arc<Source>, users: &[Stream], checks: &mut Checks) -> io::Re
             (Part::Segment(0), "page"),
             format!("{} on pages of {page}", first.align()),
             "its segments can be mapped apart",
-            "its segments cannot be mapped apart on this machine, and nobody can connect",
+            "its segments cannot be mapped apart on this machine, and no connector can use it",
         );
     }
     if usable || first.is_ours() {
@@ -111,17 +111,17 @@ fn region(source: &Arc<Source>, users: &[Stream], checks: &mut Checks) -> io::Re
 /// The second segment, and both together.
 fn meet(source: &Arc<Source>, first: &Header, usable: bool, checks: &mut Checks) -> io::Result<()> {
     let Some(offset) = find_second(source, first, usable)? else {
-        let meaning = "where it should begin cannot be told, and it is not where it could be";
+        let meaning = "where it should begin is not known, and it is not where it could be";
         checks.push(Verdict::Bad, Part::Segment(1), "place", "not found", meaning);
         return Ok(());
     };
-    let told = rules::second_segment(first) == Some(offset);
+    let stated = rules::second_segment(first) == Some(offset);
     checks.push(
-        if told { Verdict::Ok } else { Verdict::Note },
+        if stated { Verdict::Ok } else { Verdict::Note },
         Part::Segment(1),
         "place",
         format!("at {offset}"),
-        if told {
+        if stated {
             "behind the first, as that says"
         } else {
             "found by looking for it: the first segment says something else"
@@ -141,8 +141,8 @@ fn meet(source: &Arc<Source>, first: &Header, usable: bool, checks: &mut Checks)
 /// Where the second segment begins. If the first is damaged, it is looked for where each capacity would put it.
 fn find_second(source: &Source, first: &Header, usable: bool) -> io::Result<Option<u64>> {
     let is_there = |offset: u64| -> io::Result<bool> { Ok(sample::header(source, offset)?.is_ours()) };
-    let told = rules::second_segment(first);
-    if let Some(offset) = told {
+    let stated = rules::second_segment(first);
+    if let Some(offset) = stated {
         // What a sound first segment says holds, whatever is there.
         if usable || is_there(offset)? {
             return Ok(Some(offset));
@@ -166,13 +166,13 @@ fn file(source: &Source, checks: &mut Checks) -> io::Result<()> {
         mode & 0o077 == 0,
         (Part::File, "mode"),
         format!("{mode:04o}"),
-        "nobody but its owner may open it",
-        "others than its owner may open it, so nobody connects to it: `chmod 600`",
+        "only its owner may open it",
+        "others than its owner may open it, so no connector takes it: `chmod 600`",
     );
     if stat.st_uid == me {
         checks.push(Verdict::Ok, Part::File, "owner", format!("user {me}"), "it is yours");
     } else {
-        let meaning = "it is somebody else's: only its owner connects to it";
+        let meaning = "it is another user's: only its owner connects to it";
         checks.push(Verdict::Note, Part::File, "owner", format!("user {}", stat.st_uid), meaning);
     }
     Ok(())
@@ -207,13 +207,13 @@ fn lanes(
             if sane(&sample) {
                 break;
             }
-            // Whoever writes was interrupted, or is so fast: another moment.
+            // The writer was interrupted, or is so fast: another moment.
             thread::sleep(Duration::from_micros(200));
             sample = Sample::of(look()?, &again()?);
         }
         Ok(sample)
     };
-    let odd = |rest: Rest| matches!(rest, Rest::Odd(_));
+    let odd = |rest: SleepState| matches!(rest, SleepState::Odd(_));
     let fine = |lane: &Lane| lane.fill.is_some() && !odd(lane.writer) && !odd(lane.reader) && !lane.is_overdue();
     let before = sane(&|sample| sample.lanes.iter().all(fine))?;
     thread::sleep(PAUSE);
@@ -264,7 +264,7 @@ fn cursors(before: &Sample, after: &Sample, sender: usize, checks: &mut Checks) 
     }
 }
 
-/// The park words, and whether somebody sleeps who should not.
+/// The park words, and whether a half sleeps that should not.
 fn sleepers(lane: &Lane, sender: usize, checks: &mut Checks) {
     let part = Part::Lane(sender);
     for (rule, who, what, rest, there) in [
@@ -272,15 +272,15 @@ fn sleepers(lane: &Lane, sender: usize, checks: &mut Checks) {
         ("write_park", "writer", "bytes of room", lane.writer, lane.room()),
     ] {
         match rest {
-            Rest::Awake => checks.push(Verdict::Ok, part, rule, "awake", format!("the {who} does not sleep")),
-            Rest::Odd(word) => checks.push(
+            SleepState::Awake => checks.push(Verdict::Ok, part, rule, "awake", format!("the {who} does not sleep")),
+            SleepState::Odd(word) => checks.push(
                 Verdict::Bad,
                 part,
                 rule,
                 format!("{word:#010x}"),
                 format!("no {who} sleeps for that: the word is damaged, or it changes too fast to be seen"),
             ),
-            Rest::Asleep { wants, .. } => {
+            SleepState::Asleep { wants, .. } => {
                 let found = format!("asleep for {wants} {what}, there are {}", there.unwrap_or(0));
                 let ended = if who == "reader" { lane.finished } else { lane.stopped };
                 let (verdict, meaning) = if wants > max_wait(lane.capacity) {
@@ -343,9 +343,9 @@ fn locks(source: &Source, first: &Header, users: &[Stream], checks: &mut Checks)
             (Byte::Party0, false) => "the listener's end is dead or closed",
             (Byte::Party1, true) => "the connector's end lives",
             (Byte::Party1, false) if first.state() == state::ACCEPTED => "the connector's end is dead or closed",
-            (Byte::Party1, false) => "nobody has come yet",
+            (Byte::Party1, false) => "no connector has come yet",
             (Byte::Name, true) => "the listener may replace the name",
-            (Byte::Name, false) => "whoever listens next may take the name over",
+            (Byte::Name, false) => "the next listener may take the name over",
         };
         checks.push(Verdict::Ok, Part::Locks, name, found, meaning);
     }
@@ -372,8 +372,7 @@ fn verdict_of_locks(source: &Source, first: &Header, held: [bool; 3], checks: &m
         checks.push(Verdict::Note, Part::Locks, "orphan", format!("{links} names"), meaning);
     }
     if first.state() == state::ACCEPTED && links > 0 {
-        let meaning =
-            "a stream in use has no name of its own: somebody made a second one, and nobody can connect there";
+        let meaning = "a stream in use has no name of its own: a second one was made, and no connector can use it";
         checks.push(Verdict::Note, Part::File, "names", format!("{links} names"), meaning);
     }
 }

@@ -1,4 +1,4 @@
-//! A stream that somebody has: who, and how it does.
+//! A stream of running processes: which, and how it does.
 
 use super::sample::{Channel, Phase, Sample};
 use crate::lock::Byte;
@@ -16,9 +16,9 @@ pub struct Holder {
     pub pid: u32,
     /// Its descriptor.
     pub fd: u32,
-    /// Its command line, fit to be printed.
+    /// Its command line, escaped for terminals.
     pub command: String,
-    /// Which party it is, if that can be told.
+    /// Which party it is, if that is known.
     pub party: Option<usize>,
     /// When it began, so that no other process is taken for it.
     pub(super) began: u64,
@@ -30,7 +30,7 @@ pub struct Holder {
 pub struct Stream {
     /// Where its lanes are.
     pub channel: Channel,
-    /// The address at which the parties met, fit to be printed, if it can be told.
+    /// The address at which the parties met, escaped for terminals, if it is known.
     pub addr: Option<String>,
     /// The same byte for byte, as [`Addr::from_os_str`](crate::Addr::from_os_str) reads it.
     pub written: Option<OsString>,
@@ -82,7 +82,7 @@ impl State {
 pub struct Look {
     /// Its words.
     pub sample: Sample,
-    /// Whether each party lives, if that can be told.
+    /// Whether each party lives, if that is known.
     pub alive: [Option<bool>; 2],
 }
 

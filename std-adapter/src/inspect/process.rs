@@ -48,7 +48,7 @@ pub(super) fn command(pid: u32) -> String {
     }
 }
 
-/// Bytes of somebody else's choice, so that they do nothing to a terminal: control characters, and what would turn the
+/// Bytes that another process chose, so that they do nothing to a terminal: control characters, and what would turn the
 /// line round, are escaped.
 #[must_use]
 pub fn printable(bytes: &[u8]) -> String {

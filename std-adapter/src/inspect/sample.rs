@@ -14,7 +14,7 @@ const LOOKS: usize = 16;
 
 /// Whether a half sleeps, and for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rest {
+pub enum SleepState {
     /// It is awake, or has nothing to wait for any more.
     Awake,
     /// It has announced that it sleeps.
@@ -48,9 +48,9 @@ pub struct Lane {
     /// The reader's counters. `None` if it keeps none.
     pub reads: Option<Counts>,
     /// Whether the writer sleeps for room.
-    pub writer: Rest,
+    pub writer: SleepState,
     /// Whether the reader sleeps for bytes.
-    pub reader: Rest,
+    pub reader: SleepState,
 }
 
 /// A channel at one moment, or nearly: the words are copied one after the other, while the parties go on.
@@ -135,7 +135,7 @@ impl Channel {
         Ok([header(&first.0, first.1)?, header(&second.0, second.1)?])
     }
 
-    /// Looks at both lanes. It makes a few system calls, takes no lock, and wakes nobody.
+    /// Looks at both lanes. It makes a few system calls, takes no lock, and wakes no sleeper.
     ///
     /// # Errors
     /// What the system says.
@@ -219,15 +219,15 @@ fn counters(header: &Header, which: fn(&Header) -> Option<Counts>) -> Option<Cou
 }
 
 /// What a park word says, if the mark lies `base` + what is wanted.
-fn rest(word: u32, base: u32, capacity: u32, may_look: bool) -> Rest {
+fn rest(word: u32, base: u32, capacity: u32, may_look: bool) -> SleepState {
     let wants = (word & THRESHOLD).wrapping_sub(base) & THRESHOLD;
     match word {
-        0 => Rest::Awake,
-        STOPPED_HINT if may_look => Rest::Awake,
+        0 => SleepState::Awake,
+        STOPPED_HINT if may_look => SleepState::Awake,
         _ if word & ASLEEP != 0 && (1..=capacity).contains(&wants) => {
-            Rest::Asleep { wants, whole: word & EXCLUSIVE != 0 }
+            SleepState::Asleep { wants, whole: word & EXCLUSIVE != 0 }
         }
-        _ => Rest::Odd(word),
+        _ => SleepState::Odd(word),
     }
 }
 
@@ -238,18 +238,18 @@ impl Lane {
         Some(self.capacity.saturating_sub(self.fill?))
     }
 
-    /// Whether nothing moves in it any more: the end was said, and all before it was taken, or nobody takes it.
+    /// Whether nothing moves in it any more: the end was said, and all before it was taken, or the reader takes no more.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.stopped || (self.finished && self.fill == Some(0))
     }
 
     /// Whether its reader sleeps for bytes that are there, or its writer for room that is there. For a moment that is
-    /// so whenever somebody is about to wake.
+    /// so whenever a half is about to wake.
     #[must_use]
     pub fn is_overdue(&self) -> bool {
-        let has = |rest: Rest, there: Option<u32>, ended: bool| match (rest, there) {
-            (Rest::Asleep { wants, .. }, Some(there)) => there >= wants || ended,
+        let has = |rest: SleepState, there: Option<u32>, ended: bool| match (rest, there) {
+            (SleepState::Asleep { wants, .. }, Some(there)) => there >= wants || ended,
             _ => false,
         };
         has(self.reader, self.fill, self.finished) || has(self.writer, self.room(), self.stopped)
@@ -262,7 +262,7 @@ pub(super) mod tests {
     use crate::header::words::tests::with;
     use smstream_core::cursor::asleep_at;
 
-    /// A channel that nobody looks at.
+    /// A channel that is not looked at.
     pub(crate) fn unchecked(source: Arc<Source>) -> Channel {
         Channel { segments: [(Arc::clone(&source), 0), (source, 0)], region: true }
     }
@@ -309,15 +309,15 @@ pub(super) mod tests {
             let asleep = with(&second, &[("read_park", asleep_at(at(4), 30))]);
             let full = with(&first, &[("write_park", asleep_at(at(10), 60u32.wrapping_sub(64)))]);
             let lane = sample(&[full, asleep]).lanes[0].clone();
-            assert_eq!(lane.reader, Rest::Asleep { wants: 30, whole: false });
-            assert_eq!(lane.writer, Rest::Asleep { wants: 60, whole: false });
+            assert_eq!(lane.reader, SleepState::Asleep { wants: 30, whole: false });
+            assert_eq!(lane.writer, SleepState::Asleep { wants: 60, whole: false });
             assert!(!lane.is_overdue(), "6 bytes are there, and room for 58");
             let enough = with(&second, &[("read_park", asleep_at(at(4), 6))]);
             assert!(sample(&[first.clone(), enough]).lanes[0].is_overdue());
             let odd = with(&second, &[("read_park", asleep_at(at(4), 65))]);
-            assert!(matches!(sample(&[first.clone(), odd]).lanes[0].reader, Rest::Odd(_)));
+            assert!(matches!(sample(&[first.clone(), odd]).lanes[0].reader, SleepState::Odd(_)));
             let look = with(&second, &[("read_park", STOPPED_HINT)]);
-            assert_eq!(sample(&[first, look]).lanes[0].reader, Rest::Awake);
+            assert_eq!(sample(&[first, look]).lanes[0].reader, SleepState::Awake);
         }
     }
 }

@@ -26,20 +26,20 @@ const DELETED: &[u8] = b" (deleted)";
 
 /// What could not be seen, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unseen {
+pub struct Skipped {
     /// What.
     pub what: String,
     /// Why.
     pub why: String,
 }
 
-impl fmt::Display for Unseen {
+impl fmt::Display for Skipped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.what, self.why)
     }
 }
 
-/// A listener at a `unix:` address. It has no memory before somebody connects.
+/// A listener at a `unix:` address. It has no memory before a connector comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SocketListener {
@@ -70,13 +70,13 @@ pub struct Scan {
     /// Listeners that wait at a socket.
     pub listeners: Vec<SocketListener>,
     /// What could not be seen, and why.
-    pub unseen: Vec<Unseen>,
+    pub unseen: Vec<Skipped>,
 }
 
 /// The addresses at which each process has accepted streams, with their paths.
 type MetAt = BTreeMap<u32, BTreeMap<OsString, (String, Option<PathBuf>)>>;
 
-/// A file that somebody has open and that may be part of a stream.
+/// A file that a process has open and that may be part of a stream.
 struct Candidate {
     source: Arc<Source>,
     segment: bool,
@@ -91,7 +91,7 @@ struct Candidate {
 struct Found {
     /// What is open from an earlier look.
     known: BTreeMap<(u64, u64), Arc<Source>>,
-    /// The files that somebody has open, by device and inode.
+    /// The files that processes have open, by device and inode.
     files: BTreeMap<(u64, u64), Candidate>,
     /// All sockets of the right type.
     sockets: Sockets,
@@ -119,7 +119,7 @@ pub fn scan(everybody: bool) -> io::Result<Scan> {
     scan_again(everybody, &[])
 }
 
-/// Looks like [`scan`], and opens nothing that is part of the streams of an earlier look: what stays open, nobody sees
+/// Looks like [`scan`], and opens nothing that is part of the streams of an earlier look: what stays open is not seen
 /// being closed.
 ///
 /// # Errors
@@ -164,7 +164,7 @@ fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
         Ok(both) => both,
         Err(e) if e.kind() == ErrorKind::PermissionDenied => {
             let why = "its descriptors are not shown to this user".into();
-            return unseen.push(Unseen { what: format!("process {pid} ({})", process::command(pid)), why });
+            return unseen.push(Skipped { what: format!("process {pid} ({})", process::command(pid)), why });
         }
         Err(_) => return,
     };
@@ -215,7 +215,7 @@ fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
                 candidate.holders.push(Holder { pid, fd: descriptor.number, command, party, began });
             }
             Err(e) if e.kind() == ErrorKind::NotFound => {}
-            Err(e) => unseen.push(Unseen {
+            Err(e) => unseen.push(Skipped {
                 what: format!("descriptor {} of process {pid} ({})", descriptor.number, process::command(pid)),
                 why: e.to_string(),
             }),
@@ -226,7 +226,7 @@ fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
         for candidate in found.files.values_mut() {
             candidate.holders.retain(|holder| holder.pid != pid);
         }
-        unseen.push(Unseen { what: format!("process {pid}"), why: "it ended while it was looked at".into() });
+        unseen.push(Skipped { what: format!("process {pid}"), why: "it ended while it was looked at".into() });
     }
 }
 
@@ -291,7 +291,7 @@ impl Scan {
                 let (addr, written) = path.as_deref().map(address).unzip();
                 self.streams.push(Stream { channel, addr, written, path, holders });
             }
-            Err(e) => self.unseen.push(Unseen { what: "a region".into(), why: e.to_string() }),
+            Err(e) => self.unseen.push(Skipped { what: "a region".into(), why: e.to_string() }),
         }
     }
 
@@ -307,7 +307,7 @@ impl Scan {
                 continue;
             }
             let Holder { pid, fd, command, .. } = &socket.holder;
-            self.unseen.push(Unseen {
+            self.unseen.push(Skipped {
                 what: format!("{} of process {pid}:{fd} ({command})", socket.addr),
                 why: "a socket listens there, and only a stream would show that it is a listener of streams".into(),
             });
@@ -322,7 +322,7 @@ impl Scan {
             match sample::header(&candidate.source, 0) {
                 Ok(header) if header.party() == 0 => listeners.push((header, candidate)),
                 Ok(header) => connectors.push((header, candidate)),
-                Err(e) => self.unseen.push(Unseen { what: candidate.source.what().into(), why: e.to_string() }),
+                Err(e) => self.unseen.push(Skipped { what: candidate.source.what().into(), why: e.to_string() }),
             }
         }
         for (header, listener) in listeners {
@@ -335,7 +335,7 @@ impl Scan {
                 } else {
                     "several segments would fit it, and nothing tells which one is its connector's"
                 };
-                self.unseen.push(Unseen { what: listener.source.what().into(), why: why.into() });
+                self.unseen.push(Skipped { what: listener.source.what().into(), why: why.into() });
                 continue;
             };
             let (other, connector) = connectors.swap_remove(only);
@@ -343,7 +343,7 @@ impl Scan {
         }
         for (_, connector) in connectors {
             let why = "the segment of its listener is not there: not connected yet, or not shown to this user".into();
-            self.unseen.push(Unseen { what: connector.source.what().into(), why });
+            self.unseen.push(Skipped { what: connector.source.what().into(), why });
         }
     }
 
@@ -361,7 +361,7 @@ impl Scan {
                 };
                 self.streams.push(Stream { channel, addr, written, path, holders });
             }
-            Err(e) => self.unseen.push(Unseen { what, why: e.to_string() }),
+            Err(e) => self.unseen.push(Skipped { what, why: e.to_string() }),
         }
     }
 }
@@ -386,7 +386,7 @@ fn holders_of_pair(makers: [u32; 2], first: Vec<Holder>, second: Vec<Holder>) ->
     holders
 }
 
-/// Whether two segments can be those of one channel: they have the same number, or else somebody has both.
+/// Whether two segments can be those of one channel: they have the same number, or else one process has both.
 fn fit((first, listener): (&Header, &Candidate), (second, connector): (&Header, &Candidate)) -> bool {
     let shared = listener.holders.iter().any(|a| connector.holders.iter().any(|b| a.pid == b.pid));
     (shared || first.channel() != 0)

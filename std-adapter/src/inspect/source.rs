@@ -12,8 +12,8 @@ use std::path::Path;
 
 /// A file that holds a region or a segment.
 ///
-/// It is never mapped: a file that somebody shortens would kill the process that looks. It is read with `pread`, which
-/// copies; a word that changes meanwhile may be seen half old and half new, so whoever finds something odd looks again.
+/// It is never mapped: a file that another process shortens would kill the process that looks. It is read with `pread`, which
+/// copies; a word that changes meanwhile may be seen half old and half new, so a look that finds something odd is repeated.
 ///
 /// It keeps the file's memory alive until it is dropped. Its owners may notice that: a watcher of theirs is woken when
 /// it is closed, asks for the locks, and sleeps again.
@@ -128,7 +128,7 @@ impl Source {
         Ok(done)
     }
 
-    /// Whether somebody holds the lock on a byte of it. It asks, and takes nothing.
+    /// Whether a process holds the lock on a byte of it. It asks, and takes nothing.
     ///
     /// # Errors
     /// What the system says: some file systems have no locks.

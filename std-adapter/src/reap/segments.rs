@@ -1,6 +1,6 @@
 //! System V segments that are left over.
 
-use super::{Finding, Kind, Place, Verdict};
+use super::finding::{Finding, Kind, Place, Verdict};
 use smstream_shm::cleanup::{Known, MARK_LEN, decode, is_mark};
 use smstream_shm::explain::explain;
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! Sockets of `unix:` addresses whose listener was killed, found by their lock files.
 
-use super::Verdict;
+use super::finding::Verdict;
 use crate::inspect::Source;
 use crate::lease;
 use crate::rendezvous::socket::{is_stale, lock_file};

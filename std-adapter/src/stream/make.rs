@@ -1,23 +1,24 @@
 //! How a stream comes about: from two mapped segments.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 
 use smstream_core::findings::Findings;
 use smstream_core::geometry::{self, Config};
 
-use super::{Peer, Stream};
+use super::Stream;
 use crate::addr::Addr;
 use crate::buffering::Policy;
 use crate::doorbell::Doorbell;
 use crate::error::{Error, Reason, Result};
-use crate::half::{Mode, ReadHalf, Shared, WriteHalf};
+use crate::half::{Mode, Peer, ReadHalf, Shared, WriteHalf};
 use crate::history::History;
 use crate::liveness::{Half, Life, WatchMode};
 use crate::parking::Parker;
 use crate::rendezvous::{Connected, Link};
 use crate::settings::Settings;
 use crate::signal::Signals;
+use crate::timed_mutex::TimedMutex;
 use crate::trace;
 use smstream_shm::memory::{self, Access, Both, Mapping};
 
@@ -47,7 +48,7 @@ impl Stream {
         for (party, end) in ends.iter().enumerate() {
             let segment = &end[party];
             let start = segment.as_mut_ptr().ok_or_else(|| Error::new(Reason::System, "the mapping is read-only"))?;
-            // SAFETY: the mapping is valid for reads and writes of its length, and nobody but this function knows of it.
+            // SAFETY: the mapping is valid for reads and writes of its length, and only this function knows of it.
             unsafe { geometry::init(start, segment.len(), config, party) }
                 .map_err(|finding| Error::new(Reason::Corrupt, finding.to_string()))?;
         }
@@ -68,7 +69,7 @@ impl Stream {
         let peer = format!("{who} at {addr}");
         let segments = Segments { mine: connected.my, peer: connected.peer };
         // SAFETY: the rendezvous gave each segment to one party, which holds the lock of its end or has made the segment
-        // itself, and this end has just been made: nobody else in this process uses the segments. Parties of a `file:` region
+        // itself, and this end has just been made: no other code in this process uses the segments. Parties of a `file:` region
         // are trusted not to shorten it; memory that came over a socket is sealed and cannot be shortened.
         unsafe { Stream::attach(segments, connected.life, connected.link, settings, &peer) }
     }
@@ -76,8 +77,8 @@ impl Stream {
     /// Makes an end of two mapped segments.
     ///
     /// # Safety
-    /// The promises of [`geometry::attach`], for as long as the mappings live: nobody in this process touches the
-    /// segments but the ends of the channel, this party has no other end, and nobody shortens the memory.
+    /// The promises of [`geometry::attach`], for as long as the mappings live: in this process only the ends of the channel touch the
+    /// segments, this party has no other end, and no process shortens the memory.
     unsafe fn attach(
         segments: Segments,
         life: Arc<Life>,
@@ -89,7 +90,8 @@ impl Stream {
         let start =
             mine.as_mut_ptr().ok_or_else(|| Error::new(Reason::System, "the own segment is mapped read-only"))?;
         // SAFETY: the mappings are valid for their lengths until they are dropped. `'static` is more than that, but the
-        // ends made of it live in halves that own, through `shared`, the mappings, and drop them last.
+        // ends made of it live in halves that own, through `shared`, the mappings, and drop them last; so does the reference
+        // to the counters, in `shared` itself, which gives out samples of them only.
         let attachment = Findings::collect(|report| unsafe {
             geometry::attach_reporting(start, mine.len(), theirs.as_ptr(), theirs.len(), report)
         })
@@ -113,10 +115,14 @@ impl Stream {
             (_, 0) => "connected",
             _ => "accepted",
         };
-        trace::open(how, peer, peer_pid, [producer.capacity(), consumer.capacity()]);
+        let capacities = [producer.capacity(), consumer.capacity()];
+        trace::open(how, peer, peer_pid, capacities);
         let credentials = link.as_ref().map(|link| link.credentials);
         let shared = Arc::new(Shared {
-            peer: peer.to_owned(),
+            peer_name: peer.to_owned(),
+            peer: Peer { pid: peer_pid, credentials },
+            capacities,
+            counters: [producer.counters(), consumer.counters()],
             cut: life.cut().cloned(),
             life,
             link,
@@ -124,16 +130,16 @@ impl Stream {
             read: Mode::default(),
             write: Mode::default(),
             aborted: AtomicBool::new(false),
+            relinquished: AtomicBool::new(false),
             deadlock_detection: settings.deadlock_detection,
             policy: Policy::new(settings.buf_mode),
             history: History::default(),
             memory: Both::new([mine, theirs]),
         });
         Ok(Stream {
-            reader: Mutex::new(ReadHalf::new(consumer, Arc::clone(&shared))),
-            writer: Mutex::new(WriteHalf::new(producer, Arc::clone(&shared))),
+            reader: TimedMutex::new(ReadHalf::new(consumer, Arc::clone(&shared))),
+            writer: TimedMutex::new(WriteHalf::new(producer, Arc::clone(&shared))),
             shared,
-            peer: Peer { pid: peer_pid, credentials },
         })
     }
 }

@@ -20,7 +20,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(2
 /// `tokio::time::timeout`.
 ///
 /// # Errors
-/// [`Reason::NotReady`] if nobody listens there; [`Reason::Unsupported`] for `file:` and `shm:`; an error without a runtime;
+/// [`Reason::NotReady`] if there is no listener; [`Reason::Unsupported`] for `file:` and `shm:`; an error without a runtime;
 /// and others as the text says.
 ///
 /// # Panics
@@ -57,13 +57,13 @@ async fn connected(settings: &Settings, addr: &Addr) -> Result<Stream> {
         let socket = watch(connecting.socket())?;
         while connected.is_none() {
             let mut guard = socket.readable().await.map_err(|e| Error::system(Reason::System, e))?;
-            // Cleared first: whatever comes from now on is told again.
+            // Cleared first: whatever comes from now on is signalled again.
             guard.clear_ready();
             connected = connecting.step()?;
         }
     }
     match connected {
-        Some(connected) => Stream::from_std(crate::Stream::met(connected, settings, addr)?),
+        Some(connected) => Ok(Stream::from_std(crate::Stream::met(connected, settings, addr)?)?),
         None => Err(Error::new(Reason::System, "the rendezvous came to nothing")),
     }
 }
@@ -81,26 +81,26 @@ mod tests {
     /// What does not connect says the same as without tokio.
     #[test]
     fn errors_are_those_of_the_blocking_call() {
-        let nobody = "unix:/nowhere/nobody";
+        let nowhere = "unix:/nowhere/name";
         let too_long = format!("unix:/{}", "x".repeat(200));
         let not_a_directory = "unix:/dev/null/name";
         let fatal = Builder::new().wake_signal(libc::SIGUSR2);
         let no_signal = Builder::new().wake_signal(libc::SIGKILL);
         let usual = Builder::new();
         let cases = [
-            (&usual, nobody),
+            (&usual, nowhere),
             (&usual, &too_long),
             (&usual, not_a_directory),
             (&usual, "fd:9999"),
-            (&fatal, nobody),
-            (&no_signal, nobody),
+            (&fatal, nowhere),
+            (&no_signal, nowhere),
         ];
         for (builder, addr) in cases {
             let [with, without] = refused(builder, addr);
             assert_eq!(with.to_string(), without.to_string());
             assert_eq!((with.reason(), with.code()), (without.reason(), without.code()), "{addr}");
         }
-        assert_eq!(refused(&fatal, nobody)[0].reason(), Reason::InvalidInput);
+        assert_eq!(refused(&fatal, nowhere)[0].reason(), Reason::InvalidInput);
         assert_eq!(refused(&usual, not_a_directory)[0].code(), Some(ErrorCode::ConnectionNotReady));
     }
 }

@@ -1,8 +1,9 @@
 //! The halves of an async stream, for two tasks.
 
-use super::door::{Door, Side};
+use super::readiness::{Readiness, Side};
 use crate::liveness::Half;
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::future::poll_fn;
 use std::io::{self, IoSlice, Read, Write};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::task::{Context, Poll, ready};
 pub struct ReadHalf {
     side: Side,
     half: crate::ReadHalf,
-    door: Arc<Door>,
+    readiness: Arc<Readiness>,
 }
 
 /// The half of a [`Stream`](super::Stream) that writes. Dropping it, or shutting it down, tells the peer that no more will
@@ -22,19 +23,28 @@ pub struct ReadHalf {
 pub struct WriteHalf {
     side: Side,
     half: crate::WriteHalf,
-    door: Arc<Door>,
+    readiness: Arc<Readiness>,
 }
 
-/// A half of a stream that somebody else owns.
+/// A half of a stream that is borrowed from its owner.
 pub(super) struct Borrowed<'a, H> {
     pub(super) side: &'a mut Side,
     pub(super) half: &'a mut H,
-    pub(super) door: &'a Door,
+    pub(super) readiness: &'a Readiness,
 }
 
 impl ReadHalf {
-    pub(super) fn new(half: crate::ReadHalf, side: Side, door: Arc<Door>) -> Self {
-        ReadHalf { side, half, door }
+    pub(super) fn into_parts(self) -> (crate::ReadHalf, Side, Arc<Readiness>) {
+        (self.half, self.side, self.readiness)
+    }
+
+    pub(super) fn new(half: crate::ReadHalf, side: Side, readiness: Arc<Readiness>) -> Self {
+        ReadHalf { side, half, readiness }
+    }
+
+    /// Whether `writer` is the other half of the same stream.
+    pub(super) fn is_pair_of(&self, writer: &WriteHalf) -> bool {
+        Arc::ptr_eq(&self.readiness, &writer.readiness)
     }
 
     /// The half for threads, to ask it something.
@@ -43,14 +53,41 @@ impl ReadHalf {
         &self.half
     }
 
+    /// Who is on the other side.
+    #[must_use]
+    pub fn peer(&self) -> crate::Peer {
+        self.half.peer()
+    }
+
+    /// Waits until reading would not have to wait: see [`Stream::readable`](super::Stream::readable).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn readable(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.readiness.poll_ready(Half::Reader, &mut self.side, &mut self.half, cx, || {})).await
+    }
+
+    /// Reads what is there, without waiting.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] if nothing is there, and those of a read.
+    pub fn try_read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.side.withdraw(&mut self.half);
+        self.half.read(out).inspect_err(|_| self.readiness.wake_other(Half::Reader))
+    }
+
     fn borrowed(&mut self) -> Borrowed<'_, crate::ReadHalf> {
-        Borrowed { side: &mut self.side, half: &mut self.half, door: &self.door }
+        Borrowed { side: &mut self.side, half: &mut self.half, readiness: &self.readiness }
     }
 }
 
 impl WriteHalf {
-    pub(super) fn new(half: crate::WriteHalf, side: Side, door: Arc<Door>) -> Self {
-        WriteHalf { side, half, door }
+    pub(super) fn into_parts(self) -> (crate::WriteHalf, Side) {
+        (self.half, self.side)
+    }
+
+    pub(super) fn new(half: crate::WriteHalf, side: Side, readiness: Arc<Readiness>) -> Self {
+        WriteHalf { side, half, readiness }
     }
 
     /// The half for threads, to ask it something.
@@ -59,14 +96,37 @@ impl WriteHalf {
         &self.half
     }
 
+    /// Who is on the other side.
+    #[must_use]
+    pub fn peer(&self) -> crate::Peer {
+        self.half.peer()
+    }
+
+    /// Waits until writing would not have to wait: see [`Stream::writable`](super::Stream::writable).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn writable(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.readiness.poll_ready(Half::Writer, &mut self.side, &mut self.half, cx, || {})).await
+    }
+
+    /// Writes as much as there is room for, without waiting.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] if there is no room, and those of a write.
+    pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.side.withdraw(&mut self.half);
+        self.half.write(bytes).inspect_err(|_| self.readiness.wake_other(Half::Writer))
+    }
+
     fn borrowed(&mut self) -> Borrowed<'_, crate::WriteHalf> {
-        Borrowed { side: &mut self.side, half: &mut self.half, door: &self.door }
+        Borrowed { side: &mut self.side, half: &mut self.half, readiness: &self.readiness }
     }
 }
 
 /// Reads what is there, of which `known` bytes are known.
 pub(super) fn read_into(from: &mut impl Read, known: usize, out: &mut ReadBuf<'_>) -> io::Result<()> {
-    // Memory that nobody has written yet is zeroed first, so no more of it than is needed. At the end of the stream there
+    // Memory that has not been written yet is zeroed first, so no more of it than is needed. At the end of the stream there
     // are no bytes, and reading one says so.
     let most = known.clamp(1, out.remaining());
     let n = from.read(out.initialize_unfilled_to(most))?;
@@ -80,11 +140,11 @@ impl Borrowed<'_, crate::ReadHalf> {
             return Poll::Ready(Ok(()));
         }
         loop {
-            ready!(self.door.poll_ready(Half::Reader, self.side, self.half, cx, || {}))?;
+            ready!(self.readiness.poll_ready(Half::Reader, self.side, self.half, cx, || {}))?;
             let known = self.half.consumer().known_bytes();
             match read_into(self.half, known, out) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result.inspect_err(|_| self.door.wake_other(Half::Reader))),
+                result => return Poll::Ready(result.inspect_err(|_| self.readiness.wake_other(Half::Reader))),
             }
         }
     }
@@ -99,12 +159,12 @@ impl Borrowed<'_, crate::WriteHalf> {
     ) -> Poll<io::Result<usize>> {
         loop {
             if !trivial {
-                ready!(self.door.poll_ready(Half::Writer, self.side, self.half, cx, || {}))?;
+                ready!(self.readiness.poll_ready(Half::Writer, self.side, self.half, cx, || {}))?;
             }
             match put(self.half) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock && !trivial => {}
                 // If the peer was found corrupt, the other half is to know.
-                result => return Poll::Ready(result.inspect_err(|_| self.door.wake_other(Half::Writer))),
+                result => return Poll::Ready(result.inspect_err(|_| self.readiness.wake_other(Half::Writer))),
             }
         }
     }

@@ -3,16 +3,17 @@
 use super::{Stream, watch};
 use crate::addr::{Addr, Kind, ToAddr};
 use crate::builder::Builder;
+use crate::convert::ConvertError;
 use crate::error::{Error, Reason, Result};
 use ::tokio::io::unix::AsyncFd;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// Waits at an address for connectors: what [`smstream::Listener`](crate::Listener) is for threads.
 ///
 /// Many can be in the middle of their rendezvous, and none that is slow, silent or wrong holds up another; it gets on only
-/// while somebody is in [`accept`](Listener::accept). When it is dropped the name is removed; streams that were accepted
+/// while a task is in [`accept`](Listener::accept). When it is dropped the name is removed; streams that were accepted
 /// live on.
 #[derive(Debug)]
 pub struct Listener {
@@ -30,10 +31,10 @@ impl Listener {
     /// # Panics
     /// Within a runtime whose I/O is not enabled.
     pub fn bind(addr: impl ToAddr) -> Result<Self> {
-        Self::from_std(Builder::new().bind(addr)?)
+        Ok(Self::from_std(Builder::new().bind(addr)?)?)
     }
 
-    /// Listens at an address that nobody had before, with the default settings. [`local_addr`](Listener::local_addr) tells
+    /// Listens at an address that no listener had before, with the default settings. [`local_addr`](Listener::local_addr) tells
     /// which.
     ///
     /// # Errors
@@ -42,7 +43,7 @@ impl Listener {
     /// # Panics
     /// Within a runtime whose I/O is not enabled.
     pub fn bind_temp(kind: Kind) -> Result<Self> {
-        Self::from_std(Builder::new().bind_temp(kind)?)
+        Ok(Self::from_std(Builder::new().bind_temp(kind)?)?)
     }
 
     /// A listener that was made by [`Builder::bind`].
@@ -55,14 +56,18 @@ impl Listener {
     /// ```
     ///
     /// # Errors
-    /// [`Reason::Unsupported`] unless it listens at `unix:`; an error also without a runtime.
+    /// [`Reason::Unsupported`] unless it listens at `unix:`; an error also without a runtime. The listener is
+    /// [given back](ConvertError::into_inner), as it was.
     ///
     /// # Panics
     /// Within a runtime whose I/O is not enabled.
-    pub fn from_std(listener: crate::Listener) -> Result<Self> {
-        let fd = watch(listener.epoll("used with tokio")?)?;
-        listener.set_nonblocking(true)?;
-        Ok(Listener { fd, listener })
+    #[allow(clippy::result_large_err, reason = "the listener is given back, and is not to be put on the heap")]
+    pub fn from_std(listener: crate::Listener) -> Result<Self, ConvertError<crate::Listener>> {
+        let watched = listener.epoll("used with tokio").and_then(watch);
+        match watched.and_then(|fd| listener.set_nonblocking(true).map(|()| fd)) {
+            Ok(fd) => Ok(Listener { fd, listener }),
+            Err(e) => Err(ConvertError::new(e, listener)),
+        }
     }
 
     /// The listener for threads, which blocks again.
@@ -94,7 +99,7 @@ impl Listener {
     pub async fn accept(&self) -> Result<Stream> {
         loop {
             let mut guard = self.fd.readable().await.map_err(|e| Error::system(Reason::System, e))?;
-            // There may be more of them: it is cleared when nobody is left. What has come since it was told is not cleared.
+            // There may be more of them: it is cleared when none is left. What has come since it was signalled is not cleared.
             if let Some(stream) = self.try_accept() {
                 return stream;
             }
@@ -116,12 +121,26 @@ impl Listener {
         }
     }
 
-    /// `None`: nobody is there to be accepted.
+    /// `None`: no connector waits to be accepted.
     fn try_accept(&self) -> Option<Result<Stream>> {
         match self.listener.accept() {
             Err(e) if e.reason() == Reason::WouldBlock => None,
-            result => Some(result.and_then(Stream::from_std)),
+            result => Some(result.and_then(|stream| Ok(Stream::from_std(stream)?))),
         }
+    }
+}
+
+/// Readable when it is worth accepting: see [`smstream::Listener::readiness`](crate::Listener::readiness). Only to be waited
+/// for.
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.get_ref().as_fd()
+    }
+}
+
+impl AsRawFd for Listener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.get_ref().as_raw_fd()
     }
 }
 

@@ -40,16 +40,16 @@
 //! that runtime. Without a runtime it is an error; with one whose I/O is not enabled tokio panics.
 
 mod connect;
-mod door;
 mod half;
 mod listener;
+mod readiness;
 mod spin;
 mod stream;
 
 pub use connect::{connect, connect_with};
 pub use half::{ReadHalf, WriteHalf};
 pub use listener::Listener;
-pub use stream::Stream;
+pub use stream::{ReuniteError, Stream};
 
 use crate::error::{Error, Reason, Result};
 use ::tokio::io::Interest;

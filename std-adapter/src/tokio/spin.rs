@@ -1,7 +1,7 @@
 //! Whether to look for a while before sleeping.
 //!
 //! Looking is right if the peer is running, on another CPU, and about to answer. If it is not, or waits for this very CPU,
-//! each look makes it later. Nobody can tell beforehand, so a half goes by what happened: it does not look the next time if it
+//! each look makes it later. That is not known beforehand, so a half goes by what happened: it does not look the next time if it
 //! has looked in vain, or longer than sleeping took lately; and each time that happens again, twice as many times not. One
 //! look that was worth it, and it looks each time again.
 

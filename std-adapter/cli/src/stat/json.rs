@@ -1,7 +1,7 @@
 //! One report, for programs.
 
 use smstream::Counts;
-use smstream::inspect::{HalfReport, Report, Rest, Stream};
+use smstream::inspect::{HalfReport, Report, SleepState, Stream};
 
 use crate::json::Json;
 use crate::ls;
@@ -33,9 +33,9 @@ fn one(stream: &Stream, report: &Report) -> Json {
 
 fn half(half: &HalfReport, counts: Option<Counts>) -> Json {
     let (rest, wants) = match half.rest {
-        Rest::Awake => ("awake", Json::Null),
-        Rest::Asleep { wants, .. } => ("asleep", Json::Whole(wants.into())),
-        Rest::Odd(_) => ("odd", Json::Null),
+        SleepState::Awake => ("awake", Json::Null),
+        SleepState::Asleep { wants, .. } => ("asleep", Json::Whole(wants.into())),
+        SleepState::Odd(_) => ("odd", Json::Null),
     };
     let count = |which: fn(Counts) -> u64| counts.map_or(Json::Null, |counts| Json::Whole(which(counts)));
     let rates = half.rates.map_or(Json::Null, |rates| {

@@ -1,6 +1,8 @@
 //! `smstream stat`: both lanes of a stream, side by side.
 
+mod args;
 mod bar;
+mod followed;
 mod json;
 mod picture;
 mod rows;
@@ -8,17 +10,16 @@ mod screen;
 mod text;
 mod view;
 
-use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, Instant};
-
-use clap::Args;
-use smstream::inspect::{Report, Stream, Watch};
+use std::time::Duration;
 
 use crate::failure::Failure;
 use crate::stdio::Output;
 use crate::style::Paint;
-use crate::target::{self, Target};
+use crate::target::Target;
+use followed::Followed;
+
+pub use args::StatArgs;
 
 /// What the help says beside the options.
 pub const MORE: &str = "\
@@ -70,44 +71,6 @@ Exit codes:
 /// The time between the two looks of a single report.
 const MOMENT: Duration = Duration::from_millis(250);
 
-/// `smstream stat`.
-#[derive(Debug, Args)]
-pub struct StatArgs {
-    /// What to look at: file:PATH, shm:/NAME, unix:PATH, unix:@NAME, PID (all its streams), or PID:FD
-    #[arg(value_name = "ADDR|PID[:FD]", value_parser = target::parser())]
-    pub target: Target,
-    /// Go on looking, on the whole terminal
-    #[arg(short, long)]
-    pub watch: bool,
-    /// How long to wait between two looks of --watch
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_interval)]
-    pub interval: Duration,
-    /// Write JSON instead of text
-    #[arg(long)]
-    pub json: bool,
-    /// Write a picture of what --watch shows after so many looks, and end
-    #[arg(long, hide = true, value_name = "FILE", requires = "looks")]
-    pub picture: Option<PathBuf>,
-    /// The looks before the picture
-    #[arg(long, hide = true, value_name = "N", requires = "picture")]
-    pub looks: Option<u32>,
-}
-
-/// Reads the time between two looks.
-fn parse_interval(text: &str) -> Result<Duration, String> {
-    match text.parse().map(Duration::try_from_secs_f64) {
-        Ok(Ok(time)) if (SHORTEST..=LONGEST).contains(&time) => Ok(time),
-        _ => Err("write a number of seconds from 0.05 to 3600".to_owned()),
-    }
-}
-
-/// The shortest time between two looks: a person sees no more, and the parties shall not notice.
-const SHORTEST: Duration = Duration::from_millis(50);
-/// How often to look for new streams, at most: it takes a look at all processes.
-const FIND: Duration = Duration::from_millis(900);
-/// The longest.
-const LONGEST: Duration = Duration::from_secs(3600);
-
 /// Shows it.
 pub fn run(args: &StatArgs) -> Result<(), Failure> {
     if args.picture.is_some() || (args.watch && !args.json) {
@@ -135,71 +98,4 @@ pub fn run(args: &StatArgs) -> Result<(), Failure> {
 
 fn nothing(target: &Target) -> Failure {
     Failure::no_connection(format!("{target}: nothing is there to look at any more"))
-}
-
-/// The streams of a target, and what was seen of them.
-pub struct Followed {
-    target: Target,
-    /// Each, and whether a party of it was seen alive.
-    watches: Vec<(Watch, bool)>,
-    /// All streams of the last look at all processes.
-    known: Vec<Stream>,
-    /// When that was.
-    found: Instant,
-}
-
-impl Followed {
-    /// Finds them.
-    pub fn new(target: Target) -> Result<Self, Failure> {
-        let mut known = Vec::new();
-        let watches = target.streams(&mut known)?.into_iter().map(fresh).collect();
-        Ok(Self { target, watches, known, found: Instant::now() })
-    }
-
-    /// Adds what has come since; what is known stays, with what was seen of it.
-    pub fn find_more(&mut self) {
-        // A descriptor that is followed stays what it was, even if its number is another file's by now.
-        if matches!(self.target, Target::Descriptor { .. }) || self.found.elapsed() < FIND {
-            return;
-        }
-        self.found = Instant::now();
-        for stream in self.target.streams(&mut self.known).unwrap_or_default() {
-            let id = |stream: &Stream| stream.channel.segment(0).0.id();
-            match self.watches.iter_mut().find(|(known, _)| id(known.stream()) == id(&stream)) {
-                Some((known, _)) => known.update(stream),
-                None => self.watches.push(fresh(stream)),
-            }
-        }
-    }
-
-    /// Looks at all of them. What both parties have left is shown once more, and then no longer followed.
-    pub fn look(&mut self) -> Vec<(Stream, Report)> {
-        let mut reports = Vec::new();
-        self.watches.retain_mut(|(watch, lived)| {
-            let Ok(report) = watch.look() else { return false };
-            let alive = report.look.alive != [Some(false); 2];
-            let died = *lived && !alive;
-            *lived |= alive;
-            reports.push((watch.stream().clone(), report));
-            !died
-        });
-        reports
-    }
-}
-
-fn fresh(stream: Stream) -> (Watch, bool) {
-    (Watch::new(stream), false)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn intervals() {
-        assert_eq!(parse_interval("0.5"), Ok(Duration::from_millis(500)));
-        for text in ["", "0", "0.01", "-1", "NaN", "inf", "4000", "soon"] {
-            assert!(parse_interval(text).is_err(), "{text}");
-        }
-    }
 }

@@ -10,8 +10,9 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
 
+use super::args::StatArgs;
+use super::followed::Followed;
 use super::view::View;
-use super::{Followed, StatArgs};
 use crate::failure::{Context, Failure};
 
 /// The size of the terminal in the picture.

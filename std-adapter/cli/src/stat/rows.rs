@@ -1,7 +1,7 @@
 //! What there is to say of a stream, in words: for a report and for the live view alike.
 
 use smstream::Counts;
-use smstream::inspect::{HalfReport, Look, Report, Rest, Stream};
+use smstream::inspect::{HalfReport, Look, Report, SleepState, Stream};
 
 use crate::ls::{party_name, span};
 use crate::size::{Bytes, Rate};
@@ -84,12 +84,12 @@ fn grouped(number: u64) -> String {
 fn rest(half: &HalfReport, over: bool, word: &str, unit: &str) -> (String, bool) {
     match half.rest {
         _ if over => (word.to_owned(), false),
-        Rest::Awake => ("awake".to_owned(), false),
-        Rest::Asleep { wants, .. } => {
+        SleepState::Awake => ("awake".to_owned(), false),
+        SleepState::Asleep { wants, .. } => {
             let space = if unit.is_empty() { "" } else { " " };
             (format!("asleep {}+ for {}{space}{unit}", span(half.seen_for), Bytes(wants.into())), false)
         }
-        Rest::Odd(word) => (format!("{word:#010x}: see doctor"), true),
+        SleepState::Odd(word) => (format!("{word:#010x}: see doctor"), true),
     }
 }
 
@@ -140,7 +140,7 @@ pub fn age(look: &Look) -> String {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use smstream::inspect::Watch;
+    use smstream::inspect::Follower;
     use std::io::Write;
 
     /// A real stream of this process, asleep in the middle: the listener's, and what is seen of it twice.
@@ -162,7 +162,7 @@ pub mod tests {
             let wanted = format!("file:{}", path.display());
             let is_it = |it: &Stream| it.addr.as_ref() == Some(&wanted) && it.of_party(1).count() == 1;
             let stream = scan.streams.into_iter().find(is_it).expect("the stream");
-            let mut watch = Watch::new(stream);
+            let mut watch = Follower::new(stream);
             watch.look().expect("a look");
             let report = watch.look().expect("a look");
             act(watch.stream(), &report);

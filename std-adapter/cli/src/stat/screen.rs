@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
+use super::args::{LONGEST, SHORTEST, StatArgs};
+use super::followed::Followed;
+use super::picture;
 use super::view::View;
-use super::{Followed, LONGEST, SHORTEST, StatArgs, picture};
 use crate::failure::{Context, Failure};
 use crate::signals;
 use crate::style::{Paint, is_unicode};

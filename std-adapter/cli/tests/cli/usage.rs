@@ -10,7 +10,7 @@ fn wrong_command_lines() {
         &[],
         &["fly"],
         &["listen"],
-        &["listen", "x"],
+        &["listen", "x/"],
         &["listen", "file:"],
         &["listen", "file:x", "file:y"],
         &["listen", "--capacity", "0", "file:x"],

@@ -188,7 +188,7 @@ fn reply(result: io::Result<String>) {
     let line = match result {
         Ok(text) => format!("ok {text}"),
         Err(e) => {
-            let reason = smstream::Error::inside(&e).map_or("-".into(), |e| format!("{:?}", e.reason()));
+            let reason = smstream::Error::from_io(&e).map_or("-".into(), |e| format!("{:?}", e.reason()));
             format!("err {:?} {reason} - {e}", e.kind())
         }
     };

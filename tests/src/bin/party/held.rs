@@ -22,7 +22,7 @@ pub(crate) fn run(stream: &mut Stream, command: &str, words: &mut Words<'_>) -> 
             stream.flush()?;
             done
         }
-        "held-back" => Ok(stream.held_back().to_string()),
+        "held-back" => Ok(stream.buffered().to_string()),
         // A line there and one back, this often: what comes back is what was sent, with a word in front.
         "ask-lines" => {
             let count: u64 = words.number()?;
@@ -54,7 +54,7 @@ pub(crate) fn run(stream: &mut Stream, command: &str, words: &mut Words<'_>) -> 
         }
         "take-error" => Ok(stream.take_error()?.map_or("none".into(), |e: Error| refusal(&e.into()))),
         "history" => {
-            let all: Vec<_> = stream.history().iter().map(|i| format!("{i} (told: {})", i.told)).collect();
+            let all: Vec<_> = stream.history().iter().map(|i| format!("{i} (reported: {})", i.reported)).collect();
             Ok(all.join(" | "))
         }
         other => Err(wrong(format!("{other} is no command"))),

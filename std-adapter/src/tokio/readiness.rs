@@ -20,10 +20,10 @@ const LOOKS: u32 = 16;
 /// How often the socket is found readable in one attempt, before others get a turn: a peer may ring without end.
 const RINGS: u32 = 4;
 
-/// The way in for wakes. There is one socket for two halves, which may be in two tasks, and a runtime wakes but one waiter
+/// How the halves of a stream become ready. There is one socket for two halves, which may be in two tasks, and a runtime wakes but one waiter
 /// of each kind: so it wakes both of ours.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct Readiness {
     fd: AsyncFd<Arc<PeerSocket>>,
     doorbell: Arc<Doorbell>,
     life: Arc<Life>,
@@ -72,14 +72,14 @@ pub(super) struct Side {
     spin: Spin,
 }
 
-impl Door {
+impl Readiness {
     /// For an end with this doorbell. Its halves are rung from now on.
     pub(super) fn new(doorbell: Arc<Doorbell>, life: Arc<Life>, spin: Duration) -> Result<Arc<Self>> {
         let fd = watch(doorbell.socket())?;
         doorbell.set_polled(true);
         let waiters = Arc::new(Waiters::default());
         let waker = Waker::from(Arc::clone(&waiters));
-        Ok(Arc::new(Door { fd, doorbell, life, spin, waiters, waker }))
+        Ok(Arc::new(Readiness { fd, doorbell, life, spin, waiters, waker }))
     }
 
     /// The end's halves sleep by futex again.
@@ -87,7 +87,7 @@ impl Door {
         self.doorbell.set_polled(false);
     }
 
-    /// Something happened that the other half is to be told of.
+    /// Something happened that the other half has to see.
     pub(super) fn wake_other(&self, half: Half) {
         self.waiters.wake_one(match half {
             Half::Reader => Half::Writer,

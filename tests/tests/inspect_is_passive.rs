@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use smstream::inspect::{self, State, Watch};
+use smstream::inspect::{self, Follower, State};
 use smstream_tests::flow::NEAR_WRAP;
 use smstream_tests::party::{Party, Scratch};
 use smstream_tests::watchdog::Watchdog;
@@ -14,7 +14,7 @@ const PARTY: &str = env!("CARGO_BIN_EXE_party");
 const TRIPS: u64 = 3000;
 
 /// A connection of two processes whose halves sleep at once, and the means to look at it.
-fn scene(addr: &str) -> ([Party; 2], Watch) {
+fn scene(addr: &str) -> ([Party; 2], Follower) {
     let mut parties = [Party::start(PARTY), Party::start(PARTY)];
     let [listener, connector] = &mut parties;
     listener.does(format!("bind {addr} 4096 4096 {NEAR_WRAP} 0"));
@@ -27,11 +27,11 @@ fn scene(addr: &str) -> ([Party; 2], Watch) {
     let both = |it: &inspect::Stream| (0..2).all(|party| it.of_party(party).any(|holder| holder.pid == pids[party]));
     let stream =
         scan.streams.into_iter().find(both).unwrap_or_else(|| panic!("{pids:?} are not among {:?}", scan.unseen));
-    (parties, Watch::new(stream))
+    (parties, Follower::new(stream))
 }
 
 /// Does something while another thread looks, and says how often it has looked. What is done sees how often it was by then.
-fn watched(mut watch: Watch, act: impl FnOnce(&AtomicU64)) -> (u64, Watch) {
+fn watched(mut watch: Follower, act: impl FnOnce(&AtomicU64)) -> (u64, Follower) {
     let (stop, looks) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         let looking = scope.spawn(|| {

@@ -1,12 +1,12 @@
-//! What can only be told from several looks: how fast, and since when.
+//! What can only be known from several looks: how fast, and since when.
 
 use super::look::{Look, State, Stream};
-use super::sample::{Lane, Rest};
+use super::sample::{Lane, SleepState};
 use smstream_core::counter::Counts;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Who sleeps so long while somebody looks does not just wake.
+/// A half that is seen asleep for so long is not about to wake.
 const A_WHILE: Duration = Duration::from_millis(200);
 
 /// What a half did in a second.
@@ -21,7 +21,7 @@ pub struct Rates {
     pub parks: f64,
     /// Wakes sent.
     pub wakes_sent: f64,
-    /// Publications that woke nobody.
+    /// Publications that woke no sleeper.
     pub wakes_avoided: f64,
 }
 
@@ -30,7 +30,7 @@ pub struct Rates {
 #[non_exhaustive]
 pub struct HalfReport {
     /// Whether it sleeps, and for what.
-    pub rest: Rest,
+    pub rest: SleepState,
     /// How long it has been seen so. It sleeps at least that long.
     pub seen_for: Duration,
     /// What it did since the look before. `None` for the first look, or without counters.
@@ -65,10 +65,10 @@ impl Report {
         if self.look.state() == State::PeerDead {
             return Some("a party is dead: the other one is about to learn it");
         }
-        let long = |half: &HalfReport| matches!(half.rest, Rest::Asleep { .. }) && half.seen_for >= A_WHILE;
+        let long = |half: &HalfReport| matches!(half.rest, SleepState::Asleep { .. }) && half.seen_for >= A_WHILE;
         // One that sleeps in a call on the whole stream does nothing else meanwhile; of other sleepers, another thread may
         // go on.
-        let whole = |half: &HalfReport| long(half) && matches!(half.rest, Rest::Asleep { whole: true, .. });
+        let whole = |half: &HalfReport| long(half) && matches!(half.rest, SleepState::Asleep { whole: true, .. });
         let [first, second] = &self.lanes;
         for (report, lane) in self.lanes.iter().zip(&self.look.sample.lanes) {
             if lane.is_overdue() && (long(&report.writer) || long(&report.reader)) {
@@ -95,20 +95,20 @@ impl Report {
 /// let listener = smstream::Listener::bind(&path)?;
 /// let scan = smstream::inspect::scan(false)?;
 /// let stream = scan.streams.into_iter().find(|stream| stream.holders[0].pid == std::process::id());
-/// let mut watch = smstream::inspect::Watch::new(stream.expect("one's own listener"));
+/// let mut watch = smstream::inspect::Follower::new(stream.expect("one's own listener"));
 /// assert_eq!(watch.look()?.look.state().name(), "listening");
 /// # drop(listener); std::fs::remove_dir(&dir)?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Watch {
+pub struct Follower {
     stream: Stream,
     /// The look before, and since when each half has been as it was: `[lane][writer, reader]`.
     before: Option<(Look, [[Instant; 2]; 2])>,
 }
 
-impl Watch {
+impl Follower {
     /// Of this stream.
     #[must_use]
     pub fn new(stream: Stream) -> Self {
@@ -167,7 +167,7 @@ impl Watch {
     }
 }
 
-fn halves(lane: &Lane) -> [(Rest, Option<Counts>); 2] {
+fn halves(lane: &Lane) -> [(SleepState, Option<Counts>); 2] {
     [(lane.writer, lane.writes), (lane.reader, lane.reads)]
 }
 
@@ -187,7 +187,7 @@ fn rates(now: Counts, before: Counts, time: Duration) -> Rates {
 mod tests {
     use super::*;
 
-    fn look(at: Instant, rest: Rest, bytes: u64, parks: u64) -> Look {
+    fn look(at: Instant, rest: SleepState, bytes: u64, parks: u64) -> Look {
         use super::super::sample::Sample;
         use crate::header::words::{Header, LEN};
         let blank = Header::of(&[0; LEN]);
@@ -200,13 +200,13 @@ mod tests {
         Look { sample, alive: [None; 2] }
     }
 
-    fn watch() -> Watch {
+    fn watch() -> Follower {
         let fd = smstream_shm::memory::memfd("inspect-watch", 1 << 16).unwrap();
         let number = rustix::fd::AsRawFd::as_raw_fd(&fd).unsigned_abs();
         let source = std::sync::Arc::new(super::super::Source::descriptor(std::process::id(), number).unwrap());
         // The channel is never looked at here: the looks are made up.
         let channel = super::super::sample::tests::unchecked(source);
-        Watch::new(Stream::unknown(channel))
+        Follower::new(Stream::unknown(channel))
     }
 
     #[test]
@@ -216,8 +216,8 @@ mod tests {
         for (whole, stuck) in [(false, false), (true, true)] {
             let mut watch = watch();
             let look = |at| {
-                let mut look = look(at, Rest::Asleep { wants: 1, whole }, 0, 1);
-                look.sample.lanes[1].reader = Rest::Asleep { wants: 1, whole };
+                let mut look = look(at, SleepState::Asleep { wants: 1, whole }, 0, 1);
+                look.sample.lanes[1].reader = SleepState::Asleep { wants: 1, whole };
                 look
             };
             watch.note(look(start));
@@ -230,9 +230,9 @@ mod tests {
     fn rates_and_sleep_are_told_from_two_looks() {
         let start = Instant::now();
         let later = |n| start + Duration::from_secs(n);
-        let asleep = Rest::Asleep { wants: 1, whole: false };
+        let asleep = SleepState::Asleep { wants: 1, whole: false };
         let mut watch = watch();
-        let first = watch.note(look(start, Rest::Awake, 0, 0)).lanes[0].reader;
+        let first = watch.note(look(start, SleepState::Awake, 0, 0)).lanes[0].reader;
         assert_eq!((first.rates, first.seen_for), (None, Duration::ZERO));
         let second = watch.note(look(later(2), asleep, 1000, 1)).lanes[0].reader;
         assert_eq!((second.rates.unwrap().bytes, second.seen_for), (500.0, Duration::ZERO));

@@ -1,0 +1,108 @@
+//! The halves, beside other things that a thread waits for.
+
+use super::{ReadHalf, Shared, WriteHalf, is_cut};
+use crate::condition::waitable::{WaitSet, Waitable};
+use crate::liveness::{Half, Life};
+use smstream_core::lane::Announced;
+use smstream_core::park::ALERT_CORRUPT;
+use smstream_shm::memory::guard::Cut;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Waitable for ReadHalf {
+    fn is_ready(&mut self) -> bool {
+        let ready = self.consumer_mut().is_ready(1);
+        if ready && self.consumer().is_corrupt() {
+            self.shared.life.raise(Half::Writer, ALERT_CORRUPT);
+        }
+        ready || was_cut(&self.shared)
+    }
+    fn is_ready_cheaply(&mut self) -> bool {
+        self.consumer_mut().is_ready(1)
+    }
+    fn spin_time(&self) -> Option<Duration> {
+        Some(self.consumer().park().spin_time())
+    }
+    fn life(&self) -> Option<&Life> {
+        Some(&self.shared.life)
+    }
+    fn set_waiting(&self, on: bool) {
+        self.shared.read.set_waiting(on);
+    }
+    fn arm<'w>(&'w mut self, set: &mut WaitSet<'w>, slice: Duration) -> bool {
+        if self.shared.is_polled() {
+            // What it has announced is for a descriptor or a task, and stays so.
+            set.limit(slice);
+            return true;
+        }
+        let cut = self.shared.cut.clone();
+        sleep_on(self.consumer_mut().announce(1), &cut, set)
+    }
+    fn disarm(&mut self) {
+        if !self.shared.is_polled() {
+            self.consumer_mut().withdraw();
+        }
+    }
+}
+
+impl Waitable for WriteHalf {
+    fn is_ready(&mut self) -> bool {
+        let ready = self.producer_mut().is_ready(1);
+        if ready && self.producer().is_corrupt() {
+            self.shared.life.raise(Half::Reader, ALERT_CORRUPT);
+        }
+        ready || was_cut(&self.shared)
+    }
+    fn is_ready_cheaply(&mut self) -> bool {
+        self.producer_mut().is_ready(1)
+    }
+    fn spin_time(&self) -> Option<Duration> {
+        Some(self.producer().park().spin_time())
+    }
+    fn life(&self) -> Option<&Life> {
+        Some(&self.shared.life)
+    }
+    fn prepare(&mut self) {
+        // The peer makes no room by reading what it is not shown.
+        self.flush_buffered();
+    }
+    fn set_waiting(&self, on: bool) {
+        self.shared.write.set_waiting(on);
+    }
+    fn arm<'w>(&'w mut self, set: &mut WaitSet<'w>, slice: Duration) -> bool {
+        if self.shared.is_polled() {
+            // As for reading.
+            set.limit(slice);
+            return true;
+        }
+        let cut = self.shared.cut.clone();
+        sleep_on(self.producer_mut().announce(1), &cut, set)
+    }
+    fn disarm(&mut self) {
+        if !self.shared.is_polled() {
+            self.producer_mut().withdraw();
+        }
+    }
+}
+
+/// Whether the memory was cut short, if that is guarded: then it is corrupt.
+fn was_cut(shared: &Shared) -> bool {
+    let cut = shared.life.is_cut();
+    if cut {
+        shared.life.raise_both(ALERT_CORRUPT);
+    }
+    cut
+}
+
+fn sleep_on<'w>(announced: Announced<'w>, cut: &Option<Arc<Cut>>, set: &mut WaitSet<'w>) -> bool {
+    match announced {
+        Announced::Ready => false,
+        // What was seen may be an empty page. No waker comes to a sleeper on that.
+        Announced::Asleep { .. } if is_cut(cut) => false,
+        // An alert changes the event count of the process.
+        Announced::Asleep { cursor, .. } => {
+            set.words.push(cursor);
+            true
+        }
+    }
+}
