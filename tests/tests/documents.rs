@@ -37,7 +37,8 @@ fn layout_fields() {
         let name = if f.name == short { format!("`{short}`") } else { format!("`{}`", f.name) };
         writeln!(table, "| {:#05x} | {} | {name} | {} | {} |", f.offset, f.len, f.writer, f.meaning).unwrap();
     }
-    check("docs/LAYOUT.md", "fields", &table);
+    check("docs/LAYOUT.md",
+        "docs/WRITE-A-PEER.md", "fields", &table);
 }
 
 /// What `security.rs` tries, and what comes of it.
@@ -64,6 +65,7 @@ fn documents_name_what_exists() {
         "README.md",
         "docs/DESIGN.md",
         "docs/LAYOUT.md",
+        "docs/WRITE-A-PEER.md",
         "docs/SAFETY.md",
         "docs/MEMORY.md",
         "docs/PREDECESSORS.md",
