@@ -3,6 +3,7 @@
 pub mod cursors;
 pub mod flow;
 pub mod kinds;
+pub mod kit;
 pub mod leftover;
 pub mod lies;
 pub mod memory;
