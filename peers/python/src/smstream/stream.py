@@ -14,6 +14,15 @@ __all__ = ["Listener", "Stream", "connect", "listen"]
 
 Buffer = Any  # bytes, bytearray, memoryview, mmap, array.array…: all that has a contiguous buffer
 
+# Looked up once: these are called for every message.
+_try_read, _try_write, _EAGAIN = lib.sms_try_read, lib.sms_try_write, lib.SMS_EAGAIN
+_char_array = ffi.typeof("char[]")
+
+
+def _from_buffer(buffer: Buffer, writable: bool = False) -> Any:
+    return ffi.from_buffer(_char_array, buffer, writable)
+
+
 # How long a call stays in C before Python looks for signals, in milliseconds.
 _SLICE_MS = 100
 _NOT_SET: Any = object()
@@ -124,18 +133,22 @@ class Stream:
         """Reads into a buffer: at least one byte, or 0 at the end. Raises `TimedOut`, `WouldBlock`, `PeerGone`, `Corrupt`."""
         if flags:
             raise ValueError("flags have no meaning here")
-        view = ffi.from_buffer(buffer, require_writable=True)
+        view = _from_buffer(buffer, True)
         size = len(view)
         if nbytes:
             if nbytes < 0 or nbytes > size:
                 raise ValueError("nbytes is larger than the buffer")
             size = nbytes
-        handle = self._get()
-        timeout = self._timeout
-        with self._half(self._reading, timeout):
-            n = lib.sms_try_read(handle.s, view, size)
-            if n == lib.SMS_EAGAIN and timeout != 0:
-                n = self._sliced(lib.sms_read, handle, view, size, timeout)
+        handle = self._handle or self._get()
+        lock = self._reading
+        if not lock.acquire(False):
+            self._wait_for(lock)
+        try:
+            n = _try_read(handle.s, view, size)
+            if n == _EAGAIN and self._timeout != 0:
+                n = self._sliced(lib.sms_read, handle, view, size, self._timeout)
+        finally:
+            lock.release()
         if n < 0:
             raise make_error(n)
         return n
@@ -171,7 +184,7 @@ class Stream:
                 code = lib.sms_peek(handle.s, place, n)
                 if code != lib.SMS_EAGAIN or self._timeout == 0:
                     break
-                waited = self._sliced(lambda s, _b, _n, ms: lib.sms_wait_bytes(s, 1, ms), handle, None, 1, self._timeout)
+                waited = self._sliced(_wait_bytes, handle, None, 1, self._timeout)
                 if waited < 0 and waited != lib.SMS_EPEERGONE:
                     code = waited
                     break
@@ -192,15 +205,20 @@ class Stream:
         """Writes as many bytes as there is room for, at least one. Raises `TimedOut`, `WouldBlock`, `Closed`, `PeerGone`, `Corrupt`."""
         if flags:
             raise ValueError("flags have no meaning here")
-        view = ffi.from_buffer(data)
-        handle = self._get()
-        timeout = self._timeout
-        with self._half(self._writing, timeout):
-            n = lib.sms_try_write(handle.s, view, len(view))
-            while n == lib.SMS_EAGAIN and timeout != 0:
-                n = self._sliced(lambda s, _b, _n, ms: lib.sms_wait_room(s, 1, ms), handle, None, 1, timeout)
+        view = data if type(data) is bytes else _from_buffer(data)
+        size = len(view)
+        handle = self._handle or self._get()
+        lock = self._writing
+        if not lock.acquire(False):
+            self._wait_for(lock)
+        try:
+            n = _try_write(handle.s, view, size)
+            while n == _EAGAIN and self._timeout != 0:
+                n = self._sliced(_wait_room, handle, None, 1, self._timeout)
                 if n > 0:
-                    n = lib.sms_try_write(handle.s, view, len(view))
+                    n = _try_write(handle.s, view, size)
+        finally:
+            lock.release()
         if n < 0:
             raise make_error(n)
         return n
@@ -209,26 +227,37 @@ class Stream:
         """Writes all bytes, within the timeout. If it raises, an unknown part of them has been written."""
         if flags:
             raise ValueError("flags have no meaning here")
-        view = ffi.from_buffer(data)
-        size, done = len(view), 0
-        handle = self._get()
-        timeout = self._timeout
+        view = data if type(data) is bytes else _from_buffer(data)
+        size = len(view)
+        handle = self._handle or self._get()
+        lock = self._writing
+        if not lock.acquire(False):
+            self._wait_for(lock)
+        try:
+            n = _try_write(handle.s, view, size)
+            if n != size:
+                self._send_rest(handle, view, size, n)
+        finally:
+            lock.release()
+
+    def _send_rest(self, handle: _Handle, view: Any, size: int, n: int) -> None:
+        """Writes on after n bytes, or an error, while it holds the lock."""
+        timeout, done = self._timeout, 0
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._half(self._writing, timeout):
-            n = lib.sms_try_write(handle.s, view, size)
-            while True:
-                if n > 0:
-                    done += n
-                if done >= size:
-                    return
-                if n < 0 and n not in (lib.SMS_EAGAIN, lib.SMS_ETIMEDOUT):
-                    raise make_error(n)
-                left = _SLICE_MS
-                if deadline is not None:
-                    left = min(left, int((deadline - time.monotonic()) * 1000))
-                    if left < 0 or (left == 0 and timeout == 0):
-                        raise make_error(lib.SMS_EAGAIN if timeout == 0 else lib.SMS_ETIMEDOUT)
-                n = lib.sms_write(handle.s, view + done, size - done, max(left, 1))
+        view = _from_buffer(view) if type(view) is bytes else view
+        while True:
+            if n > 0:
+                done += n
+            if done >= size:
+                return
+            if n < 0 and n not in (_EAGAIN, lib.SMS_ETIMEDOUT):
+                raise make_error(n)
+            left = _SLICE_MS
+            if deadline is not None:
+                left = min(left, int((deadline - time.monotonic()) * 1000))
+                if left < 0 or timeout == 0:
+                    raise make_error(_EAGAIN if timeout == 0 else lib.SMS_ETIMEDOUT)
+            n = lib.sms_write(handle.s, view + done, size - done, max(left, 1))
 
     def reserve(self) -> memoryview:
         """Room in the lane, in one piece, to be filled in place: at least one byte. The peer sees nothing of it until `commit`.
@@ -242,7 +271,7 @@ class Stream:
                 code = lib.sms_reserve(handle.s, place, n)
                 if code != lib.SMS_EAGAIN or self._timeout == 0:
                     break
-                waited = self._sliced(lambda s, _b, _n, ms: lib.sms_wait_room(s, 1, ms), handle, None, 1, self._timeout)
+                waited = self._sliced(_wait_room, handle, None, 1, self._timeout)
                 if waited < 0:
                     code = waited
                     break
@@ -363,15 +392,13 @@ class Stream:
             raise ValueError("only for streams that were made with trusted=True: the peer can change the bytes meanwhile")
         return self._get()
 
-    @staticmethod
-    def _half(lock: threading.Lock, timeout: Optional[float]) -> "_Held":
-        """Takes the lock of a half within the timeout."""
-        if not lock.acquire(False):
-            if timeout == 0:
-                raise make_error(lib.SMS_EAGAIN)
-            if not lock.acquire(timeout=-1 if timeout is None else timeout):
-                raise make_error(lib.SMS_ETIMEDOUT)
-        return _Held(lock)
+    def _wait_for(self, lock: threading.Lock) -> None:
+        """Takes the lock of a half that another thread has, within the timeout."""
+        timeout = self._timeout
+        if timeout == 0:
+            raise make_error(_EAGAIN)
+        if not lock.acquire(timeout=-1 if timeout is None else timeout):
+            raise make_error(lib.SMS_ETIMEDOUT)
 
     @staticmethod
     def _sliced(call: Any, handle: _Handle, view: Any, size: int, timeout: Optional[float]) -> int:
@@ -386,19 +413,12 @@ class Stream:
                 return n
 
 
-class _Held:
-    """Gives up a lock that is held already."""
+def _wait_bytes(s: Any, _view: Any, want: int, ms: int) -> int:
+    return lib.sms_wait_bytes(s, want, ms)
 
-    __slots__ = ("_lock",)
 
-    def __init__(self, lock: threading.Lock) -> None:
-        self._lock = lock
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: Any) -> None:
-        self._lock.release()
+def _wait_room(s: Any, _view: Any, want: int, ms: int) -> int:
+    return lib.sms_wait_room(s, want, ms)
 
 
 def _keep(handle: _Handle, place: Any, n: int) -> Any:
