@@ -1,0 +1,3 @@
+module smstream.example/go/smstream
+
+go 1.22
