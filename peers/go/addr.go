@@ -94,7 +94,9 @@ func (c Config) geometry() geometry {
 }
 
 // Dial connects to a listener, and waits until it accepts.
-func Dial(addr string) (*Conn, error) { return new(Config).DialContext(context.Background(), "smstream", addr) }
+func Dial(addr string) (*Conn, error) {
+	return new(Config).DialContext(context.Background(), "smstream", addr)
+}
 
 // DialTimeout is [Dial] with a limit.
 func DialTimeout(addr string, timeout time.Duration) (*Conn, error) {

@@ -1,3 +1,3 @@
-module smstream.example/go/smstream
+module github.com/smstream/smstream/peers/go
 
 go 1.22

@@ -139,7 +139,9 @@ func (g geometry) check() error {
 
 func (g geometry) laneOffset() uint32 { return uint32(roundUp(headerLen, uint64(g.align))) }
 
-func (g geometry) segmentLen(party int) uint64 { return uint64(g.laneOffset()) + uint64(g.capacity[party]) }
+func (g geometry) segmentLen(party int) uint64 {
+	return uint64(g.laneOffset()) + uint64(g.capacity[party])
+}
 
 // second is where segment 1 of one block begins, when segment 0 has this length: P3.
 func (g geometry) second(firstLen uint64) uint64 { return roundUp(firstLen, uint64(g.align)) }
@@ -152,7 +154,9 @@ func word(segment []byte, offset int) *uint32 {
 
 func load(segment []byte, offset int) uint32 { return atomic.LoadUint32(word(segment, offset)) }
 
-func store(segment []byte, offset int, value uint32) { atomic.StoreUint32(word(segment, offset), value) }
+func store(segment []byte, offset int, value uint32) {
+	atomic.StoreUint32(word(segment, offset), value)
+}
 
 func load64(segment []byte, offset int) uint64 {
 	return uint64(load(segment, offset)) | uint64(load(segment, offset+4))<<32

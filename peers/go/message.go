@@ -157,7 +157,9 @@ func send(u *net.UnixConn, m message, fd int) error {
 }
 
 // hungUp says whether a failed send means that the other side has gone: it has perhaps said why.
-func hungUp(err error) bool { return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) }
+func hungUp(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
+}
 
 // allows says whether a user may be the other side: S5.
 func (c *Config) allows(uid uint32) bool {

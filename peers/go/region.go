@@ -98,7 +98,6 @@ func (d *directory) is(dev, inode uint64) bool {
 	return syscall.Lstat(d.path(d.base), &st) == nil && uint64(st.Dev) == dev && uint64(st.Ino) == inode
 }
 
-
 // link gives a name to a file without one.
 func (d *directory) link(fd int, base string) error {
 	from, to := fmt.Sprintf("/proc/self/fd/%d\x00", fd), base+"\x00"

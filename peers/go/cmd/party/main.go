@@ -13,7 +13,7 @@ import (
 	"strconv"
 	"time"
 
-	"smstream.example/go/smstream"
+	smstream "github.com/smstream/smstream/peers/go"
 )
 
 const size = 65521
