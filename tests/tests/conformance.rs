@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use smstream_core::lane::{Consumer, Producer};
-use smstream_core::layout::Port;
+use smstream_core::layout::{Features, Port};
 use smstream_core::park::Spin;
 use smstream_tests::kit::{self, cases, messages, run, vectors};
 use smstream_tests::memory::Heap;
@@ -54,7 +54,7 @@ fn the_halves_accept_what_the_vectors_say() {
         let lane = Heap::new(1, 1);
         let (own, peer) = (Port::new(0, mine), Port::new(last, 0));
         // SAFETY: the lane is not read: only the first byte could be asked for, and nothing is read here.
-        let mut half = unsafe { Consumer::from_parts(1, &own, &peer, lane.base().cast(), capacity, Spin) };
+        let mut half = unsafe { Consumer::from_parts(1, Features::COUNTERS, &own, &peer, lane.base().cast(), capacity, Spin) };
         peer.sent.word.store(now, Relaxed);
         let looked = half.peek().is_err_and(|e| e == smstream_core::error::ReadError::Corrupt);
         // After FIN it does not look again, so that a lie is not found, and does nothing either.
@@ -65,7 +65,7 @@ fn the_halves_accept_what_the_vectors_say() {
         let lane = Heap::new(1, 1);
         let (own, peer) = (Port::new(mine, 0), Port::new(0, last));
         // SAFETY: the lane is not written: nothing is written here.
-        let mut half = unsafe { Producer::from_parts(1, &own, &peer, lane.base().cast(), capacity, Spin) };
+        let mut half = unsafe { Producer::from_parts(1, Features::COUNTERS, &own, &peer, lane.base().cast(), capacity, Spin) };
         peer.received.word.store(now, Relaxed);
         let _ = half.undelivered();
         let accepted = vectors::accepts_received(last, now, mine);

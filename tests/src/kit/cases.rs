@@ -1,6 +1,6 @@
 //! The images, and what a peer has to make of each of them.
 
-use smstream_core::cursor::{ASLEEP, FIN, LOOK, STOP};
+use smstream_core::cursor::{ASLEEP, FIN, STOP, STOPPED_HINT};
 use smstream_core::geometry::Config;
 use smstream_core::layout::state;
 
@@ -79,14 +79,14 @@ pub fn images() -> Vec<(&'static str, Pair)> {
         let pair = Pair::new(mapped([16, 16]));
         fill(&pair, 0, b"and more", 0);
         pair.set(0, offset("received"), STOP);
-        pair.set(0, offset("read_park"), LOOK);
+        pair.set(0, offset("read_park"), STOPPED_HINT);
         pair
     });
     add("closed-with-data", {
         let pair = Pair::new(mapped([16, 16]));
         fill(&pair, 0, b"unread", FIN);
         pair.set(0, offset("received"), STOP);
-        pair.set(0, offset("read_park"), LOOK);
+        pair.set(0, offset("read_park"), STOPPED_HINT);
         pair
     });
     add("dead-with-data", {

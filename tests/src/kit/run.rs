@@ -84,9 +84,9 @@ pub fn run(case: &Case, image: &str) -> Result<(), String> {
     let attached = unsafe { geometry::attach(start(mine), loaded[mine].len(), start(peer), loaded[peer].len()) };
     let attachment = match attached {
         Ok(attachment) => attachment,
-        Err(findings) => {
-            let found = name(findings.as_slice()[0].problem);
-            return if found == case.verdict { Ok(()) } else { Err(format!("{found}: {findings}")) };
+        Err(finding) => {
+            let found = name(finding.problem);
+            return if found == case.verdict { Ok(()) } else { Err(format!("{found}: {finding}")) };
         }
     };
     if case.verdict != "ok" {

@@ -2,16 +2,16 @@
 
 use std::fmt::Write as _;
 
-use smstream_core::cursor::{self, ASLEEP, CURSOR, FIN, MARK, WHOLE};
+use smstream_core::cursor::{self, ASLEEP, CURSOR, FIN, THRESHOLD, EXCLUSIVE};
 use smstream_core::geometry::Config;
 
 const INTERESTING: [u32; 12] = [
     0,
     1,
     2,
-    MARK - 1,
-    MARK,
-    MARK + 1,
+    THRESHOLD - 1,
+    THRESHOLD,
+    THRESHOLD + 1,
     CURSOR - 1,
     CURSOR,
     CURSOR + 1,
@@ -37,16 +37,16 @@ pub fn diff() -> String {
 pub fn crossed() -> String {
     let mut text = String::from("# park word;old cursor;new cursor;last;capacity;crossed\n");
     for capacity in [1, 8, 1 << 29] {
-        for old in [0, 5, MARK - 2, MARK, MARK + 1, CURSOR - 1, CURSOR] {
+        for old in [0, 5, THRESHOLD - 2, THRESHOLD, THRESHOLD + 1, CURSOR - 1, CURSOR] {
             for moved in [0, 1, 2, 8, capacity] {
                 for ahead in [0, 1, 2, 3, 8, 9, capacity, capacity + 1] {
                     for last in [false, true] {
-                        for flags in [ASLEEP, ASLEEP | WHOLE, 0] {
+                        for flags in [ASLEEP, ASLEEP | EXCLUSIVE, 0] {
                             if moved > capacity || (flags != ASLEEP && ahead != 1) {
                                 continue;
                             }
                             let new = cursor::add(old, moved);
-                            let park = cursor::asleep_at(old, ahead) & MARK | flags;
+                            let park = cursor::asleep_at(old, ahead) & THRESHOLD | flags;
                             let crossed = cursor::crosses(park, old, new, last, capacity);
                             let row = (u8::from(last), u8::from(crossed));
                             writeln!(text, "{park:08x};{old:08x};{new:08x};{};{capacity};{}", row.0, row.1).unwrap();
@@ -67,8 +67,8 @@ pub fn crossed() -> String {
 pub fn ahead() -> String {
     let mut text = String::from("# park word;cursor;capacity;ahead\n");
     for capacity in [0, 1, 8, 1 << 29] {
-        for at in [0, 5, MARK, MARK + 1, CURSOR] {
-            for beyond in [0, 1, 8, 9, 1 << 29, (1 << 29) + 1, MARK] {
+        for at in [0, 5, THRESHOLD, THRESHOLD + 1, CURSOR] {
+            for beyond in [0, 1, 8, 9, 1 << 29, (1 << 29) + 1, THRESHOLD] {
                 let park = cursor::asleep_at(at, beyond);
                 let ahead = u8::from(cursor::is_ahead(park, at, capacity));
                 writeln!(text, "{park:08x};{at:08x};{capacity};{ahead}").unwrap();
@@ -83,8 +83,8 @@ pub fn ahead() -> String {
 pub fn threshold() -> String {
     let mut text = String::from("# half (r or w);my cursor;want;capacity;park word\n");
     for capacity in [1u32, 8, 1 << 29] {
-        for at in [0, 3, MARK, MARK + 1, CURSOR] {
-            for want in [1, cursor::most_wanted(capacity)] {
+        for at in [0, 3, THRESHOLD, THRESHOLD + 1, CURSOR] {
+            for want in [1, cursor::max_wait(capacity)] {
                 writeln!(text, "r;{at:08x};{want};{capacity};{:08x}", cursor::asleep_at(at, want)).unwrap();
                 let room = want.wrapping_sub(capacity);
                 writeln!(text, "w;{at:08x};{want};{capacity};{:08x}", cursor::asleep_at(at, room)).unwrap();
