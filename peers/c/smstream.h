@@ -260,6 +260,10 @@ SMS_API const char *sms_refusal(uint32_t reason) {
         return "it found this side's memory not fit";
     case 6:
         return "it has no memory, descriptors or time left";
+    case 7:
+        return "a limit of its process forbids the memory";
+    case 8:
+        return "this user has no id where it runs";
     default:
         return "it found a message wrong or late";
     }
@@ -1075,8 +1079,12 @@ SMS_API int sms_attach(sms_stream *s, void *mine, size_t mine_len, const void *p
 SMS_API void sms_let_go(sms_stream *s) {
     int i;
     /* X4: the mapping would keep the lock. */
-    if (s->file >= 0)
+    if (s->file >= 0) {
         sms_unlock(s->file, s->party);
+        /* A peer that sleeps until a description of the file is closed asks for the lock then. */
+        sms_futex_wake(s->writer.own);
+        sms_futex_wake(s->reader.own);
+    }
     for (i = 0; i < 2; i++)
         if (s->map[i] != NULL)
             (void)munmap(s->map[i], s->map_len[i]);
@@ -1413,7 +1421,6 @@ SMS_API int sms_file_claim(int directory, const char *base, sms_region *r, const
     void *all;
     size_t first;
     int e, claimed;
-    bool free_;
     sms_region_clear(r);
     if ((e = sms_region_open(directory, base, &st, &r->fd, text, err)) < 0)
         return e;
@@ -1454,21 +1461,21 @@ SMS_API int sms_file_claim(int directory, const char *base, sms_region *r, const
         sms_region_free(r);
         return sms_fail(err, e, 0, "%.200s: the listener's segment does not fit", text);
     }
-    claimed = sms_try_lock(r->fd, 1);
+    if (sms_load(&((const sms_header *)r->map[0])->state) != 0) {
+        /* F10: another connector has said HELLO, and has perhaps died before it woke the listener. */
+        sms_futex_wake(&((const sms_header *)r->map[0])->state);
+        claimed = 0;
+    } else {
+        claimed = sms_try_lock(r->fd, 1);
+    }
     if (claimed < 0) {
         e = errno;
         sms_region_free(r);
         return sms_fail(err, SMS_ESYSTEM, e, "%.200s: cannot lock the region", text);
     }
     if (claimed == 1) {
-        const sms_word *own = &((const sms_header *)r->map[0])->state;
-        bool said = sms_load(own) != 0;
-        free_ = sms_load(sms_heard(r)) == SMS_ARMED && !said && sms_is_held(r->fd, 0);
-        if (free_)
+        if (sms_load(sms_heard(r)) == SMS_ARMED && sms_load(&((const sms_header *)r->map[0])->state) == 0 && sms_is_held(r->fd, 0))
             return 1;
-        /* F10: the one who said this is gone, and perhaps did not wake the listener. */
-        if (said)
-            sms_futex_wake(own);
         sms_unlock(r->fd, 1);
     }
     e = 0;
@@ -1518,7 +1525,7 @@ SMS_API sms_stream *sms_file_connect(const sms_address *a, int timeout_ms, sms_e
         if (state == SMS_ACCEPTED)
             return sms_region_stream(&r, a->text, err);
         if (state != SMS_ARMED)
-            (void)sms_fail(err, SMS_EREFUSED, 0, "%.200s: %s", a->text, sms_refusal(state >> 8));
+            (void)sms_fail(err, SMS_EREFUSED, 0, "%.200s: %s", a->text, sms_refusal(state >> 8 & 0xff));
         else if (!lives)
             (void)sms_fail(err, SMS_ELISTENERDIED, 0, "%.200s", a->text);
         else if (now >= deadline)
@@ -2115,6 +2122,9 @@ typedef struct sms_listener {
     sms_region region;
     /* at a socket */
     int socket, epoll, lock;
+    bool left; /* the lock file was there, and says this */
+    uint64_t left_device, left_inode;
+    struct timespec left_at;
     dev_t device;
     ino_t inode;
     sms_pending pending[SMS_PENDING];
@@ -2251,37 +2261,95 @@ SMS_API sms_stream *sms_file_accept(sms_listener *l, sms_err *err) {
     }
 }
 
+#define SMS_LOCK_LEN 24
+
+/* What a lock file says: a mark that no text begins with, and which socket was bound. */
+SMS_API void sms_lock_record(uint8_t *record, uint64_t device, uint64_t inode) {
+    static const uint8_t mark[8] = {0x89, 'S', 'M', 'L', '\r', '\n', 0x1a, '\n'};
+    memcpy(record, mark, 8);
+    memcpy(record + 8, &device, 8);
+    memcpy(record + 16, &inode, 8);
+}
+
+/* Locks the lock file that is there. 1: done, and *left has what it says. 0: look again. */
+SMS_API int sms_hold_lock(sms_listener *l, int fd, const char *name, sms_err *err) {
+    struct stat st, now;
+    uint8_t record[SMS_LOCK_LEN + 1], mark[SMS_LOCK_LEN];
+    int e;
+    sms_lock_record(mark, 0, 0);
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() || pread(fd, record, sizeof record, 0) != SMS_LOCK_LEN ||
+        memcmp(record, mark, 8) != 0)
+        return sms_fail(err, SMS_EINUSE, 0, "%.200s.lock is a file of another program", l->address.text);
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        e = errno;
+        return e == EWOULDBLOCK ? sms_fail(err, SMS_EINUSE, 0, "%.200s", l->address.text)
+                                : sms_fail(err, SMS_ESYSTEM, e, "%.200s: cannot lock its lock file", l->address.text);
+    }
+    /* Its last holder removes it before it gives the lock up. Then this is the lock of nothing. */
+    if (lstat(name, &now) < 0 || now.st_dev != st.st_dev || now.st_ino != st.st_ino || pread(fd, record, sizeof record, 0) != SMS_LOCK_LEN)
+        return 0;
+    memcpy(&l->left_device, record + 8, 8);
+    memcpy(&l->left_inode, record + 16, 8);
+    l->left_at = now.st_mtim;
+    l->left = true;
+    return 1;
+}
+
+/* Makes the lock file, which gets its name when it is complete and locked. 0: another has it by now. */
+SMS_API int sms_make_lock(sms_listener *l, const char *name, sms_err *err) {
+    char fresh[PATH_MAX + 64];
+    const char *slash = strrchr(name, '/');
+    uint8_t record[SMS_LOCK_LEN];
+    int fd, e = 0;
+    (void)snprintf(fresh, sizeof fresh, "%.*s.smstream-%016llx.lock", slash == NULL ? 0 : (int)(slash - name + 1), name,
+                   (unsigned long long)sms_channel_number());
+    fd = open(fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    sms_lock_record(record, 0, 0);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 || pwrite(fd, record, sizeof record, 0) != SMS_LOCK_LEN || link(fresh, name) < 0)
+        e = errno;
+    if (fd >= 0)
+        (void)unlink(fresh);
+    if (e == 0) {
+        l->lock = fd;
+        return 1;
+    }
+    if (fd >= 0)
+        (void)close(fd);
+    return e == EEXIST ? 0 : sms_fail(err, SMS_ESYSTEM, e, "%.200s: cannot make its lock file", l->address.text);
+}
+
 /* S, to listen: takes the lock that stands for the right to the path. */
 SMS_API int sms_take_lock(sms_listener *l, sms_err *err) {
-    static const char mark[] = "lock of smstream\n";
-    char name[PATH_MAX + 8], content[sizeof mark];
+    char name[PATH_MAX + 8];
     (void)snprintf(name, sizeof name, "%s.lock", l->address.path);
     for (;;) {
-        struct stat st, now;
-        ssize_t n;
-        int fd = open(name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
-        if (fd < 0)
-            return sms_fail(err, SMS_ESYSTEM, errno, "%.200s: cannot open its lock file", l->address.text);
-        n = fstat(fd, &st) < 0 ? -1 : pread(fd, content, sizeof content, 0);
-        if (n < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() || (n != 0 && (n != (ssize_t)sizeof mark - 1 || memcmp(content, mark, sizeof mark - 1) != 0))) {
-            (void)close(fd);
-            return sms_fail(err, SMS_EINUSE, 0, "%.200s.lock is a file of another program", l->address.text);
+        int fd = open(name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC), e;
+        if (fd < 0 && errno == ENOENT) {
+            e = sms_make_lock(l, name, err);
+        } else if (fd < 0) {
+            e = errno == ELOOP || errno == EISDIR || errno == ENXIO
+                    ? sms_fail(err, SMS_EINUSE, 0, "%.200s.lock is of another program", l->address.text)
+                    : sms_fail(err, SMS_ESYSTEM, errno, "%.200s: cannot open its lock file", l->address.text);
+        } else {
+            e = sms_hold_lock(l, fd, name, err);
+            if (e == 1)
+                l->lock = fd;
+            else
+                (void)close(fd);
         }
-        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-            int e = errno;
-            (void)close(fd);
-            return e == EWOULDBLOCK ? sms_fail(err, SMS_EINUSE, 0, "%.200s", l->address.text)
-                                    : sms_fail(err, SMS_ESYSTEM, e, "%.200s: cannot lock its lock file", l->address.text);
-        }
-        if (lstat(name, &now) == 0 && now.st_dev == st.st_dev && now.st_ino == st.st_ino) {
-            if (st.st_size == 0 && pwrite(fd, mark, sizeof mark - 1, 0) < 0) {
-                /* It is a lock all the same. */
-            }
-            l->lock = fd;
-            return SMS_OK;
-        }
-        (void)close(fd);
+        if (e != 0)
+            return e < 0 ? e : SMS_OK;
     }
+}
+
+/* Whether a socket is one that the listener bound whose lock file was left. */
+SMS_API bool sms_lock_names(const sms_listener *l, const struct stat *socket) {
+    if (!l->left)
+        return false;
+    if (l->left_device != 0 || l->left_inode != 0)
+        return l->left_device == (uint64_t)socket->st_dev && l->left_inode == (uint64_t)socket->st_ino;
+    /* It was killed between binding the socket and writing that down. */
+    return socket->st_ctim.tv_sec > l->left_at.tv_sec || (socket->st_ctim.tv_sec == l->left_at.tv_sec && socket->st_ctim.tv_nsec >= l->left_at.tv_nsec);
 }
 
 SMS_API void sms_drop_lock(sms_listener *l) {
@@ -2309,6 +2377,7 @@ SMS_API int sms_socket_listen(sms_listener *l, sms_err *err) {
     struct stat st;
     socklen_t len = sms_socket_address(&l->address, &at);
     const char *text = l->address.text;
+    uint8_t record[SMS_LOCK_LEN];
     int e, tries;
     if (!sms_fits_socket(&l->config))
         return sms_fail(err, sms_check_config(&l->config) < 0 ? sms_check_config(&l->config) : SMS_ECAPACITY, 0, "%.200s: such a channel cannot be", text);
@@ -2330,7 +2399,7 @@ SMS_API int sms_socket_listen(sms_listener *l, sms_err *err) {
         refused = S_ISSOCK(st.st_mode) && st.st_uid == geteuid() && probe >= 0 && connect(probe, (struct sockaddr *)&at, len) < 0 && errno == ECONNREFUSED;
         if (probe >= 0)
             (void)close(probe);
-        if (!refused || !sms_name_is(AT_FDCWD, l->address.path, st.st_dev, st.st_ino))
+        if (!refused || !sms_lock_names(l, &st) || !sms_name_is(AT_FDCWD, l->address.path, st.st_dev, st.st_ino))
             return sms_fail(err, SMS_EINUSE, 0, "%.200s", text);
         (void)unlink(l->address.path);
     }
@@ -2339,6 +2408,9 @@ SMS_API int sms_socket_listen(sms_listener *l, sms_err *err) {
             return sms_fail(err, SMS_ESYSTEM, errno, "%.200s: cannot look at the socket", text);
         l->device = st.st_dev;
         l->inode = st.st_ino;
+        sms_lock_record(record, (uint64_t)st.st_dev, (uint64_t)st.st_ino);
+        if (pwrite(l->lock, record, sizeof record, 0) != SMS_LOCK_LEN)
+            return sms_fail(err, SMS_ESYSTEM, errno, "%.200s: cannot write its lock file", text);
         if ((l->options.allow_any || l->options.allowed != 0) && chmod(l->address.path, 0666) < 0)
             return sms_fail(err, SMS_ESYSTEM, errno, "%.200s: cannot let other users connect", text);
     }

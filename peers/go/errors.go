@@ -141,6 +141,10 @@ func refusal(reason uint32) string {
 		return "it found this side's memory not fit"
 	case 6:
 		return "it has no memory, descriptors or time left"
+	case 7:
+		return "a limit of its process forbids the memory"
+	case 8:
+		return "this user has no id where it runs"
 	}
 	return "it found a message wrong or late"
 }

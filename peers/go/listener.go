@@ -13,7 +13,6 @@ import (
 const (
 	mostPending = 64
 	grace       = 100 * time.Millisecond
-	lockMark    = "lock of smstream\n"
 )
 
 // socketListener listens at a socket. Each connector has a goroutine until it is accepted: S13.
@@ -36,69 +35,10 @@ type pending struct {
 	came time.Time
 }
 
-// pathLock is the right to a path, and the socket that stands there.
-type pathLock struct {
-	path       string
-	f          *os.File
-	dev, inode uint64
-}
-
-// takeLock takes the lock that stands for the right to a path: S, to listen.
-func takeLock(a Addr) (*pathLock, error) {
-	name := a.path + ".lock"
-	for {
-		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
-		if err != nil {
-			return nil, system(a.text, "open its lock file", err)
-		}
-		content := make([]byte, len(lockMark)+1)
-		n, _ := f.ReadAt(content, 0)
-		var st, now syscall.Stat_t
-		if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
-			_ = f.Close()
-			return nil, system(a.text, "look at its lock file", err)
-		}
-		if st.Mode&syscall.S_IFMT != syscall.S_IFREG || int(st.Uid) != os.Geteuid() || n != 0 && string(content[:n]) != lockMark {
-			_ = f.Close()
-			return nil, failed("InUse", name, "it is a file of another program")
-		}
-		if err := again(func() error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }); err != nil {
-			_ = f.Close()
-			if err == syscall.EWOULDBLOCK {
-				return nil, failed("InUse", a.text, "")
-			}
-			return nil, system(a.text, "lock its lock file", err)
-		}
-		if syscall.Lstat(name, &now) == nil && now.Ino == st.Ino && now.Dev == st.Dev {
-			if n == 0 {
-				// Without the mark it is a lock all the same.
-				_, _ = f.WriteAt([]byte(lockMark), 0)
-			}
-			return &pathLock{path: a.path, f: f}, nil
-		}
-		_ = f.Close()
-	}
-}
-
-// release removes the socket, if it still is the one that was bound, and the lock.
-func (l *pathLock) release() {
-	if l == nil {
-		return
-	}
-	var st, now syscall.Stat_t
-	if l.inode != 0 && syscall.Lstat(l.path, &st) == nil && uint64(st.Ino) == l.inode && uint64(st.Dev) == l.dev {
-		_ = syscall.Unlink(l.path)
-	}
-	if syscall.Fstat(int(l.f.Fd()), &st) == nil && syscall.Lstat(l.path+".lock", &now) == nil && now.Ino == st.Ino && now.Dev == st.Dev {
-		_ = syscall.Unlink(l.path + ".lock")
-	}
-	_ = l.f.Close()
-}
-
-// isStale says whether a socket file of this user has no listener.
-func isStale(path string) bool {
+// isStale says whether what has the path is a socket that a dead listener has left, by what its lock file says.
+func isStale(path string, l *pathLock) bool {
 	var st syscall.Stat_t
-	if syscall.Lstat(path, &st) != nil || st.Mode&syscall.S_IFMT != syscall.S_IFSOCK || int(st.Uid) != os.Geteuid() {
+	if syscall.Lstat(path, &st) != nil || st.Mode&syscall.S_IFMT != syscall.S_IFSOCK || int(st.Uid) != os.Geteuid() || !l.names(&st) {
 		return false
 	}
 	c, err := net.Dial("unixpacket", path)
@@ -135,7 +75,7 @@ func listenSocket(a Addr, config Config) (*socketListener, error) {
 			l.u = ln.(*net.UnixListener)
 			break
 		}
-		if errors.Is(err, syscall.EADDRINUSE) && !abstract && isStale(a.path) && syscall.Unlink(a.path) == nil {
+		if errors.Is(err, syscall.EADDRINUSE) && !abstract && isStale(a.path, l.lock) && syscall.Unlink(a.path) == nil {
 			continue
 		}
 		l.lock.release()
@@ -149,15 +89,15 @@ func listenSocket(a Addr, config Config) (*socketListener, error) {
 	if !abstract {
 		var st syscall.Stat_t
 		if err = syscall.Lstat(a.path, &st); err == nil {
-			l.lock.dev, l.lock.inode = uint64(st.Dev), uint64(st.Ino)
-			if config.AllowAny || len(config.AllowUIDs) != 0 {
+			err = l.lock.note(&st)
+			if err == nil && (config.AllowAny || len(config.AllowUIDs) != 0) {
 				err = os.Chmod(a.path, 0o666)
 			}
 		}
 		if err != nil {
 			_ = l.u.Close()
 			l.lock.release()
-			return nil, system(a.text, "let other users connect", err)
+			return nil, system(a.text, "finish its socket", err)
 		}
 	}
 	go l.run()

@@ -29,6 +29,11 @@ func (r *region) free() {
 	}
 	// X4: the mappings would keep the lock.
 	unlock(r.fd, int64(r.party))
+	if r.my != nil {
+		// A peer that sleeps until a description of the file is closed asks for the lock then.
+		futexWake(word(r.my, offSent))
+		futexWake(word(r.my, offReceived))
+	}
 	unmap(r.my)
 	unmap(r.peer)
 	_ = syscall.Close(r.fd)
@@ -437,20 +442,20 @@ func (d *directory) claim() (*region, error) {
 	if err := r.mapBoth(1, first); err != nil {
 		return bad(system(d.text, "map the region", err))
 	}
-	claimed, err := tryLock(fd, 1)
-	if err != nil {
-		return bad(system(d.text, "lock the region", err))
-	}
-	if claimed {
-		said := load(r.my, offState) != 0
-		if r.heard() == stateArmed && !said && isHeld(fd, 0) {
-			return r, nil
+	if load(r.my, offState) != 0 {
+		// Another connector has said HELLO, and has perhaps died before it woke the listener: F10.
+		futexWake(word(r.my, offState))
+	} else {
+		claimed, err := tryLock(fd, 1)
+		if err != nil {
+			return bad(system(d.text, "lock the region", err))
 		}
-		if said {
-			// The one who said this is gone, and perhaps did not wake the listener: F10.
-			futexWake(word(r.my, offState))
+		if claimed {
+			if r.heard() == stateArmed && load(r.my, offState) == 0 && isHeld(fd, 0) {
+				return r, nil
+			}
+			unlock(fd, 1)
 		}
-		unlock(fd, 1)
 	}
 	if d.is(r.dev, r.inode) {
 		if r.heard() != stateArmed {
@@ -500,7 +505,7 @@ func dialFile(ctx context.Context, a Addr) (*Conn, error) {
 			}
 			return c, err
 		case state != stateArmed:
-			err = failed("Refused", a.text, "%s", refusal(state>>8))
+			err = failed("Refused", a.text, "%s", refusal(state>>8&0xff))
 		case !lives:
 			err = failed("ListenerDied", a.text, "")
 		case ctx.Err() != nil:

@@ -188,6 +188,7 @@ fn play(mut stream: &Stream, connector: bool, mode: &str, n: u64) {
             }
         }
         "corrupt" => {
+            stream.write_all(b"x").expect("a byte");
             stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
             let mut buffer = [0; 4096];
             let end = loop {

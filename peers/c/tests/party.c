@@ -221,6 +221,8 @@ static void play(sms_stream *s, bool connector, const char *mode, uint64_t n) {
             (void)pause();
     } else if (strcmp(mode, "lie") == 0) {
         uint32_t i;
+        /* The other side has attached. */
+        need(sms_read(s, &byte, 1, 10000) == 1, "a byte");
         for (i = 0; i < 1000000; i++) {
             uint32_t word = i * 2654435761u;
             sms_store(s->writer.own, word);
@@ -235,6 +237,7 @@ static void play(sms_stream *s, bool connector, const char *mode, uint64_t n) {
     } else if (strcmp(mode, "corrupt") == 0) {
         static uint8_t buffer[4096];
         long r;
+        need(sms_write(s, &byte, 1, -1) == 1, "a byte");
         while ((r = sms_read(s, buffer, sizeof buffer, 5000)) > 0) {
         }
         /* The first word that it saw may have been one that is possible. */

@@ -143,7 +143,37 @@ static void foreign_files(const char *folder) {
     sms_listener_close(l);
 }
 
-/* Somebody claims a region and hangs, or dies before HELLO: others come through. */
+/* Lock files and sockets of other programs stay. */
+static void foreign_sockets(const char *folder) {
+    char path[PATH_MAX], lock[PATH_MAX + 8], address[PATH_MAX + 8];
+    struct sockaddr_un at;
+    struct stat st;
+    sms_listener *l;
+    int fd;
+    (void)snprintf(path, sizeof path, "%s/s", folder);
+    (void)snprintf(lock, sizeof lock, "%s.lock", path);
+    (void)snprintf(address, sizeof address, "unix:%s", path);
+    write_file(lock, "4711\n", 5);
+    need(sms_listen(address, NULL, &err) == NULL && err.code == SMS_EINUSE, "a lock file of another program");
+    need(stat(lock, &st) == 0 && st.st_size == 5, "it stays");
+    (void)unlink(lock);
+    /* A dead socket that no lock file names. */
+    memset(&at, 0, sizeof at);
+    at.sun_family = AF_UNIX;
+    need(strlen(path) < sizeof at.sun_path, "a short path");
+    memcpy(at.sun_path, path, strlen(path));
+    fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    need(fd >= 0 && bind(fd, (struct sockaddr *)&at, sizeof at) == 0, "a socket");
+    (void)close(fd);
+    need(sms_listen(address, NULL, &err) == NULL && err.code == SMS_EINUSE, "a socket of another program");
+    need(lstat(path, &st) == 0 && lstat(lock, &st) < 0, "it stays, and no lock file does");
+    (void)unlink(path);
+    l = sms_listen(address, NULL, &err);
+    need(l != NULL && stat(path, &st) == 0 && (st.st_mode & 0777) == 0600, "a socket for this user only");
+    sms_listener_close(l);
+}
+
+/* A connector claims a region and hangs, or says nonsense: others come through. */
 static void claims(const char *folder) {
     char path[PATH_MAX], address[PATH_MAX + 8], byte;
     sms_listener *l;
@@ -250,6 +280,7 @@ int main(int argc, char **argv) {
     lives_and_deaths(a);
     polls(a);
     foreign_files(folder);
+    foreign_sockets(folder);
     claims(folder);
     printf("rendezvous: ok\n");
     return 0;

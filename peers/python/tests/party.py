@@ -159,6 +159,7 @@ def play(s, connector, mode, n):
         while True:
             time.sleep(100)
     elif mode == "corrupt":
+        s.sendall(b"x")
         s.settimeout(5)
         try:
             while s.recv(4096):

@@ -203,8 +203,10 @@ func play(c *smstream.Conn, connector bool, mode string, n int) {
 		fmt.Println("ready")
 		select {}
 	case "corrupt":
+		_, err := c.Write([]byte("x"))
+		check(err, "a byte")
 		check(c.SetReadDeadline(time.Now().Add(5*time.Second)), "a deadline")
-		_, err := io.Copy(io.Discard, struct{ io.Reader }{c})
+		_, err = io.Copy(io.Discard, struct{ io.Reader }{c})
 		// The first word that it saw may have been one that is possible.
 		if err != nil && !errors.Is(err, smstream.ErrCorrupt) && !errors.Is(err, smstream.ErrPeerGone) {
 			fail("a broken peer", err)
