@@ -125,8 +125,6 @@ func (c *Conn) look(h *half, want uint32) error {
 			if now.After(until) || h.deadline.passed() {
 				return nil
 			}
-			// Another goroutine of this process may be the peer.
-			runtime.Gosched()
 		}
 	}
 }

@@ -68,6 +68,7 @@ ffi.set_source(
     "smstream._smstream",
     '#include "smstream.h"\n',
     include_dirs=[str(HERE)],
+    depends=[str(HERE / "smstream.h")],
     extra_compile_args=["-std=c11", "-O2"],
     define_macros=[("_GNU_SOURCE", "1"), ("_FILE_OFFSET_BITS", "64")],
 )
