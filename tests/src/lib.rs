@@ -4,6 +4,7 @@ pub mod cursors;
 pub mod flow;
 pub mod forks;
 pub mod kinds;
+pub mod kit;
 pub mod leftover;
 pub mod lies;
 pub mod memory;

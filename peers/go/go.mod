@@ -1,0 +1,3 @@
+module github.com/smstream/smstream/peers/go
+
+go 1.22
