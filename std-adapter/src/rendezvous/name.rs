@@ -266,7 +266,7 @@ impl Name {
         if !self.is(id)? {
             return Ok(());
         }
-        self.check_own(fd, Extent::Listener)?;
+        self.check_own(fd, Extent::Own)?;
         match rustix::fs::unlinkat(&self.directory, &self.base, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(e) => Err(self.system("remove the name")(e.into())),
