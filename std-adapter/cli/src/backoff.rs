@@ -15,11 +15,15 @@ const LONGEST: Duration = Duration::from_millis(500);
 /// How often to say that something still fails.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
+/// After so many failures in a row because of bad memory it is not the connectors'.
+const DAMAGED: u32 = 4;
+
 /// For a server that keeps on: what to do when accepting fails. What concerns one connector has cost that connector;
 /// where descriptors or memory are short, some connection ends some time. So it tries again, for ever, and says so now
 /// and then.
 #[derive(Default)]
 pub struct Backoff {
+    failures: u32,
     pause: Option<Duration>,
     said: Option<Instant>,
     unsaid: u32,
@@ -28,6 +32,7 @@ pub struct Backoff {
 impl Backoff {
     /// Waits a little, after saying what went wrong if that was not said just now.
     pub fn after(&mut self, place: &dyn fmt::Display, error: &io::Error) {
+        self.failures += 1;
         match self.said {
             Some(said) if said.elapsed() < SAY_EVERY => self.unsaid += 1,
             _ => {
@@ -45,8 +50,19 @@ impl Backoff {
         thread::sleep(pause);
     }
 
-    /// Accepting has worked.
+    /// Whether an error of accepting says that no connector will come any more: the name was removed or replaced, or its
+    /// memory is damaged, which shows when accepting fails again and again.
+    pub fn is_lost(&self, error: &io::Error) -> bool {
+        match error.kind() {
+            io::ErrorKind::AddrNotAvailable => true,
+            io::ErrorKind::InvalidData => self.failures >= DAMAGED,
+            _ => false,
+        }
+    }
+
+    /// Accepting has worked, or there is another listener.
     pub fn restore(&mut self) {
+        self.failures = 0;
         self.pause = None;
     }
 }

@@ -116,10 +116,11 @@ fn serve(args: &ListenArgs) -> Result<u8, Failure> {
         }
         let stream = match stream {
             Ok(stream) => stream,
-            Err(error) if is_lost(&error) => {
+            Err(error) if backoff.is_lost(&error) => {
                 say(format_args!("{}: listening anew", in_options(&error)));
                 drop(signals::sole(listener));
                 listener = Arc::new(bind(args)?);
+                backoff.restore();
                 continue;
             }
             Err(error) => {
@@ -147,12 +148,6 @@ fn serve(args: &ListenArgs) -> Result<u8, Failure> {
             say(trouble);
         }
     }
-}
-
-/// Whether the name is gone, so that no connector comes any more: it was removed or replaced, or the file cut short.
-pub fn is_lost(error: &io::Error) -> bool {
-    // The library has one kind for each.
-    error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
 /// Listens.

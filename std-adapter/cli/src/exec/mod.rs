@@ -81,10 +81,11 @@ pub fn listen(
         }
         let stream = match accepted {
             Ok(stream) => stream,
-            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            Err(error) if backoff.is_lost(&error) => {
                 say(format_args!("{}: listening anew", in_options(&error)));
                 drop(signals::sole(listener));
                 listener = Arc::new(bind()?);
+                backoff.restore();
                 continue;
             }
             Err(error) => {

@@ -59,7 +59,7 @@ impl Proxy {
                     continue;
                 }
                 Err(_) if acceptor.is_closed() => return Accepted::Done,
-                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => return Accepted::Lost(error),
+                Err(error) if backoff.is_lost(&error) => return Accepted::Lost(error),
                 Err(error) => {
                     backoff.after(&self.places[0], &error);
                     continue;

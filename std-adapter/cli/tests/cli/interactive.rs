@@ -133,3 +133,14 @@ fn a_peer_that_has_closed_and_lives_on_ends_an_idle_connection() {
         drop((input, peer));
     }
 }
+
+#[test]
+fn a_listener_that_does_not_accept_is_mentioned() {
+    let dir = Dir::new();
+    let listener = smstream::Listener::bind(dir.addr()).expect("a listener");
+    let mut terminal = Terminal::run(Command::new(env!("CARGO_BIN_EXE_smstream")).args(["connect", &dir.addr()]));
+    terminal.shows("has not accepted yet");
+    let peer = within_time(move || listener.accept().expect("a connection"));
+    drop(peer);
+    assert_eq!(terminal.code(), Some(0));
+}

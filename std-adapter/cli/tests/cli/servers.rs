@@ -54,6 +54,27 @@ fn without_descriptors_it_goes_on_when_there_are_some() {
     }
 }
 
+/// Its name leads to memory that is gone. It makes another one.
+#[test]
+fn a_name_whose_memory_was_cut_is_made_anew() {
+    let dir = Dir::new();
+    let addr = dir.addr();
+    for command in [&["listen", "-k", &addr][..], &["listen", "-k", &addr, "--", "cat"]] {
+        let mut listener = Running::start(&mut smstream(command));
+        in_the_end(|| dir.path("stream").exists().then_some(()));
+        std::fs::File::options().write(true).open(dir.path("stream")).expect("it").set_len(0).expect("cut");
+        // It notices when it looks at it, at the latest when a connector comes.
+        let _ = smstream::Stream::connect_timeout(&addr, std::time::Duration::from_millis(100));
+        listener.expect_stderr("listening anew");
+        let mut client = reach(&addr);
+        client.write_all(b"?").expect("written");
+        drop(client);
+        listener.signal(Signal::TERM);
+        assert_eq!(listener.end().status.code(), Some(143), "{command:?}");
+        let _ = std::fs::remove_file(dir.path("stream"));
+    }
+}
+
 #[test]
 fn only_so_many_connections_at_once() {
     let dir = Dir::new();
