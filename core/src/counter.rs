@@ -5,6 +5,7 @@
 //! finds the high words equal has a count the writer really had, because each store is a `Release` and each load an
 //! acquire: if the first high word was new, the low word was new; if the second was still old, the low word was old.
 
+use crate::cursor::ASLEEP;
 use crate::layout::CounterLine;
 use crate::mutant::mutant;
 use crate::ordering;
@@ -68,7 +69,8 @@ fn carry(words: &CounterWords, low: u32) {
 /// The counts of one half, or none, if its party keeps none.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    keeps: bool,
+    /// Larger than any park word of a peer that is awake, if counters are kept; 0 if not.
+    kept: i32,
     bytes: Count,
     operations: Count,
 }
@@ -80,15 +82,27 @@ impl Tally {
     pub(crate) fn resume(line: &CounterLine, keeps: bool) -> Self {
         // The counters have a model of their own; in the others they would only multiply the states.
         if !keeps || cfg!(loom) {
-            return Tally { keeps: false, bytes: Count::default(), operations: Count::default() };
+            return Tally { kept: 0, bytes: Count::default(), operations: Count::default() };
         }
-        Tally { keeps, bytes: Count::resume(&line.bytes), operations: Count::resume(&line.operations) }
+        Tally { kept: i32::MAX, bytes: Count::resume(&line.bytes), operations: Count::resume(&line.operations) }
+    }
+
+    /// Whether counters are kept, or the peer, with this park word, is asleep: one comparison finds either.
+    #[inline(always)]
+    pub(crate) fn wants(&self, park: u32) -> bool {
+        const _: () = assert!(ASLEEP.cast_signed() < 0);
+        park.cast_signed() < self.kept
+    }
+
+    #[inline(always)]
+    fn keeps(&self) -> bool {
+        self.kept != 0
     }
 
     /// A cursor was published, after so many bytes.
     #[inline(always)]
     pub(crate) fn published(&mut self, line: &CounterLine, bytes: u32) {
-        if self.keeps {
+        if self.keeps() {
             self.bytes.add(bytes, &line.bytes);
             self.operations.add(1, &line.operations);
         }
@@ -97,7 +111,7 @@ impl Tally {
     /// The half woke the peer.
     #[cold]
     pub(crate) fn woke(&mut self, line: &CounterLine) {
-        if self.keeps {
+        if self.keeps() {
             Count::resume(&line.wakes_sent).add(1, &line.wakes_sent);
         }
     }
@@ -105,7 +119,7 @@ impl Tally {
     /// The half announced that it sleeps.
     #[cold]
     pub(crate) fn parked(&mut self, line: &CounterLine) {
-        if self.keeps {
+        if self.keeps() {
             Count::resume(&line.parks).add(1, &line.parks);
         }
     }

@@ -22,20 +22,31 @@ pub(crate) struct Publication<'a> {
 }
 
 impl Publication<'_> {
-    /// Publishes a cursor that moves from `old` to `new`, for the `last` time or not, and wakes the peer if that crosses
-    /// its threshold. Says whether it did.
+    /// Publishes a cursor that moves from `old` to `new`, for the `last` time or not. Returns the peer's park word: if that
+    /// says ASLEEP, [`wake_if_crossed`](Self::wake_if_crossed) comes next.
     #[inline(always)]
-    pub(crate) fn publish<P: Park>(&self, park: &P, old: u32, new: u32, last: bool) -> bool {
+    pub(crate) fn publish(&self, old: u32, new: u32, last: bool) -> u32 {
         let early = mutant!("wake_decided_early").then(|| ordering::peer_park(self.peer_park));
         self.store(old, new, last);
         ordering::fence_published();
-        let asleep = early.unwrap_or_else(|| ordering::peer_park(self.peer_park));
+        early.unwrap_or_else(|| ordering::peer_park(self.peer_park))
+    }
+
+    /// Wakes the peer whose park word was `asleep` if the publication has crossed its threshold. Says whether it has.
+    #[cold]
+    pub(crate) fn wake_if_crossed<P: Park>(&self, park: &P, asleep: u32, old: u32, new: u32, last: bool) -> bool {
         let crossed = cursor::crosses(asleep, old, new, last, self.capacity);
         if crossed {
-            self.wake(park);
+            park.wake(SharedWord::new(self.word), ordering::peer_wake_method(self.peer_wake_method));
         }
-        self.store_late(new, last);
         crossed
+    }
+
+    /// Publishes a cursor that has not moved for the last time, and wakes the peer if it sleeps.
+    pub(crate) fn publish_and_wake<P: Park>(&self, park: &P, at: u32) {
+        let asleep = self.publish(at, at, true);
+        self.wake_if_crossed(park, asleep, at, at, true);
+        self.store_late(at, true);
     }
 
     /// Stores the cursor, with its final bit if it is the last.
@@ -50,14 +61,9 @@ impl Publication<'_> {
 
     /// Nothing, but in the mutant that stores the final bit too late.
     #[inline(always)]
-    fn store_late(&self, new: u32, last: bool) {
+    pub(crate) fn store_late(&self, new: u32, last: bool) {
         if last && mutant!("fin_after_wake") {
             (self.store)(self.word, new | cursor::FIN);
         }
-    }
-
-    #[cold]
-    fn wake<P: Park>(&self, park: &P) {
-        park.wake(SharedWord::new(self.word), ordering::peer_wake_method(self.peer_wake_method));
     }
 }

@@ -17,6 +17,8 @@ mod watcher;
 use crate::futex;
 use crate::lock::{self, Byte};
 use crate::peer_socket::PeerSocket;
+pub(crate) use alerts::Side;
+
 use alerts::Alerts;
 use mode::NUDGE;
 use rustix::fd::{BorrowedFd, OwnedFd};
@@ -147,7 +149,12 @@ impl Life {
     /// The alert word of one half, for [`Park::alert`](smstream_core::park::Park::alert).
     #[must_use]
     pub fn alert(&self, half: Half) -> SharedWord<'_> {
-        SharedWord::new(self.alerts.word(half))
+        self.alerts.side(half).word()
+    }
+
+    /// What interrupts one half: for who looks at its alert word often.
+    pub(crate) fn side(&self, half: Half) -> Arc<Side> {
+        Arc::clone(self.alerts.side(half))
     }
 
     /// Interrupts one half: sets `bits` (`ALERT_*`) in its alert word and wakes it. On kernels without `futex_waitv`

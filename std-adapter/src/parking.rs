@@ -2,7 +2,7 @@
 
 use crate::doorbell::Doorbell;
 use crate::futex;
-use crate::liveness::{Half, Life, sleep};
+use crate::liveness::{Half, Life, Side, sleep};
 use crate::signal::Signals;
 use smstream_core::park::{ALERT_CORRUPT, Park, Place, WAKE_BY_SOCKET, Wake, Watch};
 use smstream_core::word::SharedWord;
@@ -22,6 +22,8 @@ const LOOKS_PER_CHECK: u32 = 64;
 #[derive(Clone, Debug)]
 pub struct Parker {
     life: Arc<Life>,
+    /// What interrupts it: of `life`, and nearer.
+    side: Arc<Side>,
     half: Half,
     spin: Duration,
     signals: Signals,
@@ -33,7 +35,8 @@ impl Parker {
     /// a good value, and zero means never to spin.
     #[must_use]
     pub fn new(life: Arc<Life>, half: Half, spin: Duration) -> Self {
-        Self { life, half, spin, signals: Signals::default(), doorbell: None }
+        let side = life.side(half);
+        Self { life, side, half, spin, signals: Signals::default(), doorbell: None }
     }
 
     /// The same, with signals beside wakes.
@@ -122,8 +125,9 @@ impl Park for Parker {
         self.life.ask();
     }
 
+    #[inline(always)]
     fn alert(&self) -> Option<SharedWord<'_>> {
-        Some(self.life.alert(self.half))
+        Some(self.side.word())
     }
 }
 

@@ -54,7 +54,8 @@ fn the_halves_accept_what_the_vectors_say() {
         let lane = Heap::new(1, 1);
         let (own, peer) = (Port::new(0, mine), Port::new(last, 0));
         // SAFETY: the lane is not read: only the first byte could be asked for, and nothing is read here.
-        let mut half = unsafe { Consumer::from_parts(1, Features::COUNTERS, &own, &peer, lane.base().cast(), capacity, Spin) };
+        let mut half =
+            unsafe { Consumer::from_parts(1, Features::COUNTERS, &own, &peer, lane.base().cast(), capacity, Spin) };
         peer.sent.word.store(now, Relaxed);
         let looked = half.peek().is_err_and(|e| e == smstream_core::error::ReadError::Corrupt);
         // After FIN it does not look again, so that a lie is not found, and does nothing either.
@@ -65,7 +66,8 @@ fn the_halves_accept_what_the_vectors_say() {
         let lane = Heap::new(1, 1);
         let (own, peer) = (Port::new(mine, 0), Port::new(0, last));
         // SAFETY: the lane is not written: nothing is written here.
-        let mut half = unsafe { Producer::from_parts(1, Features::COUNTERS, &own, &peer, lane.base().cast(), capacity, Spin) };
+        let mut half =
+            unsafe { Producer::from_parts(1, Features::COUNTERS, &own, &peer, lane.base().cast(), capacity, Spin) };
         peer.received.word.store(now, Relaxed);
         let _ = half.undelivered();
         let accepted = vectors::accepts_received(last, now, mine);
@@ -82,7 +84,8 @@ fn document(name: &str) -> String {
 fn clauses() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for bold in document("docs/LAYOUT.md").split("**").skip(1).step_by(2) {
-        let is_clause = bold.len() > 1 && bold[1..].bytes().all(|b| b.is_ascii_digit()) && bold.as_bytes()[0].is_ascii_uppercase();
+        let is_clause =
+            bold.len() > 1 && bold[1..].bytes().all(|b| b.is_ascii_digit()) && bold.as_bytes()[0].is_ascii_uppercase();
         if is_clause {
             assert!(found.insert(bold.to_owned()), "LAYOUT has two clauses {bold}");
         }

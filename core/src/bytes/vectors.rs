@@ -55,8 +55,11 @@ pub(super) unsafe fn copy<const TO_LANE: bool>(src: *const u8, dst: *mut u8, len
     if len > WIDE {
         // SAFETY: the caller's promise, and more than one wide piece.
         unsafe { copy_long::<TO_LANE>(src, dst, len) };
-    } else if len >= 8 {
+    } else if len > 8 {
         both_ends!(u64);
+    } else if len == 8 {
+        // SAFETY: eight bytes are asked for.
+        unsafe { piece::<u64, TO_LANE>(src, dst, 0) };
     } else if len >= 4 {
         both_ends!(u32);
     } else if len >= 2 {

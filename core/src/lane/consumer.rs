@@ -4,7 +4,7 @@ mod waiting;
 
 use super::ring::Ring;
 use crate::counter::{Counts, Tally};
-use crate::cursor::{self, FIN, STOP, STOPPED_HINT};
+use crate::cursor::{self, ASLEEP, FIN, STOP, STOPPED_HINT};
 use crate::error::ReadError;
 use crate::layout::{CounterLine, Features, Port};
 use crate::mutant::{mutant, unless_mutant};
@@ -24,21 +24,29 @@ use crate::waiting::{Stopped, alerts};
 ///
 /// # Invariants
 /// 1. No other code stores `received`, `read_park`, `read_wake_method` or the `reads` counters of `mine`.
-/// 2. `published` is the cursor in `mine.received`; `stopped` says whether STOP is set there. After STOP neither changes.
-/// 3. `received` is at or after `published`, by the bytes that are not flushed, and at or before the cursor of
-///    `word_seen`.
-/// 4. `word_seen` is a value of the peer's `sent` that passed the check: `diff(word_seen, published) ≤ capacity`, its
+/// 2. `published()`, which is `received` without the `deferred` bytes, is the cursor in `mine.received`; `stopped` says whether
+///    STOP is set there. After STOP neither changes.
+/// 3. `received` is at or before the cursor of `word_seen`.
+/// 4. `word_seen` is a value of the peer's `sent` that passed the check: `diff(word_seen, published()) ≤ capacity`, its
 ///    cursor never moved backwards, and never after FIN.
 /// 5. The lane's pointer is valid for reads of `capacity` bytes for `'m`.
+/// 6. `quick` and `edge` are 0 if the half is corrupt or has stopped, or if bytes are `deferred`, and `edge` if the peer has said FIN.
+///    Otherwise `edge` is the capacity, and so many bytes as `quick` says are there from `received` on without reaching the end of
+///    the lane.
 pub struct Consumer<'m, P> {
     pub(super) mine: &'m Port,
     peer: &'m Port,
     ring: Ring,
+    /// Bytes that can be read without a look at anything else.
+    quick: u32,
     /// Bytes taken, flushed or not: a cursor.
     received: u32,
-    published: u32,
-    stopped: bool,
+    /// Where a read must end before, if all it does is to take exactly what the peer has sent.
+    edge: u32,
     word_seen: u32,
+    /// Bytes taken and not flushed.
+    deferred: u32,
+    stopped: bool,
     corrupt: bool,
     /// Whether this is party 0, which reports deadlocks.
     reports: bool,
@@ -91,7 +99,13 @@ impl<'m, P: Park> Consumer<'m, P> {
             tally.published(&mine.reads, 0);
         }
         let (ring, reports, received) = (Ring::new(lane.cast_mut(), capacity), party == 0, published);
-        Consumer { mine, peer, ring, received, published, stopped, word_seen, corrupt, reports, tally, park }
+        let (quick, edge, deferred) = (0, 0, 0);
+        #[rustfmt::skip]
+        let mut half = Consumer {
+            mine, peer, ring, quick, received, edge, word_seen, deferred, stopped, corrupt, reports, tally, park,
+        };
+        half.settle();
+        half
     }
 
     /// The bytes the peer's lane holds.
@@ -108,7 +122,7 @@ impl<'m, P: Park> Consumer<'m, P> {
 
     /// Bytes taken whose room has not been given back.
     pub fn unflushed(&self) -> usize {
-        to_usize(cursor::diff(self.received, self.published))
+        to_usize(self.deferred)
     }
 
     /// How this half sleeps and wakes.
@@ -133,11 +147,52 @@ impl<'m, P: Park> Consumer<'m, P> {
     ///
     /// # Errors
     /// [`ReadError`]; nothing was read then.
-    #[inline]
+    #[inline(always)]
     pub fn read(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
+        let (old, n, at) = (self.received, saturating(out.len()), self.ring.place(self.received));
+        // Where no cursor wraps, because the end of the lane is not reached.
+        let new = old.wrapping_add(n);
+        if out.len().wrapping_sub(1) < to_usize(self.quick) {
+            self.quick -= n;
+        } else if self.is_all_there_is(at, out.len(), new) {
+            self.quick = 0;
+        } else {
+            return self.read_closely(out);
+        }
+        // SAFETY: invariant 5; by invariant 6, or as was just found, `n` bytes are there and do not reach the end of the lane.
+        // `n` is the length of `out`, a live slice, which cannot overlap a lane.
+        unsafe { self.ring.read_run(at, out.as_mut_ptr(), n) };
+        self.received = new;
+        self.publish_from(old, n, false);
+        Ok(out.len())
+    }
+
+    /// Any [`read`](Consumer::read), also those that are at the end, find nothing, or go round the end of the lane.
+    #[inline(never)]
+    fn read_closely(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
         let n = self.read_deferred(out)?;
         self.flush();
         Ok(n)
+    }
+
+    /// Whether there is nothing unusual, less than `len` bytes were known, and the peer has sent exactly `len` from the place
+    /// `at` on, to the cursor `new`, which do not reach the end of the lane. Then they are known. It is the usual case of a
+    /// message that was waited for.
+    #[inline(always)]
+    fn is_all_there_is(&mut self, at: u32, len: usize, new: u32) -> bool {
+        // No overflow: the length of a slice is an `isize`, and a lane has at most 2²⁹ bytes.
+        let reaches_end = to_usize(at) + len >= to_usize(self.edge);
+        if len == 0 || reaches_end || alerts(self) != 0 || mutant!("alert_after_refresh") {
+            return false;
+        }
+        // Bit 31 of `new` is not set: neither is it in `received`, nor does a cursor wrap but at the end of a lane. So the word is
+        // no FIN. And it has moved forward, to where it may be: fewer bytes were known, and `len` are less than the lane holds.
+        let word = ordering::peer_sent(&self.peer.sent.word);
+        let is = word == new;
+        if is {
+            self.word_seen = word;
+        }
+        is
     }
 
     /// Reads like [`read`](Consumer::read) without giving the room back: the peer cannot use it until
@@ -154,7 +209,7 @@ impl<'m, P: Park> Consumer<'m, P> {
         if n != 0 {
             // SAFETY: invariant 5; `n` ≤ bytes known ≤ capacity (invariants 3 and 4), and `out` has room for them.
             unsafe { self.ring.read(self.received, out.as_mut_ptr(), n) };
-            self.received = cursor::add(self.received, n);
+            self.defer(n);
         }
         Ok(to_usize(n))
     }
@@ -187,7 +242,7 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// for. Returns how many: less than `n` only if [`known_bytes`](Consumer::known_bytes) is.
     pub fn consume(&mut self, n: usize) -> usize {
         let n = if self.stopped { 0 } else { at_most(n, self.bytes()) };
-        self.received = cursor::add(self.received, n);
+        self.defer(n);
         self.flush();
         to_usize(n)
     }
@@ -195,7 +250,7 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// Gives back the room of all bytes taken, and wakes the peer if that is what it waits for.
     #[inline]
     pub fn flush(&mut self) {
-        if self.received != self.published && !self.stopped {
+        if self.deferred != 0 && !self.stopped {
             self.publish(false);
         }
     }
@@ -209,6 +264,7 @@ impl<'m, P: Park> Consumer<'m, P> {
             }
             self.publish(true);
             self.stopped = true;
+            self.settle();
             if !mutant!("hint_never") {
                 ordering::announce(&self.mine.park.read_park, STOPPED_HINT);
             }
@@ -233,10 +289,34 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// Makes the half corrupt, as if its own check had failed: for an end whose other half found the peer corrupt.
     pub fn fail(&mut self) {
         self.corrupt = unless_mutant!("accept_sent_after_all", true, false);
-        self.received = self.published; // Bytes taken from a corrupt peer give back no room.
+        self.received = self.published(); // Bytes taken from a corrupt peer give back no room.
+        self.deferred = 0;
+        self.settle();
         if !mutant!("accept_sent_silently") {
             self.stop();
         }
+    }
+
+    /// The cursor in `mine.received`.
+    #[inline(always)]
+    fn published(&self) -> u32 {
+        cursor::diff(self.received, self.deferred)
+    }
+
+    /// `n` bytes more were taken.
+    #[inline(always)]
+    fn defer(&mut self, n: u32) {
+        self.received = cursor::add(self.received, n);
+        self.deferred += n;
+        self.settle();
+    }
+
+    /// Sees to invariant 6.
+    #[inline(always)]
+    fn settle(&mut self) {
+        let usual = !self.corrupt && !self.stopped && self.deferred == 0;
+        self.quick = if usual { self.ring.before_end(self.received, self.bytes()) } else { 0 };
+        self.edge = if usual && !self.is_peer_finished() { self.ring.capacity() } else { 0 };
     }
 
     #[inline(always)]
@@ -276,8 +356,8 @@ impl<'m, P: Park> Consumer<'m, P> {
         }
         let word = ordering::peer_sent(&self.peer.sent.word);
         if word != self.word_seen {
-            let used = cursor::diff(self.word_seen, self.published);
-            let used_now = cursor::diff(word, self.published);
+            let used = cursor::diff(self.word_seen, self.published());
+            let used_now = cursor::diff(word, self.published());
             let most = self.ring.capacity() + unless_mutant!("accept_sent_one_beyond", 0, 1);
             let changed_after_fin = unless_mutant!("accept_sent_after_fin", self.is_peer_finished(), false);
             let backwards = unless_mutant!("accept_sent_backwards", used_now < used, false);
@@ -287,23 +367,31 @@ impl<'m, P: Park> Consumer<'m, P> {
                 return Err(Stopped::Corrupt);
             }
             self.word_seen = word;
+            self.settle();
         }
         Ok(word)
     }
 
-    #[inline(always)]
+    /// Gives back the room of what is deferred.
+    #[inline]
     fn publish(&mut self, last: bool) {
-        let woke = publication(self.mine, self.peer, self.ring.capacity()).publish(
-            &self.park,
-            self.published,
-            self.received,
-            last,
-        );
-        self.tally.published(&self.mine.reads, cursor::diff(self.received, self.published));
-        if woke {
-            self.tally.woke(&self.mine.reads);
+        let (old, n) = (self.published(), core::mem::take(&mut self.deferred));
+        self.settle();
+        self.publish_from(old, n, last);
+    }
+
+    /// Publishes `received`, which is `n` bytes after `old`, which was published before.
+    #[inline(always)]
+    fn publish_from(&mut self, old: u32, n: u32, last: bool) {
+        let publication = publication(self.mine, self.peer, self.ring.capacity());
+        let park = publication.publish(old, self.received, last);
+        if self.tally.wants(park) {
+            self.tally.published(&self.mine.reads, n);
+            if park & ASLEEP != 0 && publication.wake_if_crossed(&self.park, park, old, self.received, last) {
+                self.tally.woke(&self.mine.reads);
+            }
         }
-        self.published = self.received;
+        publication.store_late(self.received, last);
     }
 
     /// For [`Peek`](super::Peek): the lane and where the next byte is.
@@ -316,7 +404,7 @@ impl<'m, P: Park> Consumer<'m, P> {
 #[cold]
 #[inline(never)]
 fn refuse<P: Park>(mine: &Port, peer: &Port, capacity: u32, park: &P, at: u32) {
-    publication(mine, peer, capacity).publish(park, at, at, true);
+    publication(mine, peer, capacity).publish_and_wake(park, at);
 }
 
 /// The words that giving back room has to do with.
@@ -336,7 +424,7 @@ impl<P> core::fmt::Debug for Consumer<'_, P> {
         f.debug_struct("Consumer")
             .field("capacity", &self.ring.capacity())
             .field("received", &self.received)
-            .field("published", &self.published)
+            .field("deferred", &self.deferred)
             .field("word_seen", &format_args!("{:#x}", self.word_seen))
             .field("stopped", &self.stopped)
             .field("corrupt", &self.corrupt)

@@ -4,7 +4,7 @@ mod waiting;
 
 use super::ring::Ring;
 use crate::counter::{Counts, Tally};
-use crate::cursor::{self, FIN, STOP, STOPPED_HINT};
+use crate::cursor::{self, ASLEEP, FIN, STOP, STOPPED_HINT};
 use crate::error::WriteError;
 use crate::layout::{CounterLine, Features, Port};
 use crate::mutant::{mutant, unless_mutant};
@@ -23,22 +23,27 @@ use crate::waiting::{Stopped, alerts};
 /// # Invariants
 /// 1. `mine` and the lane belong to this half: no other code stores `sent`, `write_park`, `write_wake_method`, the `writes`
 ///    counters or a byte of the lane.
-/// 2. `published` is the cursor in `mine.sent`; `fin` says whether FIN is set there. After FIN neither changes.
-/// 3. `diff(sent, word_seen) ≤ capacity`: every byte not yet received lies in the lane, and `sent` is at or after
-///    `published`, by the bytes that are not flushed.
+/// 2. `published()`, which is `sent` without the `deferred` bytes, is the cursor in `mine.sent`; `fin` says whether FIN is set
+///    there. After FIN neither changes.
+/// 3. `diff(sent, word_seen) ≤ capacity`: every byte not yet received lies in the lane.
 /// 4. `word_seen` is a value of the peer's `received` that passed the check; its cursor never moved backwards or past
-///    `published`, and never after STOP.
+///    `published()`, and never after STOP.
 /// 5. The lane's pointer is valid for writes of `capacity` bytes for `'m`.
 /// 6. `over` if the half is corrupt, has said FIN, or has seen STOP: then nothing can be written any more.
+/// 7. `quick` is 0 if `over` or if there are `deferred` bytes. Otherwise so many bytes fit from `sent` on without reaching the
+///    end of the lane, and there is room for them.
 pub struct Producer<'m, P> {
     pub(super) mine: &'m Port,
     peer: &'m Port,
     ring: Ring,
+    /// Bytes that can be written without another look at anything of this half's.
+    quick: u32,
     /// Bytes put into the lane, flushed or not: a cursor.
     sent: u32,
-    published: u32,
-    fin: bool,
+    /// Of these, the ones that are not flushed.
+    deferred: u32,
     word_seen: u32,
+    fin: bool,
     corrupt: bool,
     over: bool,
     /// Whether this is party 0, which reports deadlocks.
@@ -92,7 +97,11 @@ impl<'m, P: Park> Producer<'m, P> {
         }
         let over = corrupt || fin || word_seen & STOP != 0;
         let (ring, reports, sent) = (Ring::new(lane, capacity), party == 0, published);
-        Producer { mine, peer, ring, sent, published, fin, word_seen, corrupt, over, reports, tally, park }
+        let (quick, deferred) = (0, 0);
+        let mut half =
+            Producer { mine, peer, ring, quick, sent, deferred, word_seen, fin, corrupt, over, reports, tally, park };
+        half.settle();
+        half
     }
 
     /// The bytes my lane holds.
@@ -108,12 +117,12 @@ impl<'m, P: Park> Producer<'m, P> {
 
     /// Bytes written and not yet flushed.
     pub fn unflushed(&self) -> usize {
-        to_usize(cursor::diff(self.sent, self.published))
+        to_usize(self.deferred)
     }
 
     /// Published bytes that the peer had not taken when its cursor was last looked at.
     pub fn in_flight(&self) -> usize {
-        to_usize(cursor::diff(self.published, self.word_seen))
+        to_usize(cursor::diff(self.published(), self.word_seen))
     }
 
     /// Bytes that were written and that the peer will never take, because it has stopped, died or turned corrupt. `None`
@@ -146,8 +155,25 @@ impl<'m, P: Park> Producer<'m, P> {
     ///
     /// # Errors
     /// [`WriteError`]; nothing was written then.
-    #[inline]
+    #[inline(always)]
     pub fn write(&mut self, bytes: &[u8]) -> Result<usize, WriteError> {
+        if bytes.len().wrapping_sub(1) >= to_usize(self.quick) || self.is_to_look() {
+            return self.write_closely(bytes);
+        }
+        let (old, n) = (self.sent, saturating(bytes.len()));
+        // SAFETY: invariants 1 and 5; by invariant 7 the bytes there have been received and do not reach the end of the lane.
+        // `n` is the length of `bytes`, a live slice, which cannot overlap a lane, for no slice into a lane exists.
+        unsafe { self.ring.write_run(self.ring.place(old), bytes.as_ptr(), n) };
+        self.quick -= n;
+        // No wrap: a cursor wraps at the end of a lane.
+        self.sent = old + n;
+        self.publish_from(old, n, false);
+        Ok(bytes.len())
+    }
+
+    /// Any [`write`](Producer::write), also those that are over, wait for room, or go round the end of the lane.
+    #[inline(never)]
+    fn write_closely(&mut self, bytes: &[u8]) -> Result<usize, WriteError> {
         let n = self.write_deferred(bytes)?;
         self.flush();
         Ok(n)
@@ -173,7 +199,7 @@ impl<'m, P: Park> Producer<'m, P> {
         // SAFETY: invariants 1 and 5; `n` ≤ room ≤ capacity, and by invariant 3 the bytes there have been received. `n` is
         // at most the length of `bytes`, a live slice, which cannot overlap a lane, for no slice into a lane exists.
         unsafe { self.ring.write(self.sent, bytes.as_ptr(), n) };
-        self.sent = cursor::add(self.sent, n);
+        self.defer(n);
         Ok(to_usize(n))
     }
 
@@ -206,7 +232,7 @@ impl<'m, P: Park> Producer<'m, P> {
     /// Publishes all that was written and not yet flushed, and wakes the peer if that is what it waits for.
     #[inline]
     pub fn flush(&mut self) {
-        if self.sent != self.published && !self.fin {
+        if self.deferred != 0 && !self.fin {
             self.publish(false);
         }
     }
@@ -219,6 +245,7 @@ impl<'m, P: Park> Producer<'m, P> {
             self.publish(true);
             self.fin = true;
             self.over = true;
+            self.settle();
         }
     }
 
@@ -242,10 +269,33 @@ impl<'m, P: Park> Producer<'m, P> {
         self.corrupt = unless_mutant!("accept_received_after_all", true, false);
         self.over |= self.corrupt;
         // What was written and not flushed stays unseen.
-        self.sent = self.published;
+        self.sent = self.published();
+        self.deferred = 0;
+        self.settle();
         if !mutant!("accept_received_silently") {
             self.finish();
         }
+    }
+
+    /// The cursor in `mine.sent`.
+    #[inline(always)]
+    fn published(&self) -> u32 {
+        cursor::diff(self.sent, self.deferred)
+    }
+
+    /// `n` bytes more are in the lane.
+    #[inline(always)]
+    fn defer(&mut self, n: u32) {
+        self.sent = cursor::add(self.sent, n);
+        self.deferred += n;
+        self.settle();
+    }
+
+    /// Sees to invariant 7.
+    #[inline(always)]
+    fn settle(&mut self) {
+        let usual = !self.over && self.deferred == 0;
+        self.quick = if usual { self.ring.before_end(self.sent, self.room()) } else { 0 };
     }
 
     #[inline(always)]
@@ -270,12 +320,17 @@ impl<'m, P: Park> Producer<'m, P> {
     /// Whether writing makes sense at all.
     #[inline(always)]
     pub(super) fn check(&mut self) -> Result<(), WriteError> {
-        // A peer that has stopped says so in a word that costs nothing to look at (see `cursor::STOPPED_HINT`).
-        let look = ordering::peer_park(&self.peer.park.read_park) == STOPPED_HINT;
-        if self.over || look || alerts(self) != 0 {
+        if self.over || self.is_to_look() {
             return self.check_closely();
         }
         Ok(())
+    }
+
+    /// Whether the peer has stopped, or there is an alert.
+    #[inline(always)]
+    fn is_to_look(&self) -> bool {
+        // A peer that has stopped says so in a word that costs nothing to look at (see `cursor::STOPPED_HINT`).
+        ordering::peer_park(&self.peer.park.read_park) == STOPPED_HINT || alerts(self) != 0
     }
 
     #[cold]
@@ -312,8 +367,8 @@ impl<'m, P: Park> Producer<'m, P> {
         }
         let word = ordering::peer_received(&self.peer.received.word);
         if word != self.word_seen {
-            let in_flight = cursor::diff(self.published, self.word_seen);
-            let still_in_flight = cursor::diff(self.published, word);
+            let in_flight = cursor::diff(self.published(), self.word_seen);
+            let still_in_flight = cursor::diff(self.published(), word);
             let changed_after_stop = unless_mutant!("accept_received_after_stop", self.is_peer_stopped(), false);
             let most = unless_mutant!("accept_received_le_capacity", in_flight, self.ring.capacity());
             let impossible = unless_mutant!("accept_received_any", still_in_flight > most, false);
@@ -323,23 +378,31 @@ impl<'m, P: Park> Producer<'m, P> {
             }
             self.word_seen = word;
             self.over |= word & STOP != 0;
+            self.settle();
         }
         Ok(word)
     }
 
-    #[inline(always)]
+    /// Publishes what is deferred.
+    #[inline]
     fn publish(&mut self, last: bool) {
-        let woke = publication(self.mine, self.peer, self.ring.capacity()).publish(
-            &self.park,
-            self.published,
-            self.sent,
-            last,
-        );
-        self.tally.published(&self.mine.writes, cursor::diff(self.sent, self.published));
-        if woke {
-            self.tally.woke(&self.mine.writes);
+        let (old, n) = (self.published(), core::mem::take(&mut self.deferred));
+        self.settle();
+        self.publish_from(old, n, last);
+    }
+
+    /// Publishes `sent`, which is `n` bytes after `old`, which was published before.
+    #[inline(always)]
+    fn publish_from(&mut self, old: u32, n: u32, last: bool) {
+        let publication = publication(self.mine, self.peer, self.ring.capacity());
+        let park = publication.publish(old, self.sent, last);
+        if self.tally.wants(park) {
+            self.tally.published(&self.mine.writes, n);
+            if park & ASLEEP != 0 && publication.wake_if_crossed(&self.park, park, old, self.sent, last) {
+                self.tally.woke(&self.mine.writes);
+            }
         }
-        self.published = self.sent;
+        publication.store_late(self.sent, last);
     }
 
     /// For [`Reservation`](super::Reservation): the lane and where the reservation begins.
@@ -349,7 +412,7 @@ impl<'m, P: Park> Producer<'m, P> {
 
     /// For [`Reservation`](super::Reservation): the first `len` reserved bytes are to be sent.
     pub(super) fn commit(&mut self, len: u32) {
-        self.sent = cursor::add(self.sent, len);
+        self.defer(len);
         self.flush();
     }
 }
@@ -358,7 +421,7 @@ impl<'m, P: Park> Producer<'m, P> {
 #[cold]
 #[inline(never)]
 fn refuse<P: Park>(mine: &Port, peer: &Port, capacity: u32, park: &P, at: u32) {
-    publication(mine, peer, capacity).publish(park, at, at, true);
+    publication(mine, peer, capacity).publish_and_wake(park, at);
 }
 
 /// The words that publishing bytes has to do with.
@@ -378,7 +441,7 @@ impl<P> core::fmt::Debug for Producer<'_, P> {
         f.debug_struct("Producer")
             .field("capacity", &self.ring.capacity())
             .field("sent", &self.sent)
-            .field("published", &self.published)
+            .field("deferred", &self.deferred)
             .field("word_seen", &format_args!("{:#x}", self.word_seen))
             .field("finished", &self.fin)
             .field("corrupt", &self.corrupt)

@@ -8,18 +8,19 @@ use crate::sync::LaneByte;
 #[derive(Clone, Copy)]
 pub(crate) struct Ring {
     base: *mut LaneByte,
-    capacity: u32,
+    /// The capacity less one; all ones if there is none.
+    mask: u32,
 }
 
 impl Ring {
     /// `base` points at `capacity` bytes.
     pub(crate) fn new(base: *mut LaneByte, capacity: u32) -> Self {
-        Ring { base, capacity }
+        Ring { base, mask: capacity.wrapping_sub(1) }
     }
 
     #[inline(always)]
     pub(crate) fn capacity(self) -> u32 {
-        self.capacity
+        self.mask.wrapping_add(1)
     }
 
     /// The one or two runs of bytes that `len` bytes from `cursor` on occupy: `(offset, len)` each.
@@ -29,11 +30,48 @@ impl Ring {
     /// `capacity` bytes.
     #[inline(always)]
     fn runs(self, cursor: u32, len: u32) -> [(u32, u32); 2] {
-        debug_assert!(len <= self.capacity);
-        let at = cursor & self.capacity.wrapping_sub(1);
+        debug_assert!(len <= self.capacity());
+        let at = self.place(cursor);
         // Without a capacity the mask is all ones: then `len` is 0, and so is what is left.
-        let first = len.min(self.capacity.saturating_sub(at));
+        let first = len.min(self.capacity().saturating_sub(at));
         [(at, first), (0, len.wrapping_sub(first))]
+    }
+
+    /// Where in the lane `cursor` is: less than the capacity, unless that is 0.
+    #[inline(always)]
+    pub(crate) fn place(self, cursor: u32) -> u32 {
+        cursor & self.mask
+    }
+
+    /// How many of the `len` bytes from `cursor` on do not reach the end of the lane.
+    #[inline(always)]
+    pub(crate) fn before_end(self, cursor: u32, len: u32) -> u32 {
+        let at = self.place(cursor);
+        len.min(self.capacity().saturating_sub(at).saturating_sub(1))
+    }
+
+    /// Copies `len` bytes from `bytes` to the place `at`.
+    ///
+    /// # Safety
+    /// As for [`write`](Ring::write); and `at` and `len` make at most the capacity.
+    #[inline(always)]
+    pub(crate) unsafe fn write_run(self, at: u32, bytes: *const u8, len: u32) {
+        // SAFETY: at most the capacity, which the caller promises to be valid.
+        let place = unsafe { self.base.add(to_usize(at)) };
+        // SAFETY: as above; the rest is the caller's promise.
+        unsafe { copy_in(bytes, place, to_usize(len)) };
+    }
+
+    /// Copies `len` bytes from the place `at` to `out`.
+    ///
+    /// # Safety
+    /// As for [`read`](Ring::read); and `at` and `len` make at most the capacity.
+    #[inline(always)]
+    pub(crate) unsafe fn read_run(self, at: u32, out: *mut u8, len: u32) {
+        // SAFETY: at most the capacity, which the caller promises to be valid.
+        let place = unsafe { self.base.add(to_usize(at)) };
+        // SAFETY: as above; the rest is the caller's promise.
+        unsafe { copy_out(place, out, to_usize(len)) };
     }
 
     /// Copies `len` bytes from `bytes` to the place of `cursor`.

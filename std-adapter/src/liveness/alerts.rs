@@ -20,7 +20,7 @@ const LEFT: u32 = 1 << 1;
 /// What one end's halves, its watcher and whoever shuts it down share.
 #[derive(Debug)]
 pub(super) struct Alerts {
-    sides: [Side; 2],
+    sides: [Arc<Side>; 2],
     /// [`GONE`] when the peer is gone, [`LEFT`] when this end does not care any more: a word of its own, for those who
     /// wait for just that.
     gone: AtomicU32,
@@ -36,7 +36,7 @@ pub(super) struct Alerts {
 
 /// The alert of one half.
 #[derive(Debug, Default)]
-struct Side {
+pub(crate) struct Side {
     word: AtomicU32,
     /// Without `waitv`: the address of the word that this half sleeps on, 0 while it is awake.
     bed: AtomicUsize,
@@ -46,11 +46,19 @@ struct Side {
     pid: AtomicU32,
 }
 
+impl Side {
+    /// The alert word.
+    #[inline(always)]
+    pub(crate) fn word(&self) -> SharedWord<'_> {
+        SharedWord::new(&self.word)
+    }
+}
+
 impl Alerts {
     pub(super) fn new(waitv: bool, cut: Option<Arc<Cut>>) -> Self {
         let mode = AtomicU8::new(WatchMode::None as u8);
         Self {
-            sides: [Side::default(), Side::default()],
+            sides: [Arc::default(), Arc::default()],
             gone: AtomicU32::new(0),
             gone_at: AtomicU64::new(0),
             mode,
@@ -59,8 +67,9 @@ impl Alerts {
         }
     }
 
-    pub(super) fn word(&self, half: Half) -> &AtomicU32 {
-        &self.sides[half as usize].word
+    /// What interrupts one half.
+    pub(super) fn side(&self, half: Half) -> &Arc<Side> {
+        &self.sides[half as usize]
     }
 
     /// The word that changes from 0 when the peer is gone, or nobody is to wait for that any longer.

@@ -99,15 +99,7 @@ pub fn images() -> Vec<(&'static str, Pair)> {
 }
 
 fn case(name: &str, rules: &'static str, image: &'static str, patch: &str, verdict: &'static str, steps: &str) -> Case {
-    Case {
-        name: name.into(),
-        rules,
-        image,
-        patch: patch.into(),
-        party: 1,
-        verdict,
-        steps: steps.into(),
-    }
+    Case { name: name.into(), rules, image, patch: patch.into(), party: 1, verdict, steps: steps.into() }
 }
 
 /// What attaching to the golden images comes to.
@@ -119,7 +111,10 @@ fn golden(all: &mut Vec<Case>) {
     all.push(case("accepted", "F6", "accepted", "", "ok", "r:1=Again w:6162=2 m:080=00000002"));
     for party in 0..2 {
         let image = "memfds";
-        all.push(Case { party, ..case(&format!("memfds-{party}"), "H1", image, "", "ok", "r:1=Again w:6162=2 m:080=00000002") });
+        all.push(Case {
+            party,
+            ..case(&format!("memfds-{party}"), "H1", image, "", "ok", "r:1=Again w:6162=2 m:080=00000002")
+        });
     }
     all.push(case("plain", "P1", "plain", "", "ok", "r:1=Again w:616263=3 m:080=00000003"));
     let one_way = "r:1= w:61=1 w:62=Again m:100=80000000";
@@ -134,22 +129,50 @@ fn golden(all: &mut Vec<Case>) {
     all.push(case("wrap-at-once", "P1 C5", "wrap", "", "ok", &format!("r:100={all_16} m:100=0000000b r:1=Again")));
     let first = text(b"012");
     let rest = text(b"3456789abcdef");
-    all.push(case("wrap-in-two", "P1 C5", "wrap", "", "ok", &format!("r:3={first} m:100=7ffffffe r:100={rest} m:100=0000000b")));
+    all.push(case(
+        "wrap-in-two",
+        "P1 C5",
+        "wrap",
+        "",
+        "ok",
+        &format!("r:3={first} m:100=7ffffffe r:100={rest} m:100=0000000b"),
+    ));
     let out = text(b"ABCDEFGHIJKLMNOP");
-    all.push(case("wrap-writing", "P1 C6", "wrap", "", "ok", &format!("w:{out}=16 m:080=0000000b w:41=Again p:100=7fffffff w:{out}=4")));
+    all.push(case(
+        "wrap-writing",
+        "P1 C6",
+        "wrap",
+        "",
+        "ok",
+        &format!("w:{out}=16 m:080=0000000b w:41=Again p:100=7fffffff w:{out}=4"),
+    ));
     let words = text(b"last words");
     all.push(case("half-closed", "C1 X2", "half-closed", "", "ok", &format!("r:100={words} r:1= w:61=1")));
     let more = text(b"and more");
     all.push(case("stopped", "W7 X1", "stopped", "", "ok", &format!("w:61=Closed r:100={more} r:1=Again")));
     let unread = text(b"unread");
-    all.push(case("closed-with-data", "X2 X3", "closed-with-data", "", "ok", &format!("w:61=Closed r:100={unread} r:1=")));
+    all.push(case(
+        "closed-with-data",
+        "X2 X3",
+        "closed-with-data",
+        "",
+        "ok",
+        &format!("w:61=Closed r:100={unread} r:1="),
+    ));
     let half = text(b"half a sen");
     all.push(case("dead-with-data", "X2", "dead-with-data", "", "ok", &format!("r:100={half} r:1=Again")));
     let both = "f:w m:080=80000000 w:61=Closed f:r m:100=80000000 m:180=00000001 r:1=";
     all.push(case("closing", "X1 C1", "memfds", "", "ok", both));
     all.push(case("features-to-ignore", "A7 H4", "memfds", "0:010=fffe0000", "ok", "r:1=Again"));
     all.push(case("longer-memory", "P2", "memfds", "len0=20480", "ok", "r:1=Again"));
-    all.push(case("reserved-words-are-not-looked-at", "H2", "memfds", "0:07c=deadbeef 0:0fc=ffffffff 0:1fc=ffffffff", "ok", "r:1=Again"));
+    all.push(case(
+        "reserved-words-are-not-looked-at",
+        "H2",
+        "memfds",
+        "0:07c=deadbeef 0:0fc=ffffffff 0:1fc=ffffffff",
+        "ok",
+        "r:1=Again",
+    ));
     all.push(case("display-only", "H6", "memfds", "0:02c=00000000 0:038=00000001 0:030=ffffffff", "ok", "r:1=Again"));
 }
 
@@ -211,18 +234,37 @@ fn lies(all: &mut Vec<Case>) {
     lie("sent-beyond", "C5 C8", "memfds", &reader("00001001"));
     lie("sent-far-beyond", "C5 C8", "memfds", &reader("40000000"));
     lie("sent-behind", "C5 C8", "memfds", &reader("7fffffff"));
-    lie("sent-back", "C5 C8", "memfds", "p:080=00000005 r:2=0000 p:080=00000004 r:100=Corrupt m:100=80000002 m:180=00000001 r:1=Corrupt w:61=Corrupt m:080=80000000");
+    lie(
+        "sent-back",
+        "C5 C8",
+        "memfds",
+        "p:080=00000005 r:2=0000 p:080=00000004 r:100=Corrupt m:100=80000002 m:180=00000001 r:1=Corrupt w:61=Corrupt m:080=80000000",
+    );
     lie("sent-all-is-fine", "C5", "memfds", "p:080=00001000 r:2=0000 m:100=00000002");
     lie("sent-after-fin", "C7 C8", "memfds", "p:080=80000005 r:2=0000 p:080=80000006 r:3=000000 r:1=");
     lie("sent-fin-taken-back", "C7 C8", "memfds", "p:080=80000000 r:1= p:080=00000001 r:1=");
-    let writer = |word: &str| format!("w:6162=2 p:100={word} p:180=00000001 w:61=Corrupt m:080=80000002 r:1=Corrupt m:100=80000000 m:180=00000001 w:61=Corrupt");
+    let writer = |word: &str| {
+        format!(
+            "w:6162=2 p:100={word} p:180=00000001 w:61=Corrupt m:080=80000002 r:1=Corrupt m:100=80000000 m:180=00000001 w:61=Corrupt"
+        )
+    };
     lie("received-ahead", "C6 C8", "memfds", &writer("00000003"));
     lie("received-behind", "C6 C8", "memfds", &writer("7fffffff"));
     lie("received-all-is-fine", "C6", "memfds", "w:6162=2 p:100=00000002 w:6162=2 m:080=00000004");
-    lie("received-back", "C6 C8", "capacity-0-1", "w:61=1 p:100=00000001 w:62=1 w:63=Again p:100=00000000 w:63=Corrupt m:080=80000002");
+    lie(
+        "received-back",
+        "C6 C8",
+        "capacity-0-1",
+        "w:61=1 p:100=00000001 w:62=1 w:63=Again p:100=00000000 w:63=Corrupt m:080=80000002",
+    );
     lie("stop", "X1 W7", "memfds", "w:6162=2 p:100=80000001 p:180=00000001 w:61=Closed m:080=00000002");
     lie("stop-unhinted", "W7 C6", "capacity-0-1", "w:61=1 p:100=80000000 w:62=Closed");
-    lie("park-words-without-sense", "W6", "memfds", "p:180=ffffffff p:184=ffffffff p:188=ffffffff p:18c=ffffffff w:6162=2 m:080=00000002");
+    lie(
+        "park-words-without-sense",
+        "W6",
+        "memfds",
+        "p:180=ffffffff p:184=ffffffff p:188=ffffffff p:18c=ffffffff w:6162=2 m:080=00000002",
+    );
     lie("capacity-grows-later", "C9", "memfds", "p:020=20000000 p:080=00001001 r:1=Corrupt");
 }
 

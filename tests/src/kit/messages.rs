@@ -37,19 +37,47 @@ pub fn table() -> String {
     let end = || "end".to_owned();
     let mut listener = |name: &str, rules: &str, steps: &[String]| line(name, rules, "listener", steps);
 
-    listener("four-messages", "S3 S8", &[send(&hello, ""), welcome(), send(&segment, "m"), "<ACCEPTED".into(), "echo".into()]);
-    listener("hello-with-a-descriptor", "S3", &[send(&hello, "m"), welcome(), send(&segment, "m"), "<ACCEPTED".into(), "echo".into()]);
+    listener(
+        "four-messages",
+        "S3 S8",
+        &[send(&hello, ""), welcome(), send(&segment, "m"), "<ACCEPTED".into(), "echo".into()],
+    );
+    listener(
+        "hello-with-a-descriptor",
+        "S3",
+        &[send(&hello, "m"), welcome(), send(&segment, "m"), "<ACCEPTED".into(), "echo".into()],
+    );
     listener("words-without-meaning", "S1", &[send(&hello.with(10, 7).with(13, 9).with(15, 9), ""), welcome()]);
     listener("features-without-meaning", "S1", &[send(&hello.with(word::FEATURES, 0x3fff_ffff), ""), welcome()]);
-    listener("a-proposal-of-other-lanes", "S9", &[send(&Message::proposal(&config()), "m"), welcome(), send(&segment, "m"), "<ACCEPTED".into(), "echo".into()]);
-    listener("a-proposal-of-another-version", "S9", &[send(&Message::proposal(&config()).with(word::VERSION, 2), "m"), welcome()]);
+    listener(
+        "a-proposal-of-other-lanes",
+        "S9",
+        &[send(&Message::proposal(&config()), "m"), welcome(), send(&segment, "m"), "<ACCEPTED".into(), "echo".into()],
+    );
+    listener(
+        "a-proposal-of-another-version",
+        "S9",
+        &[send(&Message::proposal(&config()).with(word::VERSION, 2), "m"), welcome()],
+    );
     listener("versions-1-to-9", "S1", &[send(&hello.with(word::HIGHEST, 9), ""), welcome()]);
-    listener("versions-2-to-9", "S2", &[send(&hello.with(word::LOWEST, 2).with(word::HIGHEST, 9), ""), refused(1), end()]);
-    listener("versions-upside-down", "S2", &[send(&hello.with(word::LOWEST, 2).with(word::HIGHEST, 1), ""), refused(1), end()]);
+    listener(
+        "versions-2-to-9",
+        "S2",
+        &[send(&hello.with(word::LOWEST, 2).with(word::HIGHEST, 9), ""), refused(1), end()],
+    );
+    listener(
+        "versions-upside-down",
+        "S2",
+        &[send(&hello.with(word::LOWEST, 2).with(word::HIGHEST, 1), ""), refused(1), end()],
+    );
     listener("a-small-limit", "S14", &[send(&hello.with(8, 4096).with(9, 4096), ""), refused(3), end()]);
-    for (name, at, value) in
-        [("magic", 0, 0x7473_6d73), ("byte-order", 2, BYTE_ORDER.swap_bytes()), ("kind-0", 3, 0), ("kind-6", 3, 6), ("kind-largest", 3, u32::MAX)]
-    {
+    for (name, at, value) in [
+        ("magic", 0, 0x7473_6d73),
+        ("byte-order", 2, BYTE_ORDER.swap_bytes()),
+        ("kind-0", 3, 0),
+        ("kind-6", 3, 6),
+        ("kind-largest", 3, u32::MAX),
+    ] {
         listener(&format!("wrong-{name}"), "S2", &[send(&hello.with(at, value), ""), refused(5), end()]);
     }
     let bytes = hello.bytes();
@@ -63,7 +91,11 @@ pub fn table() -> String {
     listener("segment-first", "S2", &[send(&segment, "m"), refused(5), end()]);
     listener("welcome-first", "S2", &[send(&Message::welcome(&config()), "m"), refused(5), end()]);
     listener("accepted-first", "S2", &[send(&Message::new(kind::ACCEPTED), "m"), refused(5), end()]);
-    listener("refused-first", "S10", &[send(&Message::new(kind::REFUSED).with(word::REFUSAL, 2), ""), refused(5), end()]);
+    listener(
+        "refused-first",
+        "S10",
+        &[send(&Message::new(kind::REFUSED).with(word::REFUSAL, 2), ""), refused(5), end()],
+    );
     for (name, fds) in [
         ("no-descriptor", ""),
         ("two-descriptors", "mm"),
@@ -81,44 +113,105 @@ pub fn table() -> String {
         ("other-lanes", "c"),
         ("a-cursor-beyond", "b"),
     ] {
-        listener(&format!("segment-{name}"), "S3 S7 S8", &[send(&hello, ""), welcome(), send(&segment, fds), refused(4), end()]);
+        listener(
+            &format!("segment-{name}"),
+            "S3 S7 S8",
+            &[send(&hello, ""), welcome(), send(&segment, fds), refused(4), end()],
+        );
     }
     listener("silence", "S13", &["others".into()]);
     listener("gone-after-connecting", "S13", &["close".into(), "others".into()]);
     listener("gone-after-hello", "S13", &[send(&hello, ""), "close".into(), "others".into()]);
     listener("gone-after-welcome", "S13", &[send(&hello, ""), welcome(), "close".into(), "others".into()]);
-    listener("wakes-by-the-thousand", "S11", &[send(&hello, ""), welcome(), send(&segment, "m"), "<ACCEPTED".into(), "flood".into(), "echo".into()]);
-    listener("descriptors-instead-of-wakes", "S11", &[send(&hello, ""), welcome(), send(&segment, "m"), "<ACCEPTED".into(), "fds".into(), "echo".into()]);
+    listener(
+        "wakes-by-the-thousand",
+        "S11",
+        &[send(&hello, ""), welcome(), send(&segment, "m"), "<ACCEPTED".into(), "flood".into(), "echo".into()],
+    );
+    listener(
+        "descriptors-instead-of-wakes",
+        "S11",
+        &[send(&hello, ""), welcome(), send(&segment, "m"), "<ACCEPTED".into(), "fds".into(), "echo".into()],
+    );
 
     let mut connector = |name: &str, rules: &str, steps: &[String]| line(name, rules, "connector", steps);
     let welcomes = Message::welcome(&config()).with(12, 0x89ab_cdef).with(13, 0x0123_4567);
     let accepted = Message::new(kind::ACCEPTED);
     let greets = || "<HELLO".to_owned();
     let fails = |name: &str| format!("fails:{name}");
-    connector("four-messages", "S3 S8", &[greets(), send(&welcomes, "m"), "<SEGMENT".into(), send(&accepted, ""), "echo".into()]);
-    connector("accepted-with-a-descriptor", "S3", &[greets(), send(&welcomes, "m"), "<SEGMENT".into(), send(&accepted, "m"), "echo".into()]);
-    connector("words-without-meaning", "S1", &[greets(), send(&welcomes.with(14, 7).with(15, 9), "m"), "<SEGMENT".into(), send(&accepted.with(9, 1), ""), "echo".into()]);
+    connector(
+        "four-messages",
+        "S3 S8",
+        &[greets(), send(&welcomes, "m"), "<SEGMENT".into(), send(&accepted, ""), "echo".into()],
+    );
+    connector(
+        "accepted-with-a-descriptor",
+        "S3",
+        &[greets(), send(&welcomes, "m"), "<SEGMENT".into(), send(&accepted, "m"), "echo".into()],
+    );
+    connector(
+        "words-without-meaning",
+        "S1",
+        &[
+            greets(),
+            send(&welcomes.with(14, 7).with(15, 9), "m"),
+            "<SEGMENT".into(),
+            send(&accepted.with(9, 1), ""),
+            "echo".into(),
+        ],
+    );
     for reason in [1, 2, 3, 4, 5, 6, 7, 0] {
         let refused = Message::new(kind::REFUSED).with(word::REFUSAL, reason);
         connector(&format!("refused-{reason}"), "S10 S1", &[send(&refused, ""), "close".into(), fails("Refused")]);
     }
-    connector("refused-after-welcome", "S10", &[greets(), send(&welcomes, "m"), "<SEGMENT".into(), send(&Message::new(kind::REFUSED).with(word::REFUSAL, 4), ""), "close".into(), fails("Refused")]);
+    connector(
+        "refused-after-welcome",
+        "S10",
+        &[
+            greets(),
+            send(&welcomes, "m"),
+            "<SEGMENT".into(),
+            send(&Message::new(kind::REFUSED).with(word::REFUSAL, 4), ""),
+            "close".into(),
+            fails("Refused"),
+        ],
+    );
     connector("hang-up", "S12", &["close".into(), fails("HungUp")]);
     connector("hang-up-after-welcome", "S12", &[greets(), send(&welcomes, "m"), "close".into(), fails("HungUp")]);
-    connector("welcome-to-version-2", "S2", &[greets(), send(&welcomes.with(word::VERSION, VERSION + 1), "m"), fails("Protocol")]);
+    connector(
+        "welcome-to-version-2",
+        "S2",
+        &[greets(), send(&welcomes.with(word::VERSION, VERSION + 1), "m"), fails("Protocol")],
+    );
     connector("welcome-to-large-lanes", "S14", &[greets(), send(&welcomes.with(8, 1 << 29), "m"), fails("TooLarge")]);
-    for (name, at, value) in [("capacity-3", 8, 3), ("align-128", 10, 128), ("align-3", 10, 3), ("start-bit-31", 11, 1 << 31)] {
-        connector(&format!("welcome-{name}"), "A9 A11 A13 P4", &[greets(), send(&welcomes.with(at, value), "m"), fails("Protocol")]);
+    for (name, at, value) in
+        [("capacity-3", 8, 3), ("align-128", 10, 128), ("align-3", 10, 3), ("start-bit-31", 11, 1 << 31)]
+    {
+        connector(
+            &format!("welcome-{name}"),
+            "A9 A11 A13 P4",
+            &[greets(), send(&welcomes.with(at, value), "m"), fails("Protocol")],
+        );
     }
     connector("welcome-to-nothing", "C2", &[greets(), send(&welcomes.with(8, 0).with(9, 0), "m"), fails("Protocol")]);
-    for (name, fds) in
-        [("no-descriptor", ""), ("two-descriptors", "mm"), ("not-sealed", "u"), ("an-ordinary-file", "f"), ("too-short", "t"), ("far-too-long", "l"), ("a-bad-header", "h")]
-    {
+    for (name, fds) in [
+        ("no-descriptor", ""),
+        ("two-descriptors", "mm"),
+        ("not-sealed", "u"),
+        ("an-ordinary-file", "f"),
+        ("too-short", "t"),
+        ("far-too-long", "l"),
+        ("a-bad-header", "h"),
+    ] {
         connector(&format!("welcome-{name}"), "S3 S7 S8", &[greets(), send(&welcomes, fds), fails("Memory")]);
     }
     connector("accepted-before-welcome", "S2", &[greets(), send(&accepted, ""), fails("Memory|Protocol")]);
     connector("hello-back", "S2", &[greets(), send(&hello, ""), fails("Protocol")]);
     connector("65-bytes", "S2", &[greets(), packet(&[&welcomes.bytes()[..], &[0]].concat(), "m"), fails("Protocol")]);
-    connector("other-byte-order", "S2", &[greets(), send(&welcomes.with(2, BYTE_ORDER.swap_bytes()), "m"), fails("Protocol")]);
+    connector(
+        "other-byte-order",
+        "S2",
+        &[greets(), send(&welcomes.with(2, BYTE_ORDER.swap_bytes()), "m"), fails("Protocol")],
+    );
     text
 }

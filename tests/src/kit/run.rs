@@ -122,7 +122,11 @@ fn step(token: &str, end: &mut End<'_, Spin>, mine: *mut u8, peer: *mut u8) -> R
             right.into()
         }
         "f" => {
-            if left == "w" { end.finish() } else { end.stop() }
+            if left == "w" {
+                end.finish()
+            } else {
+                end.stop()
+            }
             right.into()
         }
         _ => panic!("no step: {token}"),

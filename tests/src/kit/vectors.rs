@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use smstream_core::cursor::{self, ASLEEP, CURSOR, FIN, THRESHOLD, EXCLUSIVE};
+use smstream_core::cursor::{self, ASLEEP, CURSOR, EXCLUSIVE, FIN, THRESHOLD};
 use smstream_core::geometry::Config;
 
 const INTERESTING: [u32; 12] = [

@@ -64,7 +64,7 @@ impl<'m, P: Park> Consumer<'m, P> {
             peer_park: &self.peer.park.write_park,
             peer_wake_method: &self.peer.park.write_wake_method,
             word: &self.mine.received.word,
-            published: self.published,
+            published: self.published(),
             capacity: self.ring.capacity(),
         })
     }

@@ -62,7 +62,7 @@ impl<'m, P: Park> Producer<'m, P> {
             peer_park: &self.peer.park.read_park,
             peer_wake_method: &self.peer.park.read_wake_method,
             word: &self.mine.sent.word,
-            published: self.published,
+            published: self.published(),
             capacity: self.ring.capacity(),
         })
     }
