@@ -81,6 +81,7 @@ pub fn in_options(error: &io::Error) -> String {
     }
     text.replace("let it call `Builder::allow_uid`", "give the listener `--allow-user`")
         .replace("`Builder::allow_uid`", "`--allow-user`")
+        .replace("`Builder::allow_any`", "`--allow-any-user`")
         .replace("`Builder::max_peer_capacity`", "`--max-capacity`")
 }
 
@@ -127,5 +128,20 @@ mod tests {
         assert_eq!(text("user 7; `Builder::allow_uid(7)` would allow it"), "user 7; `--allow-user 7` would allow it");
         assert_eq!(text("raise `Builder::max_peer_capacity` if"), "raise `--max-capacity` if");
         assert_eq!(text("let it call `Builder::allow_uid`, or"), "give the listener `--allow-user`, or");
+        assert_eq!(text("`Builder::allow_any`, or"), "`--allow-any-user`, or");
+    }
+
+    /// Whatever setting an error of a rendezvous may name, this command has an option for it.
+    #[test]
+    fn no_error_names_a_setting_of_the_library() {
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../src/rendezvous/error.rs");
+        let source = std::fs::read_to_string(source).expect("the library beside this command");
+        let said: Vec<&str> =
+            source.lines().filter(|line| line.contains("Builder::") && !line.contains("///")).collect();
+        assert!(said.len() > 2, "the errors are somewhere else by now: {said:?}");
+        for line in said {
+            let shown = in_options(&io::Error::other(line.replace("{uid}", "7")));
+            assert!(!shown.contains("Builder::"), "{shown}");
+        }
     }
 }

@@ -54,24 +54,41 @@ fn without_descriptors_it_goes_on_when_there_are_some() {
     }
 }
 
-/// Its name leads to memory that is gone. It makes another one.
+/// A tidy person, or systemd-tmpfiles, removes the name: it makes another one.
 #[test]
-fn a_name_whose_memory_was_cut_is_made_anew() {
+fn a_name_that_was_removed_is_made_anew() {
+    let dir = Dir::new();
+    for addr in dir.addrs() {
+        for command in [
+            &["listen", "-kv", &addr][..],
+            &["listen", "-kv", &addr, "--", "cat"],
+            &["proxy", "-kv", &addr, "tcp:127.0.0.1:1"],
+        ] {
+            let mut listener = Running::start(&mut smstream(command));
+            listener.expect_stderr("listening at");
+            std::fs::remove_file(dir.path("stream")).expect("removed");
+            listener.expect_stderr("listening anew");
+            drop(reach(&addr));
+            listener.signal(Signal::TERM);
+            assert_eq!(listener.end().status.code(), Some(143), "{command:?}");
+            assert!(!dir.path("stream").exists(), "{command:?} leaves its name");
+        }
+    }
+}
+
+/// A file that was cut short is not removed, for it could be another program's by now: there it cannot listen any more.
+#[test]
+fn a_name_whose_memory_was_cut_ends_it() {
     let dir = Dir::new();
     let addr = dir.addr();
     for command in [&["listen", "-k", &addr][..], &["listen", "-k", &addr, "--", "cat"]] {
-        let mut listener = Running::start(&mut smstream(command));
+        let listener = Running::start(&mut smstream(command));
         in_the_end(|| dir.path("stream").exists().then_some(()));
         std::fs::File::options().write(true).open(dir.path("stream")).expect("it").set_len(0).expect("cut");
         // It notices when it looks at it, at the latest when a connector comes.
         let _ = smstream::Stream::connect_timeout(&addr, std::time::Duration::from_millis(100));
-        listener.expect_stderr("listening anew");
-        let mut client = reach(&addr);
-        client.write_all(b"?").expect("written");
-        drop(client);
-        listener.signal(Signal::TERM);
-        assert_eq!(listener.end().status.code(), Some(143), "{command:?}");
-        let _ = std::fs::remove_file(dir.path("stream"));
+        listener.end().expect(3).saying(&addr).saying("could not listen");
+        std::fs::remove_file(dir.path("stream")).expect("removed");
     }
 }
 
