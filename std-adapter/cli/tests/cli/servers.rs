@@ -76,19 +76,32 @@ fn a_name_that_was_removed_is_made_anew() {
     }
 }
 
-/// A file that was cut short is not removed, for it could be another program's by now: there it cannot listen any more.
+/// A file that was cut short may be another program's by now. If the library finds that it is still its own, the server
+/// listens anew; if not, it says so and ends. It neither crashes nor tries for ever what cannot work.
 #[test]
-fn a_name_whose_memory_was_cut_ends_it() {
+fn a_name_whose_memory_was_cut_is_made_anew_or_ends_it() {
     let dir = Dir::new();
     let addr = dir.addr();
     for command in [&["listen", "-k", &addr][..], &["listen", "-k", &addr, "--", "cat"]] {
-        let listener = Running::start(&mut smstream(command));
+        let mut listener = Running::start(&mut smstream(command));
         in_the_end(|| dir.path("stream").exists().then_some(()));
         std::fs::File::options().write(true).open(dir.path("stream")).expect("it").set_len(0).expect("cut");
         // It notices when it looks at it, at the latest when a connector comes.
         let _ = smstream::Stream::connect_timeout(&addr, std::time::Duration::from_millis(100));
-        listener.end().expect(3).saying(&addr).saying("could not listen");
-        std::fs::remove_file(dir.path("stream")).expect("removed");
+        listener.expect_stderr("listening anew");
+        let stat = format!("/proc/{}/stat", listener.id());
+        let has_ended = || std::fs::read_to_string(&stat).expect("its state").contains(") Z ");
+        let serves = in_the_end(|| match smstream::Stream::connect(&addr) {
+            Ok(_) => Some(true),
+            Err(_) => has_ended().then_some(false),
+        });
+        if serves {
+            listener.signal(Signal::TERM);
+            assert_eq!(listener.end().status.code(), Some(143), "{command:?}");
+        } else {
+            listener.end().expect(3).saying("could not listen");
+            std::fs::remove_file(dir.path("stream")).expect("removed");
+        }
     }
 }
 
