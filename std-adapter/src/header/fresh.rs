@@ -21,13 +21,33 @@ pub(crate) enum Extent {
     /// What makes it this file and no other: the magic, the version and the number of the file. A party may have damaged the
     /// rest.
     Identity,
-    /// The header of the listener, of a region that this process has made itself: another process may have cut the file short,
-    /// and one that is empty holds nothing.
-    Own,
+    /// The header of the listener, of a region that this process has made itself with this shape: another process may have cut
+    /// the file short, and one that is empty holds nothing.
+    Own(Shape),
     /// The length, and the header of the listener: what its connector cannot have changed.
     Listener,
     /// Every byte.
     All,
+}
+
+/// What the listener of a region has chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) capacities: [u32; 2],
+    pub(crate) align: u32,
+    pub(crate) lane_offset: u32,
+    pub(crate) start: u32,
+}
+
+impl Shape {
+    fn of(first: &Header) -> Self {
+        Self {
+            capacities: [first.capacity(), first.peer_capacity()],
+            align: first.align(),
+            lane_offset: first.lane_offset(),
+            start: first.start(),
+        }
+    }
 }
 
 /// Why a file is no region as a listener makes it.
@@ -62,7 +82,7 @@ pub(crate) fn check(file: impl AsFd, extent: Extent) -> Result<(), Stale> {
         return Err(Stale::Other("no regular file"));
     }
     let len = u64::try_from(stat.st_size).unwrap_or(0);
-    if extent == Extent::Own && len == 0 {
+    if matches!(extent, Extent::Own(_)) && len == 0 {
         return Ok(());
     }
     let first = header(fd, 0)?;
@@ -85,8 +105,8 @@ pub(crate) fn check(file: impl AsFd, extent: Extent) -> Result<(), Stale> {
     let Some(second_at) = second_segment(&first).filter(|_| is_sound) else {
         return Err(Stale::Other(DAMAGED));
     };
-    if extent == Extent::Own {
-        return Ok(());
+    if let Extent::Own(shape) = extent {
+        return if shape == Shape::of(&first) { Ok(()) } else { Err(Stale::Other(DAMAGED)) };
     }
     let second = header(fd, second_at)?;
     let end = |lane_offset: u32| second_at + u64::from(lane_offset) + u64::from(first.peer_capacity());

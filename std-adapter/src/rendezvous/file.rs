@@ -211,7 +211,7 @@ impl Listener {
     /// What the system says; the name may be left then, and the next listener takes it over.
     pub fn close(mut self) -> Result<(), Error> {
         self.pid = 0;
-        self.name.remove(self.current.id(), &**self.current.fd())
+        self.name.remove(self.current.id(), &**self.current.fd(), self.current.shape())
     }
 }
 
@@ -219,7 +219,7 @@ impl Drop for Listener {
     fn drop(&mut self) {
         // A forked child has a copy; the name is the parent's.
         if self.pid == process::id() {
-            let removed = self.name.remove(self.current.id(), &**self.current.fd());
+            let removed = self.name.remove(self.current.id(), &**self.current.fd(), self.current.shape());
             if let Err(e) = removed {
                 crate::trace::name_left(&e);
             }

@@ -3,7 +3,7 @@
 //! The directory is held open, so that all steps are about the same one, even if it is renamed meanwhile.
 
 use super::error::{Error, Reason};
-use crate::header::fresh::{self, Extent, OTHER_FILE, Stale};
+use crate::header::fresh::{self, Extent, OTHER_FILE, Shape, Stale};
 use crate::leftover::{self, Kept};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat};
@@ -262,11 +262,11 @@ impl Name {
 
     /// Removes the name, if this file has it, and still is the region that its listener made. What has been written over
     /// it is kept.
-    pub(super) fn remove(&self, id: FileId, fd: impl AsFd) -> Result<(), Error> {
+    pub(super) fn remove(&self, id: FileId, fd: impl AsFd, shape: Shape) -> Result<(), Error> {
         if !self.is(id)? {
             return Ok(());
         }
-        self.check_own(fd, Extent::Own)?;
+        self.check_own(fd, Extent::Own(shape))?;
         match rustix::fs::unlinkat(&self.directory, &self.base, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(e) => Err(self.system("remove the name")(e.into())),

@@ -65,6 +65,17 @@ impl Region {
         Ok(region)
     }
 
+    /// What its listener has chosen.
+    pub(super) fn shape(&self) -> fresh::Shape {
+        let first = self.config.describe(0);
+        fresh::Shape {
+            capacities: self.config.capacities,
+            align: self.config.align,
+            lane_offset: first.lane_offset,
+            start: self.config.start,
+        }
+    }
+
     /// Opens the region that has the name, as the connector, who claims nothing yet.
     pub(super) fn open(name: &Name, guard: Option<Installed>) -> Result<Self, Error> {
         let Found { fd, stat } = name.open_region()?.ok_or_else(|| name.error(Reason::NobodyListens))?;
