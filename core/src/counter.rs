@@ -66,10 +66,13 @@ fn carry(words: &CounterWords, low: u32) {
     ordering::count_high(&words.high, high);
 }
 
+/// No counters are kept: park words with ASLEEP, and no others, are at most this.
+const NONE: i32 = -1;
+
 /// The counts of one half, or none, if its party keeps none.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    /// Larger than any park word of a peer that is awake, if counters are kept; 0 if not.
+    /// As large as any park word can be, if counters are kept; if not, as the park word of a peer that is asleep.
     kept: i32,
     bytes: Count,
     operations: Count,
@@ -82,7 +85,7 @@ impl Tally {
     pub(crate) fn resume(line: &CounterLine, keeps: bool) -> Self {
         // The counters have a model of their own; in the others they would only multiply the states.
         if !keeps || cfg!(loom) {
-            return Tally { kept: 0, bytes: Count::default(), operations: Count::default() };
+            return Tally { kept: NONE, bytes: Count::default(), operations: Count::default() };
         }
         Tally { kept: i32::MAX, bytes: Count::resume(&line.bytes), operations: Count::resume(&line.operations) }
     }
@@ -91,12 +94,12 @@ impl Tally {
     #[inline(always)]
     pub(crate) fn wants(&self, park: u32) -> bool {
         const _: () = assert!(ASLEEP.cast_signed() < 0);
-        park.cast_signed() < self.kept
+        park.cast_signed() <= self.kept
     }
 
     #[inline(always)]
     fn keeps(&self) -> bool {
-        self.kept != 0
+        self.kept != NONE
     }
 
     /// A cursor was published, after so many bytes.
