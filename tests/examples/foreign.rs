@@ -210,6 +210,15 @@ fn play(mut stream: &Stream, connector: bool, mode: &str, n: u64) {
     }
 }
 
+/// Echoes on all streams at once, until it is killed.
+fn serve(listener: &Listener) -> ! {
+    loop {
+        if let Ok(stream) = listener.accept() {
+            thread::spawn(move || echo(&stream));
+        }
+    }
+}
+
 fn main() {
     let words: Vec<String> = std::env::args().collect();
     let [_, role, addr, mode, rest @ ..] = &words[..] else { exit(2) };
@@ -228,10 +237,8 @@ fn main() {
     } else {
         let listener = Listener::bind(addr.as_str()).unwrap_or_else(|e| fail("listen", &e.to_string()));
         say("listening");
-        while mode == "echo" {
-            if let Ok(stream) = listener.accept() {
-                thread::spawn(move || echo(&stream));
-            }
+        if mode == "echo" {
+            serve(&listener);
         }
         for _ in 0..rounds {
             let stream = listener.accept().unwrap_or_else(|e| fail("accept", &e.to_string()));

@@ -37,7 +37,7 @@ fn fill(pair: &Pair, party: usize, bytes: &[u8], last: u32) {
     for (n, byte) in (0u32..).zip(bytes) {
         let at = (pair.config.start.wrapping_add(n) & (d.capacity - 1)) as usize;
         // SAFETY: within the lane: the capacity is a power of two, and the segment ends with its lane.
-        unsafe { pair.segments[party].own().add(d.lane_offset as usize + at).write_volatile(*byte) };
+        unsafe { pair.segments[party].own().wrapping_add(d.lane_offset as usize + at).write_volatile(*byte) };
     }
     let sent = pair.config.start.wrapping_add(u32::try_from(bytes.len()).unwrap()) & !FIN;
     pair.set(party, offset("sent"), sent | last);

@@ -98,7 +98,7 @@ impl Loaded {
                     let at = usize::from_str_radix(at, 16).expect("an offset");
                     for (n, byte) in bytes(hex).into_iter().enumerate().filter(|(n, _)| at + n < segment.len()) {
                         // SAFETY: within the segment, which has no other user yet.
-                        unsafe { segment.own().add(at + n).write(byte) };
+                        unsafe { segment.own().wrapping_add(at + n).write(byte) };
                     }
                 }
                 _ => panic!("no line of an image: {line}"),
@@ -128,7 +128,7 @@ pub fn hex(bytes: &[u8]) -> String {
 pub fn store(segment: *mut u8, offset: usize, value: u32) {
     assert!(offset < HEADER_LEN as usize && offset.is_multiple_of(4));
     // SAFETY: within a header, aligned, and accessed by atomics and volatile accesses only.
-    unsafe { segment.add(offset).cast::<u32>().write_volatile(value) };
+    unsafe { segment.wrapping_add(offset).cast::<u32>().write_volatile(value) };
 }
 
 /// Loads a word of a segment.
@@ -136,11 +136,11 @@ pub fn store(segment: *mut u8, offset: usize, value: u32) {
 pub fn load(segment: *const u8, offset: usize) -> u32 {
     assert!(offset < HEADER_LEN as usize && offset.is_multiple_of(4));
     // SAFETY: as above.
-    unsafe { segment.add(offset).cast::<u32>().read_volatile() }
+    unsafe { segment.wrapping_add(offset).cast::<u32>().read_volatile() }
 }
 
 fn load_byte(segment: &Shared, at: usize) -> u8 {
     assert!(at < segment.len());
     // SAFETY: within the segment.
-    unsafe { segment.view().add(at).read_volatile() }
+    unsafe { segment.view().wrapping_add(at).read_volatile() }
 }

@@ -307,7 +307,7 @@ class Server:
     def _serve(self, stream: Stream) -> None:
         result = self._callback(*_wrap(stream, self._limit))
         if result is not None:
-            task = self._loop.create_task(result)  # type: ignore[arg-type]
+            task: asyncio.Task[Any] = self._loop.create_task(result)  # type: ignore[arg-type]
             self._tasks.add(task)
             task.add_done_callback(self._done)
 
