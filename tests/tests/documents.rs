@@ -70,6 +70,8 @@ fn documents_name_what_exists() {
         "peers/go/README.md",
         "tests/conformance/README.md",
         "docs/SAFETY.md",
+        "docs/COMPARE.md",
+        "docs/EMBEDDING.md",
         "docs/MEMORY.md",
         "docs/PREDECESSORS.md",
         "CHANGELOG.md",
