@@ -84,7 +84,7 @@ pub struct Identity {
     /// When, high half.
     pub made_high: AtomicU32,
     /// Which channel, low half: the same in both segments, or 0. For display only; of a `file:` region it is the inode number
-    /// of the file, by which a leftover is told from a copy of one.
+    /// of the file, which distinguishes a leftover from a copy of one.
     pub channel_low: AtomicU32,
     /// Which channel, high half.
     pub channel_high: AtomicU32,

@@ -262,7 +262,7 @@ pub fn peer_popped(word: &AtomicU32) -> u32 {
 }
 
 /// Takes a right that one caller may have, in one exchange: whether this caller gets it. `Relaxed`: the right is to touch
-/// memory that the caller reaches by a reference, and whoever gave it the reference set that memory up before.
+/// memory that the caller reaches by a reference, and the code that gave it the reference set that memory up before.
 #[cfg(target_has_atomic = "32")]
 pub fn claim(word: &AtomicU32) -> bool {
     if mutant!("claim_in_two_steps") {

@@ -153,7 +153,7 @@ mod tests {
 
     /// The peer never takes what is rung.
     #[test]
-    fn a_full_socket_does_not_stop_whoever_rings() {
+    fn a_full_socket_does_not_stop_the_ringer() {
         let (here, life, there) = pair();
         let there = Doorbell::new(Arc::new(PeerSocket::new(there)));
         for _ in 0..10_000 {
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hang_up_is_told_after_what_was_rung() {
+    fn a_hang_up_is_reported_after_what_was_rung() {
         let (here, life, there) = pair();
         send(&there, &[0], SendFlags::DONTWAIT).unwrap();
         drop(there);

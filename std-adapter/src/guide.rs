@@ -6,7 +6,7 @@
 //!
 //! # Listen and connect
 //!
-//! A listener has an address; whoever knows it can connect. An accepted [`Stream`] reads and writes like a socket's.
+//! A listener has an address, by which connectors reach it. An accepted [`Stream`] reads and writes like a socket's.
 //!
 //! ```
 //! use smstream::{Listener, Stream};

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_handed_over_is_not_taken() {
+    fn what_was_not_handed_over_is_not_taken() {
         let (a, _b) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         let e = Stream::connect(Addr::Fd(a.as_raw_fd())).unwrap_err();
         assert_eq!(e.reason(), Reason::InvalidInput);

@@ -1,8 +1,8 @@
-//! Does the peer live? And how its death interrupts whoever waits for it.
+//! Does the peer live? And how its death interrupts the threads that wait for it.
 //!
 //! The authority is the lock byte of the peer (see [`lock`]), or the socket over which the two met: it hangs up when
-//! the last process with the other end is gone. Nobody polls them: one thread per process, the watcher, sleeps until
-//! the kernel says that somebody closed the region's file, and then asks, or that a socket hung up. While nothing
+//! the last process with the other end is gone. No thread polls them: one thread per process, the watcher, sleeps until
+//! the kernel says that a process closed the region's file, and then asks, or that a socket hung up. While nothing
 //! happens it makes no system call. Where the kernel has no watches left, sleepers ask for themselves every 20 ms.
 
 mod alerts;
@@ -101,14 +101,14 @@ impl Life {
         Arc::new(Self::build(None, true, futex::has_waitv(), None))
     }
 
-    /// For an end whose peer holds the lock on `peer` of the file that `fd` is open on. If nobody holds it any more the
+    /// For an end whose peer holds the lock on `peer` of the file that `fd` is open on. If no process holds it any more the
     /// peer is found gone at once.
     #[must_use]
     pub fn of_lock(fd: Arc<OwnedFd>, peer: Byte) -> Arc<Self> {
         Self::of_region(fd, peer, None)
     }
 
-    /// The same, for memory that may be guarded: if `fd` is found to be cut short, the halves are told, too.
+    /// The same, for memory that may be guarded: if `fd` is found to be cut short, the halves get an alert, too.
     pub(crate) fn of_region(fd: Arc<OwnedFd>, peer: Byte, cut: Option<Arc<Cut>>) -> Arc<Self> {
         Self::of_lock_with(fd, peer, true, futex::has_waitv(), cut)
     }
@@ -171,7 +171,7 @@ impl Life {
         self.see_answered();
     }
 
-    /// Whether the peer has been found gone. This asks nobody; see [`ask`](Self::ask).
+    /// Whether the peer has been found gone. This does not ask the kernel; see [`ask`](Self::ask).
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.alerts.is_gone()
@@ -189,7 +189,7 @@ impl Life {
     }
 
     /// For a listener, which has no peer: as long as the result lives, this raises an alert for both halves when the file
-    /// that `fd` is open on is found to be cut short. `None` if the kernel has no watches left; then nobody says so.
+    /// that `fd` is open on is found to be cut short. `None` if the kernel has no watches left; then no alert comes.
     pub(crate) fn watch_size(&self, fd: &Arc<OwnedFd>, cut: &Arc<Cut>) -> Option<SizeWatch> {
         let wd = watcher::register(fd, None, &self.alerts, Some(cut)).ok()?;
         // It may have been cut before the watch was there.

@@ -33,7 +33,7 @@ fn ways() -> impl Iterator<Item = (bool, bool)> {
     [(true, true), (true, false), (false, true), (false, false)].into_iter().filter(|w| !w.1 || futex::has_waitv())
 }
 
-/// What a reader does: waits on a word that never changes, until it is told that the peer is gone.
+/// What a reader does: waits on a word that never changes, until it learns that the peer is gone.
 fn wait_as(half: Half, life: &Arc<Life>) {
     let park = Parker::new(Arc::clone(life), half, DEFAULT_SPIN);
     let word = AtomicU32::new(0);
@@ -49,7 +49,7 @@ fn wait_as(half: Half, life: &Arc<Life>) {
 }
 
 #[test]
-fn both_halves_and_others_are_told() {
+fn both_halves_and_other_waiters_are_woken() {
     for (watch, waitv) in ways() {
         for _ in 0..20 {
             let (mine, theirs) = region();
@@ -92,7 +92,7 @@ fn only_the_last_holder_counts() {
     assert!(life.wait_gone(patience()));
 }
 
-/// A lock that is given up without a close is no event for the kernel; whoever asks finds out.
+/// A lock that is given up without a close is no event for the kernel. A thread that asks finds out.
 #[test]
 fn asking_tells_the_halves() {
     let (mine, theirs) = region();
@@ -103,7 +103,7 @@ fn asking_tells_the_halves() {
     wait_as(Half::Writer, &life);
 }
 
-/// Who only looks and never sleeps is told as well, in the end.
+/// A thread that only looks and never sleeps learns of it as well, in the end.
 #[test]
 fn looking_after_is_enough() {
     for (watch, waitv) in ways() {

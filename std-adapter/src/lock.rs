@@ -14,7 +14,7 @@ pub enum Byte {
     Party0 = 0,
     /// Held while party 1, the connector's side, lives: the claim on the region.
     Party1 = 1,
-    /// Held by whoever may replace the name of the region.
+    /// Held by the process that may replace the name of the region.
     Name = 2,
 }
 

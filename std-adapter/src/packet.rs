@@ -52,7 +52,7 @@ pub(crate) struct Received {
     pub(crate) pidfd: Option<OwnedFd>,
 }
 
-/// Who sent a packet, as the kernel attests: the sender may choose among its own ids, and nobody else's.
+/// Who sent a packet, as the kernel attests: the sender may choose among its own ids, and no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sender {
     /// 0 for a process that this one's PID namespace does not see.
@@ -157,8 +157,8 @@ unsafe fn fill<T>(at: *mut libc::cmsghdr, kind: i32, value: T) {
 pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Received> {
     let socket = socket.as_fd();
     let came = match receive_once(socket, buffer) {
-        // The peer has hung up without reading everything. That is told once and first; what it said before is still
-        // there.
+        // The peer has hung up without reading everything. The kernel reports that once and first. What the peer said
+        // before is still there.
         Err(e) if e.kind() == io::ErrorKind::ConnectionReset => receive_once(socket, buffer)?,
         other => other?,
     };
@@ -207,14 +207,14 @@ fn receive_once(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Receive
             }
         }
     };
-    // SAFETY: recvmsg has just filled in the header, and nobody has taken what it names.
+    // SAFETY: recvmsg has just filled in the header, and what it names has not been taken.
     Ok(unsafe { came(&header, len) })
 }
 
 /// What came with a packet of `len` bytes.
 ///
 /// # Safety
-/// `header` is what a call to receive has just filled in, and nobody has taken its descriptors before.
+/// `header` is what a call to receive has just filled in, and its descriptors have not been taken before.
 pub(crate) unsafe fn came(header: &libc::msghdr, len: usize) -> Received {
     let mut came = Received { len, cut: header.msg_flags & libc::MSG_CTRUNC != 0, ..Received::default() };
     // SAFETY: the header names the control messages that the kernel wrote, and their length.
@@ -231,7 +231,7 @@ pub(crate) unsafe fn came(header: &libc::msghdr, len: usize) -> Received {
 /// Takes what one control message says, and owns the descriptors in it.
 ///
 /// # Safety
-/// `at` is a control message that recvmsg has just written, and nobody has taken it before.
+/// `at` is a control message that recvmsg has just written, and it has not been taken before.
 unsafe fn take(at: *const libc::cmsghdr, came: &mut Received) {
     // SAFETY: the caller's promise.
     let header = unsafe { at.read() };
@@ -248,7 +248,7 @@ unsafe fn take(at: *const libc::cmsghdr, came: &mut Received) {
                 let place = unsafe { data.add(n * size_of::<RawFd>()) };
                 // SAFETY: the place holds a whole descriptor, perhaps unaligned.
                 let fd = unsafe { ptr::read_unaligned(place.cast::<RawFd>()) };
-                // SAFETY: the kernel has just made this descriptor for us (unix(7)), and nobody else knows of it.
+                // SAFETY: the kernel has just made this descriptor for us (unix(7)), and no other code knows of it.
                 came.fds.push(unsafe { OwnedFd::from_raw_fd(fd) });
             }
         }
@@ -269,7 +269,7 @@ unsafe fn take(at: *const libc::cmsghdr, came: &mut Received) {
     }
 }
 
-/// Who made the other end of a connected socket (or called listen, for whoever connected), as the kernel attests.
+/// Who made the other end of a connected socket (for a connector: who called listen), as the kernel attests.
 pub(crate) fn peer_of(socket: impl AsFd) -> io::Result<Sender> {
     let mut ucred = libc::ucred { pid: 0, uid: 0, gid: 0 };
     let mut len = size_of::<libc::ucred>() as libc::socklen_t;
@@ -348,7 +348,7 @@ mod tests {
         assert_eq!(receive(&b, &mut [0; 64]).unwrap().len, 0);
     }
 
-    /// Nor does a hang-up by somebody who has not read everything, which the kernel reports as an error.
+    /// Nor does a hang-up by a peer that has not read everything, which the kernel reports as an error.
     #[test]
     fn a_reset_hides_no_packet() {
         let (a, b) = pair();

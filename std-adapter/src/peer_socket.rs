@@ -75,7 +75,7 @@ impl Drop for PeerSocket {
         if !self.is_ours() {
             return;
         }
-        // From now on nothing is added to the queue. It fails if the socket is not connected; then nobody sends.
+        // From now on nothing is added to the queue. It fails if the socket is not connected; then no peer sends.
         let _ = shutdown(&socket, Shutdown::Both);
         if has_unread(&socket) {
             run_in_background(move || {

@@ -56,7 +56,7 @@ fn an_attempt_on_what_was_given_up_says_so() {
 
 /// A condition does not take away what was announced for the descriptor.
 #[test]
-fn a_condition_on_it_disturbs_nobody() {
+fn a_condition_on_it_disturbs_no_poller() {
     let (here, mut there) = ends();
     let mut here = Pollable::new(here).unwrap();
     assert_eq!(here.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);

@@ -63,7 +63,7 @@ const MOST_THREADS: usize = 64;
 /// The threads of the process. They use it to the end.
 static CLOSING: PerProcess<BoundedPool> = PerProcess::new();
 
-/// Does it in another thread, when there can be one. Until then what it is to close stays open: nobody waits for that.
+/// Does it in another thread, when there can be one. Until then what it is to close stays open: no caller waits for that.
 pub(crate) fn run_in_background(work: impl FnOnce() + Send + 'static) {
     closing().run(work);
 }

@@ -35,7 +35,7 @@ impl<T, const N: usize, W: Words> Ring<T, N, W> {
         Ring { words: W::NEW, slots: [const { Slot::empty() }; N] }
     }
 
-    /// An empty ring whose cursors begin at `start` instead of 0. Nothing else can be told from that; a test begins just
+    /// An empty ring whose cursors begin at `start` instead of 0. No other difference can be seen. A test begins just
     /// below 2³², and so sees at once what otherwise happens after 2³² items.
     pub fn starting_at(start: u32) -> Self {
         #[cfg(not(loom))]

@@ -12,12 +12,12 @@ use crate::plan::Pattern;
 use crate::transport::Transport;
 use crate::usage::Usage;
 
-/// How often something went on, in this process: for whoever watches that a measurement does not stand still.
+/// How often something went on, in this process: for a thread that watches that a measurement does not stand still.
 pub static BEATS: AtomicU64 = AtomicU64::new(0);
 
-/// What a side tells of a turn: one line.
+/// What a side reports of a turn: one line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct Outcome {
     /// When it was done, on the shared clock.
     pub end: u64,
     /// What the turn has used.
@@ -26,13 +26,13 @@ pub struct Told {
     pub calls: Option<u64>,
 }
 
-impl Told {
+impl Outcome {
     fn line(self) -> String {
         let calls = self.calls.map_or_else(|| "unknown".to_owned(), |calls| calls.to_string());
         format!("done {} {} {} {calls}", self.end, self.usage.cpu, self.usage.sleeps)
     }
 
-    /// Reads what the other side told.
+    /// Reads what the other side says.
     pub fn parse(line: &str) -> io::Result<Self> {
         let fail = || io::Error::new(io::ErrorKind::InvalidData, format!("the other side said '{line}'"));
         let words: Vec<&str> = line.split(' ').collect();
@@ -100,7 +100,7 @@ fn obey(
             };
             let usage = Usage::of_thread().since(before);
             let calls = end.calls().zip(calls).map(|(after, before)| after - before);
-            control.send(Told { end: till, usage, calls }.line())
+            control.send(Outcome { end: till, usage, calls }.line())
         }
         Order::Floor { name, count } => {
             let floor = Floor::named(&name).ok_or_else(|| io::Error::other(format!("unknown floor {name}")))?;
@@ -109,7 +109,7 @@ fn obey(
             let before = Usage::of_thread();
             floor::pong(words, floor, count)?;
             let usage = Usage::of_thread().since(before);
-            control.send(Told { end: 0, usage, calls: None }.line())
+            control.send(Outcome { end: 0, usage, calls: None }.line())
         }
         Order::End => Ok(()),
     }
@@ -120,13 +120,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_survives_the_wire() {
+    fn an_outcome_survives_the_wire() {
         for calls in [None, Some(3)] {
-            let told = Told { end: 1, usage: Usage { cpu: 2, sleeps: 4 }, calls };
-            assert_eq!(Told::parse(&told.line()).expect("a line"), told);
+            let outcome = Outcome { end: 1, usage: Usage { cpu: 2, sleeps: 4 }, calls };
+            assert_eq!(Outcome::parse(&outcome.line()).expect("a line"), outcome);
         }
         for junk in ["", "done", "done 1 2", "done a b c d", "ok"] {
-            assert!(Told::parse(junk).is_err(), "{junk}");
+            assert!(Outcome::parse(junk).is_err(), "{junk}");
         }
     }
 }

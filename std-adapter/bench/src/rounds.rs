@@ -7,7 +7,7 @@ use crate::channel::Runner;
 use crate::control::{Control, Order};
 use crate::cpus;
 use crate::floor::{self, Floor, Words};
-use crate::partner::Told;
+use crate::partner::Outcome;
 use crate::plan::{Course, Pattern, Placement, Plan, is_possible};
 use crate::transport::{Transport, Waiting};
 use crate::usage::{Usage, now};
@@ -274,8 +274,8 @@ impl Bench<'_> {
         floor::ping(self.words, floor, count)?;
         let nanos = (now() - start) as f64 / count as f64;
         let usage = Usage::of_thread().since(before);
-        let told = Told::parse(&self.control.receive()?)?;
-        Ok((nanos, [usage, told.usage]))
+        let outcome = Outcome::parse(&self.control.receive()?)?;
+        Ok((nanos, [usage, outcome.usage]))
     }
 
     fn turn(&mut self, row: &Row, ends: &mut [End], regime: Regime, is_first: bool) -> io::Result<Turn> {
@@ -300,21 +300,21 @@ impl Bench<'_> {
         self.control.send(order(count))?;
         self.control.expect("ok").map_err(context)?;
         let (before, calls) = (Usage::of_thread(), end.calls());
-        let (nanos, told) = match pattern {
+        let (nanos, outcome) = match pattern {
             Pattern::Throughput => {
                 let start = end.pour(size, count).map_err(context)?;
-                let told = Told::parse(&self.control.receive().map_err(context)?)?;
-                (told.end.saturating_sub(start), told)
+                let outcome = Outcome::parse(&self.control.receive().map_err(context)?)?;
+                (outcome.end.saturating_sub(start), outcome)
             }
             Pattern::RoundTrip => {
                 let nanos = end.ping(size, count).map_err(context)?;
-                (nanos, Told::parse(&self.control.receive().map_err(context)?)?)
+                (nanos, Outcome::parse(&self.control.receive().map_err(context)?)?)
             }
         };
         let usage = Usage::of_thread().since(before);
         let calls = end.calls().zip(calls).map(|(after, before)| after - before);
-        let calls = calls.zip(told.calls).map(|(here, there)| per(here + there));
-        let (cpu, sleeps) = both([usage, told.usage]);
+        let calls = calls.zip(outcome.calls).map(|(here, there)| per(here + there));
+        let (cpu, sleeps) = both([usage, outcome.usage]);
         let mut times = Vec::new();
         if pattern == Pattern::RoundTrip && !is_first {
             let count = count.min(MOST_TIMED);

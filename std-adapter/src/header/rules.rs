@@ -289,7 +289,7 @@ mod tests {
 
     /// Every word with values around its limits: the same verdict as that of attaching.
     #[test]
-    fn it_agrees_with_whoever_attaches() {
+    fn it_agrees_with_attaching() {
         let names = [
             "byte_order",
             "version",

@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_and_sleep_are_told_from_two_looks() {
+    fn rates_and_sleep_are_found_by_two_looks() {
         let start = Instant::now();
         let later = |n| start + Duration::from_secs(n);
         let asleep = SleepState::Asleep { wants: 1, whole: false };

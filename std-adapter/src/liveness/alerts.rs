@@ -14,10 +14,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The peer is gone.
 const GONE: u32 = 1 << 0;
-/// Whoever waits for the peer to be gone shall not wait any longer.
+/// A thread that waits for the peer to be gone shall not wait any longer.
 const LEFT: u32 = 1 << 1;
 
-/// What one end's halves, its watcher and whoever shuts it down share.
+/// What one end's halves, its watcher and the thread that shuts it down share.
 #[derive(Debug)]
 pub(super) struct Alerts {
     sides: [Arc<Side>; 2],
@@ -72,7 +72,7 @@ impl Alerts {
         &self.sides[half as usize]
     }
 
-    /// The word that changes from 0 when the peer is gone, or nobody is to wait for that any longer.
+    /// The word that changes from 0 when the peer is gone, or no thread is to wait for that any longer.
     pub(super) fn gone_word(&self) -> SharedWord<'_> {
         SharedWord::new(&self.gone)
     }
@@ -103,7 +103,7 @@ impl Alerts {
         WatchMode::from_u8(self.mode.load(Ordering::Relaxed))
     }
 
-    /// Changes the mode. Whoever sleeps already does not see it before the next sleep.
+    /// Changes the mode. A thread that sleeps already does not see it before the next sleep.
     pub(super) fn set_mode(&self, mode: WatchMode) {
         self.mode.store(mode as u8, Ordering::Relaxed);
     }
@@ -118,10 +118,10 @@ impl Alerts {
     }
 
     /// Tells everyone that the peer is gone: the writing half first. A program that has read that its peer is gone must not
-    /// write something afterwards and be told that it was sent; reading later waits until it is told.
+    /// write something afterwards and learn that it was sent. Reading later waits until its half has the alert.
     pub(super) fn raise_gone(&self) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |d| d.as_nanos() as u64);
-        // Two may find out at once; the first one's time stays. Before the alerts: whoever sees one finds the time.
+        // Two threads may find out at once; the first one's time stays. Before the alerts: a thread that sees one finds the time.
         let _ = self.gone_at.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
         self.raise(Half::Writer, ALERT_GONE);
         self.raise(Half::Reader, ALERT_GONE);
@@ -135,9 +135,9 @@ impl Alerts {
         self.raise(Half::Reader, ALERT_CORRUPT);
     }
 
-    /// Without `waitv`, wakes the halves that sleep and do not know their alert yet. Whoever raised it calls this
-    /// again, with pauses, until it says `true`: a half may be between its last look and its sleep, and the wake finds
-    /// nobody.
+    /// Without `waitv`, wakes the halves that sleep and do not know their alert yet. The thread that raised it calls
+    /// this again, with pauses, until it says `true`: a half may be between its last look and its sleep, and the wake
+    /// finds no sleeper.
     pub(super) fn all_answered(&self) -> bool {
         if self.waitv {
             return true;

@@ -1,7 +1,7 @@
 //! The name of a listener: whether something may have happened to it.
 //!
-//! A listener sleeps until a connector comes, and none comes once its name is gone. So the watcher is told by the kernel when the
-//! file with the name is removed, moved, or loses one of its names.
+//! A listener sleeps until a connector comes, and none comes once its name is gone. So the kernel tells the watcher when
+//! the file with the name is removed, moved, or loses one of its names.
 
 use super::named::Named;
 use super::watcher;
@@ -21,7 +21,7 @@ pub(crate) struct NameWatch {
 
 impl NameWatch {
     /// Watches the file that `file` is open on, perhaps with `O_PATH`. `bell` is an eventfd that is written to when something has
-    /// happened; the news is told in any case.
+    /// happened. The word of the news changes in any case.
     pub(crate) fn new(file: impl AsFd, bell: Option<Arc<OwnedFd>>) -> Self {
         // Something may have happened before the watch was there.
         let named = Arc::new(Named::new(bell));
@@ -30,7 +30,7 @@ impl NameWatch {
         Self { named, wd, pid: process::id() }
     }
 
-    /// Whether this process is told what happens. Otherwise it has to look now and then.
+    /// Whether the kernel tells this process what happens. Otherwise it has to look now and then.
     pub(crate) fn is_watched(&self) -> bool {
         self.wd.is_some() && !self.named.lost.load(Ordering::Acquire) && self.pid == process::id()
     }

@@ -1,9 +1,9 @@
 //! One word for the whole process that changes with every alert: for those who wait for many things at once, and cannot
 //! sleep on the alert word of each.
 //!
-//! Load it, then look at everything that is waited for, then sleep while it is as it was: what was told in between has
-//! changed it. Whoever tells does so *after* what is told can be seen. Each telling wakes all who sleep here, also those
-//! whom it does not concern: they look again. Alerts are rare.
+//! Load it, then look at everything that is waited for, then sleep while it is as it was: news in between have
+//! changed it. A thread calls `tell` *after* its news can be seen. Each call wakes all who sleep here, also those whom it
+//! does not concern: they look again. Alerts are rare.
 
 use crate::futex;
 use smstream_core::park::{Place, Watch};
@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Goes up with each piece of news. A forked child has one of its own.
 static NEWS: AtomicU32 = AtomicU32::new(0);
 
-/// To sleep on until there is news. Everything told before this call is seen by who looks after it.
+/// To sleep on until there is news. A thread that looks after this call sees all the news before it.
 pub(crate) fn watch() -> Watch<'static> {
-    // Acquire: with the number comes what was told under it.
+    // Acquire: with the number comes the news that it counts.
     Watch { word: SharedWord::new(&NEWS), seen: NEWS.load(Ordering::Acquire), place: Place::Local }
 }
 

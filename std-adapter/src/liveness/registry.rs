@@ -66,8 +66,8 @@ pub(super) fn token(fd: RawFd) -> u64 {
     INOTIFY + 1 + u64::from(fd.unsigned_abs())
 }
 
-/// Whether the other end of a socket has been closed by all who had it. Whoever says that nothing more will come has hung
-/// up, too: an honest peer does not.
+/// Whether the other end of a socket has been closed by all who had it. A peer that says that nothing more will come has
+/// hung up, too: an honest peer does not say so.
 pub(super) fn has_hung_up(socket: impl AsFd) -> bool {
     let mut fds = [PollFd::new(&socket, PollFlags::RDHUP)];
     matches!(retry(|| poll(&mut fds, Some(&Timespec::default()))), Ok(n) if n > 0)
@@ -75,7 +75,7 @@ pub(super) fn has_hung_up(socket: impl AsFd) -> bool {
 
 /// What the kernel says.
 pub(super) enum Event {
-    /// Somebody closed the file, or changed it by a system call.
+    /// A process closed the file, or changed it by a system call.
     Touched(i32),
     /// The watch is gone: its file was deleted, or the file system was unmounted.
     Lost(i32),
@@ -114,11 +114,11 @@ impl Registry {
         }
     }
 
-    /// Something was told about a socket. It is asked itself: the event may be about one that had the number before.
+    /// The kernel reported an event of a socket. The socket itself is asked: the event may be of one that had the number before.
     pub(super) fn hung_up(&mut self, token_told: u64) {
         let Some(fd) = token_told.checked_sub(token(0)).and_then(|fd| RawFd::try_from(fd).ok()) else { return };
         let Some(alerts) = self.sockets.get(&fd) else { return };
-        // SAFETY: the descriptor is open and stays so during this borrow: whoever registered it deregisters it first,
+        // SAFETY: the descriptor is open and stays so during this borrow: the end that registered it deregisters it first,
         // which needs the registry's lock, and that is held here.
         let socket = unsafe { BorrowedFd::borrow_raw(fd) };
         if !has_hung_up(socket) {
@@ -141,7 +141,7 @@ impl Registry {
             self.lose(wd, now);
         }
         self.names.values().flatten().for_each(|named| named.lose());
-        // Whoever sleeps on these asks for himself from the next time on.
+        // A thread that sleeps on these asks for itself from the next time on.
         for alerts in self.sockets.values() {
             alerts.set_mode(WatchMode::Timed);
         }
@@ -164,7 +164,7 @@ impl Registry {
         self.later.push(Later { wd, event, due: event, step });
     }
 
-    /// Asks all that is due, tells whoever has lost its peer, and decides when to ask again.
+    /// Asks all that is due, tells the ends that have lost their peers, and decides when to ask again.
     pub(super) fn ask(&mut self, now: Deadline) {
         let Self { ends, later, unanswered, .. } = self;
         later.retain_mut(|l| {

@@ -25,7 +25,7 @@ impl Life {
 }
 
 /// Sleeps while the watched words hold what was seen. A half says which one it is; alerts find it by that on kernels
-/// without `futex_waitv`. Whoever is no half watches one word only.
+/// without `futex_waitv`. A caller that is no half watches one word only.
 pub(crate) fn sleep(life: &Life, half: Option<Half>, watches: &[Watch<'_>], deadline: Option<Deadline>) -> Wake {
     life.be_registered();
     loop {

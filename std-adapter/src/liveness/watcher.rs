@@ -42,7 +42,7 @@ struct Watcher {
     registry: Mutex<Registry>,
 }
 
-/// Watches the file of `fd` and tells `alerts` when nobody holds `byte` any more, and when the file is found to be cut
+/// Watches the file of `fd` and tells `alerts` when no process holds `byte` any more, and when the file is found to be cut
 /// short. The caller asks once itself, afterwards. Registering the same alerts again returns the same watch.
 pub(super) fn register(
     fd: &Arc<OwnedFd>,
@@ -96,7 +96,7 @@ pub(super) fn register_socket(socket: &OwnedFd, alerts: &Arc<Alerts>) -> io::Res
     let mut registry = watcher.running()?;
     let fd = socket.as_raw_fd();
     if registry.sockets.insert(fd, Arc::clone(alerts)).is_none() {
-        // No events are asked for: hang-up and error are always told. Once is enough.
+        // No events are asked for: the kernel always reports hang-up and error. Once is enough.
         let data = epoll::EventData::new_u64(token(fd));
         if let Err(e) = epoll::add(&watcher.epoll, socket, data, epoll::EventFlags::ONESHOT) {
             registry.sockets.remove(&fd);
@@ -153,7 +153,7 @@ pub(super) fn deregister(watch: u64, alerts: &Arc<Alerts>) {
 /// lock on the description stays, too.
 ///
 /// When a process dies the kernel releases its descriptors from the highest number down, and an inotify instance takes
-/// it milliseconds. The peers are to be told before that, not after.
+/// it milliseconds. The peers are to learn of the death before that, not after.
 pub(super) fn move_above_watcher_fds(fd: OwnedFd) -> OwnedFd {
     let Ok(watcher) = current() else { return fd };
     let highest = watcher.inotify.as_raw_fd().max(watcher.epoll.as_raw_fd());

@@ -35,7 +35,7 @@ pub enum Verdict {
     WouldRemove,
     /// It is in use, so it was left.
     InUse(&'static str),
-    /// It is not certain that nobody needs it, so it was left.
+    /// It is not certain that no process needs it, so it was left.
     Doubt(String),
 }
 

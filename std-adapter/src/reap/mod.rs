@@ -101,7 +101,7 @@ impl Reaper {
     }
 
     /// Whether to look at System V segments as well. To see whether one is marked it has to be attached for a moment,
-    /// for reading. That shows in its times, and some programs mind: so only those are looked at that nobody has
+    /// for reading. That shows in its times, and some programs mind: so only those are looked at that no process has
     /// attached, whose creator is gone, and that belong to this user.
     #[must_use]
     pub fn sysv(mut self, yes: bool) -> Self {
@@ -175,7 +175,7 @@ impl<'a> Candidate<'a> {
         if !regular || before.st_uid != rustix::process::geteuid().as_raw() || before.st_size < 8 {
             return None;
         }
-        // For reading first: whoever watches a file that is not ours shall not be told that it may have been written.
+        // For reading first: a process that watches a file that is not ours shall get no event that it may have been written.
         let mut head = [0; MARK_LEN];
         let source = Source::path(path).ok()?;
         source.read_at(0, &mut head).ok()?;

@@ -18,7 +18,7 @@ struct Segment {
     creator: u32,
 }
 
-/// Looks at the segments of this user that nobody has attached.
+/// Looks at the segments of this user that no process has attached.
 pub(super) fn look(dry_run: bool, found: &mut Vec<Finding>) -> io::Result<()> {
     let text = std::fs::read_to_string(LIST).map_err(|e| explain(e, format!("cannot look for segments in {LIST}")))?;
     let user = rustix::process::geteuid().as_raw();
@@ -92,7 +92,7 @@ fn head(id: i32) -> Option<[u8; MARK_LEN]> {
     for (at, byte) in head.iter_mut().enumerate() {
         let from = start.cast::<u8>().wrapping_add(at);
         // SAFETY: the segment is attached, and a segment never changes its size: the list says that it is large enough.
-        // If somebody writes it now, this is some byte.
+        // If another process writes it now, this is some byte.
         *byte = unsafe { from.read_volatile() };
     }
     // SAFETY: it was attached above, and no pointer to it is left.

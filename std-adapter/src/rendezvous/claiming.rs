@@ -15,7 +15,7 @@ use std::process;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a connector waits before it looks at the name again. A listener that dies wakes nobody.
+/// How long a connector waits before it looks at the name again. A listener that dies wakes no connector.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A connection that is being made. A step never waits.
@@ -30,7 +30,7 @@ pub(crate) struct Connecting {
 
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// It has no region yet. The one that it saw last, which somebody else has claimed, and what the listener said there.
+    /// It has no region yet. The one that it saw last, which another connector has claimed, and what the listener said there.
     Looking(Option<(Region, u32)>),
     /// It holds the claim, and has said HELLO. What it saw last: what the listener said, and the alerts.
     Asking {
@@ -44,7 +44,7 @@ pub(super) enum Stage {
 }
 
 impl Connecting {
-    /// Begins to connect to whoever listens at `path`. Nothing is claimed before the first step.
+    /// Begins to connect to the process that listens at `path`. Nothing is claimed before the first step.
     pub(crate) fn to(path: impl AsRef<Path>, guard: Option<Installed>) -> Result<Self, Error> {
         Ok(Connecting { name: Name::of(path.as_ref())?, guard, stage: Stage::Looking(None) })
     }
@@ -52,7 +52,7 @@ impl Connecting {
     /// Waits until it is made, or the deadline passes.
     ///
     /// # Errors
-    /// `NotFound` and `ConnectionRefused` when nobody listens there, `InvalidData` when there is something else or a region
+    /// `NotFound` and `ConnectionRefused` when no process listens there, `InvalidData` when there is something else or a region
     /// that does not fit, `PermissionDenied`, `TimedOut`, and what else [`Reason`] has.
     pub(crate) fn wait(mut self, deadline: Option<Deadline>) -> Result<Connected, Error> {
         loop {

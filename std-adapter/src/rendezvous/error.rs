@@ -14,13 +14,13 @@ use std::path::{Path, PathBuf};
 pub enum Reason {
     /// The path names no file in a directory, or its name is too long.
     BadName,
-    /// There is no such name: nobody listens there.
+    /// There is no such name: no process listens there.
     NobodyListens,
     /// The name is left over: its listener has died.
     ListenerDied,
-    /// Somebody listens there already.
+    /// Another listener has this name already.
     InUse,
-    /// There is something else of that name, to which nobody can connect: what it is.
+    /// There is something else of that name, to which no process can connect: what it is.
     NotARegion(&'static str),
     /// There is something else of that name, which a listener does not replace: what it is.
     Occupied(&'static str),
@@ -34,13 +34,13 @@ pub enum Reason {
     BadConfig(Problem),
     /// Where the lock file of a socket is due there is something else: what it is.
     ForeignLock(&'static str),
-    /// The file belongs to somebody else: to whom.
+    /// The file belongs to another user: to whom.
     ForeignOwner(u32),
     /// Others than the owner may open the file: its mode.
     OpenToOthers(u32),
     /// Two others have this region: the path is a second name of it.
     NotAlone,
-    /// The listener's name was taken away: removed, or replaced by somebody else.
+    /// The listener's name was taken away: removed, or replaced by another file.
     NameLost,
     /// The region's file was shortened.
     CutShort,
@@ -67,7 +67,7 @@ pub enum Reason {
     HungUp,
     /// The child that was to connect has ended, or has closed its end.
     ChildEnded,
-    /// Nobody can listen at such an address.
+    /// No process can listen at such an address.
     CannotListen,
     /// The deadline passed.
     TimedOut,
@@ -171,7 +171,7 @@ impl Error {
     }
 }
 
-/// What to do about a region that nobody can use.
+/// What to do about a region that no party can use.
 const DAMAGED: &str = "it is damaged: end its listener and start it again, it takes the name over";
 
 /// What to do about an error of the system, if that is known.

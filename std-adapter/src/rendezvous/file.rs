@@ -50,7 +50,7 @@ impl Listener {
     /// whose listener died is taken over. With a guard, memory that is cut short is an error.
     ///
     /// # Errors
-    /// `AddrInUse` when somebody listens there, `AlreadyExists` when something else is there, `StorageFull` when the file
+    /// `AddrInUse` when another listener has the name, `AlreadyExists` when something else is there, `StorageFull` when the file
     /// system has no room, and what else [`Reason`] has.
     pub(crate) fn bind(path: impl AsRef<Path>, config: &Config, guard: Option<Installed>) -> Result<Self, Error> {
         Self::bind_as(path.as_ref(), config, true, guard)
@@ -126,8 +126,8 @@ impl Listener {
                 self.check_name()?;
                 return Ok(None);
             }
-            // A claimer that said HELLO and died leaves a region that nobody can use: it is replaced like an accepted
-            // one.
+            // A claimer that said HELLO and died leaves a region that no party can use. It is replaced like an
+            // accepted one.
             let lives = hello == state::HELLO && self.current.is_held(&self.name, Byte::Party1)?;
             let next = self.publish_next()?;
             self.size = None;
@@ -160,8 +160,8 @@ impl Listener {
         Ok(next)
     }
 
-    /// Before a sleep: makes sure that this process is told what happens to the name. (A forked child begins without.)
-    /// `true`: it is told from now on, and something may have happened before.
+    /// Before a sleep: makes sure that the kernel tells this process what happens to the name. (A forked child begins without.)
+    /// `true`: it does from now on, and something may have happened before.
     pub(crate) fn watch_name(&mut self) -> bool {
         if self.named.as_ref().is_some_and(NameWatch::is_watched) {
             return false;
@@ -188,13 +188,13 @@ impl Listener {
         }
     }
 
-    /// Whether somebody waits to be accepted. (It may have died meanwhile.)
+    /// Whether a connector waits to be accepted. (It may have died meanwhile.)
     #[must_use]
     pub fn is_pending(&self) -> bool {
         self.current.peer_state() != state::NONE
     }
 
-    /// What to sleep on until somebody waits. It is another word after each accept.
+    /// What to sleep on until a connector waits. It is another word after each accept.
     pub(crate) fn watch(&self) -> Watch<'_> {
         self.current.until_not(state::NONE)
     }
@@ -205,7 +205,7 @@ impl Listener {
         Arc::clone(&self.interrupt)
     }
 
-    /// Stops listening and removes the name, unless somebody has taken it away already.
+    /// Stops listening and removes the name, unless it has been taken away already.
     ///
     /// # Errors
     /// What the system says; the name may be left then, and the next listener takes it over.
@@ -227,7 +227,7 @@ impl Drop for Listener {
     }
 }
 
-/// If the region is guarded: has whoever waits for a connector told when it is cut short.
+/// If the region is guarded: has the watcher alert the threads that wait for a connector when it is cut short.
 fn watch_size(interrupt: &Life, region: &Region) -> Option<SizeWatch> {
     interrupt.watch_size(region.fd(), region.cut()?)
 }

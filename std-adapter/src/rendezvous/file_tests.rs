@@ -84,7 +84,7 @@ fn soon() -> Option<Deadline> {
 
 fn end(c: &Connected) -> End<'_, Parker> {
     let my = c.my.as_mut_ptr().unwrap();
-    // SAFETY: the mappings are valid as long as `c` is borrowed, and nobody shortens the file. Headers are accessed
+    // SAFETY: the mappings are valid as long as `c` is borrowed, and no process shortens the file. Headers are accessed
     // through atomics only. Each test makes one end of each `Connected`.
     let attached = unsafe { geometry::attach(my, c.my.len(), c.peer.as_ptr(), c.peer.len()) };
     let park = |half| Parker::new(Arc::clone(&c.life), half, DEFAULT_SPIN);
@@ -182,7 +182,7 @@ fn a_name_in_use_is_left_alone() {
 }
 
 #[test]
-fn nobody_listens() {
+fn no_process_listens() {
     let scratch = Scratch::new();
     let e = connect(scratch.path(), None).unwrap_err();
     assert_eq!((e.kind(), e.code()), (ErrorKind::NotFound, Some(ErrorCode::ConnectionNotReady)), "{e}");
@@ -226,7 +226,7 @@ fn what_is_no_region_is_never_replaced() {
 
 /// A region whose header says something else, with the listener alive.
 #[test]
-fn regions_that_do_not_fit_are_told_apart() {
+fn regions_that_do_not_fit_are_distinguished() {
     let scratch = Scratch::new();
     let path = scratch.path();
     let listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
@@ -365,7 +365,7 @@ fn what_is_in_the_way_of_the_next_region() {
     let (path, new) = (scratch.path(), scratch.0.join("name.new"));
     let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     let leftover = fs::read(&path).unwrap();
-    // Somebody's text stays, and the connector stays pending.
+    // Another program's text stays, and the connector stays pending.
     fs::write(&new, "precious").unwrap();
     thread::scope(|scope| {
         let connector = scope.spawn(|| connect(&path, patience()).unwrap());

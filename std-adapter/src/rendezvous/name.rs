@@ -95,7 +95,7 @@ impl Name {
 
     /// Opens what has the name, if it can be a region: `None` if nothing has it.
     fn open_as(&self, base: &OsStr) -> Result<Option<(OwnedFd, Stat)>, Error> {
-        // Without waiting for the other side of a fifo, without following a link that somebody else may have put there.
+        // Without waiting for the other side of a fifo, without following a link that another process may have put there.
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let mut attempts = 0;
         let open = || {
@@ -214,7 +214,7 @@ impl Name {
         let number = format!("/proc/self/fd/{}", fd.as_raw_fd());
         let mut result = retry(|| rustix::fs::linkat(CWD, &number, &self.directory, base, AtFlags::SYMLINK_FOLLOW));
         if result == Err(Errno::NOENT) {
-            // Without /proc. Newer kernels allow this to whoever opened the file.
+            // Without /proc. Newer kernels allow this to the process that opened the file.
             let other = retry(|| rustix::fs::linkat(fd, c"", &self.directory, base, AtFlags::EMPTY_PATH));
             result = other.map_err(|e| if e == Errno::EXIST { e } else { Errno::NOENT });
         }

@@ -58,7 +58,7 @@ impl Region {
         region.publish_state(state::ARMED);
         for byte in [Byte::Party0, Byte::Name] {
             if !lock::try_lock(&*region.fd, byte).map_err(name.system("lock the region"))? {
-                // Nobody else has ever seen the file.
+                // No other process has ever seen the file.
                 return Err(name.error(Reason::InUse));
             }
         }
@@ -88,7 +88,7 @@ impl Region {
     }
 
     /// What the listener's segment says of the region, checked against the size of the file. The connector's own
-    /// segment is not looked at: whoever holds the claim sets it up anew.
+    /// segment is not looked at: the connector that holds the claim sets it up anew.
     fn read_config(
         name: &Name,
         fd: &OwnedFd,
@@ -98,7 +98,7 @@ impl Region {
         let len = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
         let all = Mapping::guarded(fd, 0, len, Access::ReadOnly, cut).map_err(unmapped(name))?;
         // SAFETY: the mapping is valid for reads of `len` bytes as long as it lives, which is longer than the call. All
-        // who use a region access its headers through atomics only, and nobody shortens it (the trust of `file:`
+        // who use a region access its headers through atomics only, and no process shortens it (the trust of `file:`
         // regions).
         let inspected = Findings::collect(|report| unsafe { geometry::inspect_reporting(all.as_ptr(), len, report) });
         whole(name, cut)?;
@@ -190,8 +190,8 @@ impl Region {
         let Some(start) = self.my.as_mut_ptr() else {
             return Err(name.system("write to a read-only segment")(ErrorKind::PermissionDenied.into()));
         };
-        // SAFETY: both mappings are valid for their lengths while they are borrowed, and nobody shortens the file (the trust of
-        // `file:` regions). Headers are accessed through atomics only, and what is attached here becomes no end.
+        // SAFETY: both mappings are valid for their lengths while they are borrowed, and no process shortens the file (the
+        // trust of `file:` regions). Headers are accessed through atomics only, and what is attached here becomes no end.
         let attached = unsafe { geometry::attach(start, self.my.len(), self.peer.as_ptr(), self.peer.len()) };
         self.whole(name)?;
         Ok(match attached {
@@ -220,7 +220,7 @@ impl Region {
         Watch { word: self.peer_state_word(), seen, place: Place::Shared }
     }
 
-    /// Whether somebody else holds the lock on `byte`.
+    /// Whether another open description holds the lock on `byte`.
     pub(super) fn is_held(&self, name: &Name, byte: Byte) -> Result<bool, Error> {
         lock::is_held(&*self.fd, byte).map_err(name.system("ask for the locks of the region"))
     }
@@ -272,7 +272,7 @@ fn initialize(name: &Name, segment: &Mapping, config: &Config, party: usize) -> 
         return Err(name.system("write to a read-only segment")(ErrorKind::PermissionDenied.into()));
     };
     // SAFETY: `segment` is valid for reads and writes of its length while it is borrowed. Everyone accesses headers
-    // through atomics only. No party is attached: either the file has no name yet, so that nobody else has it, or the
+    // through atomics only. No party is attached: either the file has no name yet, so that no other party has it, or the
     // caller holds the claim of party 1, and party 0 attaches only after that has said HELLO.
     let made = unsafe { geometry::init(start, segment.len(), config, party) };
     made.map_err(|finding| name.error(Reason::BadRegion(Box::new(finding.into()))))

@@ -8,13 +8,13 @@ use std::io;
 pub const MARK_LEN: usize = 64;
 /// How it begins. As with a segment, no text does.
 const MAGIC: [u8; 8] = *b"\x89SMO\r\n\x1a\n";
-/// For whoever has the byte order of the writer.
+/// For readers that have the byte order of the writer.
 const BYTE_ORDER: u32 = 0x0102_0304;
 /// The version of these bytes.
 const VERSION: u32 = 1;
 
 /// Says at the start of a memory that it may be removed by the `Reaper` of `smstream` when this process is gone and
-/// nobody uses it.
+/// no process uses it.
 ///
 /// It takes the first [`MARK_LEN`] bytes: `\x89SMO\r\n\x1a\n`, byte order and version, the process and when it began, and in
 /// which namespaces and on which run of the machine. Without this mark an object is never reaped, whatever its name.

@@ -1,4 +1,4 @@
-//! A pidfd of the other party that cannot be somebody else's.
+//! A pidfd of the other party that cannot be another process's.
 //!
 //! A number read from shared memory, or one that was true a moment ago, may by now be another process's. So either the
 //! kernel hands the pidfd out together with a message (`SO_PASSPIDFD`, Linux 6.5), or a pidfd is opened for the sender of
@@ -20,7 +20,7 @@ pub(super) struct Attested {
 
 #[derive(Debug)]
 enum How {
-    /// Nobody wants a pidfd, or there can be none.
+    /// The other party wants no signals, so no pidfd is needed. Or there can be none.
     None,
     /// The kernel will send one with the next message.
     Asked,

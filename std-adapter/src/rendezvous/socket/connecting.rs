@@ -1,4 +1,4 @@
-//! The connector's side of a rendezvous over a socket. A step never waits; whoever wants to wait polls the socket.
+//! The connector's side of a rendezvous over a socket. A step never waits. A caller that wants to wait polls the socket.
 
 use super::attested::Attested;
 use super::channel_number;
@@ -312,13 +312,13 @@ impl Connecting {
 /// A channel of the geometry that this party would choose, and its segment: if the listener would choose the same, one
 /// answer is enough. `None`: the listener is to say what it wants.
 fn proposal(terms: &Terms) -> Option<Proposal> {
-    // Whoever is to be signalled must be attested, and that takes two messages.
+    // A process that is to be signalled must be attested, and that takes two messages.
     let config = terms.proposal.filter(|config| terms.wake_signal.is_none() && segment::fits(config))?;
     if config.capacities.iter().any(|&c| c > terms.max_peer_capacity) {
         return None;
     }
     let config = made_here(Config { channel: channel_number(), ..config });
-    // If there is no memory for it now, there may be some for what the listener wants; if not, that is told then.
+    // If there is no memory for it now, there may be some for what the listener wants. If not, the caller gets the error then.
     let own = segment::make(&config, 1).ok()?;
     Some(Proposal { config, own })
 }

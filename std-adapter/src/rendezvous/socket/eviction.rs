@@ -8,7 +8,7 @@ use smstream_shm::Deadline;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Nobody has to go before this time is over, which is enough for an honest one. So long the others wait in the kernel's
+/// No connector has to go before this time is over, which is enough for an honest one. So long the others wait in the kernel's
 /// queue.
 pub(super) const GRACE: Duration = Duration::from_millis(100);
 
@@ -24,7 +24,7 @@ impl Listener {
         poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&Timespec::default())) != Ok(0)
     }
 
-    /// Turns one out. `false`: all have only just come, and nobody is let in for a while.
+    /// Turns one out. `false`: all have only just come, and no connector is let in for a while.
     pub(super) fn make_room(&mut self) -> bool {
         let mut count = HashMap::new();
         for connector in self.pending.values() {
@@ -47,7 +47,7 @@ impl Listener {
         first.is_none()
     }
 
-    /// Lets nobody in until somebody leaves, or this time has come.
+    /// Lets no connector in until one leaves, or this time has come.
     pub(super) fn pause_accepting(&mut self, until: Deadline) {
         let data = epoll::EventData::new_u64(SOCKET);
         // It can only fail for want of kernel memory. Then it is tried again at once, for the socket stays readable.

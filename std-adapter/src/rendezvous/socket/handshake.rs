@@ -29,7 +29,7 @@ pub(super) struct Handshake {
     pub(super) came: Deadline,
     /// When its time is up.
     pub(super) due: Deadline,
-    /// The user that connected: whoever crowds the listener is turned away first.
+    /// The user that connected. Connectors of the user that crowds the listener are turned away first.
     pub(super) uid: u32,
 }
 
@@ -58,7 +58,7 @@ pub(super) enum Progress {
     /// There is nothing to read now.
     Waiting,
     Established(Box<Established>),
-    /// It came to nothing: why. The connector was told if it can be.
+    /// It came to nothing: why. The connector was sent the reason if it can be.
     Failed(HandshakeError),
 }
 
@@ -115,7 +115,7 @@ impl fmt::Display for HandshakeError {
 }
 
 impl HandshakeError {
-    /// The reason that this process is told. `what` it did when the system failed.
+    /// The reason that the caller in this process gets. `what` it did when the system failed.
     pub(super) fn into_reason(self, what: &'static str) -> Reason {
         match self {
             HandshakeError::HungUp => Reason::HungUp,
@@ -127,7 +127,7 @@ impl HandshakeError {
         }
     }
 
-    /// What the connector is told: nothing if it is not there any more.
+    /// What is sent to the connector: nothing if it is not there any more.
     fn refusal(&self) -> Option<Refusal> {
         Some(match self {
             HandshakeError::HungUp => return None,
@@ -217,7 +217,7 @@ impl Handshake {
     fn refuse(&mut self, why: HandshakeError) -> HandshakeError {
         self.stage = Stage::Over;
         if let Some(refusal) = why.refusal() {
-            // It may be gone, or its socket full: then it is not told.
+            // It may be gone, or its socket full: then it does not get the reason.
             let _ = packet::send(&self.socket, &Message::refused(refusal).to_bytes(), None);
         }
         why
@@ -244,7 +244,7 @@ impl Handshake {
                     return Err(HandshakeError::Limit(most));
                 }
                 let wants_signal = message.features & WANTS_SIGNAL != 0;
-                // Whoever is to be signalled must be attested, and that takes two messages.
+                // A process that is to be signalled must be attested, and that takes two messages.
                 let signals = wants_signal || terms.wake_signal.is_some();
                 if let Some(proposed) = message.proposal().filter(|proposed| !signals && fits(proposed, config)) {
                     let config = Config { channel: proposed.channel, ..*config };
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_is_told_in_words_that_fit() {
+    fn the_reason_is_sent_in_words_that_fit() {
         let large = io::Error::from(io::ErrorKind::FileTooLarge);
         assert_eq!(HandshakeError::System(large).refusal(), Some(Refusal::Limited));
         let full = io::Error::from(io::ErrorKind::StorageFull);

@@ -15,7 +15,7 @@ impl Interrupt {
 
     /// Ends all waits, now and later.
     pub(crate) fn raise(&self) {
-        // Nobody reads it, so it stays readable. It can only fail when it is.
+        // No thread reads it, so it stays readable. It can only fail when it is.
         let _ = retry(|| rustix::io::write(&self.0, &1u64.to_ne_bytes()));
     }
 }

@@ -59,7 +59,7 @@ pub(crate) struct Listener {
     /// Whether the timer runs. It is left running when the last connector leaves: the next one will come soon, or it goes off
     /// once for nothing.
     pub(super) timed: bool,
-    /// Whether nobody is let in, because all who are here have only just come.
+    /// Whether no connector is let in, because all who are here have only just come.
     pub(super) paused: bool,
     interrupt: Arc<Interrupt>,
     /// The watch on the name, if that is a file, and what it rings.
@@ -173,8 +173,8 @@ impl Listener {
             }
         }
         if self.ready.is_empty() {
-            // More come than can be seen to at once. Whoever is told of changes only must be told again. To modify what is
-            // watched would not do that, for the socket is ready already; a timer that goes off does.
+            // More come than can be seen to at once. A caller that watches with `EPOLLET` needs another event. To modify
+            // what is watched would not do that, for the socket is ready already; a timer that goes off does.
             self.wake_at(Deadline::now());
         }
         Ok(self.ready.pop_front())
@@ -213,7 +213,7 @@ impl Listener {
             return Err(self.name.error(Reason::Cancelled));
         }
         // First those who have come farthest. One that is ready is enough: the others go on making the instance readable,
-        // and so whoever waits for that is told of each.
+        // and so a caller that waits for that sees each.
         for &token in tokens.iter().filter(|&&t| t >= FIRST) {
             if self.ready.is_empty() {
                 self.on_message(token);
@@ -259,8 +259,8 @@ impl Listener {
                 Err(Errno::AGAIN) => return Ok(()),
                 // It had hung up already, or a signal came.
                 Err(Errno::CONNABORTED | Errno::INTR) => continue,
-                // The kernel makes the descriptor before it looks who waits, and perhaps nobody does. Who does is told of
-                // next time.
+                // The kernel makes the descriptor before it looks who waits, and perhaps no connector does. If one does,
+                // the next call reports it.
                 Err(Errno::MFILE | Errno::NFILE) if accepted > 0 => return Ok(()),
                 Err(e) => return Err(self.name.error(Reason::System("accept", e.into()))),
             };
@@ -333,7 +333,7 @@ impl Listener {
         trace::turned_away(&self.name, failed);
     }
 
-    /// Lets nobody connect any more, and hangs up on those who have and were not accepted: one by one, because what they
+    /// Lets no process connect any more, and hangs up on those that have and were not accepted: one by one, because what they
     /// have sent can take long to close.
     fn reject_backlog(&self) {
         let _ = shutdown(&self.socket, Shutdown::Both);
@@ -361,7 +361,7 @@ impl Listener {
     }
 }
 
-/// Has the epoll instance told when something happens to the name.
+/// Makes the epoll instance readable when something happens to the name.
 fn watch_name(name: &SocketName, right: &Right, epoll: &OwnedFd) -> Result<(NameWatch, Arc<OwnedFd>), Error> {
     let system = |what| move |e: Errno| name.error(Reason::System(what, e.into()));
     let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;

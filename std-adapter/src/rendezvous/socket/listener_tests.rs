@@ -50,13 +50,14 @@ fn proposing(name: &SocketName) -> Connecting {
     connecting
 }
 
-/// Whether something happened since it was asked last, to one who is told of changes only.
-fn was_told(edges: &OwnedFd) -> bool {
+/// Whether something happened since it was asked last, for a caller that watches with `EPOLLET`.
+fn was_notified(edges: &OwnedFd) -> bool {
     let mut events = [MaybeUninit::<epoll::Event>::uninit(); 4];
     !epoll::wait(edges, &mut events[..], Some(&Timespec::default())).unwrap().0.is_empty()
 }
 
-/// Who proposes what the listener wants needs no second message; nobody who is to be signalled does without.
+/// A connector that proposes what the listener wants needs no second message. A process that is to be signalled cannot do
+/// without.
 #[test]
 fn a_proposal_is_taken_if_it_fits() {
     let wanted = wanted();
@@ -84,7 +85,7 @@ fn a_proposal_is_taken_if_it_fits() {
             assert!(connecting.step().unwrap().is_none(), "{case}");
             accepted = listener.try_accept().unwrap();
         }
-        // Whoever has taken steps can wait for the rest.
+        // A connector that has taken steps can wait for the rest.
         let ends = [accepted.unwrap(), connecting.wait(Some(Deadline::after(Duration::from_secs(60)))).unwrap()];
         for (end, signals) in ends.iter().zip([theirs, ours]) {
             assert_eq!(end.link.as_ref().unwrap().pidfd.is_some(), signals.is_some(), "{case}");
@@ -112,7 +113,7 @@ fn a_flood_does_not_outlast_the_deadline() {
     assert!(is_readable(&listener.epoll()), "all were dealt with first");
 }
 
-/// Those who have said all and are gone are answered, and nobody gets the answer.
+/// Connectors that have said all and are gone are answered, and no process gets the answer.
 #[test]
 fn a_flood_of_proposals_does_not_outlast_the_deadline() {
     let (name, mut listener) = listener();
@@ -129,7 +130,7 @@ fn a_flood_of_proposals_does_not_outlast_the_deadline() {
 }
 
 #[test]
-fn a_flood_keeps_nobody_who_does_not_wait() {
+fn a_flood_keeps_no_caller_that_does_not_wait() {
     let (name, mut listener) = listener();
     let edges = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
     let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
@@ -137,14 +138,14 @@ fn a_flood_keeps_nobody_who_does_not_wait() {
     flood(&name);
     let mut connecting = Connecting::to(name, Terms::plain()).unwrap();
     assert!(connecting.step().unwrap().is_none());
-    assert!(was_told(&edges));
+    assert!(was_notified(&edges));
     assert!(listener.try_accept().unwrap().is_none());
     assert!(is_readable(&listener.epoll()), "all were dealt with first");
-    // Whoever is told of changes only hears that there is more to do, until the last one has been dealt with.
+    // A caller that watches with `EPOLLET` hears that there is more to do, until the last one has been dealt with.
     let met = loop {
         // The timer's interrupt may take a moment.
         assert_eq!(poll(&mut [PollFd::new(&edges, PollFlags::IN)], Some(&Timespec { tv_sec: 10, tv_nsec: 0 })), Ok(1));
-        assert!(was_told(&edges));
+        assert!(was_notified(&edges));
         let met = listener.try_accept().unwrap();
         connecting.step().unwrap();
         if met.is_some() {
@@ -172,7 +173,7 @@ fn the_ripe_make_room_for_others() {
     assert!(listener.try_accept().unwrap().is_none());
     assert_eq!((listener.pending.len(), listener.next), (MOST_AT_ONCE, FIRST + 2 * MOST_AT_ONCE as u64 - 1));
     assert!(!listener.paused);
-    // Nobody goes for nobody.
+    // No connector is evicted while none waits in the backlog.
     thread::sleep(GRACE);
     listener.accept_pending().unwrap();
     assert_eq!(listener.pending.len(), MOST_AT_ONCE);

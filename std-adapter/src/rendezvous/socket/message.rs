@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_told_apart() {
+    fn kinds_of_garbage_are_distinguished() {
         let good = Message::new(Kind::Hello, 0).to_bytes();
         assert_eq!(Message::parse(&good[1..]), Err(Garbled::Length(LEN - 1)));
         assert_eq!(Message::parse(b""), Err(Garbled::Length(0)));

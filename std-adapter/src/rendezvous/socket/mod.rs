@@ -37,7 +37,7 @@ pub(crate) use name::is_stale;
 pub use terms::Credentials;
 pub(crate) use terms::{Allow, Terms};
 
-/// Why nobody can listen at an address like `fd:N`.
+/// Why no process can listen at an address like `fd:N`.
 pub(crate) fn cannot_listen(addr: &str) -> Error {
     Error::new(addr.as_ref(), Reason::CannotListen)
 }

@@ -117,7 +117,7 @@ impl SocketName {
         take_over: bool,
         right: &mut Right,
     ) -> Result<(), Error> {
-        // The file gets the mode of the socket, less the umask: nobody but this user may connect, for now.
+        // The file gets the mode of the socket, less the umask: only this user may connect, for now.
         retry(|| rustix::fs::fchmod(socket, Mode::RUSR | Mode::WUSR)).map_err(self.system("set the mode"))?;
         loop {
             match retry(|| rustix::net::bind(socket, &self.address)) {
@@ -196,7 +196,7 @@ impl SocketName {
         }
     }
 
-    /// Lets all users connect: the permission to write to the file is what connecting needs. Nobody listens yet.
+    /// Lets all users connect: the permission to write to the file is what connecting needs. No process listens yet.
     fn open_to_others(&self, right: &Right) -> Result<(), Error> {
         let file = self.open(right)?;
         // Through the descriptor: whatever the name leads to by now, this is the socket.
@@ -253,7 +253,7 @@ impl fmt::Display for SocketName {
     }
 }
 
-/// Whether a socket file has no listener: connecting is refused. Whoever listens sees, at most, somebody who hangs up.
+/// Whether a socket file has no listener: connecting is refused. A listener sees, at most, a connector that hangs up.
 pub(crate) fn is_stale(address: &SocketAddrUnix) -> bool {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     // A refusal comes before the types are compared, so one type will do for all.

@@ -28,7 +28,7 @@ fn listen(path: &Path) -> Result<(OwnedFd, Right), Error> {
 }
 
 #[test]
-fn the_lock_file_of_somebody_else_is_left_alone() {
+fn a_foreign_lock_file_is_left_alone() {
     let (_dir, path, lock) = Dir::new("foreign");
     let longer = [&lock_of((1, 2))[..], b"!"].concat();
     for content in
@@ -117,7 +117,7 @@ fn who_cannot_listen_leaves_no_lock() {
     assert!(path.exists() && !lock.exists());
 }
 
-/// Somebody may have replaced it.
+/// Another process may have replaced it.
 #[test]
 fn another_lock_is_not_removed() {
     let (_dir, path, lock) = Dir::new("replaced");

@@ -1,7 +1,7 @@
 //! The segments of a channel whose parties need not trust each other: sealed memory without a name, one for each party.
 //!
-//! A party makes its own, maps it for writing, and seals it: from then on nobody can map it for writing, write to it,
-//! punch holes into it, or change its size, whoever has the descriptor. Then it hands the descriptor out. What it gets
+//! A party makes its own, maps it for writing, and seals it: from then on no process can map it for writing, write to it,
+//! punch holes into it, or change its size, even with the descriptor. Then it hands the descriptor out. What it gets
 //! from the other party must be sealed in the same way, or it is not mapped at all.
 
 use crate::untrusted_fds::UntrustedFds;
@@ -20,7 +20,7 @@ const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlag
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 /// How much longer than its segment the memory may be: room for a page of any size.
 const MOST_UNUSED: u64 = 2 << 20;
-/// The memory that is given up in no time, in the units of `st_blocks`: more than a segment has that nobody has used.
+/// The memory that is given up in no time, in the units of `st_blocks`: more than a segment has that no party has used.
 const LITTLE: u64 = (1 << 20) / 512;
 
 /// My segment: mapped for writing, and sealed.
@@ -83,7 +83,7 @@ pub(super) fn make(config: &Config, party: usize) -> io::Result<OwnSegment> {
     let mapping = Mapping::new(&fd, 0, len, Access::ReadWrite)?;
     memory::seal(&fd, SEALS)?;
     let start = mapping.as_mut_ptr().ok_or(io::ErrorKind::PermissionDenied)?;
-    // SAFETY: the mapping is valid for reads and writes of its length, it has just been made, and nobody else has it.
+    // SAFETY: the mapping is valid for reads and writes of its length, it has just been made, and no other code has it.
     unsafe { geometry::init(start, mapping.len(), config, party) }
         .map_err(|finding| io::Error::new(io::ErrorKind::InvalidInput, finding))?;
     Ok(OwnSegment { mapping, fd })
@@ -121,7 +121,7 @@ pub(super) fn check(own: &OwnSegment, peer: &Mapping) -> Result<(), SegmentError
     attached.map(drop).map_err(SegmentError::Header)
 }
 
-/// Gives up what came with a message and is not wanted: here, if it is memory that nobody has used much. A segment that was
+/// Gives up what came with a message and is not wanted: here, if it is memory that has been used little. A segment that was
 /// proposed in vain needs no other thread. (Its sender can make that take longer, by locks or attributes of the file, but not
 /// for less than that costs him; and the same goes for a segment that is used.)
 pub(super) fn give_up(fds: UntrustedFds) {
@@ -135,7 +135,7 @@ pub(super) fn give_up(fds: UntrustedFds) {
 fn sealed(fds: &UntrustedFds) -> Result<(&OwnedFd, Stat), SegmentError> {
     let fd = fds.only().map_err(SegmentError::Descriptors)?;
     let system = |e: rustix::io::Errno| SegmentError::System(e.into());
-    // Files on a tmpfs that somebody has mounted have seals, too, but cannot get these. Other kinds of memfds that can (huge
+    // Files on a tmpfs that a user has mounted have seals, too, but cannot get these. Other kinds of memfds that can (huge
     // pages) can run out of memory when they are read, which is a SIGBUS.
     let seals = rustix::fs::fcntl_get_seals(fd).map_err(|_| SegmentError::NotMemory)?;
     #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, reason = "the type differs between machines")]
@@ -195,7 +195,7 @@ mod tests {
         rustix::fs::ftruncate(&fd, len).unwrap();
         let mapping = Mapping::new(&fd, 0, len as usize, Access::ReadWrite).unwrap();
         let small = Config { align: 128, ..config };
-        // SAFETY: the mapping is valid for its length, has just been made, and nobody else has it.
+        // SAFETY: the mapping is valid for its length, has just been made, and no other code has it.
         unsafe { geometry::init(mapping.as_mut_ptr().unwrap(), mapping.len(), &small, 0) }.unwrap();
         let align = mapping.as_mut_ptr().unwrap().wrapping_add(0x18).cast::<u32>();
         // SAFETY: an aligned word of the mapping, of which there is no reference.

@@ -47,7 +47,7 @@ impl Allow {
 pub(crate) struct Terms {
     /// Who it may be.
     pub(crate) allow: Allow,
-    /// The most bytes that a lane may hold which somebody else decides about.
+    /// The most bytes that a lane may hold which the peer decides about.
     pub(crate) max_peer_capacity: u32,
     /// How long a connector may take for its part of the rendezvous.
     pub(crate) handshake_timeout: Duration,
@@ -140,7 +140,7 @@ fn unknown_with(map: &str, overflow: &str) -> Option<u32> {
         let mut words = line.split_whitespace();
         words.next() == Some("0") && words.nth(1).and_then(|n| n.parse().ok()) == Some(u32::MAX)
     });
-    // What it is unless somebody has changed it.
+    // What it is unless an administrator has changed it.
     (!all).then(|| overflow.trim().parse().unwrap_or(65534))
 }
 
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_known_by_the_id_of_all_unknown() {
+    fn no_user_is_known_by_the_id_of_all_unknown() {
         let (me, other) = (me(), me() + 1);
         assert!(!Allow::SameUser.allows_where(me, Some(me)) && Allow::SameUser.allows_where(me, Some(other)));
         let named = Allow::Users(vec![other]);
