@@ -16,13 +16,11 @@ func (h *half) enough(want uint32) bool { return h.known() >= want || h.seen&las
 
 // wait waits until the half has something (it announces want), or there will never be more. The caller has its turn: K.
 func (c *Conn) wait(h *half, want uint32) error {
-	if err := c.look(h, 1); err != nil || h.enough(1) {
+	want = max(1, min(want, mostWanted(h.capacity())))
+	// A writer that took each byte of room as it comes would take the words of both sides back and forth for each.
+	if err := c.look(h, want); err != nil || h.enough(1) {
 		return err
 	}
-	if !h.writes {
-		want = 1
-	}
-	want = max(1, min(want, mostWanted(h.capacity())))
 	asked := time.Now()
 	for {
 		polled := c.link.polled()
