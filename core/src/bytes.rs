@@ -10,17 +10,34 @@
 //! | up to [`strings::FROM`], and all that is copied out | 16 at a time; the last 16 overlap |
 //! | more, into a lane, where the CPU says that it is fast | [`strings`]: `rep movsb` |
 //!
-//! That is for x86-64 and AArch64. Other machines copy words. The figures are in docs/DESIGN.md.
+//! That is for x86-64 and AArch64 with their usual registers. Other machines, and kernels that keep out of those registers, copy words. The figures are in docs/DESIGN.md.
 
 #[cfg(loom)]
 mod checked;
 // ThreadSanitizer does not see what assembly accesses, so under its cfg words are copied.
-#[cfg(all(not(loom), not(smstream_tsan), any(target_arch = "aarch64", target_arch = "x86_64")))]
+#[cfg(all(
+    not(loom),
+    not(smstream_tsan),
+    any(all(target_arch = "aarch64", target_feature = "neon"), all(target_arch = "x86_64", target_feature = "sse2"))
+))]
 mod lane;
-#[cfg(all(not(loom), not(smstream_tsan), any(target_arch = "aarch64", target_arch = "x86_64")))]
+#[cfg(all(
+    not(loom),
+    not(smstream_tsan),
+    any(all(target_arch = "aarch64", target_feature = "neon"), all(target_arch = "x86_64", target_feature = "sse2"))
+))]
 #[path = "bytes/vectors.rs"]
 mod pieces;
-#[cfg(all(not(loom), any(smstream_tsan, not(any(target_arch = "aarch64", target_arch = "x86_64")))))]
+#[cfg(all(
+    not(loom),
+    any(
+        smstream_tsan,
+        not(any(
+            all(target_arch = "aarch64", target_feature = "neon"),
+            all(target_arch = "x86_64", target_feature = "sse2")
+        ))
+    )
+))]
 #[path = "bytes/words.rs"]
 mod pieces;
 #[cfg(all(not(loom), not(smstream_tsan), target_arch = "x86_64", not(target_env = "sgx")))]
