@@ -10,6 +10,7 @@ mod acceptor;
 mod addr;
 mod attempt;
 mod background;
+mod barrier;
 mod buffering;
 mod builder;
 pub mod condition;

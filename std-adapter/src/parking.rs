@@ -1,5 +1,6 @@
 //! How the halves of a stream sleep and are woken: futexes, after a short spin.
 
+use crate::barrier;
 use crate::doorbell::Doorbell;
 use crate::futex;
 use crate::liveness::{Half, Life, Side, sleep};
@@ -123,6 +124,14 @@ impl Park for Parker {
 
     fn ask(&self) {
         self.life.ask();
+    }
+
+    fn barrier(&self) {
+        barrier::issue();
+    }
+
+    fn is_reached(&self) -> bool {
+        barrier::reach_us()
     }
 
     #[inline(always)]
