@@ -98,6 +98,9 @@ pub trait Park {
     /// spinning has lasted long enough and the half should park.
     fn spin(&self, spin: &mut Self::Spin) -> bool;
 
+    /// The spin has ended because there is enough, or an alert: for a `Park` that goes by how long that took.
+    fn spin_found(&self, _spin: Self::Spin) {}
+
     /// Sleeps until a watched word differs from what was seen, a waker wakes it, or `deadline` passes (`None`: never).
     /// There are one to three watches, the peer's cursor first.
     fn wait(&self, watches: &[Watch<'_>], deadline: Option<Self::Deadline>) -> Wake;

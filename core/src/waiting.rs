@@ -101,11 +101,10 @@ pub(crate) fn wait<S: Sleeper>(
 fn spin<S: Sleeper>(half: &mut S, want: u32) -> Result<bool, Stopped> {
     let mut spin = half.park().spin_start();
     while half.park().spin(&mut spin) {
-        if half.look()?.enough(want) {
-            return Ok(true);
-        }
-        if alerts(half) != 0 {
-            break;
+        let enough = half.look()?.enough(want);
+        if enough || alerts(half) != 0 {
+            half.park().spin_found(spin);
+            return Ok(enough);
         }
     }
     Ok(false)

@@ -47,6 +47,7 @@ pub mod reap;
 mod rendezvous;
 mod settings;
 mod signal;
+mod spin;
 mod stream;
 #[cfg(test)]
 mod testing;
