@@ -360,9 +360,7 @@ pub(crate) unsafe fn fresh_end<'m, P: Park>(
         // SAFETY: the caller's promise.
         producer: unsafe { Producer::from_parts(party, features, mine, peer, my_lane, capacity, parks.0) },
         // SAFETY: the caller's promise.
-        consumer: unsafe {
-            Consumer::from_parts(party, features, mine, peer, peer_lane, peer_capacity, parks.1)
-        },
+        consumer: unsafe { Consumer::from_parts(party, features, mine, peer, peer_lane, peer_capacity, parks.1) },
     }
 }
 

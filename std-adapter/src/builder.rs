@@ -256,7 +256,14 @@ impl Builder {
             proposal: self.config().ok(),
         };
         let adapts = self.spin.is_none();
-        Ok(Settings { spin, adapts, guard, deadlock_detection: self.deadlock_detection, buf_mode: self.buf_mode, terms })
+        Ok(Settings {
+            spin,
+            adapts,
+            guard,
+            deadlock_detection: self.deadlock_detection,
+            buf_mode: self.buf_mode,
+            terms,
+        })
     }
 
     /// The most bytes of a lane that the other party decides about: what this one would offer itself it accepts.

@@ -103,8 +103,23 @@ impl<'m, P: Park> Producer<'m, P> {
         let over = corrupt || fin || word_seen & STOP != 0;
         let (ring, reports, sent) = (Ring::new(lane, capacity), party == 0, published);
         let (quick, deferred) = (0, 0);
-        let mut half =
-            Producer { mine, peer, ring, quick, sent, deferred, word_seen, fin, corrupt, over, fence, barriers, reports, tally, park };
+        let mut half = Producer {
+            mine,
+            peer,
+            ring,
+            quick,
+            sent,
+            deferred,
+            word_seen,
+            fin,
+            corrupt,
+            over,
+            fence,
+            barriers,
+            reports,
+            tally,
+            park,
+        };
         half.settle();
         half
     }

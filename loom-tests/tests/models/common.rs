@@ -194,7 +194,15 @@ impl World {
         // SAFETY: the lane has that many bytes, which are cells. The models make each half once, and play a party by hand
         // only where it has no halves.
         let half = unsafe {
-            Producer::from_parts(party, self.features(party), mine, peer, lane.as_ptr().cast_mut(), lane.len() as u32, park)
+            Producer::from_parts(
+                party,
+                self.features(party),
+                mine,
+                peer,
+                lane.as_ptr().cast_mut(),
+                lane.len() as u32,
+                park,
+            )
         };
         Owning::new(half, self.clone())
     }
@@ -206,7 +214,9 @@ impl World {
         let world: &'static World = unsafe { &*Arc::as_ptr(self) };
         let (mine, peer) = (&world.ports[party], &world.ports[1 - party]);
         // SAFETY: as in `writer_with`.
-        let half = unsafe { Consumer::from_parts(party, self.features(party), mine, peer, lane.as_ptr(), lane.len() as u32, park) };
+        let half = unsafe {
+            Consumer::from_parts(party, self.features(party), mine, peer, lane.as_ptr(), lane.len() as u32, park)
+        };
         Owning::new(half, self.clone())
     }
 
