@@ -5,6 +5,7 @@ use core::mem::MaybeUninit;
 
 use crate::geometry::{self, Config};
 use crate::identity::{Finding, Problem, Whose};
+use crate::layout::Features;
 use crate::park::Park;
 use crate::size::to_usize;
 use crate::stream::End;
@@ -64,6 +65,8 @@ impl<const N: usize> Block<N> {
         if to_usize(config.align) > align_of::<Self>() {
             return Err(mine(Problem::Align(config.align)));
         }
+        let awake = if P::SLEEPS { Features::empty() } else { Features::AWAKE };
+        let config = &Config { features: config.features.union(awake), ..*config };
         let base: *mut u8 = self.0.as_mut_ptr().cast();
         let (len_first, len_second) = (second - first, needed - second);
         let other = base.wrapping_add(second);

@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use crate::cursor::{self, FIN, STOP};
 use crate::identity::{self, Description, Finding, Problem, Shape, Whose, usual_lane_offset};
 use crate::lane::{Consumer, Producer};
-use crate::layout::{HEADER_LEN, Header, LINE, Port, VERSION};
+use crate::layout::{Features, HEADER_LEN, Header, LINE, Port, VERSION};
 use crate::ordering;
 use crate::park::Park;
 use crate::size::{saturating, to_usize};
@@ -120,6 +120,7 @@ pub struct Attachment<'m> {
     mine: *mut u8,
     peer: *const u8,
     peer_lane_offset: u32,
+    peer_features: Features,
     shape: Shape,
     lives: PhantomData<&'m Header>,
 }
@@ -257,8 +258,8 @@ impl Survey {
     /// No step has found anything; otherwise as for [`attach`].
     unsafe fn attachment<'m>(&self) -> Attachment<'m> {
         let [my, their] = &self.shapes;
-        let peer_lane_offset = their.lane_offset;
-        Attachment { mine: self.mine, peer: self.peer, peer_lane_offset, shape: *my, lives: PhantomData }
+        let (peer_lane_offset, peer_features) = (their.lane_offset, their.features);
+        Attachment { mine: self.mine, peer: self.peer, peer_lane_offset, peer_features, shape: *my, lives: PhantomData }
     }
 }
 
@@ -319,7 +320,8 @@ impl<'m> Attachment<'m> {
     pub fn into_end<P: Park>(self, write_park: P, read_park: P) -> End<'m, P> {
         // SAFETY: `attach` has found the memory long enough and aligned, and its caller promised the rest.
         let (mine, peer) = unsafe { ports(self.mine, self.peer) };
-        let Shape { party, features, lane_offset, capacity, peer_capacity, .. } = self.shape;
+        let features = [self.shape.features, self.peer_features];
+        let Shape { party, lane_offset, capacity, peer_capacity, .. } = self.shape;
         let my_lane = self.mine.wrapping_add(to_usize(lane_offset));
         let peer_lane = self.peer.wrapping_add(to_usize(self.peer_lane_offset));
         let party = to_usize(party);
@@ -352,14 +354,13 @@ pub(crate) unsafe fn fresh_end<'m, P: Park>(
     let offset = to_usize(usual_lane_offset(config.align));
     let (my_lane, peer_lane) = (my_base.wrapping_add(offset), peer_base.wrapping_add(offset));
     let [first, second] = config.capacities;
+    let features = [config.features; 2];
     let (capacity, peer_capacity) = if party == 0 { (first, second) } else { (second, first) };
     End {
         // SAFETY: the caller's promise.
-        producer: unsafe { Producer::from_parts(party, config.features, mine, peer, my_lane, capacity, parks.0) },
+        producer: unsafe { Producer::from_parts(party, features, mine, peer, my_lane, capacity, parks.0) },
         // SAFETY: the caller's promise.
-        consumer: unsafe {
-            Consumer::from_parts(party, config.features, mine, peer, peer_lane, peer_capacity, parks.1)
-        },
+        consumer: unsafe { Consumer::from_parts(party, features, mine, peer, peer_lane, peer_capacity, parks.1) },
     }
 }
 

@@ -45,6 +45,11 @@ bitflags::bitflags! {
         const COUNTERS = 1 << 16;
         /// The owner's lane carries whole messages: see [`record`](crate::record). May be ignored: it says how to read the bytes.
         const RECORDS = 1 << 17;
+        /// Between announcing that it sleeps and looking again, each half of the owner issues a
+        /// [barrier](crate::park::Park::barrier). May be ignored: it spares publishers that can rely on it their full fence.
+        const BARRIER = 1 << 18;
+        /// The owner's halves never sleep, so that the peer need not look whether they do. May be ignored.
+        const AWAKE = 1 << 19;
     }
 }
 

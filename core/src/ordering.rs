@@ -9,6 +9,7 @@
 //! | DATA | [`publish_sent`] | [`peer_sent`] | the bytes of the lane, up to the cursor |
 //! | ROOM | [`publish_received`] | [`peer_received`] | the right to overwrite them |
 //! | SLEEP | [`fence_published`] | [`fence_announced`] | of publisher and sleeper, one sees the other |
+//! | SLEEP | [`fence_published_light`] | the barrier after [`fence_announced`] | the same |
 //! | METHOD | [`announce`] | [`peer_park`] | the sleeper's wake method, and that STOP is set when it says *look* |
 //! | STUCK | [`announce`] | [`peer_exclusive`] | all that the peer published before it parked |
 //! | ALERT | [`raise`] | [`alert`] | everything the dead peer published |
@@ -80,6 +81,31 @@ pub fn fence_published() {
         return;
     }
     fence(unless_mutant!("fence_published_acqrel", Ordering::SeqCst, Ordering::AcqRel));
+}
+
+/// SLEEP, at a publisher that the sleeper's [barrier](crate::park::Park::barrier) reaches: after storing a cursor, before loading the
+/// peer's park word. It keeps the compiler from exchanging them. The full fence is the one that the barrier runs in this thread,
+/// wherever it is then. For the model checker this is the place where the barrier can hit: see [`barrier`].
+#[inline(always)]
+pub fn fence_published_light() {
+    if mutant!("fence_light_none") {
+        return;
+    }
+    #[cfg(not(loom))]
+    core::sync::atomic::compiler_fence(Ordering::SeqCst);
+    #[cfg(loom)]
+    barrier();
+}
+
+/// What the operating system does for a sleeper that issues a barrier, as the model checker can express it: a
+/// read-modify-write of one word, which the publisher's light fence does, too. The one that comes second sees all that the other
+/// did before its own. So the publisher is hit before its fence or after it, which are the cases that differ.
+#[cfg(loom)]
+pub fn barrier() {
+    loom::lazy_static! {
+        static ref HITS: AtomicU32 = AtomicU32::new(0);
+    }
+    HITS.fetch_add(1, unless_mutant!("barrier_model_relaxed", Ordering::AcqRel, Ordering::Relaxed));
 }
 
 /// SLEEP, at the sleeper: after storing the park word, before loading the peer's cursor again. Partner:

@@ -6,13 +6,24 @@
 //! ```text
 //! publisher                                   sleeper
 //! store the cursor          (Release)         store ASLEEP | threshold in my park word
-//! fence                     (SeqCst)          fence                    (SeqCst)
+//! fence                     (SeqCst)          fence                    (SeqCst), barrier
 //! load the peer's park word                   load the peer's cursor again: this value is `seen`
 //! ASLEEP, and the threshold was crossed? wake      reached? withdraw; else sleep while the cursor is still `seen`
 //! ```
 //!
 //! Of two parties that run these at the same time, at least one sees the other's store: each has a SeqCst fence
 //! between its store and its load, and the fences are totally ordered.
+//!
+//! # The barrier
+//! Publishing is frequent and sleeping is rare, so the sleeper can pay for both. If its party says
+//! [`BARRIER`](crate::layout::Features::BARRIER), it has the operating system run a full fence *in the threads of the publisher*
+//! before it looks again ([`Park::barrier`]; `membarrier(2)` on Linux). Wherever that hits the publisher, one sees the other's
+//! store: before the load of the park word, that load sees ASLEEP; after it, the cursor was stored before the barrier, and the
+//! sleeper's second look finds it. So a publisher that the barrier reaches ([`Park::is_reached`]) only has to keep the
+//! compiler from exchanging its store and its load. (P1202 of the C++ committee calls this an asymmetric fence.)
+//!
+//! A party whose halves never sleep says so as well ([`AWAKE`](crate::layout::Features::AWAKE)); then there is neither
+//! fence nor load.
 
 use crate::word::SharedWord;
 
@@ -76,6 +87,9 @@ pub trait Park {
     type Deadline: Copy;
     /// What one bounded spin has to remember.
     type Spin;
+    /// Whether a half with this `Park` may sleep, so that it has to be woken. If not, [`wait`](Park::wait) comes back after a
+    /// bounded time without being woken, always.
+    const SLEEPS: bool = true;
 
     /// Begins a bounded spin.
     fn spin_start(&self) -> Self::Spin;
@@ -83,6 +97,9 @@ pub trait Park {
     /// Called after each look that found nothing: pauses for a moment and returns `true` to look again, or `false` when
     /// spinning has lasted long enough and the half should park.
     fn spin(&self, spin: &mut Self::Spin) -> bool;
+
+    /// The spin has ended because there is enough, or an alert: for a `Park` that goes by how long that took.
+    fn spin_found(&self, _spin: Self::Spin) {}
 
     /// Sleeps until a watched word differs from what was seen, a waker wakes it, or `deadline` passes (`None`: never).
     /// There are one to three watches, the peer's cursor first.
@@ -101,6 +118,16 @@ pub trait Park {
     /// Asks now whether the peer lives, and raises [`ALERT_GONE`] if it does not: the last question before a deadlock is
     /// reported. A peer that died asleep still says that it sleeps. If there is no way to know, there is nothing to do.
     fn ask(&self) {}
+
+    /// Has every thread that [is reached](Park::is_reached) do a full fence before this returns. Called by the halves of a
+    /// party that says [`BARRIER`](crate::layout::Features::BARRIER), between announcing and looking again.
+    fn barrier(&self) {}
+
+    /// Whether the [barriers](Park::barrier) of peers reach the threads that use this half. It must stay so as long as the half is
+    /// used. Without that, each publication has a full fence.
+    fn is_reached(&self) -> bool {
+        false
+    }
 
     /// How this half wants to be woken; it is published before the half first parks.
     fn wake_method(&self) -> u32 {
@@ -121,6 +148,7 @@ pub enum Never {}
 impl Park for Spin {
     type Deadline = Never;
     type Spin = ();
+    const SLEEPS: bool = false;
 
     fn spin_start(&self) {}
 

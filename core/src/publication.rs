@@ -1,11 +1,38 @@
 //! How a half publishes its cursor, and wakes the peer's half if that waits for it. See [`park`](crate::park).
 
 use crate::cursor;
+use crate::layout::Features;
 use crate::mutant::mutant;
 use crate::ordering;
 use crate::park::Park;
 use crate::sync::AtomicU32;
 use crate::word::SharedWord;
+
+/// What stands between storing a cursor and looking if the peer sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fence {
+    /// A full fence.
+    Full,
+    /// What the peer's barrier needs.
+    Light,
+    /// Nothing: the peer never sleeps, so there is no look.
+    NoLook,
+}
+
+impl Fence {
+    /// For a half that publishes for a peer with these features.
+    pub(crate) fn towards<P: Park>(peer: Features, park: &P) -> Self {
+        let promised = peer.contains(Features::BARRIER) || mutant!("light_unpromised");
+        let reached = park.is_reached() || mutant!("light_unreached");
+        if peer.contains(Features::AWAKE) {
+            Fence::NoLook
+        } else if promised && reached {
+            Fence::Light
+        } else {
+            Fence::Full
+        }
+    }
+}
 
 /// The words and the capacity that a publication has to do with.
 pub(crate) struct Publication<'a> {
@@ -19,16 +46,21 @@ pub(crate) struct Publication<'a> {
     pub(crate) peer_wake_method: &'a AtomicU32,
     /// The lane's capacity: no honest threshold is farther ahead.
     pub(crate) capacity: u32,
+    pub(crate) fence: Fence,
 }
 
 impl Publication<'_> {
-    /// Publishes a cursor that moves from `old` to `new`, for the `last` time or not. Returns the peer's park word: if that
-    /// says ASLEEP, [`wake_if_crossed`](Self::wake_if_crossed) comes next.
+    /// Publishes a cursor that moves from `old` to `new`, for the `last` time or not. Returns the peer's park word, or 0 if it never
+    /// sleeps: if that says ASLEEP, [`wake_if_crossed`](Self::wake_if_crossed) comes next.
     #[inline(always)]
     pub(crate) fn publish(&self, old: u32, new: u32, last: bool) -> u32 {
         let early = mutant!("wake_decided_early").then(|| ordering::peer_park(self.peer_park));
         self.store(old, new, last);
-        ordering::fence_published();
+        match self.fence {
+            Fence::Full => ordering::fence_published(),
+            Fence::Light => ordering::fence_published_light(),
+            Fence::NoLook => return 0,
+        }
         early.unwrap_or_else(|| ordering::peer_park(self.peer_park))
     }
 

@@ -40,6 +40,8 @@ pub(crate) trait Sleeper {
     type Park: Park;
     /// How it sleeps.
     fn park(&self) -> &Self::Park;
+    /// Whether its party has promised a barrier.
+    fn barriers(&self) -> bool;
     /// My park word.
     fn park_word(&self) -> &AtomicU32;
     /// My wake method.
@@ -99,11 +101,10 @@ pub(crate) fn wait<S: Sleeper>(
 fn spin<S: Sleeper>(half: &mut S, want: u32) -> Result<bool, Stopped> {
     let mut spin = half.park().spin_start();
     while half.park().spin(&mut spin) {
-        if half.look()?.enough(want) {
-            return Ok(true);
-        }
-        if alerts(half) != 0 {
-            break;
+        let enough = half.look()?.enough(want);
+        if enough || alerts(half) != 0 {
+            half.park().spin_found(spin);
+            return Ok(enough);
         }
     }
     Ok(false)
@@ -123,9 +124,27 @@ pub(crate) fn set_wake_method<S: Sleeper>(half: &S, when: When) {
     }
 }
 
-/// Says that this half sleeps until `want` is available, and whether the whole party does. The fence after it orders the
-/// looks that follow.
+/// Says that this half sleeps until `want` is available, and whether the whole party does. The fence after it, and the barrier
+/// if there is to be one, order the looks that follow.
 pub(crate) fn announce<S: Sleeper>(half: &mut S, want: u32, exclusive: bool) {
+    if mutant!("barrier_early") {
+        barrier(half);
+    }
+    say_asleep(half, want, exclusive);
+    if !mutant!("barrier_early") {
+        barrier(half);
+    }
+}
+
+/// Issues the barrier that the party has promised, if it has.
+pub(crate) fn barrier<S: Sleeper>(half: &S) {
+    if half.barriers() && !mutant!("barrier_none") {
+        half.park().barrier();
+    }
+}
+
+/// The same as [`announce`] without the barrier, which has to follow.
+pub(crate) fn say_asleep<S: Sleeper>(half: &mut S, want: u32, exclusive: bool) {
     let flag = if exclusive || mutant!("exclusive_always") { cursor::EXCLUSIVE } else { 0 };
     half.parked();
     ordering::announce(half.park_word(), half.asleep_until(want) | flag);

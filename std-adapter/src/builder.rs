@@ -92,9 +92,10 @@ impl Builder {
         self
     }
 
-    /// How long a half looks for what it waits for before it sleeps. Zero: it sleeps at once, which saves
-    /// power and is slower to wake. If this is not called, [`default_spin`] decides: where only one CPU may be used
-    /// there is no spinning. A timeout is looked at when the spin is over, and so can be late by as much; the death of the
+    /// How long a half looks for what it waits for before it sleeps. Zero: it sleeps at once, which saves power and is slower to
+    /// wake. If this is not called, it is at most [`default_spin`], and less often where that is in vain; what is given here is
+    /// done each time, but by async halves, which always go by what happened. A timeout is looked at when the spin is over, and
+    /// so can be late by as much; the death of the
     /// peer is noticed at once. Who gives `Duration::MAX` never sleeps, and knows no timeouts.
     #[must_use]
     pub fn spin(mut self, time: Duration) -> Self {
@@ -254,7 +255,15 @@ impl Builder {
             wake_signal: self.wake_signal,
             proposal: self.config().ok(),
         };
-        Ok(Settings { spin, guard, deadlock_detection: self.deadlock_detection, buf_mode: self.buf_mode, terms })
+        let adapts = self.spin.is_none();
+        Ok(Settings {
+            spin,
+            adapts,
+            guard,
+            deadlock_detection: self.deadlock_detection,
+            buf_mode: self.buf_mode,
+            terms,
+        })
     }
 
     /// The most bytes of a lane that the other party decides about: what this one would offer itself it accepts.

@@ -10,6 +10,7 @@ mod acceptor;
 mod addr;
 mod attempt;
 mod background;
+mod barrier;
 mod buffering;
 mod builder;
 pub mod condition;
@@ -46,6 +47,7 @@ pub mod reap;
 mod rendezvous;
 mod settings;
 mod signal;
+mod spin;
 mod stream;
 #[cfg(test)]
 mod testing;

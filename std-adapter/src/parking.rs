@@ -1,16 +1,19 @@
-//! How the halves of a stream sleep and are woken: futexes, after a short spin.
+//! How the halves of a stream sleep and are woken: futexes, after a short spin where that is worth it.
 
+use crate::barrier;
 use crate::doorbell::Doorbell;
 use crate::futex;
 use crate::liveness::{Half, Life, Side, sleep};
 use crate::signal::Signals;
+use crate::spin::Habit;
 use smstream_core::park::{ALERT_CORRUPT, Park, Place, WAKE_BY_SOCKET, Wake, Watch};
 use smstream_core::word::SharedWord;
 use smstream_shm::Deadline;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// How long a half looks before it sleeps, if the builder does not say otherwise. A futex round trip takes about as long.
+/// How long a half looks before it sleeps, at most, if the program does not say otherwise. A futex round trip takes about as long.
 pub const DEFAULT_SPIN: Duration = Duration::from_micros(50);
 
 /// Looks between two looks at the clock.
@@ -19,13 +22,19 @@ const LOOKS_PER_CHECK: u32 = 64;
 /// Parks one half of a stream.
 ///
 /// One thread at a time may [`wait`](Park::wait): the one that uses the half.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Parker {
     life: Arc<Life>,
     /// What interrupts it: of `life`, and nearer.
     side: Arc<Side>,
     half: Half,
     spin: Duration,
+    /// Whether it looks less often where that is in vain.
+    adapts: bool,
+    /// Whether spinning was worth it.
+    habit: Habit,
+    /// The wait at hand has begun with looks.
+    looked: AtomicBool,
     signals: Signals,
     doorbell: Option<Arc<Doorbell>>,
 }
@@ -36,7 +45,23 @@ impl Parker {
     #[must_use]
     pub fn new(life: Arc<Life>, half: Half, spin: Duration) -> Self {
         let side = life.side(half);
-        Self { life, side, half, spin, signals: Signals::default(), doorbell: None }
+        Self {
+            life,
+            side,
+            half,
+            spin,
+            adapts: false,
+            habit: Habit::default(),
+            looked: AtomicBool::new(false),
+            signals: Signals::default(),
+            doorbell: None,
+        }
+    }
+
+    /// The same; if it `adapts` it looks less often where that was in vain.
+    #[must_use]
+    pub fn adapting(self, adapts: bool) -> Self {
+        Self { adapts, ..self }
     }
 
     /// The same, with signals beside wakes.
@@ -69,11 +94,13 @@ impl Parker {
 }
 
 /// What a bounded spin remembers.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Spinning {
     looks: u32,
-    /// Known after the first look at the clock: a spin that ends before that costs no clock at all.
-    until: Option<Instant>,
+    /// It does not spin.
+    skips: bool,
+    /// Since the first look at the clock: a spin that ends before that costs no clock at all.
+    since: Option<Instant>,
 }
 
 impl Park for Parker {
@@ -82,17 +109,26 @@ impl Park for Parker {
 
     #[inline]
     fn spin_start(&self) -> Spinning {
-        Spinning::default()
+        let skips = self.spin.is_zero() || (self.adapts && !self.habit.looks());
+        self.looked.store(!skips, Relaxed);
+        Spinning { looks: 0, skips, since: None }
     }
 
     #[inline]
     fn spin(&self, spin: &mut Spinning) -> bool {
-        if self.spin.is_zero() {
+        if spin.skips {
             return false;
         }
         std::hint::spin_loop();
         spin.looks = spin.looks.wrapping_add(1);
-        !spin.looks.is_multiple_of(LOOKS_PER_CHECK) || deadline_check(spin, self.spin)
+        !spin.looks.is_multiple_of(LOOKS_PER_CHECK) || self.deadline_check(spin)
+    }
+
+    #[inline]
+    fn spin_found(&self, spin: Spinning) {
+        if self.adapts {
+            self.habit.found(spin.since.map_or(Duration::ZERO, |since| since.elapsed()));
+        }
     }
 
     fn wait(&self, watches: &[Watch<'_>], deadline: Option<Deadline>) -> Wake {
@@ -101,7 +137,13 @@ impl Park for Parker {
             self.life.raise_both(ALERT_CORRUPT);
             return Wake::Maybe;
         }
-        sleep::sleep(&self.life, Some(self.half), watches, deadline)
+        if !self.adapts || self.looked.load(Relaxed) {
+            return sleep::sleep(&self.life, Some(self.half), watches, deadline);
+        }
+        let since = Instant::now();
+        let wake = sleep::sleep(&self.life, Some(self.half), watches, deadline);
+        self.habit.woken(since.elapsed());
+        wake
     }
 
     fn wake(&self, word: SharedWord<'_>, bell: u32) {
@@ -125,35 +167,42 @@ impl Park for Parker {
         self.life.ask();
     }
 
+    fn barrier(&self) {
+        barrier::issue();
+    }
+
+    fn is_reached(&self) -> bool {
+        barrier::reach_us()
+    }
+
     #[inline(always)]
     fn alert(&self) -> Option<SharedWord<'_>> {
         Some(self.side.word())
     }
 }
 
-/// Looks at the clock: `false` when it is time to park.
-#[cold]
-fn deadline_check(spin: &mut Spinning, time: Duration) -> bool {
-    let now = Instant::now();
-    match spin.until {
-        Some(until) => now < until,
-        None => {
-            spin.until = now.checked_add(time);
-            true
+impl Parker {
+    /// Looks at the clock: `false` when it is time to park.
+    #[cold]
+    fn deadline_check(&self, spin: &mut Spinning) -> bool {
+        let goes_on = spin.since.get_or_insert_with(Instant::now).elapsed() < self.spin;
+        if !goes_on {
+            spin.skips = true;
+            if self.adapts {
+                self.habit.in_vain();
+            }
         }
+        goes_on
     }
 }
 
-/// How long to look before sleeping, unless a `Builder` says otherwise: 50 µs, or not at all if this process may use
-/// only one CPU, because the peer could not run meanwhile.
+/// How long to look before sleeping, at most, unless a `Builder` says otherwise: 50 µs.
 ///
-/// What counts is what the process's first thread may use: a thread that pins itself to a CPU leaves the others to
-/// peers.
+/// A half goes by what happened. Where looking is in vain, because both ends have to share a CPU, or a quota of CPU time, or the
+/// machine has other work, it looks less and less often: at last once in 256 waits.
 #[must_use]
 pub fn default_spin() -> Duration {
-    let process = rustix::process::getpid();
-    let one_cpu = rustix::thread::sched_getaffinity(Some(process)).is_ok_and(|set| set.count() == 1);
-    if one_cpu { Duration::ZERO } else { DEFAULT_SPIN }
+    DEFAULT_SPIN
 }
 
 #[cfg(test)]

@@ -196,34 +196,60 @@ fn a_spin_is_bounded_by_time() {
     assert!(!park.spin(&mut park.spin_start()));
 }
 
-/// The helper process: pins itself as its role says, and looks at the default.
-#[test]
-fn a_process_with_one_cpu_does_not_spin() {
-    const NAME: &str = "parking::tests::a_process_with_one_cpu_does_not_spin";
-    let pin = |thread| {
-        let all = rustix::thread::sched_getaffinity(None).unwrap();
-        let first = (0..1024).find(|cpu| all.is_set(*cpu)).unwrap();
-        let mut one = rustix::thread::CpuSet::new();
-        one.set(first);
-        rustix::thread::sched_setaffinity(thread, &one).unwrap();
-        all.count()
-    };
-    match role().as_deref() {
-        Some("process") => {
-            pin(Some(rustix::process::getpid()));
-            assert_eq!(default_spin(), Duration::ZERO);
-        }
-        Some(_) => {
-            // This thread alone, and the harness runs it beside the first one: others may run elsewhere.
-            let cpus = pin(None);
-            assert_eq!(default_spin().is_zero(), cpus == 1);
-        }
-        None => {
-            for role in ["process", "thread"] {
-                assert!(helper(NAME, role).status().unwrap().success(), "{role}");
-            }
-        }
+/// How many of so many waits begin with looks, if each of these looks in vain for `spin`.
+fn looks_in(waits: u32, park: &Parker) -> u32 {
+    (0..waits).map(|_| u32::from(spins_in_vain(park))).sum()
+}
+
+/// A wait in which nothing comes: whether it looked.
+fn spins_in_vain(park: &Parker) -> bool {
+    let mut spin = park.spin_start();
+    let mut looks = 0;
+    while park.spin(&mut spin) {
+        looks += 1;
     }
+    looks > 0
+}
+
+#[test]
+fn who_spins_in_vain_spins_less_and_less_and_never_gives_up() {
+    let mut park = parker(true);
+    (park.spin, park.adapts) = (Duration::from_micros(1), true);
+    // Not where a program has asked for the time.
+    park.adapts = false;
+    assert_eq!(looks_in(100, &park), 100);
+    park.adapts = true;
+    let looked = looks_in(2000, &park);
+    assert!((9..20).contains(&looked), "{looked}");
+    // From now on what it waits for comes at once: found out within as many waits as it skips, and then it looks each time.
+    let found = |park: &Parker| {
+        let mut spin = park.spin_start();
+        let looks = park.spin(&mut spin);
+        if looks {
+            park.spin_found(spin);
+        }
+        looks
+    };
+    let until = (0..).find(|_| found(&park)).unwrap();
+    assert!(until <= 256, "{until}");
+    assert!((0..1000).all(|_| found(&park)));
+}
+
+/// A process that is pinned to one CPU has a peer on another one: that is how this library is used best.
+#[test]
+fn a_process_that_is_pinned_to_a_cpu_spins() {
+    const NAME: &str = "parking::tests::a_process_that_is_pinned_to_a_cpu_spins";
+    if role().is_none() {
+        assert!(helper(NAME, "pinned").status().unwrap().success());
+        return;
+    }
+    let all = rustix::thread::sched_getaffinity(None).unwrap();
+    let mut one = rustix::thread::CpuSet::new();
+    one.set((0..1024).find(|cpu| all.is_set(*cpu)).unwrap());
+    rustix::thread::sched_setaffinity(Some(rustix::process::getpid()), &one).unwrap();
+    assert!(!default_spin().is_zero());
+    let park = Parker::new(Life::none(), Half::Reader, default_spin()).adapting(true);
+    assert!(spins_in_vain(&park));
 }
 
 /// The watcher finds a file whole that was cut and made long again; but a thread that has touched the hole has a page of

@@ -13,6 +13,8 @@ use std::time::Duration;
 pub(crate) struct Settings {
     /// How long a half looks before it sleeps.
     pub(crate) spin: Duration,
+    /// Whether it does so only where that was worth it lately: if the program did not ask for this time.
+    pub(crate) adapts: bool,
     /// Whether memory that another process cuts short is an error and no SIGBUS.
     pub(crate) guard: Option<guard::Installed>,
     /// Whether a call on the whole stream takes part in telling deadlocks.

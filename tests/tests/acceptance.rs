@@ -87,8 +87,9 @@ fn consumer_state(capacity: u32, base: u32, used: u32, taken: u32, fin: u32, wor
             }
         };
         // SAFETY: the lane has `capacity` bytes, and everything outlives the half and is used by it alone.
-        let mut half =
-            unsafe { Consumer::from_parts(1, Features::COUNTERS, &mine, &peer, lane.as_ptr(), capacity, GiveUp(late)) };
+        let mut half = unsafe {
+            Consumer::from_parts(1, [Features::COUNTERS; 2], &mine, &peer, lane.as_ptr(), capacity, GiveUp(late))
+        };
         assert!(!half.is_corrupt(), "{}", context());
         if taken > 0 {
             assert_eq!(half.read_deferred(&mut vec![0; taken as usize]), Ok(taken as usize), "{}", context());
@@ -173,7 +174,7 @@ fn producer_state(capacity: u32, base: u32, flight: u32, unflushed: u32, stop: u
         };
         // SAFETY: the lane has `capacity` bytes, and everything outlives the half and is used by it alone.
         let mut half = unsafe {
-            Producer::from_parts(0, Features::COUNTERS, &mine, &peer, lane.as_mut_ptr(), capacity, GiveUp(late))
+            Producer::from_parts(0, [Features::COUNTERS; 2], &mine, &peer, lane.as_mut_ptr(), capacity, GiveUp(late))
         };
         assert!(!half.is_corrupt(), "{}", context());
         if unflushed > 0 {
@@ -227,13 +228,21 @@ fn halves_begin_corrupt_unless_the_peers_word_is_within_the_lane() {
                 let (mine, peer) = (Port::new(base, base), Port::new(word, word));
                 // SAFETY: the lane has `capacity` bytes, and everything outlives the half and is used by it alone.
                 let reader = unsafe {
-                    Consumer::from_parts(1, Features::COUNTERS, &mine, &peer, lane.as_ptr(), capacity, GiveUp(|| {}))
+                    Consumer::from_parts(
+                        1,
+                        [Features::COUNTERS; 2],
+                        &mine,
+                        &peer,
+                        lane.as_ptr(),
+                        capacity,
+                        GiveUp(|| {}),
+                    )
                 };
                 // SAFETY: as above.
                 let writer = unsafe {
                     Producer::from_parts(
                         0,
-                        Features::COUNTERS,
+                        [Features::COUNTERS; 2],
                         &mine,
                         &peer,
                         lane.as_mut_ptr(),

@@ -1,7 +1,8 @@
-//! Systems without `futex_waitv`, or without inotify: slower, and the same.
+//! Systems without `futex_waitv`, without `membarrier`, or without inotify: slower, and the same.
 
 use std::time::Instant;
 
+use smstream_core::layout::Features;
 use smstream_tests::flow::NEAR_WRAP;
 use smstream_tests::party::{Party, Scratch};
 use smstream_tests::watchdog::{PATIENCE, Watchdog};
@@ -10,13 +11,15 @@ const PARTY: &str = env!("CARGO_BIN_EXE_party");
 const SEEDS: [u64; 2] = [0xfa11, 0xbac4];
 
 /// What a party has to do without, and how it notices death then.
-const WITHOUT: [(&[&str], &str); 8] = [
+const WITHOUT: [(&[&str], &str); 10] = [
     (&[], "Watched"),
     (&["futex_waitv=ENOSYS"], "Watched"),
     (&["futex_waitv=EPERM"], "Watched"),
     // What sandboxes answer, and a kernel without memory.
     (&["futex_waitv=EACCES"], "Watched"),
     (&["futex_waitv=ENOMEM"], "Watched"),
+    (&["membarrier=ENOSYS"], "Watched"),
+    (&["membarrier=EPERM"], "Watched"),
     (&["inotify_init1=EMFILE"], "Timed"),
     (&["inotify_add_watch=ENOSPC"], "Timed"),
     (&["futex_waitv=ENOSYS", "inotify_init1=EMFILE"], "Timed"),
@@ -91,6 +94,53 @@ fn death_is_noticed_by_whoever_sleeps() {
             assert_eq!(a.ask("read 1").unwrap_err().reason, "PeerGone");
             assert_eq!(a.ask("write 1").unwrap_err().reason, "PeerGone");
         });
+    }
+}
+
+/// What the listener's segment says that its owner does.
+fn features(without: &[&str]) -> u32 {
+    let scratch = Scratch::new();
+    let mut party = start(without);
+    party.does(format!("bind {} 64 64 {NEAR_WRAP}", scratch.addr()));
+    let bytes = std::fs::read(scratch.name()).unwrap();
+    u32::from_ne_bytes(bytes[0x10..0x14].try_into().unwrap())
+}
+
+/// A barrier is promised by who can issue it, and by nobody else.
+#[test]
+fn without_membarrier_no_barrier_is_promised() {
+    let _watchdog = Watchdog::new();
+    let barrier = Features::BARRIER.bits();
+    for without in ["membarrier=ENOSYS", "membarrier=EPERM"] {
+        assert_eq!(features(&[without]) & barrier, 0, "{without}");
+    }
+    // SAFETY: `membarrier` takes two numbers and a third that this command, 0, does not look at.
+    let known = unsafe { libc::syscall(libc::SYS_membarrier, 0, 0, 0) };
+    assert_eq!(features(&[]) & barrier != 0, known > 0 && known & 6 == 6);
+}
+
+/// A filter of system calls that comes when the stream is there: the barrier was promised, so the sleeper does without it in
+/// another way.
+#[test]
+fn a_barrier_that_is_refused_later_is_missed_by_neither_side() {
+    let _watchdog = Watchdog::new();
+    for denied in [[true, true], [true, false], [false, true]] {
+        let [mut a, mut b] = couple(512, [&[], &[]]);
+        for (party, denied) in [&mut a, &mut b].into_iter().zip(denied) {
+            if denied {
+                party.does("deny membarrier=EPERM");
+            }
+        }
+        for _ in 0..20 {
+            a.tell("read 1");
+            a.is_asleep();
+            b.does("write 1");
+            a.hear().unwrap();
+        }
+        a.tell("ping 300");
+        b.tell("pong 300");
+        a.hear().unwrap();
+        b.hear().unwrap();
     }
 }
 

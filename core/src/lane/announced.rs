@@ -10,7 +10,7 @@ use crate::mutant::mutant;
 use crate::ordering;
 use crate::park::{Park, Place, Watch};
 use crate::size::{at_most, saturating};
-use crate::waiting::{self, Sleeper, When, alerts, set_wake_method};
+use crate::waiting::{self, Look, Sleeper, Stopped, When, alerts, set_wake_method};
 use crate::word::SharedWord;
 
 /// What announcing came to.
@@ -44,14 +44,44 @@ impl<P: Park> Consumer<'_, P> {
     ///
     /// To announce again, at another threshold, needs no withdrawing before.
     pub fn announce(&mut self, want: usize) -> Announced<'_> {
+        let before = mutant!("announced_recheck_none").then(|| self.look());
+        self.say_asleep(want);
+        waiting::barrier(self);
+        self.looked_again(want, before)
+    }
+
+    /// The first step of [`announce`](Self::announce), for callers that announce many halves: they issue one
+    /// [barrier](Park::barrier) for all, if any of these [needs one](Self::needs_barrier), and then have each
+    /// [look again](Self::look_again).
+    pub fn say_asleep(&mut self, want: usize) {
         if self.is_stopped() {
-            return Announced::Ready;
+            return;
         }
         if !mutant!("announced_unflushed") {
             self.flush();
         }
         let want = wanted(want, self.capacity());
-        match announce(self, want) {
+        set_wake_method(self, When::BeforeAnnouncing);
+        waiting::say_asleep(self, want, false);
+    }
+
+    /// Whether a [barrier](Park::barrier) has to be issued between [`say_asleep`](Self::say_asleep) and
+    /// [`look_again`](Self::look_again).
+    pub fn needs_barrier(&self) -> bool {
+        Sleeper::barriers(self)
+    }
+
+    /// The last step of [`announce`](Self::announce): what that returns. `want` is as in the first step.
+    pub fn look_again(&mut self, want: usize) -> Announced<'_> {
+        self.looked_again(want, None)
+    }
+
+    fn looked_again(&mut self, want: usize, before: Option<Result<Look, Stopped>>) -> Announced<'_> {
+        if self.is_stopped() {
+            return Announced::Ready;
+        }
+        let want = wanted(want, self.capacity());
+        match look_again(self, want, before) {
             Some((seen, alerted)) => asleep(self, seen, alerted),
             None => {
                 self.withdraw();
@@ -87,14 +117,44 @@ impl<P: Park> Producer<'_, P> {
     ///
     /// To announce again, at another threshold, needs no withdrawing before.
     pub fn announce(&mut self, want: usize) -> Announced<'_> {
+        let before = mutant!("announced_recheck_none").then(|| self.look());
+        self.say_asleep(want);
+        waiting::barrier(self);
+        self.looked_again(want, before)
+    }
+
+    /// The first step of [`announce`](Self::announce), for callers that announce many halves: they issue one
+    /// [barrier](Park::barrier) for all, if any of these [needs one](Self::needs_barrier), and then have each
+    /// [look again](Self::look_again).
+    pub fn say_asleep(&mut self, want: usize) {
         if self.is_finished() {
-            return Announced::Ready;
+            return;
         }
         if !mutant!("announced_unflushed") {
             self.flush();
         }
         let want = wanted(want, self.capacity());
-        match announce(self, want) {
+        set_wake_method(self, When::BeforeAnnouncing);
+        waiting::say_asleep(self, want, false);
+    }
+
+    /// Whether a [barrier](Park::barrier) has to be issued between [`say_asleep`](Self::say_asleep) and
+    /// [`look_again`](Self::look_again).
+    pub fn needs_barrier(&self) -> bool {
+        Sleeper::barriers(self)
+    }
+
+    /// The last step of [`announce`](Self::announce): what that returns. `want` is as in the first step.
+    pub fn look_again(&mut self, want: usize) -> Announced<'_> {
+        self.looked_again(want, None)
+    }
+
+    fn looked_again(&mut self, want: usize, before: Option<Result<Look, Stopped>>) -> Announced<'_> {
+        if self.is_finished() {
+            return Announced::Ready;
+        }
+        let want = wanted(want, self.capacity());
+        match look_again(self, want, before) {
             Some((seen, alerted)) => asleep(self, seen, alerted),
             None => {
                 self.withdraw();
@@ -119,11 +179,9 @@ fn is_ready<S: Sleeper>(half: &mut S, want: u32) -> bool {
     alerts(half) != 0 || half.look().map_or(true, |look| look.enough(want))
 }
 
-/// Announces, and looks again. What was seen then: the peer's cursor and the alerts; `None`: that is enough.
-fn announce<S: Sleeper>(half: &mut S, want: u32) -> Option<(u32, u32)> {
-    let before = mutant!("announced_recheck_none").then(|| half.look());
-    set_wake_method(half, When::BeforeAnnouncing);
-    waiting::announce(half, want, false);
+/// Looks again, after announcing. What was seen: the peer's cursor and the alerts; `None`: that is enough. (In a mutant it is a
+/// look from `before`.)
+fn look_again<S: Sleeper>(half: &mut S, want: u32, before: Option<Result<Look, Stopped>>) -> Option<(u32, u32)> {
     let look = before.unwrap_or_else(|| half.look()).ok()?;
     let alerted = alerts(half);
     let enough = look.enough(want) || (alerted != 0 && !mutant!("announced_alert_unchecked"));

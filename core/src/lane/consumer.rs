@@ -10,7 +10,7 @@ use crate::layout::{CounterLine, Features, Port};
 use crate::mutant::{mutant, unless_mutant};
 use crate::ordering;
 use crate::park::{ALERT_CORRUPT, ALERT_GONE, Park};
-use crate::publication::Publication;
+use crate::publication::{Fence, Publication};
 use crate::size::{at_most, saturating, to_usize};
 use crate::sync::LaneByte;
 use crate::waiting::{Stopped, alerts};
@@ -48,6 +48,9 @@ pub struct Consumer<'m, P> {
     deferred: u32,
     stopped: bool,
     corrupt: bool,
+    fence: Fence,
+    /// Whether this party issues barriers when it has announced that it sleeps.
+    barriers: bool,
     /// Whether this is party 0, which reports deadlocks.
     reports: bool,
     tally: Tally,
@@ -61,8 +64,8 @@ unsafe impl<P: Send> Send for Consumer<'_, P> {}
 unsafe impl<P: Sync> Sync for Consumer<'_, P> {}
 
 impl<'m, P: Park> Consumer<'m, P> {
-    /// The reading half of `party` (0 or 1), whose port is `mine`, as it stands in its own words. Of the party's `features`
-    /// one matters: whether it keeps [counters](Features::COUNTERS).
+    /// The reading half of `party` (0 or 1), whose port is `mine`, as it stands in its own words. `features` are what the
+    /// party and the peer do beyond the base protocol.
     ///
     /// The peer's `sent` word is loaded once. It must pass the check against `mine`, else the half is corrupt from the
     /// start.
@@ -75,13 +78,15 @@ impl<'m, P: Park> Consumer<'m, P> {
     #[inline(never)] // Its result lies where the caller wants it, instead of being copied about on a small stack.
     pub unsafe fn from_parts(
         party: usize,
-        features: Features,
+        features: [Features; 2],
         mine: &'m Port,
         peer: &'m Port,
         lane: *const LaneByte,
         capacity: u32,
         park: P,
     ) -> Self {
+        let [mine_does, peer_does] = features;
+        let (fence, barriers) = (Fence::towards(peer_does, &park), mine_does.contains(Features::BARRIER));
         let own = ordering::own(&mine.received.word);
         let seen = ordering::peer_sent(&peer.sent.word);
         let published = own & cursor::CURSOR;
@@ -91,10 +96,10 @@ impl<'m, P: Park> Consumer<'m, P> {
         let word_seen = if refused { published } else { seen };
         let corrupt = refused && !mutant!("accept_sent_after_all");
         let mut stopped = own & STOP != 0;
-        let mut tally = Tally::resume(&mine.reads, features.contains(Features::COUNTERS));
+        let mut tally = Tally::resume(&mine.reads, mine_does.contains(Features::COUNTERS));
         if refused && !stopped && !mutant!("accept_sent_silently") {
             stopped = true;
-            refuse(mine, peer, capacity, &park, published);
+            refuse(&publication(mine, peer, capacity, fence), &park, published);
             ordering::announce(&mine.park.read_park, STOPPED_HINT);
             tally.published(&mine.reads, 0);
         }
@@ -102,7 +107,7 @@ impl<'m, P: Park> Consumer<'m, P> {
         let (quick, edge, deferred) = (0, 0, 0);
         #[rustfmt::skip]
         let mut half = Consumer {
-            mine, peer, ring, quick, received, edge, word_seen, deferred, stopped, corrupt, reports, tally, park,
+            mine, peer, ring, quick, received, edge, word_seen, deferred, stopped, corrupt, fence, barriers, reports, tally, park,
         };
         half.settle();
         half
@@ -383,7 +388,7 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// Publishes `received`, which is `n` bytes after `old`, which was published before.
     #[inline(always)]
     fn publish_from(&mut self, old: u32, n: u32, last: bool) {
-        let publication = publication(self.mine, self.peer, self.ring.capacity());
+        let publication = publication(self.mine, self.peer, self.ring.capacity(), self.fence);
         let park = publication.publish(old, self.received, last);
         if self.tally.wants(park) {
             self.tally.published(&self.mine.reads, n);
@@ -403,19 +408,20 @@ impl<'m, P: Park> Consumer<'m, P> {
 /// Says STOP at a cursor that has not moved, because the peer's words cannot be believed.
 #[cold]
 #[inline(never)]
-fn refuse<P: Park>(mine: &Port, peer: &Port, capacity: u32, park: &P, at: u32) {
-    publication(mine, peer, capacity).publish_and_wake(park, at);
+fn refuse<P: Park>(publication: &Publication<'_>, park: &P, at: u32) {
+    publication.publish_and_wake(park, at);
 }
 
 /// The words that giving back room has to do with.
 #[inline(always)]
-fn publication<'m>(mine: &'m Port, peer: &'m Port, capacity: u32) -> Publication<'m> {
+fn publication<'m>(mine: &'m Port, peer: &'m Port, capacity: u32, fence: Fence) -> Publication<'m> {
     Publication {
         word: &mine.received.word,
         store: ordering::publish_received,
         peer_park: if mutant!("one_park_word") { &peer.park.read_park } else { &peer.park.write_park },
         peer_wake_method: &peer.park.write_wake_method,
         capacity,
+        fence,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::layout::{CounterLine, Features, Port};
 use crate::mutant::{mutant, unless_mutant};
 use crate::ordering;
 use crate::park::{ALERT_CORRUPT, ALERT_GONE, Park};
-use crate::publication::Publication;
+use crate::publication::{Fence, Publication};
 use crate::size::{at_most, saturating, to_usize};
 use crate::sync::LaneByte;
 use crate::waiting::{Stopped, alerts};
@@ -46,6 +46,9 @@ pub struct Producer<'m, P> {
     fin: bool,
     corrupt: bool,
     over: bool,
+    fence: Fence,
+    /// Whether this party issues barriers when it has announced that it sleeps.
+    barriers: bool,
     /// Whether this is party 0, which reports deadlocks.
     reports: bool,
     tally: Tally,
@@ -59,8 +62,8 @@ unsafe impl<P: Send> Send for Producer<'_, P> {}
 unsafe impl<P: Sync> Sync for Producer<'_, P> {}
 
 impl<'m, P: Park> Producer<'m, P> {
-    /// The writing half of `party` (0 or 1), whose port is `mine`, as it stands in its own words. Of the party's `features`
-    /// one matters: whether it keeps [counters](Features::COUNTERS).
+    /// The writing half of `party` (0 or 1), whose port is `mine`, as it stands in its own words. `features` are what the
+    /// party and the peer do beyond the base protocol.
     ///
     /// `word_seen` is a value of the peer's `received` word, loaded once. It must pass the check against `mine`, else
     /// the half is corrupt from the start.
@@ -73,13 +76,15 @@ impl<'m, P: Park> Producer<'m, P> {
     #[inline(never)] // Its result lies where the caller wants it, instead of being copied about on a small stack.
     pub unsafe fn from_parts(
         party: usize,
-        features: Features,
+        features: [Features; 2],
         mine: &'m Port,
         peer: &'m Port,
         lane: *mut LaneByte,
         capacity: u32,
         park: P,
     ) -> Self {
+        let [mine_does, peer_does] = features;
+        let (fence, barriers) = (Fence::towards(peer_does, &park), mine_does.contains(Features::BARRIER));
         let own = ordering::own(&mine.sent.word);
         let seen = ordering::peer_received(&peer.received.word);
         let published = own & cursor::CURSOR;
@@ -89,17 +94,32 @@ impl<'m, P: Park> Producer<'m, P> {
         let word_seen = if refused { published } else { seen };
         let corrupt = refused && !mutant!("accept_received_after_all");
         let mut fin = own & FIN != 0;
-        let mut tally = Tally::resume(&mine.writes, features.contains(Features::COUNTERS));
+        let mut tally = Tally::resume(&mine.writes, mine_does.contains(Features::COUNTERS));
         if refused && !fin && !mutant!("accept_received_silently") {
             fin = true;
-            refuse(mine, peer, capacity, &park, published);
+            refuse(&publication(mine, peer, capacity, fence), &park, published);
             tally.published(&mine.writes, 0);
         }
         let over = corrupt || fin || word_seen & STOP != 0;
         let (ring, reports, sent) = (Ring::new(lane, capacity), party == 0, published);
         let (quick, deferred) = (0, 0);
-        let mut half =
-            Producer { mine, peer, ring, quick, sent, deferred, word_seen, fin, corrupt, over, reports, tally, park };
+        let mut half = Producer {
+            mine,
+            peer,
+            ring,
+            quick,
+            sent,
+            deferred,
+            word_seen,
+            fin,
+            corrupt,
+            over,
+            fence,
+            barriers,
+            reports,
+            tally,
+            park,
+        };
         half.settle();
         half
     }
@@ -394,7 +414,7 @@ impl<'m, P: Park> Producer<'m, P> {
     /// Publishes `sent`, which is `n` bytes after `old`, which was published before.
     #[inline(always)]
     fn publish_from(&mut self, old: u32, n: u32, last: bool) {
-        let publication = publication(self.mine, self.peer, self.ring.capacity());
+        let publication = publication(self.mine, self.peer, self.ring.capacity(), self.fence);
         let park = publication.publish(old, self.sent, last);
         if self.tally.wants(park) {
             self.tally.published(&self.mine.writes, n);
@@ -420,19 +440,20 @@ impl<'m, P: Park> Producer<'m, P> {
 /// Says FIN at a cursor that has not moved, because the peer's words cannot be believed.
 #[cold]
 #[inline(never)]
-fn refuse<P: Park>(mine: &Port, peer: &Port, capacity: u32, park: &P, at: u32) {
-    publication(mine, peer, capacity).publish_and_wake(park, at);
+fn refuse<P: Park>(publication: &Publication<'_>, park: &P, at: u32) {
+    publication.publish_and_wake(park, at);
 }
 
 /// The words that publishing bytes has to do with.
 #[inline(always)]
-fn publication<'m>(mine: &'m Port, peer: &'m Port, capacity: u32) -> Publication<'m> {
+fn publication<'m>(mine: &'m Port, peer: &'m Port, capacity: u32, fence: Fence) -> Publication<'m> {
     Publication {
         word: &mine.sent.word,
         store: ordering::publish_sent,
         peer_park: &peer.park.read_park,
         peer_wake_method: &peer.park.read_wake_method,
         capacity,
+        fence,
     }
 }
 

@@ -17,8 +17,19 @@ pub use crate::owning::Owning;
 /// Where the cursors of most models begin: the next byte takes them round.
 pub const WRAP: u32 = (1 << 31) - 1;
 
-/// Counters are not counted in these models, which makes no difference to the rest.
-const KEEPS: Features = Features::COUNTERS;
+/// What the publishers and the sleepers of a world agree on.
+#[derive(Clone, Copy)]
+pub struct Terms {
+    /// What each party says that it does. Counters are not counted in these models, which makes no difference to the rest.
+    pub features: [Features; 2],
+    /// Whether barriers reach each party.
+    pub reached: [bool; 2],
+}
+
+impl Terms {
+    /// Full fences.
+    const PLAIN: Terms = Terms { features: [Features::COUNTERS; 2], reached: [false; 2] };
+}
 
 /// Runs `model` in all executions with at most `preemptions` (`None`: in all). `LOOM_MAX_PREEMPTIONS` has precedence.
 #[track_caller]
@@ -100,6 +111,7 @@ pub struct World {
     /// Which party has died: a half that asks will know, and no other. Loom does not see this.
     dead: [AtomicBool; 2],
     waiters: [Waiter; 4],
+    terms: Terms,
 }
 
 impl World {
@@ -110,6 +122,15 @@ impl World {
 
     /// The same, with cursors that begin at `start`.
     pub fn starting_at(start: u32, forth: u32, back: u32) -> Arc<World> {
+        World::build(start, forth, back, Terms::PLAIN)
+    }
+
+    /// Like [`new`](World::new), on these terms.
+    pub fn on_terms(terms: Terms, forth: u32, back: u32) -> Arc<World> {
+        World::build(WRAP, forth, back, terms)
+    }
+
+    fn build(start: u32, forth: u32, back: u32, terms: Terms) -> Arc<World> {
         let lane = |capacity| Lane((0..capacity).map(|_| LaneByte::new(0)).collect());
         let waiter = |_| Waiter {
             state: Mutex::new(WaiterState::default()),
@@ -124,6 +145,7 @@ impl World {
             alerts: [AtomicU32::new(0), AtomicU32::new(0)],
             dead: [AtomicBool::new(false), AtomicBool::new(false)],
             waiters: [0, 1, 2, 3].map(waiter),
+            terms,
         })
     }
 
@@ -172,7 +194,15 @@ impl World {
         // SAFETY: the lane has that many bytes, which are cells. The models make each half once, and play a party by hand
         // only where it has no halves.
         let half = unsafe {
-            Producer::from_parts(party, KEEPS, mine, peer, lane.as_ptr().cast_mut(), lane.len() as u32, park)
+            Producer::from_parts(
+                party,
+                self.features(party),
+                mine,
+                peer,
+                lane.as_ptr().cast_mut(),
+                lane.len() as u32,
+                park,
+            )
         };
         Owning::new(half, self.clone())
     }
@@ -184,8 +214,28 @@ impl World {
         let world: &'static World = unsafe { &*Arc::as_ptr(self) };
         let (mine, peer) = (&world.ports[party], &world.ports[1 - party]);
         // SAFETY: as in `writer_with`.
-        let half = unsafe { Consumer::from_parts(party, KEEPS, mine, peer, lane.as_ptr(), lane.len() as u32, park) };
+        let half = unsafe {
+            Consumer::from_parts(party, self.features(party), mine, peer, lane.as_ptr(), lane.len() as u32, park)
+        };
         Owning::new(half, self.clone())
+    }
+
+    /// What a party and its peer say that they do.
+    fn features(&self, party: usize) -> [Features; 2] {
+        [self.terms.features[party], self.terms.features[1 - party]]
+    }
+
+    /// What the kernel does for a party that issues a barrier.
+    pub fn barrier(&self, party: usize) {
+        // Whoever is not registered is not reached.
+        if self.terms.reached[1 - party] {
+            ordering::barrier();
+        }
+    }
+
+    /// Whether barriers reach a party.
+    pub fn is_reached(&self, party: usize) -> bool {
+        self.terms.reached[party]
     }
 
     /// Both halves of a party.
@@ -325,6 +375,14 @@ impl Park for Sleeper {
         if self.world.dead[1 - party].load(Relaxed) {
             self.world.raise(party, ALERT_GONE);
         }
+    }
+
+    fn barrier(&self) {
+        self.world.barrier(self.seat as usize / 2);
+    }
+
+    fn is_reached(&self) -> bool {
+        self.world.is_reached(self.seat as usize / 2)
     }
 
     fn wake_method(&self) -> u32 {

@@ -2,6 +2,7 @@
 //! in all of them. `README.md` of this package says what that shows and what it cannot.
 
 mod alert;
+mod barrier;
 mod close;
 mod common;
 mod deadlock;

@@ -139,6 +139,12 @@ impl<'c> Armed<'c> {
         }
     }
 
+    /// See [`Waitable::say_asleep`].
+    pub(super) fn say_asleep(&mut self) -> bool {
+        self.armed = true;
+        self.what_mut().is_some_and(|what| what.say_asleep())
+    }
+
     /// See [`Waitable::arm`].
     pub(super) fn arm<'w>(&'w mut self, set: &mut WaitSet<'w>, slice: Duration) -> bool {
         let unwatched = self.life().is_some_and(Life::is_timed);

@@ -67,6 +67,7 @@ use armed::{Armed, sooner};
 use smstream_core::park::Wake;
 use waitable::WaitSet;
 
+use crate::barrier;
 use crate::error::{Error, Reason, Result};
 use crate::futex;
 use crate::liveness::{SLICE, news};
@@ -181,6 +182,11 @@ fn wait(
         // Without futex_waitv nothing but the news wakes.
         let most = (!futex::has_waitv()).then_some(slice);
         let mut set = WaitSet { words: vec![news], at_most: most };
+        // One barrier for all.
+        let waiting = all.iter_mut().enumerate().filter(|(place, _)| !ready.contains(*place));
+        if waiting.fold(false, |needed, (_, one)| one.say_asleep() | needed) {
+            barrier::issue();
+        }
         let asleep = all
             .iter_mut()
             .enumerate()

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Something whose call would not wait, or would: a half, a listener, an attempt to connect.
 ///
 /// The steps of a wait: [`is_ready`](Waitable::is_ready); if it is not, [`prepare`](Waitable::prepare) once, then, as often as
-/// the thread sleeps, [`arm`](Waitable::arm), the sleep, [`disarm`](Waitable::disarm), and `is_ready` again.
+/// the thread sleeps, [`say_asleep`](Waitable::say_asleep), [`arm`](Waitable::arm), the sleep, [`disarm`](Waitable::disarm), and `is_ready` again.
 pub(crate) trait Waitable: Requests + fmt::Debug + Send + Sync {
     /// Whether the call that it stands for would return at once.
     fn is_ready(&mut self) -> bool;
@@ -34,6 +34,12 @@ pub(crate) trait Waitable: Requests + fmt::Debug + Send + Sync {
 
     /// Whether the thread that uses it waits. Others look at this that would have to wait for that thread.
     fn set_waiting(&self, _on: bool) {}
+
+    /// Says to the peer that this sleeps, if there is a peer to be told. Whether a barrier has to come between this and
+    /// [`arm`](Waitable::arm).
+    fn say_asleep(&mut self) -> bool {
+        false
+    }
 
     /// Sees that whatever makes it ready changes a word of `set`, or the event count of the process. `false`: it is ready.
     /// What makes it ready otherwise is looked for after `slice`.

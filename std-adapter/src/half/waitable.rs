@@ -29,6 +29,13 @@ impl Waitable for ReadHalf {
     fn set_waiting(&self, on: bool) {
         self.shared.read.set_waiting(on);
     }
+    fn say_asleep(&mut self) -> bool {
+        if self.shared.is_polled() {
+            return false;
+        }
+        self.consumer_mut().say_asleep(1);
+        self.consumer().needs_barrier()
+    }
     fn arm<'w>(&'w mut self, set: &mut WaitSet<'w>, slice: Duration) -> bool {
         if self.shared.is_polled() {
             // What it has announced is for a descriptor or a task, and stays so.
@@ -36,7 +43,7 @@ impl Waitable for ReadHalf {
             return true;
         }
         let cut = self.shared.cut.clone();
-        sleep_on(self.consumer_mut().announce(1), &cut, set)
+        sleep_on(self.consumer_mut().look_again(1), &cut, set)
     }
     fn disarm(&mut self) {
         if !self.shared.is_polled() {
@@ -69,6 +76,13 @@ impl Waitable for WriteHalf {
     fn set_waiting(&self, on: bool) {
         self.shared.write.set_waiting(on);
     }
+    fn say_asleep(&mut self) -> bool {
+        if self.shared.is_polled() {
+            return false;
+        }
+        self.producer_mut().say_asleep(1);
+        self.producer().needs_barrier()
+    }
     fn arm<'w>(&'w mut self, set: &mut WaitSet<'w>, slice: Duration) -> bool {
         if self.shared.is_polled() {
             // As for reading.
@@ -76,7 +90,7 @@ impl Waitable for WriteHalf {
             return true;
         }
         let cut = self.shared.cut.clone();
-        sleep_on(self.producer_mut().announce(1), &cut, set)
+        sleep_on(self.producer_mut().look_again(1), &cut, set)
     }
     fn disarm(&mut self) {
         if !self.shared.is_polled() {

@@ -3,6 +3,7 @@
 use super::error::Reason;
 use super::name::{FileId, Found, Name};
 use super::{Connected, Error};
+use crate::barrier;
 use crate::header::fresh;
 use crate::liveness::{self, Life};
 use crate::lock::{self, Byte};
@@ -11,7 +12,7 @@ use rustix::fs::Stat;
 use smstream_core::findings::Findings;
 use smstream_core::geometry::{self, Config};
 use smstream_core::identity::{Description, Finding, Problem, Whose};
-use smstream_core::layout::{Features, state};
+use smstream_core::layout::state;
 use smstream_core::ordering;
 use smstream_core::park::{Place, Watch};
 use smstream_core::word::SharedWord;
@@ -236,7 +237,7 @@ impl Region {
 /// Says who made it, and when. For display only.
 fn signed(config: Config) -> Config {
     let made = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    Config { pid: process::id(), made, features: Features::COUNTERS, ..config }
+    Config { pid: process::id(), made, features: barrier::features(), ..config }
 }
 
 fn whole(name: &Name, cut: Option<&Arc<Cut>>) -> Result<(), Error> {

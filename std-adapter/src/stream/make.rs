@@ -105,7 +105,7 @@ impl Stream {
             Signals { wanted: settings.terms.wake_signal, peer: link.as_ref().and_then(|link| link.pidfd.clone()) };
         let doorbell = link.as_ref().map(|link| Doorbell::new(Arc::clone(&link.socket)));
         let parker = |half| {
-            let parker = Parker::new(Arc::clone(&life), half, settings.spin);
+            let parker = Parker::new(Arc::clone(&life), half, settings.spin).adapting(settings.adapts);
             parker.with_signals(signals.clone()).with_doorbell(doorbell.clone())
         };
         let end = attachment.into_end(parker(Half::Writer), parker(Half::Reader));

@@ -1,27 +1,13 @@
-//! Whether to look for a while before sleeping.
-//!
-//! Looking is right if the peer is running, on another CPU, and about to answer. If it is not, or waits for this very CPU,
-//! each look makes it later. That is not known beforehand, so a half goes by what happened: it does not look the next time if it
-//! has looked in vain, or longer than sleeping took lately; and each time that happens again, twice as many times not. One
-//! look that was worth it, and it looks each time again.
+//! Whether a task looks for a while before it sleeps: see [`spin`](crate::spin).
 
+use crate::spin::Habit;
 use std::time::{Duration, Instant};
-
-/// How often it sleeps at once, at most, between two times that it looks.
-const MOST_SKIPPED: u32 = 256;
-/// Nothing that sleeps takes less.
-const QUICK: Duration = Duration::from_micros(5);
 
 /// How one half looks before it sleeps.
 #[derive(Debug, Default)]
 pub(super) struct Spin {
     now: Now,
-    /// How many more waits begin with sleep.
-    skip: u32,
-    /// How many there were before the last look that was not worth it; 0 after one that was.
-    skipped: u32,
-    /// How long waits lasted lately that began with sleep, if there were any.
-    slept: Option<Duration>,
+    habit: Habit,
 }
 
 /// In this wait.
@@ -40,18 +26,15 @@ impl Spin {
         match self.now {
             Now::Looking(since) if since.elapsed() < time => return true,
             Now::Looking(_) => {
-                self.look_less();
+                self.habit.in_vain();
                 self.now = Now::Asleep(None);
             }
             Now::Awake if time.is_zero() => self.now = Now::Asleep(None),
-            Now::Awake if self.skip > 0 => {
-                self.skip -= 1;
-                self.now = Now::Asleep(Some(Instant::now()));
-            }
-            Now::Awake => {
+            Now::Awake if self.habit.looks() => {
                 self.now = Now::Looking(Instant::now());
                 return true;
             }
+            Now::Awake => self.now = Now::Asleep(Some(Instant::now())),
             Now::Asleep(_) => {}
         }
         false
@@ -61,37 +44,17 @@ impl Spin {
     #[inline]
     pub(super) fn over(&mut self) {
         match std::mem::take(&mut self.now) {
-            Now::Looking(since) => self.found(since.elapsed()),
-            Now::Asleep(Some(since)) => self.woken(since.elapsed()),
+            Now::Looking(since) => self.habit.found(since.elapsed()),
+            Now::Asleep(Some(since)) => self.habit.woken(since.elapsed()),
             Now::Awake | Now::Asleep(None) => {}
         }
-    }
-
-    /// What it looked for came after `time`.
-    fn found(&mut self, time: Duration) {
-        match self.slept {
-            _ if time < QUICK => self.skipped = 0,
-            // Sleep for once, to know what that takes.
-            None => self.skip = 1,
-            Some(slept) if time > slept => self.look_less(),
-            Some(_) => self.skipped = 0,
-        }
-    }
-
-    /// It was woken after `time`, and had not looked.
-    fn woken(&mut self, time: Duration) {
-        self.slept = Some(self.slept.map_or(time, |before| (3 * before + time.min(10 * before)) / 4));
-    }
-
-    fn look_less(&mut self) {
-        self.skipped = (2 * self.skipped).clamp(1, MOST_SKIPPED);
-        self.skip = self.skipped;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spin::MOST_SKIPPED;
 
     const LONG: Duration = Duration::from_secs(3600);
     const MICRO: Duration = Duration::from_micros(1);
@@ -104,8 +67,8 @@ mod tests {
                 assert!(!spin.goes_on(Duration::ZERO));
                 assert!(!spin.goes_on(LONG), "it does not begin again in the same wait");
             }
-            Now::Looking(_) => spin.found(found.unwrap_or_default()),
-            _ => spin.woken(slept),
+            Now::Looking(_) => spin.habit.found(found.unwrap_or_default()),
+            _ => spin.habit.woken(slept),
         }
         spin.now = Now::Awake;
         looks
@@ -151,15 +114,15 @@ mod tests {
 
     #[test]
     fn a_wait_is_timed_from_its_beginning() {
-        let mut spin = Spin { skip: 1, ..Spin::default() };
+        let mut spin = Spin { habit: Habit::skipping(1), ..Spin::default() };
         assert!(!spin.goes_on(LONG));
         std::thread::sleep(Duration::from_millis(2));
         assert!(!spin.goes_on(LONG));
         spin.over();
-        assert!(spin.slept.unwrap() >= Duration::from_millis(2));
+        assert!(spin.habit.slept().unwrap() >= Duration::from_millis(2));
         assert!(spin.goes_on(LONG));
-        std::thread::sleep(3 * spin.slept.unwrap());
+        std::thread::sleep(3 * spin.habit.slept().unwrap());
         spin.over();
-        assert_eq!(spin.skip, 1, "it was slower than sleeping");
+        assert_eq!(spin.habit.skip(), 1, "it was slower than sleeping");
     }
 }

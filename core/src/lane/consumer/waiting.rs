@@ -75,6 +75,9 @@ impl<P: Park> Sleeper for Consumer<'_, P> {
     fn park(&self) -> &P {
         &self.park
     }
+    fn barriers(&self) -> bool {
+        self.barriers
+    }
     fn park_word(&self) -> &AtomicU32 {
         &self.mine.park.read_park
     }

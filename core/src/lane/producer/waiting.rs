@@ -73,6 +73,9 @@ impl<P: Park> Sleeper for Producer<'_, P> {
     fn park(&self) -> &P {
         &self.park
     }
+    fn barriers(&self) -> bool {
+        self.barriers
+    }
     fn park_word(&self) -> &AtomicU32 {
         if mutant!("one_park_word") { &self.mine.park.read_park } else { &self.mine.park.write_park }
     }

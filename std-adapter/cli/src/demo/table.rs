@@ -8,7 +8,7 @@ use crate::size::{Nanos, Rate};
 const SECTIONS: [(Test, &str); 3] = [
     (Test::Bulk, "Throughput one way, writes of 64 KiB"),
     (Test::Busy, "Round trip of 64 bytes, both ends busy (they spin)"),
-    (Test::Asleep, "Round trip of 64 bytes, both ends asleep (they block)"),
+    (Test::Asleep, "Round trip of 64 bytes, both ends asleep (spin set to 0)"),
 ];
 
 /// Writes the whole report. On a terminal that is too narrow for it, least and most are left out; with 0 columns it may be as
@@ -131,7 +131,7 @@ Round trip of 64 bytes, both ends busy (they spin)
                median        min        max   x floor
   smstream     312 ns     156 ns     625 ns      3.00  target <= 2.5: MISSED
 
-Round trip of 64 bytes, both ends asleep (they block)
+Round trip of 64 bytes, both ends asleep (spin set to 0)
                median        min        max   x floor        p99
   floor       40.0 µs    20.0 µs    80.0 µs      1.00    90.0 µs
 ";

@@ -6,14 +6,10 @@ use super::control::Test;
 use crate::size::{Capacity, MAX_CAPACITY};
 use crate::transport::Options;
 
-/// How long an end that shall stay awake looks before it sleeps.
-const STAY_AWAKE: Duration = Duration::from_millis(100);
-
-/// How a stream for a test waits.
+/// How a stream for a test waits: as without any option, but where both ends are to sleep.
 pub fn stream_options(test: Option<Test>) -> Options {
     let spin = match test {
-        None | Some(Test::Bulk) => None,
-        Some(Test::Busy) => Some(STAY_AWAKE),
+        None | Some(Test::Bulk | Test::Busy) => None,
         Some(Test::Asleep) => Some(Duration::ZERO),
     };
     // What the first process offers, the second accepts.

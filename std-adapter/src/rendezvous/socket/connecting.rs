@@ -7,6 +7,7 @@ use super::message::{Kind, Message, WANTS_SIGNAL, segment_features};
 use super::name::SocketName;
 use super::segment::{self, OwnSegment};
 use super::terms::Terms;
+use crate::barrier;
 use crate::liveness::move_above_watcher_fds;
 use crate::packet;
 use crate::peer_socket::PeerSocket;
@@ -17,7 +18,6 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 use smstream_core::geometry::Config;
-use smstream_core::layout::Features;
 use smstream_shm::Deadline;
 use smstream_shm::memory::Mapping;
 use std::io;
@@ -326,7 +326,7 @@ fn proposal(terms: &Terms) -> Option<Proposal> {
 /// With what this party adds to a channel's description.
 fn made_here(config: Config) -> Config {
     let made = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    Config { pid: process::id(), made, features: Features::COUNTERS, ..config }
+    Config { pid: process::id(), made, features: barrier::features(), ..config }
 }
 
 impl Place {

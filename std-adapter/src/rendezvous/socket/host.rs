@@ -2,13 +2,13 @@
 
 use super::handshake::{Handshake, HandshakeError, Progress};
 use super::terms::Terms;
+use crate::barrier;
 use crate::rendezvous::{Connected, Error, Reason};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::time::Timespec;
 use smstream_core::geometry::Config;
-use smstream_core::layout::Features;
 use smstream_shm::Deadline;
 use smstream_shm::memory::page_size;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ impl Host {
     pub(crate) fn new(socket: OwnedFd, called: String, config: &Config, terms: Terms) -> Result<Self, Error> {
         let align = u32::try_from(page_size()).unwrap_or(u32::MAX);
         let channel = super::channel_number();
-        let config = Config { align, features: Features::COUNTERS, channel, ..*config };
+        let config = Config { align, features: barrier::features(), channel, ..*config };
         config.check().map_err(|problem| Error::new(called.as_ref(), Reason::BadConfig(problem)))?;
         let handshake = Handshake::of_child(socket, &terms)
             .map_err(|failed| Error::new(called.as_ref(), failed.into_reason("talk to the child")))?;

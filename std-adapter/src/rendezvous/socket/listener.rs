@@ -8,6 +8,7 @@ use super::handshake::{Established, Handshake, HandshakeError, Progress};
 use super::interrupt::Interrupt;
 use super::name::{Right, SocketName};
 use super::terms::Terms;
+use crate::barrier;
 use crate::liveness::names::NameWatch;
 use crate::packet;
 use crate::peer_socket::PeerSocket;
@@ -19,7 +20,6 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, accept_with, shutdown, socket_with};
 use rustix::time::{TimerfdClockId, TimerfdFlags, Timespec, timerfd_create};
 use smstream_core::geometry::Config;
-use smstream_core::layout::Features;
 use smstream_shm::Deadline;
 use smstream_shm::memory::page_size;
 use std::collections::{BTreeMap, VecDeque};
@@ -75,7 +75,7 @@ impl Listener {
     /// Listens at `name`, for channels with the capacities and the start of `config`.
     pub(crate) fn bind(name: SocketName, config: &Config, terms: Terms, take_over: bool) -> Result<Self, Error> {
         let align = u32::try_from(page_size()).unwrap_or(u32::MAX);
-        let config = Config { align, features: Features::COUNTERS, pid: process::id(), ..*config };
+        let config = Config { align, features: barrier::features(), pid: process::id(), ..*config };
         config.check().map_err(|problem| name.error(Reason::BadConfig(problem)))?;
         let made = |what: &'static str| {
             let name = name.clone();

@@ -218,7 +218,7 @@ pub(crate) fn mount_small(path: &str, bytes: u64) -> io::Result<()> {
     check(unsafe { libc::mount(none.as_ptr(), target.as_ptr(), c"tmpfs".as_ptr(), 0, data.as_ptr().cast()) })
 }
 
-/// Makes a system call fail with an error, for this process and for good: `CALL=ERRNO`.
+/// Makes a system call fail with an error, for this thread and those that it starts, for good: `CALL=ERRNO`.
 pub(crate) fn deny(what: &str) -> io::Result<()> {
     let unknown = || wrong("that is not among what can be denied");
     let (call, error) = what.split_once('=').ok_or_else(unknown)?;
@@ -226,6 +226,7 @@ pub(crate) fn deny(what: &str) -> io::Result<()> {
         "futex_waitv" => libc::SYS_futex_waitv,
         "inotify_init1" => libc::SYS_inotify_init1,
         "inotify_add_watch" => libc::SYS_inotify_add_watch,
+        "membarrier" => libc::SYS_membarrier,
         "prlimit64" => libc::SYS_prlimit64,
         _ => return Err(unknown()),
     };
