@@ -54,8 +54,9 @@ fn the_halves_accept_what_the_vectors_say() {
         let lane = Heap::new(1, 1);
         let (own, peer) = (Port::new(0, mine), Port::new(last, 0));
         // SAFETY: the lane is not read: only the first byte could be asked for, and nothing is read here.
-        let mut half =
-            unsafe { Consumer::from_parts(1, Features::COUNTERS, &own, &peer, lane.base().cast(), capacity, Spin) };
+        let mut half = unsafe {
+            Consumer::from_parts(1, [Features::COUNTERS; 2], &own, &peer, lane.base().cast(), capacity, Spin)
+        };
         peer.sent.word.store(now, Relaxed);
         let looked = half.peek().is_err_and(|e| e == smstream_core::error::ReadError::Corrupt);
         // After FIN it does not look again, so that a lie is not found, and does nothing either.
@@ -66,8 +67,9 @@ fn the_halves_accept_what_the_vectors_say() {
         let lane = Heap::new(1, 1);
         let (own, peer) = (Port::new(mine, 0), Port::new(0, last));
         // SAFETY: the lane is not written: nothing is written here.
-        let mut half =
-            unsafe { Producer::from_parts(1, Features::COUNTERS, &own, &peer, lane.base().cast(), capacity, Spin) };
+        let mut half = unsafe {
+            Producer::from_parts(1, [Features::COUNTERS; 2], &own, &peer, lane.base().cast(), capacity, Spin)
+        };
         peer.received.word.store(now, Relaxed);
         let _ = half.undelivered();
         let accepted = vectors::accepts_received(last, now, mine);

@@ -222,7 +222,6 @@ impl Party {
             "limit" => system::limit(words.text()?, words.number()?).map(|()| String::new()),
             "use-up-descriptors" => system::use_up_descriptors(words.number()?).map(|()| String::new()),
             "become" => system::become_user(words.number()?).map(|()| String::new()),
-            "deny" => system::deny(&words.text()?).map(|()| String::new()),
             "dumpable" => system::dumpable(words.number::<u8>()? != 0).map(|()| String::new()),
             "segment" => system::segment(),
             "mount-small" => system::mount_small(words.text()?, words.number()?).map(|()| String::new()),
