@@ -85,7 +85,7 @@ pub fn fence_published() {
 
 /// SLEEP, at a publisher that the sleeper's [barrier](crate::park::Park::barrier) reaches: after storing a cursor, before loading the
 /// peer's park word. It keeps the compiler from exchanging them. The full fence is the one that the barrier runs in this thread,
-/// wherever it is then. For the model checker this is the place where the barrier can hit: see [`barrier`].
+/// wherever it is then. For the model checker this is the place where the barrier can hit: see `barrier`.
 #[inline(always)]
 pub fn fence_published_light() {
     if mutant!("fence_light_none") {

@@ -1,12 +1,13 @@
 //! The reading half.
 
+mod state;
 mod waiting;
 
 use super::ring::Ring;
-use crate::counter::{Counts, Tally};
-use crate::cursor::{self, ASLEEP, FIN, STOP, STOPPED_HINT};
+use crate::counter::Tally;
+use crate::cursor::{self, ASLEEP, STOP, STOPPED_HINT};
 use crate::error::ReadError;
-use crate::layout::{CounterLine, Features, Port};
+use crate::layout::{Features, Port};
 use crate::mutant::{mutant, unless_mutant};
 use crate::ordering;
 use crate::park::{ALERT_CORRUPT, ALERT_GONE, Park};
@@ -111,38 +112,6 @@ impl<'m, P: Park> Consumer<'m, P> {
         };
         half.settle();
         half
-    }
-
-    /// The bytes the peer's lane holds.
-    pub fn capacity(&self) -> usize {
-        to_usize(self.ring.capacity())
-    }
-
-    /// Bytes known to be there without looking at the peer's words. There may be more; there are not less. None once
-    /// this half has stopped.
-    #[inline]
-    pub fn known_bytes(&self) -> usize {
-        if self.stopped { 0 } else { to_usize(self.bytes()) }
-    }
-
-    /// Bytes taken whose room has not been given back.
-    pub fn unflushed(&self) -> usize {
-        to_usize(self.deferred)
-    }
-
-    /// How this half sleeps and wakes.
-    pub fn park(&self) -> &P {
-        &self.park
-    }
-
-    /// Where this half counts what it does: for other threads, which may [sample](CounterLine::sample) it at any time.
-    pub fn counters(&self) -> &'m CounterLine {
-        &self.mine.reads
-    }
-
-    /// What this half has done so far; all 0 if its party keeps no [counters](Features::COUNTERS).
-    pub fn counts(&self) -> Counts {
-        self.mine.reads.sample()
     }
 
     /// Reads as many bytes as there are, up to the length of `out`, gives their room back, and wakes the peer if that is
@@ -276,21 +245,6 @@ impl<'m, P: Park> Consumer<'m, P> {
         }
     }
 
-    /// Whether this half has said that it takes no more.
-    pub fn is_stopped(&self) -> bool {
-        self.stopped
-    }
-
-    /// Whether the peer was seen to have sent its last byte. There may still be bytes to read.
-    pub fn is_peer_finished(&self) -> bool {
-        self.word_seen & FIN != 0
-    }
-
-    /// Whether the peer's words broke the rules.
-    pub fn is_corrupt(&self) -> bool {
-        self.corrupt
-    }
-
     /// Makes the half corrupt, as if its own check had failed: for an end whose other half found the peer corrupt.
     pub fn fail(&mut self) {
         self.corrupt = unless_mutant!("accept_sent_after_all", true, false);
@@ -422,18 +376,5 @@ fn publication<'m>(mine: &'m Port, peer: &'m Port, capacity: u32, fence: Fence) 
         peer_wake_method: &peer.park.write_wake_method,
         capacity,
         fence,
-    }
-}
-
-impl<P> core::fmt::Debug for Consumer<'_, P> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Consumer")
-            .field("capacity", &self.ring.capacity())
-            .field("received", &self.received)
-            .field("deferred", &self.deferred)
-            .field("word_seen", &format_args!("{:#x}", self.word_seen))
-            .field("stopped", &self.stopped)
-            .field("corrupt", &self.corrupt)
-            .finish_non_exhaustive()
     }
 }

@@ -1,12 +1,13 @@
 //! The writing half.
 
+mod state;
 mod waiting;
 
 use super::ring::Ring;
-use crate::counter::{Counts, Tally};
+use crate::counter::Tally;
 use crate::cursor::{self, ASLEEP, FIN, STOP, STOPPED_HINT};
 use crate::error::WriteError;
-use crate::layout::{CounterLine, Features, Port};
+use crate::layout::{Features, Port};
 use crate::mutant::{mutant, unless_mutant};
 use crate::ordering;
 use crate::park::{ALERT_CORRUPT, ALERT_GONE, Park};
@@ -124,51 +125,6 @@ impl<'m, P: Park> Producer<'m, P> {
         half
     }
 
-    /// The bytes my lane holds.
-    pub fn capacity(&self) -> usize {
-        to_usize(self.ring.capacity())
-    }
-
-    /// Room known without looking at the peer's words. There may be more; there is not less.
-    #[inline]
-    pub fn known_room(&self) -> usize {
-        to_usize(self.room())
-    }
-
-    /// Bytes written and not yet flushed.
-    pub fn unflushed(&self) -> usize {
-        to_usize(self.deferred)
-    }
-
-    /// Published bytes that the peer had not taken when its cursor was last looked at.
-    pub fn in_flight(&self) -> usize {
-        to_usize(cursor::diff(self.published(), self.word_seen))
-    }
-
-    /// Bytes that were written and that the peer will never take, because it has stopped, died or turned corrupt. `None`
-    /// while it may still take them. Looks at the peer's words.
-    pub fn undelivered(&mut self) -> Option<usize> {
-        // The alert first, then the cursor: after the peer's death what the cursor says is final.
-        let gone = alerts(self) & ALERT_GONE != 0;
-        let _ = self.refresh();
-        (gone || self.corrupt || self.is_peer_stopped()).then(|| self.in_flight() + self.unflushed())
-    }
-
-    /// How this half sleeps and wakes.
-    pub fn park(&self) -> &P {
-        &self.park
-    }
-
-    /// Where this half counts what it does: for other threads, which may [sample](CounterLine::sample) it at any time.
-    pub fn counters(&self) -> &'m CounterLine {
-        &self.mine.writes
-    }
-
-    /// What this half has done so far; all 0 if its party keeps no [counters](Features::COUNTERS).
-    pub fn counts(&self) -> Counts {
-        self.mine.writes.sample()
-    }
-
     /// Writes as much of `bytes` as there is room for, publishes it, and wakes the peer if that is what it waits for.
     ///
     /// Returns how many bytes were written: at least one, unless `bytes` is empty.
@@ -267,21 +223,6 @@ impl<'m, P: Park> Producer<'m, P> {
             self.over = true;
             self.settle();
         }
-    }
-
-    /// Whether this half has said that no more bytes will come.
-    pub fn is_finished(&self) -> bool {
-        self.fin
-    }
-
-    /// Whether the peer was seen to take no more bytes.
-    pub fn is_peer_stopped(&self) -> bool {
-        self.word_seen & STOP != 0
-    }
-
-    /// Whether the peer's words broke the rules.
-    pub fn is_corrupt(&self) -> bool {
-        self.corrupt
     }
 
     /// Makes the half corrupt, as if its own check had failed: for an end whose other half found the peer corrupt.
@@ -454,18 +395,5 @@ fn publication<'m>(mine: &'m Port, peer: &'m Port, capacity: u32, fence: Fence) 
         peer_wake_method: &peer.park.read_wake_method,
         capacity,
         fence,
-    }
-}
-
-impl<P> core::fmt::Debug for Producer<'_, P> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Producer")
-            .field("capacity", &self.ring.capacity())
-            .field("sent", &self.sent)
-            .field("deferred", &self.deferred)
-            .field("word_seen", &format_args!("{:#x}", self.word_seen))
-            .field("finished", &self.fin)
-            .field("corrupt", &self.corrupt)
-            .finish_non_exhaustive()
     }
 }
