@@ -86,6 +86,11 @@ impl Parker {
         self.half
     }
 
+    /// Whether spinning was worth it lately, if it goes by that.
+    pub(crate) fn habit(&self) -> Option<&Habit> {
+        self.adapts.then_some(&self.habit)
+    }
+
     /// How long it spins.
     #[must_use]
     pub fn spin_time(&self) -> Duration {

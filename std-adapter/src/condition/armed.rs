@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::subject::Subject;
 use super::waitable::{WaitSet, Waitable};
 use crate::liveness::Life;
+use crate::spin::Habit;
 use crate::timed_mutex::{FLUSH, TimedGuard, TimedMutex};
 use smstream_shm::Deadline;
 
@@ -94,6 +95,11 @@ impl<'c> Armed<'c> {
     /// How long it spins before it sleeps, if it does.
     pub(super) fn spin_time(&self) -> Option<Duration> {
         self.what()?.spin_time()
+    }
+
+    /// See [`Waitable::habit`].
+    pub(super) fn habit(&self) -> Option<&Habit> {
+        self.what()?.habit()
     }
 
     /// A look that costs next to nothing.

@@ -163,20 +163,27 @@ fn wait(
     let mut ready = ReadySet::none(all.len());
     let mut slice = if futex::has_waitv() { SLICE } else { SHORTEST_SLICE };
     let mut prepared = false;
+    // Since when it sleeps, if it has not looked before.
+    let mut slept = None;
     loop {
         // Both before the looks: what changes after them is not slept through.
         let over = deadline.is_some_and(Deadline::has_passed);
         let news = news::watch();
         look(&mut all, &mut ready);
         if enough(&ready) || over {
+            if let (Some(since), Some(habit)) = (slept, all.iter().find_map(Armed::habit)) {
+                habit.woken(Instant::elapsed(&since));
+            }
             return Ok(ready);
         }
         if !prepared {
             let pid = std::process::id();
             all.iter_mut().for_each(|one| one.prepare(pid));
             prepared = true;
-            if spin(&mut all, &ready) {
-                continue;
+            match spin(&mut all, &ready) {
+                Spun::Found => continue,
+                Spun::InVain => {}
+                Spun::Not => slept = Some(Instant::now()),
             }
         }
         // Without futex_waitv nothing but the news wakes.
@@ -207,29 +214,50 @@ fn wait(
     }
 }
 
-/// Looks at the halves for a while before it sleeps: as long as the most impatient of them spins. Says whether there is
-/// something to be had.
-fn spin(all: &mut [Armed<'_>], ready: &ReadySet) -> bool {
+/// What came of looking before sleeping.
+enum Spun {
+    /// There is something to be had.
+    Found,
+    InVain,
+    /// It has not looked.
+    Not,
+}
+
+/// Looks at the halves for a while before it sleeps: as long as the most impatient of them spins, if that was worth it lately
+/// for the first of those that go by that.
+fn spin(all: &mut [Armed<'_>], ready: &ReadySet) -> Spun {
+    let Some(time) = all.iter().filter_map(Armed::spin_time).min().filter(|time| !time.is_zero()) else {
+        return Spun::Not;
+    };
+    if all.iter().find_map(Armed::habit).is_some_and(|habit| !habit.looks()) {
+        return Spun::Not;
+    }
+    let found = look_for(all, ready, time);
+    if let Some(habit) = all.iter().find_map(Armed::habit) {
+        found.map_or_else(|| habit.in_vain(), |time| habit.found(time));
+    }
+    if found.is_some() { Spun::Found } else { Spun::InVain }
+}
+
+/// Looks at the halves for `time`. How long it took until there was something to be had; zero if that is not worth a look at
+/// the clock.
+fn look_for(all: &mut [Armed<'_>], ready: &ReadySet, time: Duration) -> Option<Duration> {
     /// Looks at halves between two looks at the clock.
     const LOOKS: usize = 64;
-    let Some(time) = all.iter().filter_map(Armed::spin_time).min().filter(|time| !time.is_zero()) else { return false };
-    let mut until = None;
+    let mut since: Option<Instant> = None;
     let mut looks = 0;
     loop {
         std::hint::spin_loop();
         for (place, one) in all.iter_mut().enumerate() {
             if !ready.contains(place) && one.is_ready_cheaply() {
-                return true;
+                return Some(since.map_or(Duration::ZERO, |since| since.elapsed()));
             }
         }
         looks += all.len();
         if looks >= LOOKS {
             looks = 0;
-            let now = Instant::now();
-            match until {
-                None => until = Some(now.checked_add(time).unwrap_or(now)),
-                Some(until) if now >= until => return false,
-                Some(_) => {}
+            if since.get_or_insert_with(Instant::now).elapsed() >= time {
+                return None;
             }
         }
     }

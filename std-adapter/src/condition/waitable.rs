@@ -1,6 +1,7 @@
 //! What a thing does so that one thread can wait for it beside other things.
 
 use crate::liveness::Life;
+use crate::spin::Habit;
 use crate::timed_mutex::Requests;
 use smstream_core::park::Watch;
 use std::fmt;
@@ -21,6 +22,11 @@ pub(crate) trait Waitable: Requests + fmt::Debug + Send + Sync {
 
     /// How long to ask before sleeping, if that costs next to nothing.
     fn spin_time(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether to ask before sleeping was worth it lately.
+    fn habit(&self) -> Option<&Habit> {
         None
     }
 

@@ -3,6 +3,7 @@
 use super::{ReadHalf, Shared, WriteHalf, is_cut};
 use crate::condition::waitable::{WaitSet, Waitable};
 use crate::liveness::{Half, Life};
+use crate::spin::Habit;
 use smstream_core::lane::Announced;
 use smstream_core::park::ALERT_CORRUPT;
 use smstream_shm::memory::guard::Cut;
@@ -22,6 +23,9 @@ impl Waitable for ReadHalf {
     }
     fn spin_time(&self) -> Option<Duration> {
         Some(self.consumer().park().spin_time())
+    }
+    fn habit(&self) -> Option<&Habit> {
+        self.consumer().park().habit()
     }
     fn life(&self) -> Option<&Life> {
         Some(&self.shared.life)
@@ -65,6 +69,9 @@ impl Waitable for WriteHalf {
     }
     fn spin_time(&self) -> Option<Duration> {
         Some(self.producer().park().spin_time())
+    }
+    fn habit(&self) -> Option<&Habit> {
+        self.producer().park().habit()
     }
     fn life(&self) -> Option<&Life> {
         Some(&self.shared.life)
