@@ -56,6 +56,20 @@ impl<const N: usize> Block<N> {
         listener: [P; 2],
         connector: [P; 2],
     ) -> Result<(End<'_, P>, End<'_, P>), Finding> {
+        let awake = if P::SLEEPS { Features::empty() } else { Features::AWAKE };
+        let features = config.features.union(awake);
+        let bases = self.set_up(config, features)?;
+        let ([first_write, first_read], [second_write, second_read]) = (listener, connector);
+        let parks = [(first_write, first_read), (second_write, second_read)];
+        // SAFETY: both segments were set up above, as `config` says, and are borrowed for the lifetime of the ends; only the
+        // two ends use them, one for each party.
+        Ok(unsafe { ends(bases, config, features, parks) })
+    }
+
+    /// Sets up both segments, with these features instead of those of `config`: where they begin. What it has on the stack is gone
+    /// before the ends are made, which need the stack.
+    #[inline(never)]
+    fn set_up(&mut self, config: &Config, features: Features) -> Result<[*mut u8; 2], Finding> {
         let mine = |problem| Finding { whose: Whose::Mine, problem };
         config.check().map_err(mine)?;
         let ([first, second], needed) = config.block();
@@ -65,20 +79,14 @@ impl<const N: usize> Block<N> {
         if to_usize(config.align) > align_of::<Self>() {
             return Err(mine(Problem::Align(config.align)));
         }
-        let awake = if P::SLEEPS { Features::empty() } else { Features::AWAKE };
-        let config = &Config { features: config.features.union(awake), ..*config };
+        let config = &Config { features, ..*config };
         let base: *mut u8 = self.0.as_mut_ptr().cast();
-        let (len_first, len_second) = (second - first, needed - second);
         let other = base.wrapping_add(second);
         // SAFETY: `needed` ≤ N bytes are exclusively borrowed here, and no end is attached.
-        unsafe { geometry::init(base, len_first, config, 0) }?;
+        unsafe { geometry::init(base, second - first, config, 0) }?;
         // SAFETY: as above; the second segment begins within the block at a multiple of the alignment.
-        unsafe { geometry::init(other, len_second, config, 1) }?;
-        let ([first_write, first_read], [second_write, second_read]) = (listener, connector);
-        let parks = [(first_write, first_read), (second_write, second_read)];
-        // SAFETY: both segments were set up above, as `config` says, and are borrowed for the lifetime of the ends; only the
-        // two ends use them, one for each party.
-        Ok(unsafe { ends([base, other], config, parks) })
+        unsafe { geometry::init(other, needed - second, config, 1) }?;
+        Ok([base, other])
     }
 }
 
@@ -87,13 +95,18 @@ impl<const N: usize> Block<N> {
 /// # Safety
 /// As for [`fresh_end`](geometry::fresh_end), for both parties.
 #[inline(never)]
-unsafe fn ends<'m, P: Park>(bases: [*mut u8; 2], config: &Config, parks: [(P, P); 2]) -> (End<'m, P>, End<'m, P>) {
+unsafe fn ends<'m, P: Park>(
+    bases: [*mut u8; 2],
+    config: &Config,
+    features: Features,
+    parks: [(P, P); 2],
+) -> (End<'m, P>, End<'m, P>) {
     let ([first, second], [first_parks, second_parks]) = (bases, parks);
     (
         // SAFETY: the caller's promise.
-        unsafe { geometry::fresh_end(first, second, config, 0, first_parks) },
+        unsafe { geometry::fresh_end(first, second, config, features, 0, first_parks) },
         // SAFETY: the caller's promise.
-        unsafe { geometry::fresh_end(second, first, config, 1, second_parks) },
+        unsafe { geometry::fresh_end(second, first, config, features, 1, second_parks) },
     )
 }
 

@@ -336,8 +336,8 @@ impl<'m> Attachment<'m> {
     }
 }
 
-/// The end of `party` in memory that has just been set up by [`init`], for both parties and with this `config`: there is
-/// nothing to check.
+/// The end of `party` in memory that has just been set up by [`init`], for both parties, with this `config` and these `features`:
+/// there is nothing to check.
 ///
 /// # Safety
 /// It is so; otherwise as for [`attach`].
@@ -346,6 +346,7 @@ pub(crate) unsafe fn fresh_end<'m, P: Park>(
     my_base: *mut u8,
     peer_base: *const u8,
     config: &Config,
+    features: Features,
     party: usize,
     parks: (P, P),
 ) -> End<'m, P> {
@@ -354,7 +355,7 @@ pub(crate) unsafe fn fresh_end<'m, P: Park>(
     let offset = to_usize(usual_lane_offset(config.align));
     let (my_lane, peer_lane) = (my_base.wrapping_add(offset), peer_base.wrapping_add(offset));
     let [first, second] = config.capacities;
-    let features = [config.features; 2];
+    let features = [features; 2];
     let (capacity, peer_capacity) = if party == 0 { (first, second) } else { (second, first) };
     End {
         // SAFETY: the caller's promise.

@@ -100,7 +100,7 @@ impl<'m, P: Park> Consumer<'m, P> {
         let mut tally = Tally::resume(&mine.reads, mine_does.contains(Features::COUNTERS));
         if refused && !stopped && !mutant!("accept_sent_silently") {
             stopped = true;
-            refuse(&publication(mine, peer, capacity, fence), &park, published);
+            refuse((mine, peer), (capacity, fence), &park, published);
             ordering::announce(&mine.park.read_park, STOPPED_HINT);
             tally.published(&mine.reads, 0);
         }
@@ -362,8 +362,8 @@ impl<'m, P: Park> Consumer<'m, P> {
 /// Says STOP at a cursor that has not moved, because the peer's words cannot be believed.
 #[cold]
 #[inline(never)]
-fn refuse<P: Park>(publication: &Publication<'_>, park: &P, at: u32) {
-    publication.publish_and_wake(park, at);
+fn refuse<P: Park>((mine, peer): (&Port, &Port), (capacity, fence): (u32, Fence), park: &P, at: u32) {
+    publication(mine, peer, capacity, fence).publish_and_wake(park, at);
 }
 
 /// The words that giving back room has to do with.

@@ -98,7 +98,7 @@ impl<'m, P: Park> Producer<'m, P> {
         let mut tally = Tally::resume(&mine.writes, mine_does.contains(Features::COUNTERS));
         if refused && !fin && !mutant!("accept_received_silently") {
             fin = true;
-            refuse(&publication(mine, peer, capacity, fence), &park, published);
+            refuse((mine, peer), (capacity, fence), &park, published);
             tally.published(&mine.writes, 0);
         }
         let over = corrupt || fin || word_seen & STOP != 0;
@@ -381,8 +381,8 @@ impl<'m, P: Park> Producer<'m, P> {
 /// Says FIN at a cursor that has not moved, because the peer's words cannot be believed.
 #[cold]
 #[inline(never)]
-fn refuse<P: Park>(publication: &Publication<'_>, park: &P, at: u32) {
-    publication.publish_and_wake(park, at);
+fn refuse<P: Park>((mine, peer): (&Port, &Port), (capacity, fence): (u32, Fence), park: &P, at: u32) {
+    publication(mine, peer, capacity, fence).publish_and_wake(park, at);
 }
 
 /// The words that publishing bytes has to do with.
