@@ -330,6 +330,8 @@ fn an_idle_pair_is_not_stuck() {
     let idle = |it: &Value| {
         it["lanes"].as_array().is_some_and(|lanes| lanes.iter().all(|it| it["reader"]["rest"] == "asleep"))
     };
+    // Before the listener has its name there is nothing that `stat` could look at.
+    listed_as(&dir.addr(), "connected");
     stat_when(&dir.addr(), |it| it["state"] == "connected" && idle(it));
     let mut watch = smstream(["stat", "--watch", "--json", "--interval", "0.5", &dir.addr()]);
     let mut watch = Running::start(&mut watch);
