@@ -100,7 +100,7 @@ impl Flow {
         mix(seed ^ mix(place / 8 + 1)).to_ne_bytes()[(place % 8) as usize]
     }
 
-    /// Goes on by `n` bytes that somebody else has sent.
+    /// Goes on by `n` bytes that the caller, and not this flow, has sent.
     pub fn skip(&mut self, n: u64) {
         self.at += n;
     }

@@ -27,11 +27,11 @@ pub enum Kind {
 impl Kind {
     /// All of them.
     pub const ALL: [Kind; 5] = [Kind::File, Kind::Shm, Kind::Unix, Kind::Abstract, Kind::Fd];
-    /// Those where somebody listens.
+    /// Those where a listener listens.
     pub const NAMED: [Kind; 4] = [Kind::File, Kind::Shm, Kind::Unix, Kind::Abstract];
 }
 
-/// An address that nobody else has. What is left of its name goes when this is dropped.
+/// An address that no other process or test has. What is left of its name goes when this is dropped.
 #[derive(Debug)]
 pub struct Place {
     kind: Kind,
@@ -52,7 +52,7 @@ impl Place {
     /// The address.
     ///
     /// # Panics
-    /// For [`Kind::Fd`], which has none before somebody inherits it.
+    /// For [`Kind::Fd`], which has none before a child inherits it.
     #[must_use]
     pub fn addr(&self) -> String {
         let path = self.scratch.name();
@@ -103,7 +103,7 @@ pub fn meet(kind: Kind, builder: &Builder, program: &str, arguments: &[&str]) ->
     meet_prepared(kind, builder, program, arguments, |_| {})
 }
 
-/// The same; the party is told some commands first.
+/// The same; the caller gives the party some commands first.
 ///
 /// # Panics
 /// If they do not meet.

@@ -1,4 +1,4 @@
-//! What a hostile party hands out where its segment is due, and other things that nobody should wait for.
+//! What a hostile party hands out where its segment is due, and other things that no party should wait for.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -63,7 +63,7 @@ pub fn not_a_segment(config: &Config, party: usize) -> io::Result<Vec<(String, V
 }
 
 /// A descriptor that takes as long to close as its sender likes: a TCP socket that waits for its last bytes to be read,
-/// which nobody does.
+/// which the reader never does.
 #[derive(Debug)]
 pub struct Lingering {
     fd: Option<OwnedFd>,
@@ -94,7 +94,7 @@ impl Lingering {
         self.fd.as_ref().expect("not given away").as_fd()
     }
 
-    /// Closes this process's own, so that the last one who closes it waits. Somebody else has it by now.
+    /// Closes this process's own, so that the last one who closes it waits. The peer has it by now.
     pub fn give_away(&mut self) {
         self.fd = None;
     }
@@ -102,7 +102,7 @@ impl Lingering {
 
 impl Drop for Lingering {
     fn drop(&mut self) {
-        // Nobody is to wait if the test has failed.
+        // No process is to wait if the test has failed.
         if let Some(fd) = &self.fd {
             let _ = rustix::net::sockopt::set_socket_linger(fd, None);
         }

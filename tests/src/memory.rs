@@ -51,10 +51,10 @@ impl Drop for Heap {
     }
 }
 
-/// A segment as processes share it: one file in memory, mapped twice, each time between pages that nobody may touch.
+/// A segment as processes share it: one file in memory, mapped twice, each time between pages that no code may touch.
 ///
-/// It ends within a line of the page behind it, and every byte of the pages before it and behind it is out of bounds, so
-/// an access there is the end of the process.
+/// It ends within a line of the page behind it, and every byte of the pages before it and behind it is out of bounds,
+/// so an access there is the end of the process.
 #[derive(Debug)]
 pub struct Shared {
     /// For the owner: reading and writing.
@@ -116,7 +116,7 @@ impl Window {
         let all = unsafe { mmap_anonymous(std::ptr::null_mut(), all_len, ProtFlags::empty(), MapFlags::PRIVATE) }
             .expect("address space");
         let inner = all.wrapping_byte_add(PAGE);
-        // SAFETY: replaces pages of the mapping just made, which nobody uses yet.
+        // SAFETY: replaces pages of the mapping just made, which no code uses yet.
         let mapped = unsafe { mmap(inner, pages, access, MapFlags::SHARED | MapFlags::FIXED, fd, 0) };
         assert_eq!(mapped.expect("a mapping"), inner);
         Window { all, all_len, segment: inner.wrapping_byte_add(at).cast() }
@@ -125,7 +125,7 @@ impl Window {
 
 impl Drop for Window {
     fn drop(&mut self) {
-        // SAFETY: mapped in `new`; whoever made references into it has answered for them.
+        // SAFETY: mapped in `new`; the caller that made references into it has answered for them.
         unsafe { munmap(self.all, self.all_len) }.expect("munmap");
     }
 }

@@ -12,7 +12,7 @@ pub fn is_root_to_show(what: &str) -> bool {
     if !root {
         assert!(std::env::var_os("CI").is_none(), "run as root, to show {what}");
         let text = format!("NOT SHOWN: {what}, because this process is not root\n");
-        // It can only fail where nobody listens.
+        // It can only fail where no process reads the standard error.
         let _ = std::io::stderr().write_all(text.as_bytes());
     }
     root

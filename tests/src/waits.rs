@@ -15,7 +15,7 @@ pub const SHORT: Duration = Duration::from_millis(30);
 /// Of what this process sends, and of what parties send.
 pub const SEEDS: [u64; 2] = [0xc0de, 0xbeef];
 
-/// Runs a test at an address of each kind where somebody listens. The test may lengthen the address, to have several.
+/// Runs a test at an address of each kind where a listener listens. The test may lengthen the address, to have several.
 pub fn each_kind(test: impl Fn(&str)) {
     let _watchdog = Watchdog::new();
     for kind in Kind::NAMED {

@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 /// The bytes of one piece of a body.
 const PIECE: u64 = 8 * 1024;
 
-/// Serves whoever connects.
+/// Serves each connector.
 pub async fn serve(listener: Listener, http2: bool) {
     loop {
         let io = TokioIo::new(listener.accept().await.expect("a connector"));

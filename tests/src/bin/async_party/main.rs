@@ -169,7 +169,7 @@ async fn trips(addr: &str, clients: usize, count: u64, bytes: usize) -> io::Resu
                 flow.check(&buffer);
                 trips[number].fetch_add(1, Relaxed);
             }
-            // Nobody listens any more once the first one was heard.
+            // The receiver listens no more once it has heard the first one.
             let _ = first.send(()).await;
             io::Result::Ok(longest)
         });

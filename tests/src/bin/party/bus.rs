@@ -15,7 +15,7 @@ use crate::wrong;
 static PLACE: AtomicUsize = AtomicUsize::new(0);
 /// How often a handler of this program was called.
 static CALLS: AtomicU32 = AtomicU32::new(0);
-/// Where the last fault was, as the handler was told, if it was told.
+/// Where the last fault was, as the kernel reported it to the handler, if it did.
 static TOLD: AtomicUsize = AtomicUsize::new(0);
 /// Whether the handler found blocked what it had asked for: SIGUSR2 and SIGBUS itself.
 static MASKED: AtomicBool = AtomicBool::new(false);
@@ -73,8 +73,8 @@ pub(crate) fn handle(how: &str) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Touches memory of this program's own that has been cut short. What the handler was told, if there is one and this
-/// returns at all.
+/// Touches memory of this program's own that has been cut short. What the kernel reported to the handler, if there is
+/// one and this returns at all.
 pub(crate) fn elsewhere() -> io::Result<String> {
     let fd = memfd_create("elsewhere", MemfdFlags::CLOEXEC)?;
     let page = page_size();

@@ -1,9 +1,9 @@
 //! Rounds in which two parties wait for each other, one after the other, for as long as one likes.
 //!
-//! Both make the same plan of each round from a common seed, and keep no step but that of the stream itself. In a round both
-//! read, or both write into full lanes. Party 0 must be told, once; then it does what helps, and party 1's call ends as if
-//! nothing had been. A *witness*, a word of shared memory beside the stream, says in which round's call party 1 is:
-//! whoever is told while party 1 is elsewhere was told for nothing.
+//! Both make the same plan of each round from a common seed, and keep no step but that of the stream itself. In a round
+//! both read, or both write into full lanes. The stream must report that to party 0, once; then party 0 does what
+//! helps, and party 1's call ends as if nothing had been. A *witness*, a word of shared memory beside the stream, says
+//! in which round's call party 1 is: what the stream reports while party 1 is elsewhere, it reports for nothing.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -23,7 +23,7 @@ struct Plan {
     reads: bool,
     /// What each sends before it waits.
     before: [u64; 2],
-    /// What each sends, at least one byte, that cannot be there or go before the deadlock is told.
+    /// What each sends, at least one byte, that cannot be there or go before the stream reports the deadlock.
     after: [u64; 2],
     /// How party 0 waits.
     manner: Manner,
@@ -76,7 +76,7 @@ fn dawdle(random: &mut Random) {
     }
 }
 
-/// `Ok` if this is the error that party 0 is to be told.
+/// `Ok` if this is the error that the stream is to report to party 0.
 fn told(result: io::Result<()>) -> io::Result<()> {
     let Err(e) = result else { return Err(wrong("nobody was told")) };
     let inner = e.get_ref().and_then(|e| e.downcast_ref::<smstream::Error>());
@@ -84,7 +84,8 @@ fn told(result: io::Result<()>) -> io::Result<()> {
     if is && e.kind() == ErrorKind::Deadlock { Ok(()) } else { Err(e) }
 }
 
-/// The rounds of one party: how often it was told, and how often party 1 was in its call already when party 0 came.
+/// The rounds of one party: how often the stream reported to it, and how often party 1 was in its call already when
+/// party 0 came.
 pub(crate) fn rounds(
     stream: &mut Stream,
     (out, into): (&mut Flow, &mut Flow),

@@ -176,7 +176,7 @@ impl End {
         })
     }
 
-    /// Shuts a direction down while another thread waits in it. What that thread was told.
+    /// Shuts a direction down while another thread waits in it. What the stream said to that thread.
     fn shut_under(&mut self, how: &str) -> io::Result<String> {
         let Self { stream, out, .. } = self;
         let stream = &*stream;

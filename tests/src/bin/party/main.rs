@@ -91,7 +91,7 @@ impl Party {
         self.listener.as_ref().ok_or_else(|| wrong("there is no listener"))
     }
 
-    /// A builder as the party was told beforehand.
+    /// A builder as the test has set the party up beforehand.
     fn told(&self, builder: Builder) -> Builder {
         let builder = builder.deadlock_detection(!self.undetected);
         let builder = self.allowed.iter().fold(builder, |builder, &uid| builder.allow_uid(uid));
@@ -255,7 +255,7 @@ fn main() {
             _ => panic!("{argument} is no argument"),
         }
     }
-    // Whoever is told to kill this process must not be faster than the report of a panic.
+    // A process that is asked to kill this one must not be faster than the report of a panic.
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         let _ = writeln!(io::stdout(), "panic {}", info.to_string().replace('\n', " | "));

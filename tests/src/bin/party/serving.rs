@@ -1,4 +1,4 @@
-//! A listener that serves whoever comes, while the commands go on.
+//! A listener that serves each connector, while the commands go on.
 
 use std::io;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Loops of many connections, some until somebody kills them. What must not happen is a panic: the process that started
-//! this one sees its exit status.
+//! Loops of many connections, some until another process kills them. What must not happen is a panic: the process that
+//! started this one sees its exit status.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};

@@ -139,7 +139,7 @@ pub(crate) fn become_user(uid: u32) -> io::Result<()> {
     check(unsafe { libc::setresuid(uid, uid, uid) })
 }
 
-/// Makes new namespaces, and for whoever is not root a user namespace in which it is.
+/// Makes new namespaces, and for a caller that is not root a user namespace in which it is.
 fn unshare(flags: libc::c_int) -> io::Result<()> {
     // SAFETY: it takes nothing and cannot fail.
     let uid = unsafe { libc::geteuid() };
@@ -156,8 +156,8 @@ fn unshare(flags: libc::c_int) -> io::Result<()> {
     Ok(())
 }
 
-/// Children of this process are made in the PID namespace of another one from now on. Whoever is not root becomes root of
-/// its user namespace first.
+/// Children of this process are made in the PID namespace of another one from now on. A caller that is not root becomes
+/// root of its user namespace first.
 fn join_pid_namespace_of(process: u32) -> io::Result<()> {
     // SAFETY: it takes nothing and cannot fail.
     let is_root = unsafe { libc::geteuid() } == 0;
@@ -177,9 +177,9 @@ pub(crate) fn next_pid(number: u32) -> io::Result<()> {
     std::fs::write("/proc/sys/kernel/ns_last_pid", (number - 1).to_string())
 }
 
-/// Goes on as the first process of a new PID namespace (`pid`), or in that of another process, whose number this is. The
-/// process that was waits for it, and ends as it does; they die together. Whoever is not root becomes root of a user
-/// namespace for that.
+/// Goes on as the first process of a new PID namespace (`pid`), or in that of another process, whose number this is.
+/// The process that was waits for it, and ends as it does; they die together. A caller that is not root becomes root of
+/// a user namespace for that.
 pub(crate) fn enter_pid_namespace(whose: &str) -> io::Result<()> {
     match whose {
         "pid" => unshare(libc::CLONE_NEWPID)?,
@@ -205,8 +205,8 @@ pub(crate) fn enter_pid_namespace(whose: &str) -> io::Result<()> {
     unsafe { libc::_exit(code) }
 }
 
-/// Mounts an empty tmpfs of this many bytes at `path`, which only this process and its children see. Whoever is not root
-/// becomes root of a user namespace of its own for that.
+/// Mounts an empty tmpfs of this many bytes at `path`, which only this process and its children see. A caller that is
+/// not root becomes root of a user namespace of its own for that.
 pub(crate) fn mount_small(path: &str, bytes: u64) -> io::Result<()> {
     unshare(libc::CLONE_NEWNS)?;
     let (none, root, target) = (CString::from(c"none"), CString::from(c"/"), CString::new(path)?);
@@ -283,7 +283,7 @@ pub(crate) fn segment() -> io::Result<String> {
     let start = line.and_then(|line| line.split('-').next()).ok_or_else(|| wrong("it is not mapped"))?;
     let start = usize::from_str_radix(start, 16).map_err(|_| wrong("no address"))?;
     let mut bytes = Vec::new();
-    // A description of its own, so that nobody's place in the file matters.
+    // A description of its own, so that the place in the file that this process or the peer has does not matter.
     File::open(format!("/proc/self/fd/{number}"))?.read_to_end(&mut bytes)?;
     let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
     Ok(format!("{number} {start} {} {hash:x}", bytes.len()))

@@ -120,7 +120,7 @@ pub(super) fn map_and_write(fd: impl AsFd, s: &Scene<'_>, flags: MapFlags) -> Tr
     let place = start.cast::<u8>().wrapping_add(s.at);
     // SAFETY: inside of the mapping, which may be written.
     unsafe { place.write_volatile(s.new) };
-    // SAFETY: the range that was mapped just above, which nobody else uses.
+    // SAFETY: the range that was mapped just above, which no other code uses.
     no(unsafe { munmap(start, s.len) })
 }
 

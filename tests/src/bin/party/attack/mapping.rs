@@ -29,14 +29,14 @@ pub(super) const WAYS: &[(&str, Attempt)] = &[
         // A length of 0 asks for a second mapping of what is shared.
         // SAFETY: the kernel chooses a range that is not in use, and the old mapping stays.
         let copy = unsafe { mremap(start(&map).cast(), 0, map.len(), MremapFlags::MAYMOVE) }?;
-        // SAFETY: the copy, which nobody uses.
+        // SAFETY: the copy, which no other code uses.
         let tried = no(unsafe { mprotect(copy, map.len(), MprotectFlags::READ | MprotectFlags::WRITE) });
         if tried.is_ok() {
             let place = copy.cast::<u8>().wrapping_add(s.at);
             // SAFETY: inside of the copy, which may be written by now.
             unsafe { place.write_volatile(s.new) };
         }
-        // SAFETY: the copy, which nobody uses.
+        // SAFETY: the copy, which no other code uses.
         unsafe { munmap(copy, map.len()) }?;
         tried
     }),
@@ -46,7 +46,7 @@ pub(super) const WAYS: &[(&str, Attempt)] = &[
     ("madvise-populate-write", |s| advise(s, Advice::LinuxPopulateWrite)),
     ("madvise-pageout", |s| advise(s, Advice::LinuxPageOut)),
     ("futex-wake-op", |s| {
-        // Sets the word to a value, whoever sleeps on it.
+        // Sets the word to a value, whichever thread sleeps on it.
         let op = libc::FUTEX_OP_SET << 28 | i32::from(s.new) << 12;
         futex(s, libc::FUTEX_WAKE_OP, op)
     }),
@@ -128,7 +128,7 @@ fn protect(map: &Mapping) -> Tried {
 
 fn advise(s: &Scene<'_>, advice: Advice) -> Tried {
     let map = s.map();
-    // SAFETY: a fresh mapping, which nobody uses.
+    // SAFETY: a fresh mapping, which no other code uses.
     no(unsafe { madvise(start(&map).cast::<c_void>(), map.len(), advice) })
 }
 
@@ -179,7 +179,7 @@ fn userfaultfd(s: &Scene<'_>) -> Tried {
     if fd < 0 {
         return Err(last().into());
     }
-    // SAFETY: the descriptor has just been made, and nobody else knows of it.
+    // SAFETY: the descriptor has just been made, and no other code knows of it.
     let fd = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd as i32) };
     let mut api = [API, 0, 0];
     // SAFETY: `struct uffdio_api` is three words of 64 bits.
@@ -196,7 +196,7 @@ fn clear_at_exit(s: &Scene<'_>) -> Tried {
     let (tell, told) = std::sync::mpsc::channel();
     // Not to be joined: that waits for the word which the kernel would have cleared otherwise.
     drop(std::thread::spawn(move || {
-        // SAFETY: the kernel is told an address and checks it itself.
+        // SAFETY: the call gives the kernel an address, which the kernel checks itself.
         let thread = unsafe { libc::syscall(libc::SYS_set_tid_address, ptr::without_provenance::<u8>(word)) };
         let _ = tell.send(thread);
     }));

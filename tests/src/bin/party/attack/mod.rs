@@ -121,7 +121,7 @@ impl Attacker {
                 let config = Config { start: 0, channel: 1, ..wire::config(words.number()?) };
                 self.stage = Some(Stage::propose(addr, &config)?);
             }
-            // So many descriptors are on the way to somebody who does not receive them, until they land.
+            // So many descriptors are on the way to a reader that does not receive them, until they land.
             "rig-fly" => {
                 let (from, to) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
                 for _ in 0..words.number()? {
@@ -130,7 +130,7 @@ impl Attacker {
                 self.flying = Some([from, to]);
             }
             "rig-land" => self.flying = None,
-            // Lets somebody in, and tells what comes first.
+            // Lets a connector in, and tells what comes first.
             "rig-hear" => {
                 let door = self.door.as_ref().ok_or_else(|| wrong("nobody listens"))?;
                 return Ok(match Wire::accept(door)?.hear()? {
