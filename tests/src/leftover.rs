@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use smstream::reap::{Reaper, Verdict};
 use smstream::{Builder, Stream};
-use smstream_core::layout::{FIELDS, HEADER_LEN, MAGIC};
+use smstream_core::layout::{FIELDS, Features, HEADER_LEN, MAGIC};
 
 /// The bytes of each lane of the regions here.
 pub const CAPACITY: usize = 4096;
@@ -227,7 +227,7 @@ fn is_dead(sound: &[u8], bytes: &[u8]) -> bool {
         let channel = offset("channel")..offset("channel") + 8;
         found == wanted
             || is_free(word)
-            || (word == offset("features") && found & !(1 << 16) == 0)
+            || (word == offset("features") && found & !Features::all().bits() == 0)
             || (is_second && begun && found == 0)
             || (is_second && channel.contains(&word) && found == 0)
             || (is_second && word == offset("state") && found <= 1)

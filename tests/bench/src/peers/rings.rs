@@ -28,11 +28,14 @@ const CAPACITY: usize = smstream::DEFAULT_CAPACITY;
 /// The second sides that wait to be opened, by their addresses.
 static OTHERS: Mutex<Option<HashMap<String, Box<dyn Runner>>>> = Mutex::new(None);
 
+/// Both sides of a ring.
+type Sides = (Box<dyn Runner>, Box<dyn Runner>);
+
 /// A kind of ring: makes both sides at once.
 pub struct Ring {
     name: &'static str,
     about: &'static str,
-    pair: fn() -> (Box<dyn Runner>, Box<dyn Runner>),
+    pair: fn() -> Sides,
 }
 
 pub const RTRB: Ring = Ring { name: "rtrb", about: "rtrb 0.4, chunks of bytes", pair: rtrb_pair };
@@ -115,7 +118,7 @@ impl<W: Put, R: Take> Channel for Both<W, R> {
     }
 }
 
-fn boxed<A, B, C, D>(here: Both<A, B>, there: Both<C, D>) -> (Box<dyn Runner>, Box<dyn Runner>)
+fn boxed<A, B, C, D>(here: Both<A, B>, there: Both<C, D>) -> Sides
 where
     A: Put + 'static,
     B: Take + 'static,
@@ -137,7 +140,7 @@ impl Take for rtrb::Consumer<u8> {
     }
 }
 
-fn rtrb_pair() -> (Box<dyn Runner>, Box<dyn Runner>) {
+fn rtrb_pair() -> Sides {
     let (there, back) = (rtrb::RingBuffer::new(CAPACITY), rtrb::RingBuffer::new(CAPACITY));
     boxed(Both(there.0, back.1), Both(back.0, there.1))
 }
@@ -154,7 +157,7 @@ impl Take for ringbuf::HeapCons<u8> {
     }
 }
 
-fn ringbuf_pair() -> (Box<dyn Runner>, Box<dyn Runner>) {
+fn ringbuf_pair() -> Sides {
     let (there, back) = (ringbuf::HeapRb::new(CAPACITY).split(), ringbuf::HeapRb::new(CAPACITY).split());
     boxed(Both(there.0, back.1), Both(back.0, there.1))
 }
@@ -189,7 +192,7 @@ impl Take for StreamConsumer<Bip> {
     }
 }
 
-fn bbqueue_pair() -> (Box<dyn Runner>, Box<dyn Runner>) {
+fn bbqueue_pair() -> Sides {
     let [there, back] = [(), ()].map(|()| GogiGui::new_with_storage(BoxedSlice::new(CAPACITY)));
     boxed(Both(there.stream_producer(), back.stream_consumer()), Both(back.stream_producer(), there.stream_consumer()))
 }
@@ -215,7 +218,7 @@ impl Take for Messages {
     }
 }
 
-fn crossbeam_pair() -> (Box<dyn Runner>, Box<dyn Runner>) {
+fn crossbeam_pair() -> Sides {
     let (there, back) = (crossbeam_channel::bounded(1024), crossbeam_channel::bounded(1024));
     boxed(Both(there.0, Messages(back.1)), Both(back.0, Messages(there.1)))
 }
@@ -235,7 +238,7 @@ impl Take for Reader {
     }
 }
 
-fn core_pair() -> (Box<dyn Runner>, Box<dyn Runner>) {
+fn core_pair() -> Sides {
     use smstream::smstream_core::block::{Block, block_len};
     const CHANNEL: Config = Config::new([CAPACITY as u32, CAPACITY as u32]);
     type Channel = Block<{ block_len(&CHANNEL) }>;
