@@ -97,8 +97,9 @@ impl Tally {
         park.cast_signed() <= self.kept
     }
 
+    /// Whether counters are kept.
     #[inline(always)]
-    fn keeps(&self) -> bool {
+    pub(crate) fn keeps(&self) -> bool {
         self.kept != NONE
     }
 

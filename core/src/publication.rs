@@ -11,12 +11,12 @@ use crate::word::SharedWord;
 /// What stands between storing a cursor and looking if the peer sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fence {
-    /// A full fence.
-    Full,
-    /// What the peer's barrier needs.
-    Light,
     /// Nothing: the peer never sleeps, so there is no look.
     NoLook,
+    /// What the peer's barrier needs.
+    Light,
+    /// A full fence.
+    Full,
 }
 
 impl Fence {
@@ -56,10 +56,13 @@ impl Publication<'_> {
     pub(crate) fn publish(&self, old: u32, new: u32, last: bool) -> u32 {
         let early = mutant!("wake_decided_early").then(|| ordering::peer_park(self.peer_park));
         self.store(old, new, last);
-        match self.fence {
-            Fence::Full => ordering::fence_published(),
-            Fence::Light => ordering::fence_published_light(),
-            Fence::NoLook => return 0,
+        if self.fence == Fence::NoLook {
+            return 0;
+        }
+        if self.fence == Fence::Light {
+            ordering::fence_published_light();
+        } else {
+            ordering::fence_published();
         }
         early.unwrap_or_else(|| ordering::peer_park(self.peer_park))
     }

@@ -104,6 +104,8 @@ pub struct Spinning {
     looks: u32,
     /// It does not spin.
     skips: bool,
+    /// It spins for a moment only.
+    moment: bool,
     /// Since the first look at the clock: a spin that ends before that costs no clock at all.
     since: Option<Instant>,
 }
@@ -114,9 +116,10 @@ impl Park for Parker {
 
     #[inline]
     fn spin_start(&self) -> Spinning {
-        let skips = self.spin.is_zero() || (self.adapts && !self.habit.looks());
-        self.looked.store(!skips, Relaxed);
-        Spinning { looks: 0, skips, since: None }
+        let looks = !self.spin.is_zero() && (!self.adapts || self.habit.looks());
+        let moment = !looks && self.adapts && !self.spin.is_zero() && self.habit.looks_for_a_moment();
+        self.looked.store(looks, Relaxed);
+        Spinning { looks: 0, skips: !looks && !moment, moment, since: None }
     }
 
     #[inline]
@@ -126,7 +129,7 @@ impl Park for Parker {
         }
         std::hint::spin_loop();
         spin.looks = spin.looks.wrapping_add(1);
-        !spin.looks.is_multiple_of(LOOKS_PER_CHECK) || self.deadline_check(spin)
+        !spin.looks.is_multiple_of(LOOKS_PER_CHECK) || (!spin.moment && self.deadline_check(spin))
     }
 
     #[inline]

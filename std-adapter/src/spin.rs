@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// How often a half sleeps at once, at most, between two times that it looks.
 pub(crate) const MOST_SKIPPED: u32 = 256;
+/// While it skips, each time of so many it looks for a moment only, which costs little and finds a peer that is running again.
+const MOMENTS: u32 = 32;
 /// No sleep takes less.
 const QUICK: Duration = Duration::from_micros(5);
 
@@ -37,10 +39,16 @@ impl Habit {
         false
     }
 
+    /// Whether a wait that does not [begin with looks](Self::looks) is to look for a moment. That it was in vain means nothing.
+    pub(crate) fn looks_for_a_moment(&self) -> bool {
+        self.skip.load(Relaxed) % MOMENTS == MOMENTS - 1
+    }
+
     /// What it looked for came after `time`.
     pub(crate) fn found(&self, time: Duration) {
         if time < QUICK {
             self.skipped.store(0, Relaxed);
+            self.skip.store(0, Relaxed);
             return;
         }
         match self.slept() {

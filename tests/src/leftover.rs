@@ -200,7 +200,7 @@ fn apply(change: &Change, bytes: &mut Vec<u8>) {
 }
 
 /// Whether the bytes are those of a dead region, where `sound` are those that its listener made: the process and the time
-/// may be any, and whether counters are kept; the connector's segment may be there in part, as long as its version is not.
+/// may be any, and the features that may be ignored; the connector's segment may be there in part, as long as its version is not.
 fn is_dead(sound: &[u8], bytes: &[u8]) -> bool {
     if sound.len() != bytes.len() {
         return false;

@@ -355,6 +355,13 @@ impl<'m, P: Park> Producer<'m, P> {
     /// Publishes `sent`, which is `n` bytes after `old`, which was published before.
     #[inline(always)]
     fn publish_from(&mut self, old: u32, n: u32, last: bool) {
+        if self.fence == Fence::NoLook && !last {
+            ordering::publish_sent(&self.mine.sent.word, self.sent);
+            if self.tally.keeps() {
+                self.tally.published(&self.mine.writes, n);
+            }
+            return;
+        }
         let publication = publication(self.mine, self.peer, self.ring.capacity(), self.fence);
         let park = publication.publish(old, self.sent, last);
         if self.tally.wants(park) {
