@@ -206,13 +206,18 @@ fn a_hello_without_its_wake_holds_up_no_other() {
         let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
         thread::scope(|scope| {
             let (tell, told) = std::sync::mpsc::channel();
+            let (bury, dead) = std::sync::mpsc::channel();
             let accepting = scope.spawn(move || {
                 tell.send(rustix::thread::gettid()).unwrap();
                 let accept = |listener: &mut Listener| listener.accept(patience()).unwrap();
                 let mut first = accept(&mut listener);
                 // A connector that is being killed holds its lock until the kernel has closed its files. If the listener looks
                 // just then, it accepts an end whose peer is gone: then the next one is the other connector.
-                while killed && first.life.ask() {
+                while killed {
+                    dead.recv().unwrap();
+                    if !first.life.ask() {
+                        break;
+                    }
                     first = accept(&mut listener);
                 }
                 if killed { (first, None) } else { (accept(&mut listener), Some(first)) }
@@ -222,6 +227,9 @@ fn a_hello_without_its_wake_holds_up_no_other() {
             let mut kept = None;
             if killed {
                 silent.kill();
+                for _ in 0..2 {
+                    bury.send(()).unwrap();
+                }
             } else {
                 kept = Some(silent);
             }
