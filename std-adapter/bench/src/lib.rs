@@ -29,8 +29,8 @@ use plan::Plan;
 use rounds::{Bench, Results};
 use transport::Transport;
 
-/// Measures with the second side in a thread of this process, for transports that know no processes. Names are made in
-/// the directory `place`.
+/// Measures with the second side in a thread of this process, for transports that know no processes. Names begin
+/// with `place`.
 ///
 /// `progress` hears how many turns of how many are done; if it returns `false`, the measuring ends there.
 ///

@@ -9,7 +9,7 @@ use crate::cpus;
 use crate::floor::{self, Floor, Words};
 use crate::partner::Outcome;
 use crate::plan::{Course, Pattern, Placement, Plan, is_possible};
-use crate::transport::{Transport, Waiting};
+use crate::transport::{Transport, Waiting, name_at};
 use crate::usage::{Usage, now};
 
 /// Below this round trip over two cache lines, in nanoseconds, the two CPUs share a cache.
@@ -106,7 +106,7 @@ pub struct Bench<'a> {
     pub transports: &'a [&'a dyn Transport],
     /// The memory that both sides share for the floors.
     pub words: &'a Words,
-    /// Where names are made.
+    /// What names begin with.
     pub place: &'a Path,
 }
 
@@ -180,10 +180,7 @@ impl Bench<'_> {
         ways.dedup();
         for (placement, waiting) in ways {
             self.place_sides(placement, cpus, allowed)?;
-            let place = self.place.join(placement.name());
-            if !place.exists() {
-                std::fs::create_dir(&place)?;
-            }
+            let place = name_at(self.place, placement.name());
             for transport in self.transports {
                 let is_skipped = skipped.iter().any(|(name, _)| name == transport.name());
                 if is_skipped || !transport.can_wait(waiting) {

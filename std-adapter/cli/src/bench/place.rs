@@ -1,57 +1,36 @@
-//! A private temporary directory that is gone however the command ends.
+//! What the names of a measurement begin with, and how they go if a signal ends the command.
+//!
+//! There is no directory: names lie where `smstream gc` looks, and most are gone as soon as both sides have opened them.
 
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::{Mutex, PoisonError};
+use std::sync::OnceLock;
 
-use rustix::fs::Mode;
+use rustix::fs::{Access, access};
 
-/// The directory to remove, while there is one.
-static DIRECTORY: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// What the names of this process begin with, if it measures.
+static PREFIX: OnceLock<PathBuf> = OnceLock::new();
 
-/// Removes the directory when it goes out of scope.
-pub struct Place(PathBuf);
-
-impl Place {
-    /// Makes the directory, in memory if the system has a place for that: no disk has part in the figures.
-    pub fn create() -> io::Result<Self> {
-        let places = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
-        let mut last = io::Error::from(io::ErrorKind::NotFound);
-        for (attempt, place) in places.iter().flat_map(|place| (0..8).map(move |attempt| (attempt, place))) {
-            let now = smstream_bench::usage::now();
-            let path = place.join(format!("smstream-bench-{}-{now}-{attempt}", process::id()));
-            // The lock is held across making and noting it, so that a signal finds either none or all.
-            let mut directory = DIRECTORY.lock().unwrap_or_else(PoisonError::into_inner);
-            match DirBuilder::new().mode(Mode::RWXU.bits()).create(&path) {
-                Ok(()) => {
-                    *directory = Some(path.clone());
-                    return Ok(Self(path));
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
+/// What names begin with: in memory if the system has a place for that, so that no disk has part in the figures.
+pub fn prefix() -> &'static Path {
+    PREFIX.get_or_init(|| {
+        let memory = Path::new("/dev/shm");
+        let directory = if access(memory, Access::WRITE_OK).is_ok() { memory.to_owned() } else { std::env::temp_dir() };
+        directory.join(format!("smstream-bench-{}-{}", process::id(), smstream_bench::usage::now()))
+    })
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        remove();
-    }
-}
-
-/// Removes the directory, if there is one. To be called before any exit that runs no destructors.
+/// Removes what has such a name: what a listener had that waited when a signal came. To be called before any exit that
+/// runs no destructors.
 pub fn remove() {
-    let directory = DIRECTORY.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(directory) = directory {
-        let _ = fs::remove_dir_all(directory);
+    let Some(prefix) = PREFIX.get() else { return };
+    let (Some(directory), Some(begin)) = (prefix.parent(), prefix.file_name()) else { return };
+    let is_ours = |name: &OsStr| name.as_bytes().starts_with(begin.as_bytes());
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten().filter(|entry| is_ours(&entry.file_name())) {
+        // Most often the listener has removed it.
+        let _ = fs::remove_file(entry.path());
     }
 }
