@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::process::Signal;
 
 use crate::command::{Dir, Running, smstream};
+use crate::terminal::Terminal;
 
 /// The shortest measurement: the figures do not matter here.
 const SHORT: [&str; 7] = ["bench", "--sizes", "8,4k", "--rounds", "1", "--turn", "1"];
@@ -84,7 +86,7 @@ fn sizes_and_names_that_cannot_be_are_refused() {
 /// With one CPU nothing spins, and the tables are shorter.
 #[test]
 fn one_cpu_is_enough() {
-    let mut command = std::process::Command::new("taskset");
+    let mut command = Command::new("taskset");
     command.args(["1", env!("CARGO_BIN_EXE_smstream")]).args(SHORT).args(["--only", "smstream,pipe"]);
     command.stdin(std::process::Stdio::null());
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
@@ -106,6 +108,18 @@ fn an_interrupted_measurement_leaves_nothing_behind() {
     // With a table, without one if no round was over, or at once.
     assert!(matches!(ended.status.code(), Some(0 | 1 | 130)), "{ended:?}");
     assert_eq!(traces(pid), Vec::<String>::new());
+}
+
+/// Ctrl-C reaches all that runs on the terminal; the second process is not meant, and goes on till the first one has its turn.
+#[test]
+fn ctrl_c_on_a_terminal_shows_what_there_is() {
+    let long = ["bench", "--sizes", "64", "--rounds", "1000", "--turn", "5", "--only", "smstream,pipe"];
+    let mut terminal = Terminal::run(Command::new(env!("CARGO_BIN_EXE_smstream")).args(long));
+    // Past the first round, which does not count: there is something to show.
+    terminal.shows("  1 %");
+    terminal.keys("\x03");
+    terminal.shows("Throughput one way");
+    assert_eq!(terminal.code(), Some(0));
 }
 
 /// Killed while it measures: no names are left, and the queues that have none go with the second process.
