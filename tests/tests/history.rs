@@ -179,7 +179,7 @@ fn the_halves_have_one_history() {
     party.kill_and_reap();
     assert_eq!(
         writer.write(b"x").map_err(|e| e.kind()).err().or_else(|| {
-            // It may have been faster than the news.
+            // It may have been faster than the watcher.
             until("it is told", || writer.write(b"x").is_err());
             Some(ErrorKind::ConnectionReset)
         }),

@@ -24,7 +24,8 @@ fn scene(addr: &str) -> ([Party; 2], Follower) {
     listener.does("unlisten");
     let pids = [parties[0].pid(), parties[1].pid()];
     let scan = inspect::scan(false).expect("a look");
-    let both = |it: &inspect::Stream| (0..2).all(|party| it.of_party(party).any(|holder| holder.pid == pids[party]));
+    let both =
+        |it: &inspect::InspectedStream| (0..2).all(|party| it.of_party(party).any(|holder| holder.pid == pids[party]));
     let stream =
         scan.streams.into_iter().find(both).unwrap_or_else(|| panic!("{pids:?} are not among {:?}", scan.unseen));
     (parties, Follower::new(stream))

@@ -107,7 +107,7 @@ pub struct Bench<'a> {
     /// The memory that both sides share for the floors.
     pub words: &'a Words,
     /// Where names are made.
-    pub place: &'a Path,
+    pub directory: &'a Path,
 }
 
 /// An end of this side. Its place in the list is its number.
@@ -180,9 +180,9 @@ impl Bench<'_> {
         ways.dedup();
         for (placement, waiting) in ways {
             self.place_sides(placement, cpus, allowed)?;
-            let place = self.place.join(placement.name());
-            if !place.exists() {
-                std::fs::create_dir(&place)?;
+            let directory = self.directory.join(placement.name());
+            if !directory.exists() {
+                std::fs::create_dir(&directory)?;
             }
             for transport in self.transports {
                 let is_skipped = skipped.iter().any(|(name, _)| name == transport.name());
@@ -190,7 +190,7 @@ impl Bench<'_> {
                     continue;
                 }
                 let longest = plan.longest().min(transport.longest());
-                match self.open(*transport, ends.len(), &place, longest, waiting) {
+                match self.open(*transport, ends.len(), &directory, longest, waiting) {
                     Ok(runner) => ends.push(End { transport: transport.name(), placement, waiting, runner }),
                     Err(error) => skipped.push((transport.name().to_owned(), error.to_string())),
                 }
@@ -203,11 +203,11 @@ impl Bench<'_> {
         &mut self,
         transport: &dyn Transport,
         end: usize,
-        place: &Path,
+        directory: &Path,
         longest: usize,
         waiting: Waiting,
     ) -> io::Result<Box<dyn Runner>> {
-        let opening = transport.begin(place, longest, waiting)?;
+        let opening = transport.begin(directory, longest, waiting)?;
         let name = transport.name().to_owned();
         self.control.send(Order::Open { end, transport: name, waiting, longest, address: opening.address() })?;
         let runner = opening.finish();

@@ -65,8 +65,8 @@ pub trait Transport: Sync {
         false
     }
 
-    /// Begins a connection for messages of up to `longest` bytes. Names are made in the directory `place`.
-    fn begin(&self, place: &Path, longest: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>>;
+    /// Begins a connection for messages of up to `longest` bytes. Names are made in the directory `directory`.
+    fn begin(&self, directory: &Path, longest: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>>;
 
     /// The second side's part.
     fn open(&self, address: &str, longest: usize, waiting: Waiting) -> io::Result<Box<dyn Runner>>;

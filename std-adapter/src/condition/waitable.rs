@@ -1,6 +1,6 @@
 //! What a thing does so that one thread can wait for it beside other things.
 
-use crate::liveness::Life;
+use crate::liveness::PeerMonitor;
 use crate::spin::Habit;
 use crate::timed_mutex::Requests;
 use smstream_core::park::Watch;
@@ -31,7 +31,7 @@ pub(crate) trait Waitable: Requests + fmt::Debug + Send + Sync {
     }
 
     /// What it knows about the life of its peer.
-    fn life(&self) -> Option<&Life> {
+    fn monitor(&self) -> Option<&PeerMonitor> {
         None
     }
 

@@ -1,6 +1,6 @@
 //! `smstream bench`: streams beside what else this system has, between two processes.
 
-mod place;
+mod directory;
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,7 +25,7 @@ use crate::failure::{Context, Failure, say};
 use crate::options::EXIT_CODES;
 use crate::stdio::Output;
 use crate::{signals, size};
-use place::Place;
+use directory::BenchDirectory;
 
 /// The hidden subcommand that the second process runs.
 pub const PEER: &str = "bench-peer";
@@ -209,13 +209,13 @@ impl BenchArgs {
 /// Measures, and shows what was measured.
 pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     let stop = stop_on_signals()?;
-    let place = Place::create().or_broken("could not make a temporary directory")?;
-    let memory = place.path().join("words");
+    let directory = BenchDirectory::create().or_broken("could not make a temporary directory")?;
+    let memory = directory.path().join("words");
     let words = Words::in_file(&memory).or_broken("could not make memory to share")?;
     let transports = args.transports();
     let plan = args.plan();
     let (control, second) = Second::start(&memory)?;
-    let bench = Bench { control, transports: &transports, words: &words, place: place.path() };
+    let bench = Bench { control, transports: &transports, words: &words, directory: directory.path() };
     let mut progress = Progress::new(second.turns.clone());
     let measured = bench.run(&plan, |done, total| {
         progress.show(done, total);
@@ -258,7 +258,7 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
     signals::on_end_twice(
         move || asked.store(true, Ordering::Relaxed),
         |signal| {
-            place::remove();
+            directory::remove();
             process::exit(i32::from(signals::code(signal)));
         },
     )
@@ -344,7 +344,7 @@ fn watch(
                 return;
             }
             say(text);
-            place::remove();
+            directory::remove();
             process::exit(Failure::BROKEN.into());
         }
     })

@@ -32,7 +32,7 @@ fn region(dir: &Dir) -> (PathBuf, u64) {
     there.write_all(&[2; 50]).expect("written");
     let scan = smstream::inspect::scan(false).expect("a look");
     let wanted = Some(addr);
-    let is_it = |it: &&smstream::inspect::Stream| it.addr == wanted && it.of_party(1).next().is_some();
+    let is_it = |it: &&smstream::inspect::InspectedStream| it.addr == wanted && it.of_party(1).next().is_some();
     let stream = scan.streams.iter().find(is_it).expect("the connection");
     let (source, second) = stream.channel.segment(1);
     let mut bytes = vec![0; usize::try_from(source.len().expect("a length")).expect("a length")];

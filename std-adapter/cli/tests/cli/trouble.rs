@@ -46,7 +46,7 @@ fn undelivered_bytes_are_counted() {
     within_time(move || {
         let mut peer = listener.accept().expect("a connection");
         let scan = smstream::inspect::scan(false).expect("a look");
-        let is_its = |stream: &&smstream::inspect::Stream| stream.of_party(1).any(|holder| holder.pid == pid);
+        let is_its = |stream: &&smstream::inspect::InspectedStream| stream.of_party(1).any(|holder| holder.pid == pid);
         let stream = scan.streams.iter().find(is_its).expect("the connection");
         // Full, so that more of it is in the hands of the command.
         let until_full = || loop {

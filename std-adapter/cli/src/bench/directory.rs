@@ -13,9 +13,9 @@ use rustix::fs::Mode;
 static DIRECTORY: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// Removes the directory when it goes out of scope.
-pub struct Place(PathBuf);
+pub struct BenchDirectory(PathBuf);
 
-impl Place {
+impl BenchDirectory {
     /// Makes the directory, in memory if the system has a place for that: no disk has part in the figures.
     pub fn create() -> io::Result<Self> {
         let places = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
@@ -42,7 +42,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for BenchDirectory {
     fn drop(&mut self) {
         remove();
     }
