@@ -44,7 +44,7 @@ fn wait_as(half: Half, monitor: &Arc<PeerMonitor>) {
         }
         let cursor = Watch { word: SharedWord::new(&word), seen: 0, place: Place::Shared };
         let alert = Watch { word: park.alert().unwrap(), seen, place: Place::Local };
-        assert_eq!(park.wait(&[cursor, alert], patience()), Wake::Maybe, "{half:?} was not told");
+        assert_eq!(park.wait(&[cursor, alert], patience()), Wake::Maybe, "{half:?} was not alerted");
     }
 }
 
@@ -306,9 +306,9 @@ fn fork() {
         let made = watches();
         let mode = monitor.watch_mode();
         drop(theirs);
-        let told = monitor.wait_gone(patience());
+        let gone = monitor.wait_gone(patience());
         drop(monitor);
-        let good = made == before + 1 && mode == WatchMode::Watched && told && watches() == before;
+        let good = made == before + 1 && mode == WatchMode::Watched && gone && watches() == before;
         // SAFETY: ends this process without running anything else.
         unsafe { libc::_exit(if good { 0 } else { 1 }) };
     }

@@ -44,7 +44,7 @@ impl Directory {
     /// open: then it is in use.
     fn found_in_the_end(&self, dry: bool) -> Option<ReapOutcome> {
         let mut found = None;
-        until("nobody uses it", || {
+        until("no process uses it", || {
             found = self.found(dry);
             !matches!(found, Some(ReapOutcome::InUse(_)))
         });
@@ -98,7 +98,7 @@ fn a_marked_object_goes_when_its_creator_and_its_users_are_gone() {
     assert_eq!(directory.found(false), Some(ReapOutcome::InUse("its creator lives")));
     let memory = Mapping::new(File::open(&path).unwrap(), 0, 4096, Access::ReadOnly).unwrap();
     kill(child);
-    let in_use = Some(ReapOutcome::InUse("somebody has it open or mapped"));
+    let in_use = Some(ReapOutcome::InUse("a process has it open or mapped"));
     assert_eq!(directory.found(true), in_use);
     assert_eq!(directory.found(false), in_use, "it is only mapped, for reading, and not open");
     drop(memory);
@@ -111,7 +111,7 @@ fn a_marked_object_goes_when_its_creator_and_its_users_are_gone() {
     assert!(!path.exists());
 }
 
-/// Where everybody's objects are. Somebody else who reaps at this moment may come first.
+/// Where everybody's objects are. Another process that reaps at this moment may come first.
 #[test]
 fn shared_memory_objects_are_looked_at_to_begin_with() {
     let name = Name::new();
@@ -210,7 +210,7 @@ fn a_marked_segment_goes() {
     kill(child);
     assert_eq!(found(false, false), None, "it must be asked for");
     // A child that another test forks may have it attached for a moment, while it is looked at here.
-    until("nobody has it attached", || found(true, true) == Some(ReapOutcome::WouldRemove));
+    until("no process has it attached", || found(true, true) == Some(ReapOutcome::WouldRemove));
     until("it is removed", || found(true, false) == Some(ReapOutcome::Removed));
     assert_eq!(found(true, true), None);
 }
@@ -242,7 +242,7 @@ fn helper_makes_segment() {
     // SAFETY: without an address the kernel chooses one that is not in use.
     let start = unsafe { libc::shmat(id, std::ptr::null(), 0) };
     assert_ne!(start.addr(), usize::MAX);
-    // SAFETY: the segment is attached for writing, larger than a mark, and nobody else has it.
+    // SAFETY: the segment is attached for writing, larger than a mark, and no other process has it.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start.cast(), bytes.len()) };
     std::fs::write(Path::new("/dev/shm").join(&arguments[0][1..]), format!("{id}\n")).unwrap();
     loop {

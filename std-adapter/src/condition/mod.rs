@@ -216,7 +216,7 @@ fn wait(
 
 /// What came of looking before sleeping.
 enum Spun {
-    /// There is something to be had.
+    /// At least one is ready.
     Found,
     InVain,
     /// It has not looked.
@@ -239,7 +239,7 @@ fn spin(all: &mut [Armed<'_>], ready: &ReadySet) -> Spun {
     if found.is_some() { Spun::Found } else { Spun::InVain }
 }
 
-/// Looks at the halves for `time`. How long it took until there was something to be had; zero if that is not worth a look at
+/// Looks at the halves for `time`. How long it took until one was ready; zero if that is not worth a look at
 /// the clock.
 fn look_for(all: &mut [Armed<'_>], ready: &ReadySet, time: Duration) -> Option<Duration> {
     /// Looks at halves between two looks at the clock.

@@ -41,7 +41,7 @@ pub(crate) trait Waitable: Requests + fmt::Debug + Send + Sync {
     /// Whether the thread that uses it waits. Others look at this that would have to wait for that thread.
     fn set_waiting(&self, _on: bool) {}
 
-    /// Says to the peer that this sleeps, if there is a peer to be told. Whether a barrier has to come between this and
+    /// Says to the peer that this sleeps, if there is a peer to say it to. Whether a barrier has to come between this and
     /// [`arm`](Waitable::arm).
     fn say_asleep(&mut self) -> bool {
         false

@@ -9,7 +9,7 @@ impl From<RendezvousError> for Error {
     fn from(e: RendezvousError) -> Self {
         let reason = match e.reason() {
             Why::BadName | Why::BadSocketName | Why::BadDescriptor(_) | Why::CannotListen => Reason::InvalidInput,
-            Why::NobodyListens
+            Why::NoListener
             | Why::NoSuchName
             | Why::ListenerDied
             | Why::HungUp

@@ -213,7 +213,7 @@ pub(crate) fn agreement(headers: &[HeaderCopy; 2], checks: &mut Checks) {
     }
 }
 
-/// Checks what a lane without capacity must say: it is closed from birth.
+/// Checks what a lane without capacity must say: it is closed initially.
 pub(crate) fn closed_lane(headers: &[HeaderCopy; 2], sender: usize, checks: &mut Checks) {
     let (sent, received) = (headers[sender].sent(), headers[1 - sender].received());
     if headers[sender].capacity() == 0 {
@@ -221,7 +221,7 @@ pub(crate) fn closed_lane(headers: &[HeaderCopy; 2], sender: usize, checks: &mut
             sent & FIN != 0 && received & STOP != 0,
             (Part::Lane(sender), "one-way"),
             format!("sent {sent:#010x}, received {received:#010x}"),
-            "a lane without capacity is closed from birth",
+            "a lane without capacity is closed initially",
             "a lane without capacity must have FIN and STOP: a word is damaged",
         );
     }

@@ -12,7 +12,7 @@ pub const LEN: usize = HEADER_LEN as usize;
 pub enum ByteOrder {
     /// In this machine's.
     Native,
-    /// In the other one. All words are shown turned round.
+    /// In the other one. All words are shown byte-swapped.
     Swapped,
     /// The word that says so is damaged. The words are shown as they stand.
     Unknown,

@@ -43,7 +43,7 @@ impl fmt::Display for Skipped {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListeningSocket {
-    /// Its address, fit to be printed.
+    /// Its address, escaped for terminals.
     pub addr: String,
     /// The same byte for byte, as [`Addr::from_os_str`](crate::Addr::from_os_str) reads it.
     pub written: OsString,

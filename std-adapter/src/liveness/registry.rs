@@ -115,8 +115,8 @@ impl Registry {
     }
 
     /// The kernel reported an event of a socket. The socket itself is asked: the event may be of one that had the number before.
-    pub(super) fn hung_up(&mut self, token_told: u64) {
-        let Some(fd) = token_told.checked_sub(token(0)).and_then(|fd| RawFd::try_from(fd).ok()) else { return };
+    pub(super) fn hung_up(&mut self, found_token: u64) {
+        let Some(fd) = found_token.checked_sub(token(0)).and_then(|fd| RawFd::try_from(fd).ok()) else { return };
         let Some(alerts) = self.sockets.get(&fd) else { return };
         // SAFETY: the descriptor is open and stays so during this borrow: the end that registered it deregisters it first,
         // which needs the registry's lock, and that is held here.

@@ -255,7 +255,7 @@ impl<'a> Candidate<'a> {
     fn take_lease(&self) -> Result<(), ReapOutcome> {
         match lease::take(self.fd.as_fd()) {
             Ok(()) => Ok(()),
-            Err(Errno::AGAIN) => Err(ReapOutcome::InUse("somebody has it open or mapped")),
+            Err(Errno::AGAIN) => Err(ReapOutcome::InUse("a process has it open or mapped")),
             Err(e) => Err(ReapOutcome::Doubt(format!("it cannot be found out whether it is in use: {e}"))),
         }
     }
@@ -263,7 +263,7 @@ impl<'a> Candidate<'a> {
     /// Removes the name, if it leads to this file still.
     fn remove(&self) -> ReapOutcome {
         if !lease::is_held(self.fd.as_fd()) {
-            return ReapOutcome::InUse("somebody has just opened it");
+            return ReapOutcome::InUse("a process has just opened it");
         }
         match rustix::fs::statat(CWD, self.path, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if identity(&stat) == self.id => match rustix::fs::unlink(self.path) {

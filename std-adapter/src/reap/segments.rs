@@ -24,7 +24,7 @@ pub(super) fn look(dry_run: bool, found: &mut Vec<Leftover>) -> io::Result<()> {
     let user = rustix::process::geteuid().as_raw();
     for segment in parse(&text) {
         let candidate = segment.owner == user && segment.attached == 0 && segment.size >= MARK_LEN as u64;
-        // The number may be a stranger's by now, or of another namespace. The mark says it exactly; this only keeps us
+        // The number may be another process's by now, or of another namespace. The mark says it exactly; this only keeps us
         // from attaching what lives.
         let seems_alive = std::path::Path::new(&format!("/proc/{}", segment.creator)).exists();
         if !candidate || seems_alive {

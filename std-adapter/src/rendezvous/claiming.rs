@@ -170,12 +170,12 @@ impl RegionAttempt {
     }
 
     fn sleep(&self, deadline: Option<Deadline>) {
-        let nobody;
+        let no_peer;
         let (monitor, half) = match self.monitor() {
             Some(monitor) => (monitor, Some(Half::Reader)),
             None => {
-                nobody = PeerMonitor::none();
-                (&nobody, None)
+                no_peer = PeerMonitor::none();
+                (&no_peer, None)
             }
         };
         let soon = self.look_again().map(Deadline::after);

@@ -15,7 +15,7 @@ pub enum RendezvousReason {
     /// The path names no file in a directory, or its name is too long.
     BadName,
     /// There is no such name: no process listens there.
-    NobodyListens,
+    NoListener,
     /// The name is left over: its listener has died.
     ListenerDied,
     /// Another listener has this name already.
@@ -124,7 +124,7 @@ impl RendezvousError {
             | RendezvousReason::CannotListen
             | RendezvousReason::TooLarge { .. }
             | RendezvousReason::Refused(Refusal::TooLarge) => ErrorKind::InvalidInput,
-            RendezvousReason::NobodyListens | RendezvousReason::NoSuchName => ErrorKind::NotFound,
+            RendezvousReason::NoListener | RendezvousReason::NoSuchName => ErrorKind::NotFound,
             RendezvousReason::ListenerDied | RendezvousReason::HungUp | RendezvousReason::ChildEnded => {
                 ErrorKind::ConnectionRefused
             }
@@ -152,11 +152,11 @@ impl RendezvousError {
         }
     }
 
-    /// The seeds' code for it, if they had one.
+    /// Its code in the libraries that this replaces, if they had one.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match &self.reason {
-            RendezvousReason::NobodyListens | RendezvousReason::NoSuchName | RendezvousReason::Refused(_) => {
+            RendezvousReason::NoListener | RendezvousReason::NoSuchName | RendezvousReason::Refused(_) => {
                 Some(ErrorCode::ConnectionNotReady)
             }
             RendezvousReason::ListenerDied | RendezvousReason::HungUp | RendezvousReason::ChildEnded => {
@@ -206,20 +206,20 @@ impl fmt::Display for RendezvousError {
             RendezvousReason::BadName => {
                 write!(f, "{path} is no name to meet at: it must end in the name of a file, of at most 251 bytes")
             }
-            RendezvousReason::NobodyListens => {
-                write!(f, "nobody listens at {path}: there is no such file; start the listener first")
+            RendezvousReason::NoListener => {
+                write!(f, "no process listens at {path}: there is no such file; start the listener first")
             }
             RendezvousReason::ListenerDied => {
                 write!(
                     f,
-                    "nobody listens at {path} any more: the listener died; start it again, it takes the name over"
+                    "no process listens at {path} any more: the listener died; start it again, it takes the name over"
                 )
             }
             RendezvousReason::InUse => {
-                write!(f, "somebody listens at {path} already; choose another name, or end that process")
+                write!(f, "a process listens at {path} already; choose another name, or end that process")
             }
             RendezvousReason::NotARegion(what) => {
-                write!(f, "{path} is {what}, and no region of a listener: nobody listens there; check the name")
+                write!(f, "{path} is {what}, and no region of a listener: no process listens there; check the name")
             }
             RendezvousReason::Occupied(what) => {
                 write!(
@@ -230,7 +230,7 @@ impl fmt::Display for RendezvousError {
             RendezvousReason::ForeignLock(what) => {
                 write!(
                     f,
-                    "{path} is {what}, and no lock file of smstream; it is left alone: remove it if nobody needs it, or \
+                    "{path} is {what}, and no lock file of smstream; it is left alone: remove it if no program needs it, or \
                      choose another name"
                 )
             }
@@ -263,16 +263,16 @@ impl fmt::Display for RendezvousError {
                 write!(f, "{path} is a second name of a region that others use; connect by the listener's name")
             }
             RendezvousReason::NameLost => {
-                write!(f, "{path} has been removed or replaced, so nobody can connect any more; listen again")
+                write!(f, "{path} has been removed or replaced, so no process can connect any more; listen again")
             }
             RendezvousReason::CutShort => {
-                write!(f, "{path} cannot be used: somebody has shortened its file; listen again")
+                write!(f, "{path} cannot be used: another process has shortened its file; listen again")
             }
             RendezvousReason::BadSocketName => {
                 write!(f, "{path} is no name of a socket: it must not be empty, nor longer than 107 bytes")
             }
             RendezvousReason::NoSuchName => {
-                write!(f, "nobody listens at {path}: there is no such name; start the listener first")
+                write!(f, "no process listens at {path}: there is no such name; start the listener first")
             }
             RendezvousReason::NotAllowed(uid) => write!(
                 f,
@@ -296,8 +296,8 @@ impl fmt::Display for RendezvousError {
             RendezvousReason::ChildEnded => {
                 write!(f, "the child that was to connect to {path} has ended, or closed it")
             }
-            RendezvousReason::CannotListen => write!(f, "nobody can listen at {path}: connect to it instead"),
-            RendezvousReason::TimedOut => write!(f, "nobody answered at {path} in time"),
+            RendezvousReason::CannotListen => write!(f, "no process can listen at {path}: connect to it instead"),
+            RendezvousReason::TimedOut => write!(f, "no process answered at {path} in time"),
             RendezvousReason::Cancelled => write!(f, "waiting at {path} was cancelled"),
             RendezvousReason::System(what, e) => write!(f, "cannot {what} at {path}: {e}{}", advice(e)),
         }

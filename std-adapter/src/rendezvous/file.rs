@@ -185,8 +185,8 @@ impl RegionListener {
 
     /// After how long to look whether the name is still there, if nothing tells that.
     pub(crate) fn look_again(&self) -> Option<Duration> {
-        let is_told = futex::has_waitv() && self.named.as_ref().is_some_and(NameWatch::is_watched);
-        (!is_told).then_some(LOOK_AGAIN)
+        let is_notified = futex::has_waitv() && self.named.as_ref().is_some_and(NameWatch::is_watched);
+        (!is_notified).then_some(LOOK_AGAIN)
     }
 
     /// That the name still leads to the region, if something may have happened to it.

@@ -205,24 +205,25 @@ fn a_hello_without_its_wake_holds_up_no_other() {
         let path = scratch.path();
         let mut listener = RegionListener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
         thread::scope(|scope| {
-            let (tell, told) = std::sync::mpsc::channel();
+            let (sender, receiver) = std::sync::mpsc::channel();
             let (bury, dead) = std::sync::mpsc::channel();
             let accepting = scope.spawn(move || {
-                tell.send(rustix::thread::gettid()).unwrap();
+                sender.send(rustix::thread::gettid()).unwrap();
                 let accept = |listener: &mut RegionListener| listener.accept(patience()).unwrap();
                 let mut first = accept(&mut listener);
                 // A connector that is being killed holds its lock until the kernel has closed its files. If the listener looks
                 // just then, it accepts an end whose peer is gone: then the next one is the other connector.
-                while killed {
-                    dead.recv().unwrap();
-                    if !first.monitor.probe() {
-                        break;
-                    }
-                    first = accept(&mut listener);
+                if !killed {
+                    return (accept(&mut listener), Some(first));
                 }
-                if killed { (first, None) } else { (accept(&mut listener), Some(first)) }
+                dead.recv().unwrap();
+                while first.monitor.probe() {
+                    first = accept(&mut listener);
+                    dead.recv().unwrap();
+                }
+                (first, None)
             });
-            asleep(told.recv().unwrap());
+            asleep(receiver.recv().unwrap());
             let silent = Party::start("hello-and-no-wake", &path).ready();
             let mut kept = None;
             if killed {

@@ -79,7 +79,7 @@ impl Region {
 
     /// Opens the region that has the name, as the connector, who claims nothing yet.
     pub(super) fn open(name: &RegionName, guard: Option<Installed>) -> Result<Self, RendezvousError> {
-        let Found { fd, stat } = name.open_region()?.ok_or_else(|| name.error(RendezvousReason::NobodyListens))?;
+        let Found { fd, stat } = name.open_region()?.ok_or_else(|| name.error(RendezvousReason::NoListener))?;
         if stat.st_mode & 0o077 != 0 {
             return Err(name.error(RendezvousReason::OpenToOthers(stat.st_mode & 0o7777)));
         }

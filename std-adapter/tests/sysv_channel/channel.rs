@@ -83,7 +83,7 @@ fn a_channel_between_two_processes() {
     let (mine, peers) = (shm.attach().unwrap(), shm.attach_read_only().unwrap());
     for (party, place) in [first, second].into_iter().enumerate() {
         let start = mine.as_mut_ptr().unwrap().wrapping_add(place);
-        // SAFETY: the segment is attached for writing and long enough, and nobody else knows of it yet.
+        // SAFETY: the segment is attached for writing and long enough, and no other process knows of it yet.
         unsafe { geometry::init(start, [second, len - second][party], &CHANNEL, party) }.unwrap();
     }
     let mut child = Second::start(&mut role("channel::connector", &[shm.id()]));

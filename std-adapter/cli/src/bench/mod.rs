@@ -48,7 +48,7 @@ Examples:
 How it measures:
   Two processes. Each message is written from a private buffer on one side and copied into one on the other. Every
   round gives each transport one turn, so that a change of the machine meets all alike; shown are medians of the
-  rounds. A round's regime, near or far, is told by two cache lines that go there and back; rounds of different
+  rounds. A round's regime, near or far, is measured by two cache lines that go there and back; rounds of different
   regimes are never put together. Round trips are also timed one by one; reading the clock is part of those.
   'default' is what a user has who sets no option. 'busy' never sleeps. 'asleep' always sleeps: turns in which a
   side did not are left out. CPU time and system calls are of both sides, for each message or round trip.

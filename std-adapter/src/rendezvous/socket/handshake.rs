@@ -309,7 +309,7 @@ pub(super) fn receive(socket: &OwnedFd) -> Result<Option<(Message, Received)>, H
     if came.len == 0 && came.sender.is_none() {
         return Err(HandshakeError::HungUp);
     }
-    // There is room for one in any case, so it is this process that has no number for it.
+    // There is room for one, whatever else came, so it is this process that has no number for it.
     if came.cut && came.fds.is_empty() {
         return Err(HandshakeError::System(Errno::MFILE.into()));
     }

@@ -72,7 +72,7 @@ impl SocketName {
     /// Why connecting failed.
     pub(super) fn not_connected(&self, e: Errno) -> RendezvousError {
         self.error(match (e, &self.path) {
-            (Errno::NOENT, _) => RendezvousReason::NobodyListens,
+            (Errno::NOENT, _) => RendezvousReason::NoListener,
             (Errno::CONNREFUSED, None) => RendezvousReason::NoSuchName,
             (Errno::CONNREFUSED, Some(path)) => match kind_of(path) {
                 Ok(FileType::Socket) | Err(_) => RendezvousReason::ListenerDied,
