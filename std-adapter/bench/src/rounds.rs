@@ -107,7 +107,7 @@ pub struct Bench<'a> {
     /// The memory that both sides share for the floors.
     pub words: &'a Words,
     /// What names begin with.
-    pub place: &'a Path,
+    pub prefix: &'a Path,
 }
 
 /// An end of this side. Its place in the list is its number.
@@ -180,14 +180,14 @@ impl Bench<'_> {
         ways.dedup();
         for (placement, waiting) in ways {
             self.place_sides(placement, cpus, allowed)?;
-            let place = name_at(self.place, placement.name());
+            let prefix = name_at(self.prefix, placement.name());
             for transport in self.transports {
                 let is_skipped = skipped.iter().any(|(name, _)| name == transport.name());
                 if is_skipped || !transport.can_wait(waiting) {
                     continue;
                 }
                 let longest = plan.longest().min(transport.longest());
-                match self.open(*transport, ends.len(), &place, longest, waiting) {
+                match self.open(*transport, ends.len(), &prefix, longest, waiting) {
                     Ok(runner) => ends.push(End { transport: transport.name(), placement, waiting, runner }),
                     Err(error) => skipped.push((transport.name().to_owned(), error.to_string())),
                 }
@@ -200,11 +200,11 @@ impl Bench<'_> {
         &mut self,
         transport: &dyn Transport,
         end: usize,
-        place: &Path,
+        prefix: &Path,
         longest: usize,
         waiting: Waiting,
     ) -> io::Result<Box<dyn Runner>> {
-        let opening = transport.begin(place, longest, waiting)?;
+        let opening = transport.begin(prefix, longest, waiting)?;
         let name = transport.name().to_owned();
         self.control.send(Order::Open { end, transport: name, waiting, longest, address: opening.address() })?;
         let runner = opening.finish();

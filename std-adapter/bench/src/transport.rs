@@ -65,18 +65,18 @@ pub trait Transport: Sync {
         false
     }
 
-    /// Begins a connection for messages of up to `longest` bytes. The names that it makes begin with `place`: see [`name_at`].
+    /// Begins a connection for messages of up to `longest` bytes. The names that it makes begin with `prefix`: see [`name_at`].
     ///
     /// A name is gone as soon as both sides have opened it, if its kind allows that: a killed measurement leaves no names.
-    fn begin(&self, place: &Path, longest: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>>;
+    fn begin(&self, prefix: &Path, longest: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>>;
 
     /// The second side's part.
     fn open(&self, address: &str, longest: usize, waiting: Waiting) -> io::Result<Box<dyn Runner>>;
 }
 
-/// The name that begins with `place` and ends with `end`.
-pub fn name_at(place: &Path, end: &str) -> PathBuf {
-    let mut name = place.as_os_str().to_owned();
+/// The name that begins with `prefix` and ends with `end`.
+pub fn name_at(prefix: &Path, end: &str) -> PathBuf {
+    let mut name = prefix.as_os_str().to_owned();
     name.push("-");
     name.push(end);
     name.into()

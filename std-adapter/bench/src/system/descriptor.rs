@@ -152,8 +152,8 @@ fn path_of(fd: &OwnedFd) -> String {
 }
 
 /// A name of a socket that is in no directory: it goes with the socket.
-fn abstract_name(place: &Path, kind: &str, waiting: Waiting) -> io::Result<String> {
-    let name = name_at(place, &format!("{kind}-{}", waiting.name()));
+fn abstract_name(prefix: &Path, kind: &str, waiting: Waiting) -> io::Result<String> {
+    let name = name_at(prefix, &format!("{kind}-{}", waiting.name()));
     let text = std::str::from_utf8(name.as_os_str().as_bytes());
     Ok(text.map_err(|_| io::Error::other("the directory's name is no UTF-8"))?.to_owned())
 }
@@ -196,8 +196,8 @@ impl Transport for UnixStreamSocket {
         true
     }
 
-    fn begin(&self, place: &Path, _: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
-        let name = abstract_name(place, "stream", waiting)?;
+    fn begin(&self, prefix: &Path, _: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
+        let name = abstract_name(prefix, "stream", waiting)?;
         let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
         Ok(Box::new(Then(name, move || {
             let fd = OwnedFd::from(listener.accept()?.0);
@@ -228,8 +228,8 @@ impl Transport for SeqpacketSocket {
         true
     }
 
-    fn begin(&self, place: &Path, _: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
-        let name = abstract_name(place, "packets", waiting)?;
+    fn begin(&self, prefix: &Path, _: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
+        let name = abstract_name(prefix, "packets", waiting)?;
         let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         bind(&socket, &SocketAddrUnix::new_abstract_name(name.as_bytes())?)?;
         listen(&socket, 1)?;

@@ -124,9 +124,9 @@ impl Transport for PosixQueue {
         waiting != Waiting::Busy
     }
 
-    fn begin(&self, place: &Path, _: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
-        let place = place.file_name().unwrap_or_default().to_string_lossy();
-        let name = |way| format!("/{place}-{}-{way}", waiting.name());
+    fn begin(&self, prefix: &Path, _: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
+        let prefix = prefix.file_name().unwrap_or_default().to_string_lossy();
+        let name = |way| format!("/{prefix}-{}-{way}", waiting.name());
         let names = Names([name("there"), name("back")]);
         let make = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
         let (output, input) = (Queue::open(&names.0[0], make)?, Queue::open(&names.0[1], make)?);

@@ -1,6 +1,6 @@
 //! `smstream bench`: streams beside what else this system has, between two processes.
 
-mod place;
+mod names;
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -48,7 +48,7 @@ Examples:
 How it measures:
   Two processes. Each message is written from a private buffer on one side and copied into one on the other. Every
   round gives each transport one turn, so that a change of the machine meets all alike; shown are medians of the
-  rounds. A round's regime, near or far, is told by two cache lines that go there and back; rounds of different
+  rounds. A round's regime, near or far, is measured by two cache lines that go there and back; rounds of different
   regimes are never put together. Round trips are also timed one by one; reading the clock is part of those.
   'default' is what a user has who sets no option. 'busy' never sleeps. 'asleep' always sleeps: turns in which a
   side did not are left out. CPU time and system calls are of both sides, for each message or round trip.
@@ -214,7 +214,7 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     let transports = args.transports();
     let plan = args.plan();
     let (control, second) = Second::start(&memory)?;
-    let bench = Bench { control, transports: &transports, words: &words, place: place::prefix() };
+    let bench = Bench { control, transports: &transports, words: &words, prefix: names::prefix() };
     let mut progress = Progress::new(second.turns.clone());
     let measured = bench.run(&plan, |done, total| {
         progress.show(done, total);
@@ -258,7 +258,7 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
     signals::on_end_twice(
         move || asked.store(true, Ordering::Relaxed),
         |signal| {
-            place::remove();
+            names::remove();
             process::exit(i32::from(signals::code(signal)));
         },
     )
@@ -346,7 +346,7 @@ fn watch(
                 return;
             }
             say(text);
-            place::remove();
+            names::remove();
             process::exit(Failure::BROKEN.into());
         }
     })

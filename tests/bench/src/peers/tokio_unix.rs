@@ -52,8 +52,8 @@ impl Transport for TokioUnix {
         waiting != Waiting::Busy
     }
 
-    fn begin(&self, place: &Path, _: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
-        let path = name_at(place, &format!("tokio-{}", waiting.name()));
+    fn begin(&self, prefix: &Path, _: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
+        let path = name_at(prefix, &format!("tokio-{}", waiting.name()));
         let listener = std_net::UnixListener::bind(&path)?;
         let address = path.to_str().ok_or_else(|| io::Error::other("the directory's name is no UTF-8"))?;
         Ok(Box::new(Then(address.to_owned(), move || Over::runner(listener.accept()?.0))))
