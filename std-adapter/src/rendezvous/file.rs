@@ -109,6 +109,7 @@ impl Listener {
             };
             sleep(&self.interrupt, Some(Half::Reader), &watches, until);
             if deadline.is_some_and(Deadline::has_passed) && !self.is_pending() {
+                self.current.look_whole(&self.name)?;
                 return Err(self.name.error(Reason::TimedOut));
             }
         }
@@ -129,6 +130,8 @@ impl Listener {
             // A claimer that said HELLO and died leaves a region that no party can use. It is replaced like an
             // accepted one.
             let lives = hello == state::HELLO && self.current.is_held(&self.name, Byte::Party1)?;
+            // A claimer that finds the region cut short gives it up, and that is no death. The watcher may not have said so yet.
+            self.current.look_whole(&self.name)?;
             let next = self.publish_next()?;
             self.size = None;
             self.named = None;
@@ -176,16 +179,19 @@ impl Listener {
         (!is_told).then_some(LOOK_AGAIN)
     }
 
-    /// That the name still leads to the region, if something may have happened to it.
+    /// That the region has all its bytes and the name still leads to it, if something may have happened to it.
     fn check_name(&self) -> Result<(), Error> {
-        match &self.named {
-            Some(named) if named.take() && !self.name.is(self.current.id())? => {
-                // The next call says so again.
-                named.leave_taken();
-                Err(self.name.error(Reason::NameLost))
-            }
-            _ => Ok(()),
+        let Some(named) = self.named.as_ref().filter(|named| named.take()) else { return Ok(()) };
+        let leads_there = || match self.name.is(self.current.id())? {
+            true => Ok(()),
+            false => Err(self.name.error(Reason::NameLost)),
+        };
+        let checked = self.current.look_whole(&self.name).and_then(|()| leads_there());
+        if checked.is_err() {
+            // The next call says so again.
+            named.leave_taken();
         }
+        checked
     }
 
     /// Whether a connector waits to be accepted. (It may have died meanwhile.)
