@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::subject::Subject;
 use super::waitable::{WaitSet, Waitable};
+use crate::futex;
 use crate::liveness::Life;
 use crate::spin::Habit;
 use crate::timed_mutex::{FLUSH, TimedGuard, TimedMutex};
@@ -136,12 +137,20 @@ impl<'c> Armed<'c> {
         }
     }
 
-    /// Done after a sleep that lasted as long as it might: asks whether the peer lives if nothing tells it.
+    /// Done after a sleep that lasted as long as it might: asks whether the peer lives if nothing tells it. Without
+    /// `futex_waitv` a wake of the peer's words does not.
     pub(super) fn ask(&self) {
-        if let Some(life) = self.life()
-            && life.is_timed()
-        {
-            life.ask();
+        match self.life() {
+            Some(life) if life.is_timed() => drop(life.ask()),
+            Some(_) if !futex::has_waitv() => self.ask_lock(),
+            _ => {}
+        }
+    }
+
+    /// Done after a wake for which there is no other reason: asks whether the peer has given its lock up.
+    pub(super) fn ask_lock(&self) {
+        if let Some(life) = self.life() {
+            life.ask_lock();
         }
     }
 
