@@ -400,33 +400,6 @@ fn an_interrupt_while_nobody_is_there() {
 }
 
 #[test]
-fn the_name_of_a_socket_that_nobody_listens_at_is_taken_over() {
-    let dir = Dir::new();
-    let path = dir.path("socket");
-    let place = format!("uds:{}", path.display());
-    // A socket's name outlives it.
-    drop(UnixListener::bind(&path).expect("a listener"));
-    let running = proxy(&[&place, &dir.addr()]);
-    let ended = Running::start(&mut smstream(["proxy", &place, &dir.addr()])).end().expect(3);
-    ended.saying(&format!("could not listen at {place}"));
-    let listener = Listener::bind(dir.addr()).expect("a listener");
-    let mut client = UnixStream::connect(&path).expect("a connection");
-    client.write_all(b"hello").expect("written");
-    drop(client);
-    let mut heard = String::new();
-    within_time(move || {
-        listener.accept().expect("a connection").read_to_string(&mut heard).expect("read");
-        assert_eq!(heard, "hello");
-    });
-    running.end().expect(0);
-    assert!(!path.exists(), "the name was left");
-
-    std::fs::write(&path, "somebody's letter").expect("a file");
-    Running::start(&mut smstream(["proxy", &place, &dir.addr()])).end().expect(3);
-    assert_eq!(std::fs::read(&path).expect("a file"), b"somebody's letter");
-}
-
-#[test]
 fn only_addresses_that_are_allowed_connect() {
     let (listener, place) = server();
     echo(listener);

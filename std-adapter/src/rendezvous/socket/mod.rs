@@ -5,6 +5,7 @@
 //! death of the peer.
 
 mod attested;
+mod bound;
 mod connecting;
 mod eviction;
 mod handshake;
@@ -14,6 +15,7 @@ mod listener;
 pub(crate) mod lock_file;
 mod message;
 mod name;
+mod opening;
 mod segment;
 mod terms;
 
@@ -26,6 +28,7 @@ use segment::OwnSegment;
 use smstream_shm::memory::Mapping;
 use std::sync::Arc;
 
+pub use bound::BoundName;
 pub(crate) use connecting::{Connecting, check_socket_type};
 pub(crate) use host::Host;
 pub(crate) use interrupt::Interrupt;
