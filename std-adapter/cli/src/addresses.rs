@@ -45,6 +45,13 @@ pub fn run(args: &CompleteAddressArgs) -> Result<(), Failure> {
     found.retain(|one| one.as_bytes().starts_with(args.typed.as_bytes()) && !one.as_bytes().contains(&b'\n'));
     found.sort();
     found.dedup();
+    // What lies beside a socket is nothing to connect to.
+    let all = found.clone();
+    let is_beside = |one: &OsString| {
+        let socket = one.as_bytes().strip_suffix(b".lock");
+        socket.is_some_and(|socket| all.iter().any(|other| other.as_bytes() == socket))
+    };
+    found.retain(|one| !is_beside(one));
     let text: String = found.iter().filter_map(|one| one.to_str()).flat_map(|one| [one, "\n"]).collect();
     Output::new().print(&text)
 }

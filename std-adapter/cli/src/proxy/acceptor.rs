@@ -61,8 +61,7 @@ const QUESTIONS: u32 = 6;
 enum Kind {
     Stream(Box<Listener>),
     Tcp(TcpListener),
-    /// The name goes when it is dropped.
-    Uds(UnixListener, Option<BoundName>),
+    Uds(UnixListener, #[expect(dead_code, reason = "held for its drop, which removes the name")] Option<BoundName>),
 }
 
 impl Acceptor {

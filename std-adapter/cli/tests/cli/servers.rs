@@ -1,6 +1,6 @@
 //! Servers that keep on: what goes wrong with one connection, or for a while, does not end them.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 

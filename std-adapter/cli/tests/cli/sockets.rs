@@ -19,6 +19,7 @@ use crate::command::{Dir, Running, reach, smstream, within_time};
 fn proxy(from: &str, to: &str) -> Running {
     let mut running = Running::start(&mut smstream(["proxy", from, to]));
     running.expect_stderr("smstream: listening at ");
+    running.next_stderr(b'\n').expect("where");
     running
 }
 
