@@ -88,10 +88,12 @@ pub use smstream_shm::sysv;
 #[cfg_attr(docsrs, doc(cfg(feature = "shm")))]
 pub use smstream_shm::{AddressRange, PlacedMapping, cleanup, memory, posix};
 
-/// What the tests of this project use to write a peer by hand. No part of the interface: it may change at any time.
+/// What the tests of this project use to write a peer by hand, and its command. No part of the interface: it may change at any
+/// time.
 #[doc(hidden)]
 pub mod internal {
     pub use crate::liveness::{Half, PeerMonitor};
     pub use crate::parking::Parker;
+    pub use crate::rendezvous::socket::BoundName;
     pub use smstream_shm::{Deadline, memory};
 }

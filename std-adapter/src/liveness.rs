@@ -18,6 +18,7 @@ use crate::futex;
 use crate::lock::{self, Byte};
 use crate::peer_socket::PeerSocket;
 pub(crate) use alerts::HalfAlert;
+pub(crate) use registry::OnReadable;
 
 use alerts::Alerts;
 use mode::NUDGE;
@@ -53,6 +54,17 @@ pub(crate) fn watch_readable(fd: BorrowedFd<'_>) -> io::Result<()> {
 /// Ends what [`watch_readable`] began.
 pub(crate) fn unwatch(fd: BorrowedFd<'_>) {
     watcher::unwatch(fd);
+}
+
+/// Calls `back` in the watcher's thread, once, when `fd` becomes readable or is so already. Until [`call_no_more`] the
+/// descriptor stays open.
+pub(crate) fn call_when_readable(fd: BorrowedFd<'_>, back: Arc<dyn OnReadable>) -> io::Result<()> {
+    watcher::call_when_readable(fd, back)
+}
+
+/// Ends what [`call_when_readable`] began.
+pub(crate) fn call_no_more(fd: BorrowedFd<'_>) {
+    watcher::call_no_more(fd);
 }
 
 /// What proves that the peer lives.

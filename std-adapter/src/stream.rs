@@ -275,7 +275,9 @@ impl Stream {
     /// was [given up](Stream::abort): `false`.
     ///
     /// It says nothing about bytes: there may be some left to read. The ends of a [`pair`](Stream::pair) live in one
-    /// process, so none outlives the other, and this only ever times out.
+    /// process, so none outlives the other, and this only ever times out. A peer in another language at `file:` that unlocks
+    /// its byte and keeps the file open or mapped is noticed by reads, writes and conditions; this alone sleeps on until the file
+    /// is closed.
     #[must_use]
     pub fn wait_peer_closed(&self, timeout: Option<Duration>) -> bool {
         // The peer may close when it has read what is buffered.

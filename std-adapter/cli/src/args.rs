@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::options::EXIT_CODES;
 use crate::sysv::{self, msg, sem, shm};
-use crate::{bench, completions, connect, demo, doctor, gc, listen, ls, man, proxy, stat};
+use crate::{addresses, bench, completions, connect, demo, doctor, gc, listen, ls, man, proxy, stat};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,6 +75,9 @@ pub enum Command {
     /// Write the manual, as pages for man
     #[command(after_help = man::more())]
     Man(man::ManArgs),
+    /// What may stand where an address is due, for the scripts of `completions`
+    #[command(name = addresses::NAME, hide = true)]
+    CompleteAddress(addresses::CompleteAddressArgs),
     /// The demo's second process
     #[command(name = demo::PEER, hide = true)]
     DemoPeer {

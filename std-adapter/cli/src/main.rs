@@ -1,5 +1,6 @@
 //! The command `smstream`: byte streams between processes through shared memory, for the shell.
 
+mod addresses;
 mod args;
 mod backoff;
 mod bench;
@@ -11,6 +12,7 @@ mod exec;
 mod failure;
 mod gc;
 mod help;
+mod inherited;
 mod json;
 mod link;
 mod listen;
@@ -74,6 +76,7 @@ fn run() -> Result<u8, Failure> {
         Command::Msg(args) => sysv::msg::run(&args),
         Command::Completions(args) => completions::run(&args, &Cli::command()),
         Command::Man(args) => man::run(&args, &Cli::command()),
+        Command::CompleteAddress(args) => addresses::run(&args),
         Command::DemoPeer { parent } => demo::run_peer(parent),
         Command::BenchPeer { parent, memory } => bench::run_peer(parent, &memory),
     };

@@ -25,9 +25,10 @@ impl From<RendezvousError> for Error {
             | Why::Protocol(_)
             | Why::Refused(Refusal::Memory | Refusal::Protocol) => Reason::Corrupt,
             Why::BadConfig(_) | Why::TooLarge { .. } | Why::Refused(Refusal::TooLarge) => Reason::Capacity,
-            Why::ForeignOwner(_) | Why::OpenToOthers(_) | Why::NotAllowed(_) | Why::Refused(Refusal::User) => {
-                Reason::Denied
-            }
+            Why::ForeignOwner(_)
+            | Why::OpenToOthers(_)
+            | Why::NotAllowed(_)
+            | Why::Refused(Refusal::User | Refusal::UnknownUser) => Reason::Denied,
             Why::NotAlone => Reason::Claimed,
             Why::TimedOut => Reason::TimedOut,
             Why::System(_, e) if e.kind() == io::ErrorKind::PermissionDenied => Reason::Denied,

@@ -128,6 +128,10 @@ fn meet(source: &Arc<Source>, first: &HeaderCopy, usable: bool, checks: &mut Che
         },
     );
     let second = sample::header(source, offset)?;
+    if usable && stated && rules::awaited(first, &second, offset, source.len()?, checks) {
+        steps(first, &second, checks);
+        return Ok(());
+    }
     let good = segment(source, offset, &second, 1, checks)? && usable;
     rules::agreement(&[first.clone(), second.clone()], checks);
     steps(first, &second, checks);

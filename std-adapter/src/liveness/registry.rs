@@ -36,8 +36,16 @@ pub(super) struct Registry {
     pub(super) later: Vec<Later>,
     /// Whom to tell when a socket hangs up. The sockets are numbers and not handles, for the reason that [`WatchedEnd`] has.
     pub(super) sockets: HashMap<RawFd, Arc<Alerts>>,
+    /// What is called when a descriptor becomes readable.
+    pub(super) calls: HashMap<RawFd, Arc<dyn OnReadable>>,
     /// Alerts that some half has not noticed yet, on kernels without `futex_waitv`.
     pub(super) unanswered: Vec<Arc<Alerts>>,
+}
+
+/// Something to do in the watcher's thread when a descriptor has become readable, or may have. It must not wait.
+pub(crate) trait OnReadable: Send + Sync {
+    /// Does it.
+    fn on_readable(&self);
 }
 
 /// An end to tell when its peer is gone.
@@ -141,6 +149,7 @@ impl Registry {
             self.lose(wd, now);
         }
         self.names.values().flatten().for_each(|named| named.lose());
+        self.calls.values().for_each(|call| call.on_readable());
         // A thread that sleeps on these asks for itself from the next time on.
         for alerts in self.sockets.values() {
             alerts.set_mode(WatchMode::Timed);

@@ -146,6 +146,14 @@ impl Region {
         whole(name, self.cut())
     }
 
+    /// The same of the file as it is now: no access may have met what is gone, and the watcher may not have looked yet.
+    pub(super) fn look_whole(&self, name: &RegionName) -> Result<(), RendezvousError> {
+        if let Some(cut) = self.cut() {
+            cut.look(&*self.fd);
+        }
+        self.whole(name)
+    }
+
     /// Sets the connector's segment up, whatever a dead claimer left in it. The caller holds the claim.
     pub(super) fn set_up_mine(&self, name: &RegionName) -> Result<(), RendezvousError> {
         initialize(name, &self.my, &self.config, self.party as usize)

@@ -8,20 +8,18 @@ use super::handshake::{Established, Handshake, HandshakeError, Progress};
 use super::interrupt::Interrupt;
 use super::name::{Right, SocketName};
 use super::terms::Terms;
-use crate::barrier;
+use crate::addr::Addr;
 use crate::liveness::name_watch::NameWatch;
-use crate::packet;
 use crate::peer_socket::PeerSocket;
 use crate::rendezvous::{Connected, RendezvousError, RendezvousReason};
 use crate::trace;
-use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::event::epoll;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, accept_with, shutdown, socket_with};
-use rustix::time::{TimerfdClockId, TimerfdFlags, Timespec, timerfd_create};
+use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown};
+use rustix::time::Timespec;
 use smstream_core::geometry::Config;
 use smstream_shm::Deadline;
-use smstream_shm::memory::page_size;
 use std::collections::{BTreeMap, VecDeque};
 use std::mem::MaybeUninit;
 use std::process;
@@ -36,22 +34,21 @@ const MOST_AT_ONCE: usize = 64;
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Kernels without epoll_pwait2 take no timeout of more than 24.8 days. Who has slept so long looks at the time again.
 const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
-/// How many connectors the kernel keeps waiting. It has a limit of its own (net.core.somaxconn).
-const BACKLOG: i32 = 4096;
-
 /// What woke the epoll instance. Connectors have numbers from [`FIRST`] on.
 pub(super) const SOCKET: u64 = 0;
-const INTERRUPT: u64 = 1;
-const TIMER: u64 = 2;
-const NAME: u64 = 3;
-const FIRST: u64 = 4;
+pub(super) const INTERRUPT: u64 = 1;
+pub(super) const TIMER: u64 = 2;
+pub(super) const NAME: u64 = 3;
+pub(super) const FIRST: u64 = 4;
 
 /// Listens at the name of a socket. When it is dropped, by the process that made it, the name is removed.
 #[derive(Debug)]
 pub(crate) struct SocketListener {
     pub(super) name: SocketName,
-    right: Option<Right>,
-    config: Config,
+    pub(super) right: Option<Right>,
+    /// Whether the socket listened before it came here. It stays its owner's: what waits in its queue, too.
+    pub(super) adopted: bool,
+    pub(super) config: Config,
     pub(super) terms: Terms,
     pub(super) socket: OwnedFd,
     pub(super) epoll: Arc<OwnedFd>,
@@ -61,75 +58,17 @@ pub(crate) struct SocketListener {
     pub(super) timed: bool,
     /// Whether no connector is let in, because all who are here have only just come.
     pub(super) paused: bool,
-    interrupt: Arc<Interrupt>,
+    pub(super) interrupt: Arc<Interrupt>,
     /// The watch on the name, if that is a file, and what it rings.
-    named: Option<(NameWatch, Arc<OwnedFd>)>,
+    pub(super) named: Option<(NameWatch, Arc<OwnedFd>)>,
     /// Those in the middle of it, by number: the oldest first.
     pub(super) pending: BTreeMap<u64, Handshake>,
-    next: u64,
-    ready: VecDeque<Connected>,
-    pid: u32,
+    pub(super) next: u64,
+    pub(super) ready: VecDeque<Connected>,
+    pub(super) pid: u32,
 }
 
 impl SocketListener {
-    /// Listens at `name`, for channels with the capacities and the start of `config`.
-    pub(crate) fn bind(
-        name: SocketName,
-        config: &Config,
-        terms: Terms,
-        take_over: bool,
-    ) -> Result<Self, RendezvousError> {
-        let align = u32::try_from(page_size()).unwrap_or(u32::MAX);
-        let config = Config { align, features: barrier::features(), pid: process::id(), ..*config };
-        config.check().map_err(|problem| name.error(RendezvousReason::BadConfig(problem)))?;
-        let made = |what: &'static str| {
-            let name = name.clone();
-            move |e: Errno| name.error(RendezvousReason::System(what, e.into()))
-        };
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket =
-            socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).map_err(made("make a socket"))?;
-        // What connectors send before they are accepted is to have a sender, too.
-        packet::ask_for_credentials(&socket)
-            .map_err(|e| name.error(RendezvousReason::System("ask who is on the other side", e)))?;
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(made("make an epoll instance"))?;
-        let interrupt = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(made("make an eventfd"))?;
-        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)
-            .map_err(made("make a timer"))?;
-        for (fd, token) in [(socket.as_fd(), SOCKET), (interrupt.as_fd(), INTERRUPT), (timer.as_fd(), TIMER)] {
-            epoll::add(&epoll, fd, epoll::EventData::new_u64(token), epoll::EventFlags::IN)
-                .map_err(made("watch the socket"))?;
-        }
-        let right = name.listen(&socket, BACKLOG, terms.allow.others(), take_over)?;
-        let named = match &right {
-            Some(right) => match watch_name(&name, right, &epoll) {
-                Ok(named) => Some(named),
-                Err(e) => {
-                    let _ = name.remove(right);
-                    return Err(e);
-                }
-            },
-            None => None,
-        };
-        Ok(SocketListener {
-            name,
-            right,
-            config,
-            terms,
-            socket,
-            epoll: Arc::new(epoll),
-            timer,
-            timed: false,
-            paused: false,
-            interrupt: Arc::new(Interrupt::new(interrupt)),
-            named,
-            pending: BTreeMap::new(),
-            next: FIRST,
-            ready: VecDeque::new(),
-            pid: process::id(),
-        })
-    }
-
     /// Waits for a rendezvous to come about. `None`: for ever.
     ///
     /// # Errors
@@ -188,6 +127,11 @@ impl SocketListener {
     /// Becomes readable when there is something to do for [`try_accept`](Self::try_accept).
     pub(crate) fn epoll(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.epoll)
+    }
+
+    /// Where connectors find it.
+    pub(crate) fn addr(&self) -> Addr {
+        self.name.addr()
     }
 
     /// To end its waits.
@@ -341,6 +285,9 @@ impl SocketListener {
     /// Lets no process connect any more, and hangs up on those that have and were not accepted: one by one, because what they
     /// have sent can take long to close.
     fn reject_backlog(&self) {
+        if self.adopted {
+            return;
+        }
         let _ = shutdown(&self.socket, Shutdown::Both);
         loop {
             match accept_with(&self.socket, SocketFlags::CLOEXEC) {
@@ -364,19 +311,6 @@ impl SocketListener {
         self.pid = 0;
         self.right.take().map_or(Ok(()), |right| self.name.remove(&right))
     }
-}
-
-/// Makes the epoll instance readable when something happens to the name.
-fn watch_name(name: &SocketName, right: &Right, epoll: &OwnedFd) -> Result<(NameWatch, Arc<OwnedFd>), RendezvousError> {
-    let system = |what| move |e: Errno| name.error(RendezvousReason::System(what, e.into()));
-    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-    let bell = Arc::new(eventfd(0, flags).map_err(system("make an eventfd"))?);
-    epoll::add(epoll, &bell, epoll::EventData::new_u64(NAME), epoll::EventFlags::IN)
-        .map_err(system("watch the name"))?;
-    let file = name.open(right)?;
-    let watch = NameWatch::new(file, Some(Arc::clone(&bell)));
-    // It may have been taken away before the watch was there.
-    if name.leads_to(right)? { Ok((watch, bell)) } else { Err(name.error(RendezvousReason::NameLost)) }
 }
 
 impl AsFd for SocketListener {
