@@ -91,7 +91,7 @@ impl<'m, P: Park> Consumer<'m, P> {
         let own = ordering::own(&mine.received.word);
         let seen = ordering::peer_sent(&peer.sent.word);
         let published = own & cursor::CURSOR;
-        let beyond = cursor::diff(seen, published) > capacity;
+        let beyond = !cursor::accepts_first(seen, published, capacity);
         let refused = unless_mutant!("accept_first_sent_any", beyond, false);
         // Invariant 4 holds for a corrupt half, too.
         let word_seen = if refused { published } else { seen };
@@ -315,13 +315,7 @@ impl<'m, P: Park> Consumer<'m, P> {
         }
         let word = ordering::peer_sent(&self.peer.sent.word);
         if word != self.word_seen {
-            let used = cursor::diff(self.word_seen, self.published());
-            let used_now = cursor::diff(word, self.published());
-            let most = self.ring.capacity() + unless_mutant!("accept_sent_one_beyond", 0, 1);
-            let changed_after_fin = unless_mutant!("accept_sent_after_fin", self.is_peer_finished(), false);
-            let backwards = unless_mutant!("accept_sent_backwards", used_now < used, false);
-            let beyond = unless_mutant!("accept_sent_beyond", used_now > most, false);
-            if changed_after_fin || backwards || beyond {
+            if !cursor::accepts_sent(word, self.word_seen, self.published(), self.ring.capacity()) {
                 self.fail();
                 return Err(Stopped::Corrupt);
             }

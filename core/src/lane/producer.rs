@@ -89,7 +89,7 @@ impl<'m, P: Park> Producer<'m, P> {
         let own = ordering::own(&mine.sent.word);
         let seen = ordering::peer_received(&peer.received.word);
         let published = own & cursor::CURSOR;
-        let beyond = cursor::diff(published, seen) > capacity;
+        let beyond = !cursor::accepts_first(published, seen, capacity);
         let refused = unless_mutant!("accept_first_received_any", beyond, false);
         // Invariant 3 holds for a corrupt half, too.
         let word_seen = if refused { published } else { seen };
@@ -328,12 +328,7 @@ impl<'m, P: Park> Producer<'m, P> {
         }
         let word = ordering::peer_received(&self.peer.received.word);
         if word != self.word_seen {
-            let in_flight = cursor::diff(self.published(), self.word_seen);
-            let still_in_flight = cursor::diff(self.published(), word);
-            let changed_after_stop = unless_mutant!("accept_received_after_stop", self.is_peer_stopped(), false);
-            let most = unless_mutant!("accept_received_le_capacity", in_flight, self.ring.capacity());
-            let impossible = unless_mutant!("accept_received_any", still_in_flight > most, false);
-            if changed_after_stop || impossible {
+            if !cursor::accepts_received(word, self.word_seen, self.published(), self.ring.capacity()) {
                 self.fail();
                 return Err(Stopped::Corrupt);
             }
