@@ -3,6 +3,7 @@
 use super::Word;
 use crate::cursor::max_wait;
 use crate::lane::Ring;
+use crate::size::to_usize;
 
 /// Calls a test for each width.
 macro_rules! at_each_width {
@@ -73,12 +74,12 @@ fn a_reader_accepts_what_counting_says() {
                 for (used, seen) in (0..).zip(from::<BITS>(received, capacity)) {
                     let mut possible = [false; 256];
                     for cursor in from::<BITS>(seen, capacity - used) {
-                        possible[cursor as usize] = true;
-                        possible[(cursor | Word::<BITS>::FINAL) as usize] = true;
+                        possible[to_usize(cursor)] = true;
+                        possible[to_usize(cursor | Word::<BITS>::FINAL)] = true;
                     }
                     for word in words::<BITS>().filter(|&word| word != seen) {
                         let accepted = Word::<BITS>::accepts_sent(word, seen, received, capacity);
-                        assert_eq!(accepted, possible[word as usize], "{capacity} {received} {seen} {word:#x}");
+                        assert_eq!(accepted, possible[to_usize(word)], "{capacity} {received} {seen} {word:#x}");
                         let finished = seen | Word::<BITS>::FINAL;
                         assert!(word == finished || !Word::<BITS>::accepts_sent(word, finished, received, capacity));
                     }
@@ -98,12 +99,12 @@ fn a_writer_accepts_what_counting_says() {
                 for (in_flight, sent) in (0..).zip(from::<BITS>(seen, capacity)) {
                     let mut possible = [false; 256];
                     for cursor in from::<BITS>(seen, in_flight) {
-                        possible[cursor as usize] = true;
-                        possible[(cursor | Word::<BITS>::FINAL) as usize] = true;
+                        possible[to_usize(cursor)] = true;
+                        possible[to_usize(cursor | Word::<BITS>::FINAL)] = true;
                     }
                     for word in words::<BITS>().filter(|&word| word != seen) {
                         let accepted = Word::<BITS>::accepts_received(word, seen, sent, capacity);
-                        assert_eq!(accepted, possible[word as usize], "{capacity} {sent} {seen} {word:#x}");
+                        assert_eq!(accepted, possible[to_usize(word)], "{capacity} {sent} {seen} {word:#x}");
                         let stopped = seen | Word::<BITS>::FINAL;
                         assert!(word == stopped || !Word::<BITS>::accepts_received(word, stopped, sent, capacity));
                     }
@@ -125,13 +126,13 @@ fn crossing_is_what_counting_says() {
                 let mut passed = [false; 128];
                 for (moved, new) in (0..).zip(from::<BITS>(old, capacity)) {
                     if moved != 0 {
-                        passed[threshold_of(new) as usize] = true;
+                        passed[to_usize(threshold_of(new))] = true;
                     }
                     let mut ahead = [false; 128];
-                    from::<BITS>(new, capacity).skip(1).for_each(|at| ahead[threshold_of(at) as usize] = true);
+                    from::<BITS>(new, capacity).skip(1).for_each(|at| ahead[to_usize(threshold_of(at))] = true);
                     for park in words::<BITS>() {
                         let asleep = park & Word::<BITS>::FINAL != 0;
-                        let threshold = threshold_of(park) as usize;
+                        let threshold = to_usize(threshold_of(park));
                         assert_eq!(Word::<BITS>::is_ahead(park, new, capacity), ahead[threshold]);
                         let crosses = |last| Word::<BITS>::crosses(park, old, new, last, capacity);
                         assert_eq!(crosses(false), asleep && passed[threshold], "{capacity} {old} {new} {park:#x}");
@@ -226,7 +227,7 @@ fn runs_are_where_counting_says() {
                     let [(first, first_len), (second, second_len)] = ring.runs(cursor, len);
                     assert!(first_len + second_len == len && second == 0 && (len == 0 || first_len != 0));
                     let places = (first..first + first_len).chain(second..second + second_len);
-                    let counted = from::<BITS>(cursor, len).take(len as usize).map(|at| at % capacity.max(1));
+                    let counted = from::<BITS>(cursor, len).take(to_usize(len)).map(|at| at % capacity.max(1));
                     assert!(places.eq(counted), "{capacity} {cursor} {len}");
                     let quick = ring.before_end(cursor, len);
                     assert!(quick <= len && (quick == 0 || ring.place(cursor) + quick < capacity));
