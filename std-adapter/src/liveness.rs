@@ -6,12 +6,15 @@
 //! happens it makes no system call. Where the kernel has no watches left, sleepers ask for themselves every 20 ms.
 
 mod alerts;
+mod bed;
+mod event_count;
 mod mode;
 mod named;
 pub(crate) mod names;
 pub(crate) mod news;
 mod registry;
 pub(crate) mod sleep;
+mod sync;
 mod watcher;
 
 use crate::futex;

@@ -1,5 +1,6 @@
 //! The words that interrupt the waits of one end, and how their sleepers are woken.
 
+use super::bed::{self, Bed};
 use super::mode::{Half, WatchMode};
 use super::news;
 use crate::futex;
@@ -9,7 +10,7 @@ use smstream_core::word::SharedWord;
 use smstream_shm::memory::guard::Cut;
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The peer is gone.
@@ -38,12 +39,8 @@ pub(super) struct Alerts {
 #[derive(Debug, Default)]
 pub(crate) struct Side {
     word: AtomicU32,
-    /// Without `waitv`: the address of the word that this half sleeps on, 0 while it is awake.
-    bed: AtomicUsize,
-    /// Without `waitv`: the bits of `word` that it knew when it went to sleep.
-    known: AtomicU32,
-    /// Without `waitv`: the process it sleeps in. After a fork the child has a copy of the other words.
-    pid: AtomicU32,
+    /// Without `waitv`: where this half sleeps.
+    bed: Bed,
 }
 
 impl Side {
@@ -142,14 +139,11 @@ impl Alerts {
         if self.waitv {
             return true;
         }
-        // Pairs with the fence in `lie_down`: either the half sees the alert there, or its bed is seen here.
-        fence(Ordering::SeqCst);
+        bed::raised();
         let mut all = true;
         for side in &self.sides {
-            let bed = side.bed.load(Ordering::Acquire);
-            let unknown = side.word.load(Ordering::Relaxed) & !side.known.load(Ordering::Relaxed);
-            if bed != 0 && unknown != 0 && side.pid.load(Ordering::Relaxed) == process::id() {
-                futex::wake_all_at(bed);
+            if let Some(at) = side.bed.unaware(process::id(), || side.word.load(Ordering::Relaxed)) {
+                futex::wake_all_at(at);
                 all = false;
             }
         }
@@ -164,14 +158,11 @@ impl Alerts {
             return false;
         };
         let alert = others.iter().find(|w| w.place == Place::Local);
-        side.pid.store(process::id(), Ordering::Relaxed);
-        side.known.store(alert.map_or(u32::MAX, |w| w.seen), Ordering::Relaxed);
-        side.bed.store(first.word.as_ptr().addr(), Ordering::Release);
-        fence(Ordering::SeqCst);
+        side.bed.lie_down(process::id(), first.word.as_ptr().addr(), alert.map_or(u32::MAX, |w| w.seen));
         others.iter().all(|w| w.word.load() == w.seen)
     }
 
     pub(super) fn get_up(&self, half: Half) {
-        self.sides[half as usize].bed.store(0, Ordering::Release);
+        self.sides[half as usize].bed.get_up();
     }
 }

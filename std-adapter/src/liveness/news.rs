@@ -5,23 +5,22 @@
 //! changed it. A thread calls `tell` *after* its news can be seen. Each call wakes all who sleep here, also those whom it
 //! does not concern: they look again. Alerts are rare.
 
+use super::event_count::EventCount;
 use crate::futex;
 use smstream_core::park::{Place, Watch};
 use smstream_core::word::SharedWord;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 
 /// Goes up with each piece of news. A forked child has one of its own.
-static NEWS: AtomicU32 = AtomicU32::new(0);
+static NEWS: EventCount = EventCount(AtomicU32::new(0));
 
 /// To sleep on until there is news. A thread that looks after this call sees all the news before it.
 pub(crate) fn watch() -> Watch<'static> {
-    // Acquire: with the number comes the news that it counts.
-    Watch { word: SharedWord::new(&NEWS), seen: NEWS.load(Ordering::Acquire), place: Place::Local }
+    Watch { word: SharedWord::new(&NEWS.0), seen: NEWS.seen(), place: Place::Local }
 }
 
 /// Wakes all who wait for news. Safe in a signal handler.
 pub(crate) fn tell() {
-    // Release: see `watch`, its partner.
-    NEWS.fetch_add(1, Ordering::Release);
-    futex::wake_all(SharedWord::new(&NEWS), Place::Local);
+    NEWS.raise();
+    futex::wake_all(SharedWord::new(&NEWS.0), Place::Local);
 }
