@@ -1,6 +1,6 @@
 //! A process of `tests/soak`: one connection after the other, each in one of the ways to wait, until it is killed.
 //!
-//! usage: `soak listen|connect ADDRESS SEED`
+//! usage: `soak listen|connect ADDRESS SEED`, or `soak clean DIRECTORY`, which removes what the killed ones have left
 //!
 //! Each connection carries bytes of a seed both ways at once, in pieces of all sizes; every byte is checked. Each that is over is a line
 //! on standard output: `connection WAY OUTCOME BYTES OPERATIONS`. What must not be is a line that begins with `WRONG`, and ends the process.
@@ -481,6 +481,14 @@ fn let_signals_interrupt() {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
+    if let [_, clean, directory] = &arguments[..]
+        && clean == "clean"
+    {
+        for found in smstream::reap::Reaper::of(directory).run().unwrap_or_else(|e| wrong(e)) {
+            println!("{found:?}");
+        }
+        return;
+    }
     let [_, role, addr, seed] = &arguments[..] else {
         eprintln!("usage: soak listen|connect ADDRESS SEED");
         exit(2);

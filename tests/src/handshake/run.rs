@@ -163,11 +163,12 @@ pub fn attack_connector(proposes: bool, packets: &[Packet]) {
         let hello = Reply { kind: kind::HELLO, reason: 0, fds: usize::from(proposes) };
         let expected: Vec<_> = [hello].into_iter().chain(replies).collect();
         until(|| {
-            match connecting.take().map(|connecting| connecting.try_finish()) {
-                Some(Ok(stream)) => outcome = Some(Ok(stream)),
-                Some(Err(TryFinish::Failed(e))) => outcome = Some(Err(e.to_string())),
-                Some(Err(TryFinish::Pending(again))) => connecting = Some(again),
-                None => {}
+            if let Some(pending) = connecting.take() {
+                match pending.try_finish() {
+                    Ok(stream) => outcome = Some(Ok(stream)),
+                    Err(TryFinish::Failed(e)) => outcome = Some(Err(e.to_string())),
+                    Err(TryFinish::Pending(again)) => connecting = Some(again),
+                }
             }
             hostile.hear();
             hostile.heard.len() >= expected.len() && outcome.is_some() == (end != End::Waiting)
