@@ -126,7 +126,7 @@ fn segment_bytes(start: *mut u8, len: usize) -> Option<Vec<u8>> {
     (len <= LONGEST_FILE).then(|| (0..len).map(at).collect())
 }
 
-/// The region that the image would be, under a name: whoever comes by, it stays as it is. Its `channel` is not the number of its
+/// The region that the image would be, under a name: a connector, a cleaner and an inspector leave it as it is. Its `channel` is not the number of its
 /// file, so it is a copy at best.
 fn leave_alone(segments: &[Option<Vec<u8>>; 2]) {
     let [Some(first), Some(second)] = segments else { return };

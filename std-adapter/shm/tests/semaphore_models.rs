@@ -178,7 +178,7 @@ fn a_waiter_gets_what_was_posted() {
     assert_eq!(world.words.waiters.load(sync::Ordering::Relaxed), 0);
 }
 
-/// Two waiters and two posts by one thread: each returns, whoever takes which.
+/// Two waiters and two posts by one thread: each returns, in either order.
 fn two_posts_let_two_go() {
     let world = World::new();
     let other = spawn(&world, World::wait);

@@ -12,7 +12,7 @@ use super::sync::{AtomicU32, Ordering};
 pub(super) struct EventCount(pub(super) AtomicU32);
 
 impl EventCount {
-    /// The number of events so far. With it comes what they told.
+    /// The number of events so far. With it comes what they announced.
     pub(super) fn seen(&self) -> u32 {
         self.0.load(Ordering::Acquire)
     }
