@@ -1,6 +1,6 @@
 //! What can go wrong, for people and for programs.
 
-mod handshake;
+mod rendezvous;
 
 use std::fmt;
 use std::io;

@@ -6,16 +6,16 @@
 
 #![cfg(target_pointer_width = "64")]
 
-#[path = "../src/liveness/bed.rs"]
-mod bed;
-#[path = "../src/liveness/event_count.rs"]
-mod event_count;
+#[path = "../src/liveness/count.rs"]
+mod count;
+#[path = "../src/liveness/parked.rs"]
+mod parked;
 
-use bed::Bed;
-use event_count::EventCount;
+use count::Count;
 use loom::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
+use parked::Parked;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -74,7 +74,7 @@ mod sync {
         }
     }
 
-    pub(super) fn fence_lain() {
+    pub(super) fn fence_parked() {
         if !is(Mutant::FenceOfSleeper) {
             fence(Ordering::SeqCst);
         }
@@ -124,13 +124,13 @@ struct World {
     cursor: AtomicU32,
     futex: Futex,
     alert: AtomicU32,
-    bed: Bed,
+    parked: Parked,
 }
 
 impl World {
     fn new() -> Arc<World> {
-        let bed = Bed { at: AtomicUsize::new(0), known: Default::default(), pid: Default::default() };
-        Arc::new(World { cursor: AtomicU32::new(0), futex: Futex::default(), alert: AtomicU32::new(0), bed })
+        let parked = Parked { on: AtomicUsize::new(0), known: Default::default(), pid: Default::default() };
+        Arc::new(World { cursor: AtomicU32::new(0), futex: Futex::default(), alert: AtomicU32::new(0), parked })
     }
 
     /// The half waits for bytes: what there is in the end, and the alerts that it has seen before that.
@@ -141,11 +141,11 @@ impl World {
             if cursor != 0 || alerted & !knows != 0 {
                 return (cursor, alerted);
             }
-            self.bed.lie_down(PID, CURSOR, alerted);
+            self.parked.enter_wait(PID, CURSOR, alerted);
             if self.alert.load(Ordering::Relaxed) == alerted || is(Mutant::LastLook) {
                 self.futex.wait(|| self.cursor.load(Ordering::Relaxed), cursor);
             }
-            self.bed.get_up();
+            self.parked.leave_wait();
         }
     }
 
@@ -153,8 +153,8 @@ impl World {
     fn raise(&self, bit: u32) {
         self.alert.fetch_or(bit, Ordering::Release);
         loop {
-            bed::raised();
-            let Some(at) = self.bed.unaware(PID, || self.alert.load(Ordering::Relaxed)) else { return };
+            parked::raised();
+            let Some(at) = self.parked.unaware(PID, || self.alert.load(Ordering::Relaxed)) else { return };
             assert_eq!(at, CURSOR);
             self.futex.wake_all();
             if is(Mutant::Again) {
@@ -198,8 +198,8 @@ fn cancelling_beside_death() {
     let watcher = spawn(&world, |world| world.raise(GONE));
     let other = spawn(&world, |world| {
         world.alert.fetch_or(CANCELLED, Ordering::Release);
-        bed::raised();
-        if world.bed.unaware(PID, || world.alert.load(Ordering::Relaxed)).is_some() {
+        parked::raised();
+        if world.parked.unaware(PID, || world.alert.load(Ordering::Relaxed)).is_some() {
             world.futex.wake_all();
         }
     });
@@ -220,14 +220,14 @@ fn what_the_half_knows_does_not_wake_it() {
 
 /// One who waits for many things, and two that have something to tell.
 struct Many {
-    count: EventCount,
+    count: Count,
     futex: Futex,
     things: [AtomicU32; 2],
 }
 
 impl Many {
     fn new() -> Arc<Many> {
-        Arc::new(Many { count: EventCount(Default::default()), futex: Futex::default(), things: Default::default() })
+        Arc::new(Many { count: Count(Default::default()), futex: Futex::default(), things: Default::default() })
     }
 
     fn happen(&self, which: usize) {

@@ -1,24 +1,26 @@
-//! A word that changes with every event, to sleep on for those who wait for more things than they can sleep on.
+//! One word for the whole process that changes with every alert: for those who wait for many things at once, and cannot
+//! sleep on the alert word of each.
 //!
-//! Who waits takes the number, then looks at everything that is waited for, and then sleeps while the number is as it was. Who has
-//! something to tell raises the number *after* it can be seen. So either the look finds it, or the number is another one by then.
-//!
-//! `tests/liveness_models.rs` runs this file through all executions of a few threads, and shows that each ordering is needed.
+//! A waiter loads it, then looks at everything that it waits for, then sleeps while the word is as it was: an event in
+//! between has changed it. A thread calls `notify` *after* its event can be seen. Each call wakes all threads that sleep
+//! here, also those that it does not concern: they look again. Alerts are rare.
 
-use super::sync::{AtomicU32, Ordering};
+use super::count::Count;
+use crate::futex;
+use smstream_core::park::{Place, Watch};
+use smstream_core::word::SharedWord;
+use std::sync::atomic::AtomicU32;
 
-/// How many events there were, modulo 2³².
-#[derive(Debug)]
-pub(super) struct EventCount(pub(super) AtomicU32);
+/// Goes up with each event. A forked child has one of its own.
+static EVENTS: Count = Count(AtomicU32::new(0));
 
-impl EventCount {
-    /// The number of events so far. With it comes what they announced.
-    pub(super) fn seen(&self) -> u32 {
-        self.0.load(Ordering::Acquire)
-    }
+/// To sleep on until the next event. A thread that looks after this call sees all events before it.
+pub(crate) fn watch() -> Watch<'static> {
+    Watch { word: SharedWord::new(&EVENTS.0), seen: EVENTS.seen(), place: Place::Local }
+}
 
-    /// One more. What it tells can be seen already.
-    pub(super) fn raise(&self) {
-        self.0.fetch_add(1, Ordering::Release);
-    }
+/// Counts an event, and wakes all threads that wait for one. Safe in a signal handler.
+pub(crate) fn notify() {
+    EVENTS.raise();
+    futex::wake_all(SharedWord::new(&EVENTS.0), Place::Local);
 }

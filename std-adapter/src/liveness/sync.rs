@@ -7,7 +7,7 @@ use std::sync::atomic::fence;
 
 /// Between saying where a half sleeps and looking at what it waits for.
 #[inline]
-pub(super) fn fence_lain() {
+pub(super) fn fence_parked() {
     fence(Ordering::SeqCst);
 }
 

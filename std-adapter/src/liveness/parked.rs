@@ -15,38 +15,38 @@
 //!
 //! `tests/liveness_models.rs` runs this file through all executions of a few threads, and shows that each step is needed.
 
-use super::sync::{AtomicU32, AtomicUsize, Ordering, fence_lain, fence_raised};
+use super::sync::{AtomicU32, AtomicUsize, Ordering, fence_parked, fence_raised};
 
 /// Where a half sleeps.
 #[derive(Debug, Default)]
-pub(super) struct Bed {
+pub(super) struct Parked {
     /// The address of the word that it sleeps on, 0 while it is awake.
-    pub(super) at: AtomicUsize,
+    pub(super) on: AtomicUsize,
     /// The bits of the alert word that it knew when it went to sleep.
     pub(super) known: AtomicU32,
     /// The process it sleeps in. After a fork the child has a copy of the other words.
     pub(super) pid: AtomicU32,
 }
 
-impl Bed {
+impl Parked {
     /// Called by the half before it looks for the last time and sleeps on the word at this address.
-    pub(super) fn lie_down(&self, pid: u32, at: usize, known: u32) {
+    pub(super) fn enter_wait(&self, pid: u32, on: usize, known: u32) {
         self.pid.store(pid, Ordering::Relaxed);
         self.known.store(known, Ordering::Relaxed);
-        self.at.store(at, Ordering::Release);
-        fence_lain();
+        self.on.store(on, Ordering::Release);
+        fence_parked();
     }
 
     /// The half is awake.
-    pub(super) fn get_up(&self) {
-        self.at.store(0, Ordering::Release);
+    pub(super) fn leave_wait(&self) {
+        self.on.store(0, Ordering::Release);
     }
 
     /// Where the half is to be woken that sleeps and does not know all bits of its alert word, which `alert` loads.
     pub(super) fn unaware(&self, pid: u32, alert: impl FnOnce() -> u32) -> Option<usize> {
-        let at = self.at.load(Ordering::Acquire);
+        let on = self.on.load(Ordering::Acquire);
         let unknown = alert() & !self.known.load(Ordering::Relaxed);
-        (at != 0 && unknown != 0 && self.pid.load(Ordering::Relaxed) == pid).then_some(at)
+        (on != 0 && unknown != 0 && self.pid.load(Ordering::Relaxed) == pid).then_some(on)
     }
 }
 
