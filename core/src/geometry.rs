@@ -305,7 +305,7 @@ fn sent_so_far(sender: &Port, receiver: &Port, capacity: u32) -> (u32, bool) {
     let received = ordering::peer_received(&receiver.received.word);
     let sent = ordering::peer_sent(&sender.sent.word);
     let again = ordering::peer_received(&receiver.received.word);
-    let fits = cursor::diff(sent, again) <= capacity || cursor::diff(sent, received) <= capacity;
+    let fits = cursor::accepts_first(sent, again, capacity) || cursor::accepts_first(sent, received, capacity);
     (sent, fits && (capacity != 0 || sent & FIN != 0))
 }
 

@@ -6,6 +6,7 @@
 #[cfg(any(loom, test, smstream_mutants))]
 extern crate std;
 
+mod arithmetic;
 #[cfg(not(loom))]
 pub mod block;
 mod bytes;

@@ -92,6 +92,7 @@ pub use smstream_shm::{AddressRange, PlacedMapping, cleanup, memory, posix};
 /// time.
 #[doc(hidden)]
 pub mod internal {
+    pub use crate::inherited::entry as inherited_inode;
     pub use crate::liveness::{Half, PeerMonitor};
     pub use crate::parking::Parker;
     pub use crate::rendezvous::socket::BoundName;

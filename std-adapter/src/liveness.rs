@@ -6,12 +6,15 @@
 //! happens it makes no system call. Where the kernel has no watches left, sleepers ask for themselves every 20 ms.
 
 mod alerts;
+mod count;
 pub(crate) mod event_count;
 mod mode;
 mod name_events;
 pub(crate) mod name_watch;
+mod parked;
 mod registry;
 pub(crate) mod sleep;
+mod sync;
 mod watcher;
 
 use crate::futex;

@@ -3,6 +3,7 @@
 pub mod cursors;
 pub mod flow;
 pub mod forks;
+pub mod handshake;
 pub mod kinds;
 pub mod kit;
 pub mod leftover;
@@ -11,6 +12,9 @@ pub mod memory;
 pub mod oracle;
 pub mod party;
 pub mod privileges;
+pub mod records;
+pub mod ring;
+pub mod rules;
 pub mod waits;
 pub mod watchdog;
 pub mod ways;

@@ -16,3 +16,5 @@ pub use consumer::Consumer;
 pub use peek::Peek;
 pub use producer::Producer;
 pub use reservation::Reservation;
+#[cfg(all(test, not(loom)))]
+pub(crate) use ring::Ring;

@@ -100,9 +100,19 @@ pub fn run(case: &Case, image: &str) -> Result<(), String> {
 }
 
 fn step(token: &str, end: &mut End<'_, Spin>, mine: *mut u8, peer: *mut u8) -> Result<(), String> {
+    let (_, right) = token.split_once('=').unwrap_or((token, ""));
+    let came = perform(token, end, mine, peer);
+    if came == right { Ok(()) } else { Err(came) }
+}
+
+/// Does one step of a case, and says what came of it.
+///
+/// # Panics
+/// If it is no step.
+pub fn perform(token: &str, end: &mut End<'_, Spin>, mine: *mut u8, peer: *mut u8) -> String {
     let (what, argument) = token.split_once(':').expect("a step");
     let (left, right) = argument.split_once('=').unwrap_or((argument, ""));
-    let came = match what {
+    match what {
         "r" => {
             let mut buffer = vec![0; left.parse().expect("a length")];
             match end.read(&mut buffer) {
@@ -130,6 +140,5 @@ fn step(token: &str, end: &mut End<'_, Spin>, mine: *mut u8, peer: *mut u8) -> R
             right.into()
         }
         _ => panic!("no step: {token}"),
-    };
-    if came == right { Ok(()) } else { Err(came) }
+    }
 }
