@@ -57,7 +57,7 @@ fn main() -> ExitCode {
 }
 
 fn asked(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
-    let mut asked = Asked { extent: Extent::Whole, only: String::new(), write: false, list: false };
+    let mut asked = Asked { extent: Extent::Whole { every: false }, only: String::new(), write: false, list: false };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
@@ -73,13 +73,14 @@ fn asked(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
                     Extent::Until { seed: now, end: Instant::now() + Duration::from_secs_f64(60.0 * minutes) };
             }
             "--only" => asked.only = value()?,
+            "--every" => asked.extent = Extent::Whole { every: true },
             "--table" => asked.write = true,
             "--list" => asked.list = true,
             other => return Err(format!("{other:?} is no option")),
         }
     }
-    if asked.write && (!matches!(asked.extent, Extent::Whole) || !asked.only.is_empty()) {
-        return Err("--table is for a whole run of all operations".into());
+    if asked.write && !matches!(asked.extent, Extent::Whole { .. }) {
+        return Err("--table is for every point of an operation".into());
     }
     Ok(asked)
 }
@@ -124,7 +125,7 @@ fn run(asked: &Asked, operations: &[Box<dyn Operation>]) -> Result<(), String> {
     if wrong > 0 {
         return Err(format!("{wrong} outcomes that no truth names"));
     }
-    if asked.write { table::write(&rows) } else { Ok(()) }
+    if asked.write { table::write(&rows, operations) } else { Ok(()) }
 }
 
 fn print(row: &Row, took: Duration) {

@@ -19,11 +19,17 @@ unsafe extern "C" {
 static UNTRACED: AtomicU64 = AtomicU64::new(0);
 
 /// Says that the operation begins, or that it is over.
-pub fn mark() {
+#[inline(never)]
+pub extern "C" fn mark() {
     if UNTRACED.load(Ordering::Relaxed) == 0 {
         // SAFETY: the function changes no register and no memory; its trap is taken by the tracer.
         unsafe { smstream_kill_mark() }
     }
+}
+
+/// Where a process stands that is about to say so.
+pub fn before() -> u64 {
+    mark as *const () as u64
 }
 
 /// Where a process that has just said so stands.

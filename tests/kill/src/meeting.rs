@@ -7,7 +7,7 @@ use smstream::reap::Reaper;
 use smstream::{Builder, Listener, Reason, Stream};
 
 use crate::cue::{Cue, Ending};
-use crate::exchange::{LANE, builder, drain, pattern};
+use crate::exchange::{drain, pattern};
 use crate::operation::{Kind, Operation, Rig, Shape, Survivor};
 use crate::state::names;
 use crate::tracee::fork;
@@ -53,9 +53,14 @@ pub fn all() -> Vec<Meeting> {
     all
 }
 
+/// Small lanes: whether a dead region is one is seen by looking at all of it, in a long loop.
+fn builder() -> Builder {
+    crate::exchange::builder().capacity(64)
+}
+
 impl Meeting {
     fn connector(&self) -> Builder {
-        if self.other_lanes { builder().capacity(2 * LANE) } else { builder() }
+        if self.other_lanes { builder().capacity(128) } else { builder() }
     }
 }
 

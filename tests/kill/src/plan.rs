@@ -10,8 +10,8 @@ use crate::trial::{Outcome, Place, Point, Trial};
 /// How much is tried.
 #[derive(Clone, Copy, Debug)]
 pub enum Extent {
-    /// Every point of each operation.
-    Whole,
+    /// Every point of each operation; in a loop only the first and the last visits, if not `every` one is asked for.
+    Whole { every: bool },
     /// So many points of each operation to kill at, and a part of them to stop at, chosen by a seed.
     Sample { seed: u64, points: usize },
     /// As much as can be done until then, chosen by a seed.
@@ -70,7 +70,7 @@ pub fn try_out(operation: &dyn Operation, number: usize, extent: Extent, part: f
     let rig = Rig::new(format!("/dev/shm/smstream-kill-{}-{number}", std::process::id()).into());
     let mut trial = Trial::new(operation, &rig);
     let mut row = Row { name: operation.name(), ..Row::default() };
-    let points = match trial.points() {
+    let points = match trial.points(matches!(extent, Extent::Whole { every: true })) {
         Ok(points) => points,
         Err(why) => {
             row.wrong.push(why);
@@ -103,7 +103,7 @@ pub fn try_out(operation: &dyn Operation, number: usize, extent: Extent, part: f
                 None => row.wrong.push(format!("killed at {point:?}: {saw}")),
             },
         }
-        let stops = matches!(extent, Extent::Whole) || turn % STOPPED == 0;
+        let stops = matches!(extent, Extent::Whole { .. }) || turn % STOPPED == 0;
         if stops && !operation.shape().never_ends {
             match trial.stop_at(point) {
                 Outcome::NotReached => row.not_reached += 1,
@@ -127,7 +127,7 @@ pub fn try_out(operation: &dyn Operation, number: usize, extent: Extent, part: f
 fn chosen(points: &[Point], number: usize, extent: Extent, part: f64) -> (Vec<usize>, Option<Instant>) {
     let by = |seed: u64| Chance(seed ^ (number as u64) << 32).shuffled(points.len());
     match extent {
-        Extent::Whole => ((0..points.len()).collect(), None),
+        Extent::Whole { .. } => ((0..points.len()).collect(), None),
         Extent::Sample { seed, points } => (by(seed).into_iter().take(points).collect(), None),
         Extent::Until { seed, end } => {
             let now = Instant::now();

@@ -25,24 +25,48 @@ fn parts() -> Result<[String; 3], String> {
     Ok([before, table, behind].map(str::to_owned))
 }
 
-/// Writes the table of a whole run.
-pub fn write(rows: &[Row]) -> Result<(), String> {
-    let [before, _, behind] = parts()?;
-    let mut table = HEAD.to_owned();
-    for row in rows {
-        let saw: Vec<_> = row.saw.iter().map(|(outcome, n)| format!("{outcome}: {n}")).collect();
-        let calls = row.calls + row.asleep;
-        let went_on = if row.asleep > 0 { "—".into() } else { row.went_on.to_string() };
-        table += &format!("| {} | {} + {calls} | {} | {went_on} |\n", row.name, row.instructions, saw.join("<br>"));
+/// What a line of the table says of an operation.
+fn line(row: &Row) -> String {
+    let saw: Vec<_> = row.saw.iter().map(|(outcome, n)| format!("{outcome}: {n}")).collect();
+    let calls = row.calls + row.asleep;
+    let went_on = if row.asleep > 0 { "—".into() } else { row.went_on.to_string() };
+    format!("| {} | {} + {calls} | {} | {went_on} |", row.name, row.instructions, saw.join("<br>"))
+}
+
+/// Writes the lines of these operations into the table, where all come in their order, and the sum.
+pub fn write(rows: &[Row], operations: &[Box<dyn Operation>]) -> Result<(), String> {
+    let [before, old, behind] = parts()?;
+    let lines: Vec<_> = operations
+        .iter()
+        .filter_map(|operation| {
+            let name = operation.name();
+            let begin = format!("| {name} | ");
+            let fresh = rows.iter().find(|row| row.name == name).map(line);
+            fresh.or_else(|| old.lines().find(|line| line.starts_with(&begin)).map(str::to_owned))
+        })
+        .collect();
+    let mut sums = [0; 4];
+    for line in &lines {
+        for (sum, n) in
+            sums.iter_mut().zip(numbers(line).ok_or_else(|| format!("this is no line of the table: {line}"))?)
+        {
+            *sum += n;
+        }
     }
-    let (instructions, calls) =
-        rows.iter().fold((0, 0), |(i, c), row| (i + row.instructions, c + row.calls + row.asleep));
-    let went_on: usize = rows.iter().map(|row| row.went_on).sum();
-    let kills: usize = rows.iter().flat_map(|row| &row.saw).map(|(_, n)| n).sum();
-    table += &format!("| all {} | {instructions} + {calls} | {kills} kills | {went_on} |\n", rows.len());
+    let [instructions, calls, kills, went_on] = sums;
+    let sum = format!("| all {} | {instructions} + {calls} | {kills} | {went_on} |", lines.len());
     let path = document();
-    fs::write(&path, format!("{before}{BEGIN}{table}{END}{behind}"))
+    fs::write(&path, format!("{before}{BEGIN}{HEAD}{}\n{sum}\n{END}{behind}", lines.join("\n")))
         .map_err(|e| format!("cannot write {}: {e}", path.display()))
+}
+
+/// The numbers in a line: instructions, system calls, kills, those that went on.
+fn numbers(line: &str) -> Option<[usize; 4]> {
+    let cells: Vec<_> = line.trim_end_matches(" |").split(" | ").collect();
+    let [_, points, saw, went_on] = cells[..] else { return None };
+    let (instructions, calls) = points.split_once(" + ")?;
+    let kills = saw.split("<br>").map(|part| part.rsplit_once(": ")?.1.parse::<usize>().ok()).sum::<Option<_>>()?;
+    Some([instructions.parse().ok()?, calls.parse().ok()?, kills, went_on.parse().unwrap_or(0)])
 }
 
 /// That the table has these operations and no others, and of each the outcomes that it may have, in this order.

@@ -91,7 +91,7 @@ impl<'a> Trial<'a> {
         let mut subject = Tracee::start(|| {
             // SAFETY: takes no pointers; the files of the subject's parent are not for it.
             unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
-            operation.subject(rig, &mark::mark);
+            operation.subject(rig, &|| mark::mark());
         });
         survivor.line.say(&subject.pid().to_string())?;
         match subject.run() {
@@ -113,8 +113,8 @@ impl<'a> Trial<'a> {
         Ok(subject)
     }
 
-    /// Steps through the operation once, and notes where it stands.
-    pub fn points(&mut self) -> Result<Vec<Point>, String> {
+    /// Steps through the operation once, and notes where it stands. `every`: also in the middle of loops.
+    pub fn points(&mut self, every: bool) -> Result<Vec<Point>, String> {
         let text = state::own_text();
         let mut subject = self.begin()?;
         let (mut points, mut nth) = (Vec::new(), HashMap::<u64, usize>::new());
@@ -139,13 +139,13 @@ impl<'a> Trial<'a> {
             let may_wait = is_call && state::waits(registers.rax);
             let stop = if may_wait { self.step_asleep(&mut subject) } else { subject.step() };
             match stop {
-                Stop::At(address) if address == mark::behind() => break,
+                Stop::At(address) if address == mark::before() => break,
                 Stop::At(_) => {}
                 Stop::Hangs if self.operation.shape().never_ends => {
                     points.push(Point { step: step + 1, address, nth: 0, place: Place::Asleep });
                     subject.kill();
                     self.finish("killed")?;
-                    return Ok(points);
+                    return Ok(if every { points } else { thinned(points) });
                 }
                 other => return Err(format!("the subject is {other:?} after {step} instructions: {}", self.place())),
             }
@@ -156,7 +156,7 @@ impl<'a> Trial<'a> {
         if saw != self.operation.whole() {
             return Err(format!("a subject that was stepped through to its end: {saw:?}"));
         }
-        Ok(thinned(points))
+        Ok(if every { points } else { thinned(points) })
     }
 
     /// A step that is a system call that may wait. It is said to hang if it sleeps where it must, for good.
@@ -273,8 +273,8 @@ impl<'a> Trial<'a> {
     }
 }
 
-/// Without the visits to an instruction between the first [`MANY`] and the last [`MANY`] between two system calls: the middle of
-/// a loop that looks at many bytes.
+/// Without the visits to an instruction that are neither the first [`MANY`] nor the last [`MANY`] between two system calls: the
+/// middle of a loop that looks at many bytes.
 fn thinned(points: Vec<Point>) -> Vec<Point> {
     let mut kept = Vec::new();
     for part in points.chunk_by(|a, _| a.place != Place::BeforeCall) {
@@ -308,8 +308,8 @@ impl Living {
 
 /// The instruction for a system call.
 const SYSCALL: [u8; 2] = [0x0f, 0x05];
-/// How often an operation may come to an instruction between two system calls before that counts as a loop: twice this.
-const MANY: usize = 64;
+/// How many visits to an instruction are kept of those at the beginning and at the end, between two system calls.
+const MANY: usize = 1;
 /// The rounds after which a survivor has all that it keeps.
 const WARM: usize = 3;
 
