@@ -88,6 +88,7 @@ impl<const N: usize> Block<N> {
     ///
     /// # Errors
     /// As for [`split`](Block::split).
+    #[allow(clippy::type_complexity, reason = "two ends with two ways to sleep each")]
     pub fn split_apart<W: Park, R: Park, V: Park, Q: Park>(
         &mut self,
         config: &Config,
@@ -137,6 +138,7 @@ fn features_of<W: Park, R: Park>(config: &Config) -> Features {
 /// # Safety
 /// As for [`fresh_end`](geometry::fresh_end), for both parties.
 #[inline(never)]
+#[allow(clippy::type_complexity, reason = "as for the caller")]
 unsafe fn ends<'m, W: Park, R: Park, V: Park, Q: Park>(
     bases: [*mut u8; 2],
     config: &Config,

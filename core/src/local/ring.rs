@@ -5,7 +5,6 @@ use core::fmt;
 use super::words::Words;
 use super::{ByteConsumer, ByteProducer};
 use crate::cursor::{CURSOR, MAX_CAPACITY};
-use crate::ordering;
 use crate::park::Park;
 use crate::publication::Fence;
 use crate::size::{saturating, to_usize};
@@ -41,23 +40,24 @@ impl<const N: usize> ByteRing<N> {
     /// An empty ring.
     #[cfg(not(loom))]
     pub const fn new() -> Self {
+        Self::at(0)
+    }
+
+    #[cfg(not(loom))]
+    const fn at(start: u32) -> Self {
         let _checked = Self::CAPACITY;
-        ByteRing { words: Words::NEW, bytes: core::cell::UnsafeCell::new([0; N]) }
+        ByteRing { words: Words::starting_at(start), bytes: core::cell::UnsafeCell::new([0; N]) }
+    }
+
+    #[cfg(loom)]
+    fn at(start: u32) -> Self {
+        ByteRing { words: Words::starting_at(start), bytes: core::array::from_fn(|_| LaneByte::new(0)) }
     }
 
     /// An empty ring whose cursors begin at `start`, taken modulo 2³¹, instead of 0. No other difference can be seen; a test
     /// begins just below 2³¹.
     pub fn starting_at(start: u32) -> Self {
-        let start = start & CURSOR;
-        #[cfg(not(loom))]
-        {
-            let ring = Self::new();
-            ordering::set_up(&ring.words.sent, start);
-            ordering::set_up(&ring.words.received, start);
-            ring
-        }
-        #[cfg(loom)]
-        ByteRing { words: Words::starting_at(start), bytes: core::array::from_fn(|_| LaneByte::new(0)) }
+        Self::at(start & CURSOR)
     }
 
     /// The number of bytes that it has room for: `N`.

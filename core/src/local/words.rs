@@ -24,35 +24,26 @@ pub(super) struct Words {
 static_assertions::const_assert!(size_of::<Words>() <= 32);
 
 impl Words {
+    /// Words whose cursors are at `start`.
     #[cfg(not(loom))]
-    pub(super) const NEW: Self = {
-        const fn word() -> AtomicU32 {
-            AtomicU32::new(0)
-        }
-        Words {
-            sent: word(),
-            received: word(),
-            read_park: word(),
-            write_park: word(),
-            read_wake_method: word(),
-            write_wake_method: word(),
-            claim: Claim::new(),
-        }
-    };
-
-    /// Cursors that begin at `start`.
-    #[cfg(loom)]
-    pub(super) fn starting_at(start: u32) -> Self {
-        let word = || AtomicU32::new(0);
+    pub(super) const fn starting_at(start: u32) -> Self {
         Words {
             sent: AtomicU32::new(start),
             received: AtomicU32::new(start),
-            read_park: word(),
-            write_park: word(),
-            read_wake_method: word(),
-            write_wake_method: word(),
+            read_park: AtomicU32::new(0),
+            write_park: AtomicU32::new(0),
+            read_wake_method: AtomicU32::new(0),
+            write_wake_method: AtomicU32::new(0),
             claim: Claim::new(),
         }
+    }
+
+    /// Words whose cursors are at `start`.
+    #[cfg(loom)]
+    pub(super) fn starting_at(start: u32) -> Self {
+        let [sent, received] = [start; 2].map(AtomicU32::new);
+        let [read_park, write_park, read_wake_method, write_wake_method] = [0; 4].map(AtomicU32::new);
+        Words { sent, received, read_park, write_park, read_wake_method, write_wake_method, claim: Claim::new() }
     }
 
     /// Open both ways, and both halves awake. No half uses the words.

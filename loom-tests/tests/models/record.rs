@@ -78,7 +78,7 @@ fn what_is_granted_is_seen_when_it_is_committed_and_padding_never() {
 /// The longest record takes the whole lane, more than a writer of bytes may wait for.
 #[test]
 fn a_writer_that_waits_for_the_whole_lane_gets_it() {
-    check(Some(3), || {
+    check(Some(2), || {
         let world = World::starting_at(WRAP - 4, 8, 0);
         let mut writer = world.writer(0, How::Futex).into_half();
         let mut reader = world.reader(1, How::Futex).into_half();
