@@ -117,15 +117,22 @@ impl<const N: usize> Block<N> {
         }
         let base: *mut u8 = self.0.as_mut_ptr().cast();
         let other = base.wrapping_add(second);
-        let segments = [(base, second - first), (other, needed - second)];
-        for (party, ((segment, len), features)) in segments.into_iter().zip(features).enumerate() {
-            let config = &Config { features, ..*config };
-            // SAFETY: `needed` ≤ N bytes are exclusively borrowed here, and no end is attached; the second segment begins within
-            // the block at a multiple of the alignment.
-            unsafe { geometry::init(segment, len, config, party) }?;
-        }
+        // SAFETY: `needed` ≤ N bytes are exclusively borrowed here, and no end is attached.
+        unsafe { init(base, second - first, config, features[0], 0) }?;
+        // SAFETY: as above; the second segment begins within the block at a multiple of the alignment.
+        unsafe { init(other, needed - second, config, features[1], 1) }?;
         Ok([base, other])
     }
+}
+
+/// [`geometry::init`] with these features. A function of its own, so that its `Config` is on the stack no longer than it needs.
+///
+/// # Safety
+/// As there.
+#[inline(never)]
+unsafe fn init(segment: *mut u8, len: usize, config: &Config, features: Features, party: usize) -> Result<(), Finding> {
+    // SAFETY: the caller's promise.
+    unsafe { geometry::init(segment, len, &Config { features, ..*config }, party) }
 }
 
 /// What an end with such halves does.
