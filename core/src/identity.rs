@@ -242,7 +242,8 @@ pub(crate) fn problem(identity: &Identity, shape: &mut Shape, n: u32) -> Option<
         shape.load(identity);
     }
     let problem = unreadable(identity);
-    if !mutant!("version_loaded_last") {
+    // What means nothing is not looked at.
+    if problem.is_none() && !mutant!("version_loaded_last") {
         shape.load(identity);
     }
     problem

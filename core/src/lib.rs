@@ -25,6 +25,7 @@ pub mod identity;
 pub mod items;
 pub mod lane;
 pub mod layout;
+pub mod local;
 mod mutant;
 pub mod ordering;
 pub mod park;

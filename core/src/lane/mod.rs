@@ -16,5 +16,4 @@ pub use consumer::Consumer;
 pub use peek::Peek;
 pub use producer::Producer;
 pub use reservation::Reservation;
-#[cfg(all(test, not(loom)))]
 pub(crate) use ring::Ring;

@@ -64,7 +64,7 @@ impl SocketListener {
     /// All that a listener has beside its socket and the right to a name.
     fn on(socket: OwnedFd, name: SocketName, config: &Config, terms: Terms) -> Result<Self, RendezvousError> {
         let align = u32::try_from(page_size()).unwrap_or(u32::MAX);
-        let config = Config { align, features: barrier::features(), pid: process::id(), ..*config };
+        let config = Config { align, features: barrier::features(config.features), pid: process::id(), ..*config };
         config.check().map_err(|problem| name.error(RendezvousReason::BadConfig(problem)))?;
         let made = |what: &'static str| {
             let name = name.clone();
