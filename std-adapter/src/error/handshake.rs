@@ -1,6 +1,6 @@
 //! What an error of the rendezvous means to a user.
 
-use super::{Error, Reason};
+use super::{Error, Reason, names};
 use crate::rendezvous::{Error as HandshakeError, Reason as Why, Refusal};
 use std::io;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ impl From<HandshakeError> for Error {
             | Why::Unfit(_)
             | Why::CutShort
             | Why::Protocol(_)
+            | Why::Memory(_)
             | Why::Refused(Refusal::Memory | Refusal::Protocol) => Reason::Corrupt,
             Why::BadConfig(_) | Why::TooLarge { .. } | Why::Refused(Refusal::TooLarge) => Reason::Capacity,
             Why::ForeignOwner(_) | Why::OpenToOthers(_) | Why::NotAllowed(_) | Why::Refused(Refusal::User) => {
@@ -36,6 +37,7 @@ impl From<HandshakeError> for Error {
         let (kind, code, text) = (e.kind(), e.code(), e.to_string());
         Error {
             reason,
+            name: names::of_handshake(e.reason()),
             kind,
             code: code.or(reason.code()),
             text,

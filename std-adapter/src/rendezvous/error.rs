@@ -61,6 +61,8 @@ pub enum Reason {
     },
     /// The other party does not keep to the rules of the rendezvous: how.
     Protocol(String),
+    /// What the other party handed out is no segment of the channel: why.
+    Memory(String),
     /// The descriptor is no socket to meet over: why.
     BadDescriptor(String),
     /// The listener closed the connection in the middle of the rendezvous, without a reason.
@@ -134,6 +136,7 @@ impl Error {
             | Reason::CutShort
             | Reason::Overwritten(_)
             | Reason::Protocol(_)
+            | Reason::Memory(_)
             | Reason::Refused(Refusal::Version | Refusal::Memory | Refusal::Protocol) => ErrorKind::InvalidData,
             Reason::ForeignOwner(_)
             | Reason::OpenToOthers(_)
@@ -265,7 +268,7 @@ impl fmt::Display for Error {
                 "the listener at {path} has a lane of {found} bytes, and at most {most} are accepted; \
                  raise `Builder::max_peer_capacity` if it may have them"
             ),
-            Reason::Protocol(what) => {
+            Reason::Protocol(what) | Reason::Memory(what) => {
                 write!(f, "the other party at {path} does not keep to the rules of the rendezvous: {what}")
             }
             Reason::BadDescriptor(why) => write!(f, "{path} cannot be used: {why}"),

@@ -123,6 +123,7 @@ impl HandshakeError {
             HandshakeError::System(e) => Reason::System(what, e),
             // The other side's memory is in order; this process has no room for it.
             HandshakeError::Segment(SegmentError::System(e)) => Reason::System("map the other side's memory", e),
+            HandshakeError::Segment(unfit) => Reason::Memory(unfit.to_string()),
             other => Reason::Protocol(other.to_string()),
         }
     }
