@@ -469,7 +469,7 @@ func (d *directory) claim() (*region, error) {
 	return nil, nil
 }
 
-func dialFile(ctx context.Context, a Addr) (*Conn, error) {
+func dialFile(ctx context.Context, a Addr, records bool) (*Conn, error) {
 	d, err := openDirectory(a)
 	if err != nil {
 		return nil, err
@@ -488,6 +488,7 @@ func dialFile(ctx context.Context, a Addr) (*Conn, error) {
 			}
 		}
 	}
+	r.g.records = records
 	if err := setUp(r.my, r.g, 1); err != nil {
 		r.free()
 		return nil, about(err, a.text)

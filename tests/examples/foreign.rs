@@ -229,7 +229,7 @@ fn main() {
             match Stream::connect_timeout(addr.as_str(), Duration::from_secs(10)) {
                 Ok(stream) => play(&stream, true, mode, n),
                 Err(e) => {
-                    println!("failed ?{:?}\n{e}", e.reason());
+                    println!("failed {}\n{e}", e.name());
                     exit(1);
                 }
             }
