@@ -518,7 +518,7 @@ typedef struct sms_stream {
     uint32_t spin_us;
     int corrupt, gone, cancelled; /* accessed atomically: the halves and sms_cancel share them */
     bool heap;
-    bool peer_records; /* the peer's lane carries records: it says so */
+    bool records, peer_records; /* this side, the peer sends and reads records: feature bit 17 */
 } sms_stream;
 
 SMS_API int sms_flag(const int *flag) { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); }
@@ -1028,6 +1028,30 @@ SMS_API int sms_try_send_record(sms_stream *s, const void *record, size_t len) {
     return SMS_OK;
 }
 
+/* Waits until there is room for a record that takes n bytes of the lane, or writing has ended. */
+SMS_API int sms_wait_record_room(sms_stream *s, uint32_t n, uint64_t deadline) {
+    sms_half *h = &s->writer;
+    struct timespec pause;
+    bool gone;
+    int e;
+    /* R4. */
+    if (n <= sms_most_wanted(h->capacity) || (s->records && s->peer_records))
+        return sms_wait_whole(s, h, n, deadline);
+    /* A peer that has not said that it reads records is not counted on to make so much room at once. */
+    if ((e = sms_begin(s, h)) < 0)
+        return e;
+    if (sms_now_us() >= deadline)
+        return SMS_ETIMEDOUT;
+    gone = sms_peer_gone(s);
+    pause.tv_sec = 0;
+    pause.tv_nsec = 1000000;
+    if (!gone)
+        (void)nanosleep(&pause, NULL);
+    if ((e = sms_refresh(s, h)) < 0)
+        return e;
+    return gone && !sms_enough(h, n) ? SMS_EPEERGONE : SMS_OK;
+}
+
 /* Sends a record of len bytes, whole; waits for room. Returns 0, or an error: then nothing of it was sent. */
 SMS_API int sms_send_record(sms_stream *s, const void *record, size_t len, int timeout_ms) {
     uint64_t deadline = sms_deadline_or_now(timeout_ms);
@@ -1035,8 +1059,7 @@ SMS_API int sms_send_record(sms_stream *s, const void *record, size_t len, int t
         int e = sms_try_send_record(s, record, len);
         if (e != SMS_EAGAIN || timeout_ms == 0)
             return e;
-        /* R3: all of the lane, if it takes that. */
-        if ((e = sms_wait_whole(s, &s->writer, sms_frame((uint32_t)len), deadline)) < 0)
+        if ((e = sms_wait_record_room(s, sms_frame((uint32_t)len), deadline)) < 0)
             return e;
     }
 }
@@ -1207,6 +1230,7 @@ SMS_API int sms_attach(sms_stream *s, void *mine, size_t mine_len, const void *p
     if (a.peer_capacity != b.capacity || b.peer_capacity != a.capacity)
         return SMS_EPEERCAPACITY;
     s->party = (int)a.party;
+    s->records = (a.features & SMS_RECORDS) != 0;
     s->peer_records = (b.features & SMS_RECORDS) != 0;
     s->writer.writes = true;
     s->writer.own = &m->sent;
@@ -1467,7 +1491,10 @@ SMS_API int sms_region_make(sms_region *r, int directory, const sms_config *conf
         /* Segment 1 as a connector would set it up, so that inspectors find two. */
         void *other = sms_map(r->fd, sms_second(config, sms_segment_len(config, 0)), sms_segment_len(config, 1), true);
         if (other != NULL) {
-            (void)sms_init(other, sms_segment_len(config, 1), &r->config, 1);
+            /* R: the connector speaks for itself. */
+            sms_config theirs = r->config;
+            theirs.records = false;
+            (void)sms_init(other, sms_segment_len(config, 1), &theirs, 1);
             (void)munmap(other, sms_segment_len(config, 1));
         }
     }

@@ -38,7 +38,7 @@ type Conn struct {
 	addr           Addr
 	link           link
 	spin           bool
-	peerRecords    bool
+	records        [2]bool // this side, the peer says that it sends and reads records
 	corrupt        atomic.Bool
 	gone           atomic.Bool
 	goneCh         chan struct{} // closed when the peer is known to be gone
@@ -90,7 +90,7 @@ func attach(mine, peer []byte, l link, addr Addr, release func()) (*Conn, error)
 	case a.peerCapacity != b.capacity || b.peerCapacity != a.capacity:
 		return nil, fault("PeerCapacity")
 	}
-	c := &Conn{party: int(a.party), addr: addr, link: l, spin: manyProcessors(), peerRecords: b.features&featureRecords != 0, release: release}
+	c := &Conn{party: int(a.party), addr: addr, link: l, spin: manyProcessors(), records: [2]bool{a.features&featureRecords != 0, b.features&featureRecords != 0}, release: release}
 	c.goneCh, c.closed = make(chan struct{}), make(chan struct{})
 	lane := func(segment []byte, id identity) []byte { return segment[id.laneOffset:][:id.capacity:id.capacity] }
 	c.writer = half{

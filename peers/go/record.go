@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"io"
 	"sync/atomic"
+	"time"
 )
 
 // Records are whole messages, for peers that agree to send those and nothing else: R. Header and bytes are filled up to a multiple of four.
@@ -28,7 +29,7 @@ func (h *half) copyIn(cursor uint32, p []byte) {
 }
 
 // PeerHasRecords says whether the peer says that it sends and receives records. A peer may do so without saying it.
-func (c *Conn) PeerHasRecords() bool { return c.peerRecords }
+func (c *Conn) PeerHasRecords() bool { return c.records[1] }
 
 // MaxRecord is the length of the longest record that can be sent: that of the lane less four.
 func (c *Conn) MaxRecord() int { return max(0, len(c.writer.lane)-recordHeader) }
@@ -64,6 +65,32 @@ func (c *Conn) trySend(p []byte) (bool, error) {
 	return true, nil
 }
 
+// waitForRoom waits until there is room for n bytes, or writing has ended. It may return before.
+func (c *Conn) waitForRoom(n uint32) error {
+	h := &c.writer
+	if n <= mostWanted(h.capacity()) || c.records == [2]bool{true, true} {
+		return c.waitUntil(h, n, n) // R4
+	}
+	// A peer that has not said that it reads records is not counted on to make so much room at once.
+	gone := c.askGone()
+	pause := time.NewTimer(time.Millisecond)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-h.quit:
+		return c.quitError(h)
+	case <-h.deadline.over():
+		return failed("TimedOut", c.addr.text, "")
+	}
+	if err := c.refresh(h); err != nil {
+		return err
+	}
+	if gone && !h.enough(n) {
+		return about(ErrPeerGone, c.addr.text)
+	}
+	return nil
+}
+
 // SendRecord sends a record, whole. It waits for room, until the deadline for writing. If it fails, nothing was sent: with [ErrTooLong] if the record
 // is longer than [Conn.MaxRecord].
 func (c *Conn) SendRecord(p []byte) error {
@@ -79,8 +106,7 @@ func (c *Conn) SendRecord(p []byte) error {
 		if sent, err := c.trySend(p); sent || err != nil {
 			return err
 		}
-		n := frame(uint32(len(p)))
-		if err := c.waitUntil(h, n, n); err != nil { // R3
+		if err := c.waitForRoom(frame(uint32(len(p)))); err != nil {
 			return err
 		}
 	}

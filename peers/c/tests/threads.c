@@ -162,6 +162,7 @@ static void both(thread write, thread read, uint32_t capacity, uint32_t start, b
     c.capacity[0] = c.capacity[1] = capacity;
     c.align = 128;
     c.start = start;
+    c.records = spin != 0;
     for (i = 0; i < 2; i++) {
         len[i] = sms_segment_len(&c, (unsigned)i);
         if (posix_memalign(&memory[i], 128, len[i]) != 0 || sms_init(memory[i], len[i], &c, (unsigned)i) != SMS_OK)

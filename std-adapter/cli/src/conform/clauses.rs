@@ -135,6 +135,7 @@ pub const ALL: &[Clause] = &[
     hidden("R1", 1, RECORDS),
     hidden("R2", 1, RECORDS),
     hidden("R3", 1, RECORDS),
+    hidden("R4", 1, RECORDS),
 ];
 
 /// The clause of this name.
