@@ -1,6 +1,6 @@
 //! The clauses of the layout, and why some of them cannot be seen from outside.
 
-use super::play::Over;
+use super::plan::Over;
 
 /// A clause of docs/LAYOUT.md.
 #[derive(Clone, Copy, Debug)]

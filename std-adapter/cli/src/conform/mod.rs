@@ -1,10 +1,12 @@
 //! `smstream conform`: plays the other side to a program in any language, well and badly, and says which clauses of the layout it keeps.
 
 mod clauses;
+mod file;
 mod header;
 mod lock;
 mod meeting;
 mod packet;
+mod plan;
 mod play;
 mod region;
 mod report;
@@ -24,7 +26,7 @@ use crate::json::Json;
 use crate::stdio::Output;
 use crate::style::Paint;
 use crate::transport::{Addr, addr_parser, shown, written};
-use play::Over;
+use plan::Over;
 use report::Report;
 use scene::{Program, Role, Scene};
 

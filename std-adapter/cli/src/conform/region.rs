@@ -11,12 +11,12 @@ use smstream::smstream_core::geometry::Config;
 
 use super::header;
 use super::lock::{self, Byte};
-use super::meeting::{Link, Meeting};
 use super::segment::{Segment, at};
 use super::trouble::{Trouble, broke, need};
 
 const ARMED: u32 = 1;
-const ACCEPTED: u32 = 2;
+/// What the listener's `state` says to a connector that it takes.
+pub const ACCEPTED: u32 = 2;
 const HELLO: u32 = 1;
 
 /// A region, through a description of its own.
@@ -170,18 +170,6 @@ impl Region {
         }
     }
 
-    /// The whole rendezvous of a connector.
-    pub fn connect(path: &Path, patience: Duration) -> Result<Meeting, Trouble> {
-        let region = Self::claim_any(path, patience)?;
-        let [own, mut peer] = region.greet()?;
-        let state = region.verdict(&peer, patience)?;
-        need(state == ACCEPTED, &["F6"], || format!("a good HELLO was answered by state {state} and not by ACCEPTED"))?;
-        need(!region.has_name(), &["F5"], || "the name leads to the region that was accepted".into())?;
-        let config = region.config;
-        peer.set_lane(peer.load(at("lane_offset")) as usize, config.capacities[0]);
-        Ok(Meeting::new(config, 1, [own, peer], Link::Region(region), patience))
-    }
-
     /// Listens: makes a region and gives it the name.
     pub fn listen(path: &Path, config: &Config) -> io::Result<Self> {
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -220,31 +208,18 @@ impl Region {
         Ok([own, peer])
     }
 
-    /// Answers HELLO, and takes the name away before: F5, F6.
-    pub fn answer(self, segments: [Segment; 2], patience: Duration) -> Result<Meeting, Trouble> {
+    /// Says ACCEPTED to the connector, and gives up the right to the name, which it has lost before: F5, F6.
+    pub fn say_accepted(&self, own: &Segment) -> io::Result<()> {
         self.unname();
-        segments[0].store(at("state"), ACCEPTED);
-        segments[0].wake(at("state"));
-        lock::release(self.file.as_fd(), Byte::Name)?;
-        let config = self.config;
-        Ok(Meeting::new(config, 0, segments, Link::Region(self), patience))
+        own.store(at("state"), ACCEPTED);
+        own.wake(at("state"));
+        lock::release(self.file.as_fd(), Byte::Name)
     }
 
     /// Removes the name, if it leads to this region.
     pub fn unname(&self) {
         if self.has_name() {
             let _ = rustix::fs::unlink(&self.path);
-        }
-    }
-
-    /// The whole rendezvous of a listener, when the name is there.
-    pub fn accept(self, patience: Duration) -> Result<Meeting, Trouble> {
-        match self.hello(patience) {
-            Ok(segments) => self.answer(segments, patience),
-            Err(trouble) => {
-                self.unname();
-                Err(trouble)
-            }
         }
     }
 

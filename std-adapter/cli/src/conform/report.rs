@@ -1,7 +1,7 @@
 //! What came of the plays, clause by clause.
 
 use super::clauses::{ALL, Clause};
-use super::play::{Over, Play};
+use super::plan::{Over, Play};
 use super::trouble::Trouble;
 use crate::json::Json;
 use crate::style::{Paint, Role};

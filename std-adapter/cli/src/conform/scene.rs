@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use smstream::memory::page_size;
 use smstream::smstream_core::geometry::Config;
 
+use super::file;
 use super::meeting::Meeting;
 use super::region::Region;
 use super::socket::{self, Door};
@@ -172,12 +173,12 @@ impl Scene {
     /// A good rendezvous, of which this side keeps every rule; as a listener with lanes of this size.
     pub fn meet_with(&mut self, config: &Config) -> Result<Meeting, Trouble> {
         match (self.role, self.file()) {
-            (Role::Connector, Some(path)) => Region::connect(&path, self.patience),
+            (Role::Connector, Some(path)) => file::connect(&path, self.patience),
             (Role::Connector, None) => socket::connect(&self.addr, self.patience),
             (Role::Listener, Some(path)) => {
                 let region = Region::listen(&path, config)?;
                 self.start_connector()?;
-                region.accept(self.patience)
+                file::accept(region, self.patience)
             }
             (Role::Listener, None) => {
                 self.start_connector()?;

@@ -1,8 +1,8 @@
 //! Bytes go there and come back.
 
-use super::{Over, Play};
 use crate::conform::header;
 use crate::conform::meeting::Meeting;
+use crate::conform::plan::{Over, Play};
 use crate::conform::scene::{Role, Scene, lanes, usual};
 use crate::conform::trouble::{Trouble, need};
 

@@ -4,9 +4,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::bytes::there_and_back;
-use super::{Over, Play};
 use crate::conform::lock::Byte;
 use crate::conform::packet::{Message, Wire, kind};
+use crate::conform::plan::{Over, Play};
 use crate::conform::region::Region;
 use crate::conform::scene::{Role, Scene, usual};
 use crate::conform::segment::{Segment, at};

@@ -1,8 +1,8 @@
 //! This side puts impossible words into its segment, after a good rendezvous.
 
 use super::bytes::there_and_back;
-use super::{Over, Play};
 use crate::conform::meeting::Meeting;
+use crate::conform::plan::{Over, Play};
 use crate::conform::scene::Scene;
 use crate::conform::segment::at;
 use crate::conform::trouble::{Trouble, broke, need};

@@ -2,8 +2,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::{Over, Play};
 use crate::conform::packet::{Came, Message, Wire, kind};
+use crate::conform::plan::{Over, Play};
 use crate::conform::region::Region;
 use crate::conform::scene::{Role, Scene, usual};
 use crate::conform::segment::{Segment, at, whole};

@@ -3,8 +3,8 @@
 use std::os::fd::AsFd;
 
 use super::bytes::there_and_back;
-use super::{Over, Play};
 use crate::conform::meeting::Link;
+use crate::conform::plan::{Over, Play};
 use crate::conform::scene::Scene;
 use crate::conform::segment::at;
 use crate::conform::trouble::Trouble;

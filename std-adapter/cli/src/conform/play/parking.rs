@@ -1,7 +1,7 @@
 //! The peer sleeps, and this side wakes it exactly when the rules ask for it.
 
-use super::{Over, Play};
 use crate::conform::meeting::{Link, Meeting, Waking};
+use crate::conform::plan::{Over, Play};
 use crate::conform::scene::Scene;
 use crate::conform::segment::at;
 use crate::conform::trouble::{Trouble, need, unreached};

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use super::{Over, Play};
 use crate::conform::meeting::{Link, Meeting};
+use crate::conform::plan::{Over, Play};
 use crate::conform::scene::{Role, Scene};
 use crate::conform::segment::{at, full_fence};
 use crate::conform::trouble::{Trouble, broke, need, unreached};
