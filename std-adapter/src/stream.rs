@@ -286,7 +286,7 @@ impl Stream {
     /// If one half has found the peer corrupt, so has the other: the peer is shown FIN and STOP. A half that another
     /// thread is using has been alerted, and sees to it itself.
     #[cold]
-    fn fail_both_or_neither(&self) {
+    pub(crate) fn fail_both_or_neither(&self) {
         if let (Some(mut reader), Some(mut writer)) = (self.reader.try_lock(), self.writer.try_lock())
             && reader.consumer().is_corrupt() != writer.producer().is_corrupt()
         {
@@ -296,7 +296,7 @@ impl Stream {
     }
 
     /// Whether one half has found the peer corrupt, and the other has not yet.
-    fn is_half_corrupt(&mut self) -> bool {
+    pub(crate) fn is_half_corrupt(&mut self) -> bool {
         let (reader, writer) = self.halves_mut();
         reader.consumer().is_corrupt() != writer.producer().is_corrupt()
     }
@@ -313,6 +313,11 @@ impl Stream {
 
     pub(crate) fn life(&self) -> &Arc<Life> {
         &self.shared.life
+    }
+
+    /// Whether records are spoken: by this end, by the peer.
+    pub(crate) fn records(&self) -> [bool; 2] {
+        self.shared.records
     }
 
     /// Who is on the other side, for messages.

@@ -8,6 +8,7 @@ pub mod kit;
 pub mod leftover;
 pub mod lies;
 pub mod memory;
+pub mod messages;
 pub mod oracle;
 pub mod party;
 pub mod privileges;

@@ -8,7 +8,7 @@ use crate::header::rules;
 use crate::header::words::Header;
 use crate::lock::Byte;
 use smstream_core::cursor::{CURSOR, MAX_CAPACITY, diff, max_wait};
-use smstream_core::layout::state;
+use smstream_core::layout::{Features, state};
 use smstream_shm::memory::page_size;
 use std::io;
 use std::sync::Arc;
@@ -222,7 +222,7 @@ fn lanes(
         cursors(&before, &after, sender, checks);
         rules::closed_lane(&after.headers, sender, checks);
         if after.lanes[sender].capacity != 0 {
-            sleepers(&after.lanes[sender], sender, checks);
+            sleepers(&after, sender, checks);
             counters(&after, sender, checks);
         }
     }
@@ -265,8 +265,9 @@ fn cursors(before: &Sample, after: &Sample, sender: usize, checks: &mut Checks) 
 }
 
 /// The park words, and whether a half sleeps that should not.
-fn sleepers(lane: &Lane, sender: usize, checks: &mut Checks) {
-    let part = Part::Lane(sender);
+fn sleepers(sample: &Sample, sender: usize, checks: &mut Checks) {
+    let (part, lane) = (Part::Lane(sender), &sample.lanes[sender]);
+    let records = sample.headers.iter().all(|header| header.features() & Features::RECORDS.bits() != 0);
     for (rule, who, what, rest, there) in [
         ("read_park", "reader", "bytes", lane.reader, lane.fill),
         ("write_park", "writer", "bytes of room", lane.writer, lane.room()),
@@ -283,7 +284,7 @@ fn sleepers(lane: &Lane, sender: usize, checks: &mut Checks) {
             SleepState::Asleep { wants, .. } => {
                 let found = format!("asleep for {wants} {what}, there are {}", there.unwrap_or(0));
                 let ended = if who == "reader" { lane.finished } else { lane.stopped };
-                let (verdict, meaning) = if wants > max_wait(lane.capacity) {
+                let (verdict, meaning) = if wants > max_wait(lane.capacity) && !(records && who == "writer") {
                     (Verdict::Bad, "more than half a lane may not be waited for: both parties could wait for ever")
                 } else if there.is_some_and(|there| there >= wants) || ended {
                     (

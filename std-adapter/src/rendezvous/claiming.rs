@@ -6,7 +6,7 @@ use super::{Connected, Error, Reason, Refusal};
 use crate::liveness::{Half, Life, sleep::sleep};
 use crate::lock::{self, Byte};
 use rustix::fd::OwnedFd;
-use smstream_core::layout::state;
+use smstream_core::layout::{Features, state};
 use smstream_core::park::{ALERT_CORRUPT, Place, Wake, Watch};
 use smstream_shm::Deadline;
 use smstream_shm::memory::guard::Installed;
@@ -25,6 +25,8 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub(crate) struct Connecting {
     name: Name,
     guard: Option<Installed>,
+    /// What the own lane is to carry.
+    features: Features,
     pub(super) stage: Stage,
 }
 
@@ -46,7 +48,13 @@ pub(super) enum Stage {
 impl Connecting {
     /// Begins to connect to the process that listens at `path`. Nothing is claimed before the first step.
     pub(crate) fn to(path: impl AsRef<Path>, guard: Option<Installed>) -> Result<Self, Error> {
-        Ok(Connecting { name: Name::of(path.as_ref())?, guard, stage: Stage::Looking(None) })
+        let features = Features::empty();
+        Ok(Connecting { name: Name::of(path.as_ref())?, guard, features, stage: Stage::Looking(None) })
+    }
+
+    /// The same, with a lane that carries what `features` say.
+    pub(crate) fn carrying(self, features: Features) -> Self {
+        Connecting { features, ..self }
     }
 
     /// Waits until it is made, or the deadline passes.
@@ -111,7 +119,7 @@ impl Connecting {
     fn look(&self) -> Result<Stage, Error> {
         let name = &self.name;
         loop {
-            let region = Region::open(name, self.guard)?;
+            let region = Region::open(name, self.guard)?.carrying(self.features);
             let claimed = claim(name, &region)?;
             region.whole(name)?;
             if claimed {

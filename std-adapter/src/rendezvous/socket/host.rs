@@ -27,7 +27,7 @@ impl Host {
     pub(crate) fn new(socket: OwnedFd, called: String, config: &Config, terms: Terms) -> Result<Self, Error> {
         let align = u32::try_from(page_size()).unwrap_or(u32::MAX);
         let channel = super::channel_number();
-        let config = Config { align, features: barrier::features(), channel, ..*config };
+        let config = Config { align, features: barrier::features(config.features), channel, ..*config };
         config.check().map_err(|problem| Error::new(called.as_ref(), Reason::BadConfig(problem)))?;
         let handshake = Handshake::of_child(socket, &terms)
             .map_err(|failed| Error::new(called.as_ref(), failed.into_reason("talk to the child")))?;

@@ -75,7 +75,7 @@ impl Listener {
     /// Listens at `name`, for channels with the capacities and the start of `config`.
     pub(crate) fn bind(name: SocketName, config: &Config, terms: Terms, take_over: bool) -> Result<Self, Error> {
         let align = u32::try_from(page_size()).unwrap_or(u32::MAX);
-        let config = Config { align, features: barrier::features(), pid: process::id(), ..*config };
+        let config = Config { align, features: barrier::features(config.features), pid: process::id(), ..*config };
         config.check().map_err(|problem| name.error(Reason::BadConfig(problem)))?;
         let made = |what: &'static str| {
             let name = name.clone();
