@@ -1,4 +1,4 @@
-//! What can go wrong, one small enum per operation, and the seven codes of the seeds.
+//! What can go wrong, one small enum per operation, and the seven codes of the libraries that this replaces.
 
 use core::fmt;
 
@@ -139,7 +139,7 @@ pub enum WaitError {
 }
 
 impl WriteError {
-    /// The seeds' code for this, if they had one.
+    /// Its code in the libraries that this replaces, if they had one.
     pub const fn code(self) -> Option<ErrorCode> {
         match self {
             WriteError::Closed => Some(ErrorCode::WriteAfterClose),
@@ -150,7 +150,7 @@ impl WriteError {
 }
 
 impl ReadError {
-    /// The seeds' code for this, if they had one.
+    /// Its code in the libraries that this replaces, if they had one.
     pub const fn code(self) -> Option<ErrorCode> {
         match self {
             ReadError::PeerGone => Some(ErrorCode::PartnerNotAlive),
@@ -160,7 +160,7 @@ impl ReadError {
 }
 
 impl WaitError {
-    /// The seeds' code for this, if they had one.
+    /// Its code in the libraries that this replaces, if they had one.
     pub const fn code(self) -> Option<ErrorCode> {
         match self {
             WaitError::Closed => Some(ErrorCode::WriteAfterClose),
@@ -179,8 +179,8 @@ impl fmt::Display for ErrorCode {
             ErrorCode::PartnerNotAlive => "the peer is not alive",
             ErrorCode::WriteAfterClose => "write to a stream whose peer takes no more",
             ErrorCode::Deadlock => "both parties wait for each other",
-            ErrorCode::NotAlone => "somebody else has this end already",
-            ErrorCode::ConnectionNotReady => "nobody listens there",
+            ErrorCode::NotAlone => "another process has this end already",
+            ErrorCode::ConnectionNotReady => "no process listens there",
         })
     }
 }
@@ -219,7 +219,7 @@ impl fmt::Display for WaitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             WaitError::TimedOut => "the deadline passed",
-            WaitError::Cancelled => "told to stop waiting",
+            WaitError::Cancelled => "the wait was cancelled",
             WaitError::Closed => "the peer takes no more bytes",
             WaitError::PeerGone => "the peer died",
             WaitError::Corrupt => "the peer's cursor words are corrupt",

@@ -82,7 +82,7 @@ pub struct Identity {
     pub peer_capacity: AtomicU32,
     /// Where both cursors of both lanes begin.
     pub start: AtomicU32,
-    /// The process that made this end, for display only: in another PID namespace the number is a stranger's.
+    /// The process that made this end, for display only: in another PID namespace the number is another process's.
     pub pid: AtomicU32,
     /// When, in seconds since 1970, low half. For display only.
     pub made_low: AtomicU32,

@@ -25,7 +25,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
     Ok(Response::new(Full::from(text)))
 }
 
-/// Serves whoever connects, for ever.
+/// Serves every client, for ever.
 async fn serve(addr: &str) -> Result<(), Box<dyn Error>> {
     let listener = Listener::bind(addr)?;
     loop {

@@ -64,7 +64,7 @@ fn serve(listener: &PollableListener) -> io::Result<()> {
                 clients.insert(token, client);
             }
         }
-        // Those of which an event told.
+        // Those that an event named.
         for token in events.iter().map(|event| event.token()) {
             let Some(client) = clients.get_mut(&token) else { continue };
             if client.go_on()? {

@@ -4,8 +4,9 @@ use crate::addr::Addr;
 use crate::condition::waitable::{WaitSet, Waitable};
 use crate::error::{Reason, Result};
 use crate::liveness::{self, Half};
-use crate::rendezvous::socket::{self, SocketName};
-use crate::rendezvous::{self, Connected, file};
+use crate::rendezvous::file::RegionListener;
+use crate::rendezvous::socket::{self, SocketListener, SocketName};
+use crate::rendezvous::{Connected, RendezvousError};
 use crate::settings::Settings;
 use crate::stream::Stream;
 use crate::timed_mutex::Requests;
@@ -20,9 +21,9 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) enum AnyListener {
     /// At `file:` and `shm:`.
-    Region(Box<file::Listener>),
+    Region(Box<RegionListener>),
     /// At `unix:`.
-    Socket(Box<socket::Listener>),
+    Socket(Box<SocketListener>),
 }
 
 impl AnyListener {
@@ -33,23 +34,23 @@ impl AnyListener {
             Addr::Unix(path) => SocketName::of_path(path)?,
             Addr::Abstract(name) => SocketName::of_abstract(name)?,
             Addr::File(_) | Addr::Shm(_) => {
-                let bind = if take_over { file::Listener::bind } else { file::Listener::bind_new };
+                let bind = if take_over { RegionListener::bind } else { RegionListener::bind_new };
                 return Ok(AnyListener::Region(Box::new(bind(&addr.region_path()?, config, settings.guard)?)));
             }
             Addr::Fd(_) => return Err(socket::cannot_listen(&addr.to_string()).into()),
         };
-        let listener = socket::Listener::bind(name, config, settings.terms.clone(), take_over)?;
+        let listener = SocketListener::bind(name, config, settings.terms.clone(), take_over)?;
         Ok(AnyListener::Socket(Box::new(listener)))
     }
 
-    fn accept(&mut self, deadline: Option<Deadline>) -> Result<Connected, rendezvous::Error> {
+    fn accept(&mut self, deadline: Option<Deadline>) -> Result<Connected, RendezvousError> {
         match self {
             AnyListener::Region(listener) => listener.accept(deadline),
             AnyListener::Socket(listener) => listener.accept(deadline),
         }
     }
 
-    fn try_accept(&mut self) -> Result<Option<Connected>, rendezvous::Error> {
+    fn try_accept(&mut self) -> Result<Option<Connected>, RendezvousError> {
         match self {
             AnyListener::Region(listener) => listener.try_accept(),
             AnyListener::Socket(listener) => listener.try_accept(),
@@ -166,7 +167,7 @@ impl Waitable for Acceptor {
                 set.words.push(listener.watch());
             }
             AnyListener::Socket(listener) => {
-                if liveness::tell_when_readable(listener.as_fd()).is_err() {
+                if liveness::watch_readable(listener.as_fd()).is_err() {
                     set.limit(slice);
                 }
             }
@@ -176,7 +177,7 @@ impl Waitable for Acceptor {
 
     fn disarm(&mut self) {
         if let AnyListener::Socket(listener) = &self.source {
-            liveness::tell_no_more(listener.as_fd());
+            liveness::unwatch(listener.as_fd());
         }
     }
 }

@@ -3,8 +3,9 @@
 use crate::addr::Addr;
 use crate::error::{Error, Reason, Result};
 use crate::inherited;
-use crate::rendezvous::socket::{self, SocketName};
-use crate::rendezvous::{Connected, claiming};
+use crate::rendezvous::Connected;
+use crate::rendezvous::claiming::RegionAttempt;
+use crate::rendezvous::socket::{SocketAttempt, SocketName};
 use crate::settings::Settings;
 use smstream_shm::Deadline;
 
@@ -12,9 +13,9 @@ use smstream_shm::Deadline;
 #[derive(Debug)]
 pub(crate) enum Attempt {
     /// At `file:` and `shm:`.
-    Region(Box<claiming::Connecting>),
+    Region(Box<RegionAttempt>),
     /// At `unix:` and `fd:`.
-    Socket(Box<socket::Connecting>),
+    Socket(Box<SocketAttempt>),
 }
 
 impl Attempt {
@@ -23,7 +24,7 @@ impl Attempt {
         settings.check(addr)?;
         match addr {
             Addr::File(_) | Addr::Shm(_) => {
-                let region = claiming::Connecting::to(addr.region_path()?, settings.guard)?;
+                let region = RegionAttempt::to(addr.region_path()?, settings.guard)?;
                 Ok(Attempt::Region(Box::new(region.carrying(settings.terms.features))))
             }
             Addr::Unix(_) | Addr::Abstract(_) | Addr::Fd(_) => {
@@ -53,13 +54,13 @@ impl Attempt {
 ///
 /// # Errors
 /// [`Reason::Unsupported`] where there is none, and what the system says.
-pub(crate) fn on_socket(addr: &Addr, settings: &Settings) -> Result<socket::Connecting> {
+pub(crate) fn on_socket(addr: &Addr, settings: &Settings) -> Result<SocketAttempt> {
     settings.check(addr)?;
     let terms = settings.terms.clone();
     Ok(match addr {
-        Addr::Unix(path) => socket::Connecting::to(SocketName::of_path(path)?, terms)?,
-        Addr::Abstract(name) => socket::Connecting::to(SocketName::of_abstract(name)?, terms)?,
-        Addr::Fd(number) => socket::Connecting::on(inherited::take(*number)?, addr.to_string(), terms)?,
+        Addr::Unix(path) => SocketAttempt::to(SocketName::of_path(path)?, terms)?,
+        Addr::Abstract(name) => SocketAttempt::to(SocketName::of_abstract(name)?, terms)?,
+        Addr::Fd(number) => SocketAttempt::on(inherited::take(*number)?, addr.to_string(), terms)?,
         Addr::File(_) | Addr::Shm(_) => {
             let text = format!(
                 "cannot connect to {addr} with tokio: there is shared memory there and no socket, and nothing that tokio \

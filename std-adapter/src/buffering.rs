@@ -17,7 +17,7 @@ use smstream_core::park::Park;
 /// | `Line` | by a write that contains the terminator, up to and including the last one |
 /// | `Full` | when an eighth of the lane is held back |
 ///
-/// What is held back is published in any case
+/// What is held back is published, whatever the mode,
 /// * when an eighth of the lane is held back, or the lane is full;
 /// * by [`flush`](std::io::Write::flush), [`split`](crate::Stream::split), `shutdown`, and when the stream or its writing half
 ///   is dropped;

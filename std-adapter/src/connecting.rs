@@ -9,7 +9,7 @@ use crate::attempt::Attempt;
 use crate::condition::waitable::{WaitSet, Waitable};
 use crate::condition::{Condition, wait_any};
 use crate::error::{Error, Reason, Result};
-use crate::liveness::{self, Life};
+use crate::liveness::{self, PeerMonitor};
 use crate::settings::Settings;
 use crate::stream::Stream;
 use crate::timed_mutex::Requests;
@@ -129,9 +129,9 @@ impl Waitable for Connecting {
         true
     }
 
-    fn life(&self) -> Option<&Life> {
+    fn monitor(&self) -> Option<&PeerMonitor> {
         match &self.state {
-            State::On(Attempt::Region(region)) => region.life().map(|life| &**life),
+            State::On(Attempt::Region(region)) => region.monitor().map(|monitor| &**monitor),
             _ => None,
         }
     }
@@ -146,7 +146,7 @@ impl Waitable for Connecting {
                 }
             }
             State::On(Attempt::Socket(socket)) => {
-                if socket.is_queueing() || liveness::tell_when_readable(socket.socket().as_fd()).is_err() {
+                if socket.is_queueing() || liveness::watch_readable(socket.socket().as_fd()).is_err() {
                     set.limit(slice);
                 }
             }
@@ -157,7 +157,7 @@ impl Waitable for Connecting {
 
     fn disarm(&mut self) {
         if let State::On(Attempt::Socket(socket)) = &self.state {
-            liveness::tell_no_more(socket.socket().as_fd());
+            liveness::unwatch(socket.socket().as_fd());
         }
     }
 }

@@ -4,7 +4,7 @@
 //! Which half it is for, and what has come, stand in shared memory; the byte says nothing. A socket that is full has been
 //! rung often enough. The thread that takes what has come looks at both halves of the end.
 
-use crate::liveness::Life;
+use crate::liveness::PeerMonitor;
 use crate::packet::{self, Control};
 use crate::peer_socket::PeerSocket;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -31,7 +31,7 @@ pub(crate) struct Doorbell {
 
 /// What is left after taking what had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Left {
+pub(crate) enum Remaining {
     /// Nothing: when more comes, the socket becomes readable.
     Nothing,
     /// More than an honest peer sends. The socket is still readable.
@@ -69,23 +69,23 @@ impl Doorbell {
 
     /// Takes what has come, so that the socket is readable only when the peer rings again. Descriptors that were sent
     /// along are closed elsewhere. Never waits.
-    pub(crate) fn take(&self, life: &Life) -> Left {
+    pub(crate) fn take(&self, monitor: &PeerMonitor) -> Remaining {
         for _ in 0..MOST_CALLS {
             match take_some(self.socket.as_fd()) {
                 Ok(Some(AT_ONCE)) => {}
-                Ok(Some(_)) => return Left::Nothing,
+                Ok(Some(_)) => return Remaining::Nothing,
                 // Nothing came: an empty packet, or the end of the connection.
-                Ok(None) if life.ask() => return Left::HangUp,
+                Ok(None) if monitor.probe() => return Remaining::HangUp,
                 Ok(None) => {}
                 Err(e) => match e.kind() {
-                    io::ErrorKind::WouldBlock => return Left::Nothing,
+                    io::ErrorKind::WouldBlock => return Remaining::Nothing,
                     io::ErrorKind::Interrupted => {}
-                    _ if life.ask() => return Left::HangUp,
-                    _ => return Left::Nothing,
+                    _ if monitor.probe() => return Remaining::HangUp,
+                    _ => return Remaining::Nothing,
                 },
             }
         }
-        Left::More
+        Remaining::More
     }
 }
 
@@ -133,67 +133,67 @@ mod tests {
     use rustix::fd::OwnedFd;
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-    fn pair() -> (Arc<Doorbell>, Arc<Life>, OwnedFd) {
+    fn pair() -> (Arc<Doorbell>, Arc<PeerMonitor>, OwnedFd) {
         let (a, b) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         let a = Arc::new(PeerSocket::new(a));
-        (Doorbell::new(Arc::clone(&a)), Life::of_socket(a), b)
+        (Doorbell::new(Arc::clone(&a)), PeerMonitor::of_socket(a), b)
     }
 
     #[test]
     fn what_was_rung_is_taken_at_once() {
-        let (here, life, there) = pair();
-        assert_eq!(here.take(&life), Left::Nothing);
+        let (here, monitor, there) = pair();
+        assert_eq!(here.take(&monitor), Remaining::Nothing);
         let there = Doorbell::new(Arc::new(PeerSocket::new(there)));
         for _ in 0..3 {
             there.ring();
         }
-        assert_eq!(here.take(&life), Left::Nothing);
+        assert_eq!(here.take(&monitor), Remaining::Nothing);
         assert_eq!(take_some(here.socket().as_fd()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
     /// The peer never takes what is rung.
     #[test]
     fn a_full_socket_does_not_stop_the_ringer() {
-        let (here, life, there) = pair();
+        let (here, monitor, there) = pair();
         let there = Doorbell::new(Arc::new(PeerSocket::new(there)));
         for _ in 0..10_000 {
             there.ring();
         }
         // More than is taken at once, but not without end.
-        assert_eq!(here.take(&life), Left::More);
-        let calls = (0..1000).position(|_| here.take(&life) == Left::Nothing);
+        assert_eq!(here.take(&monitor), Remaining::More);
+        let calls = (0..1000).position(|_| here.take(&monitor) == Remaining::Nothing);
         assert!(calls.is_some(), "the flood has an end");
     }
 
     #[test]
     fn an_empty_packet_is_no_hang_up() {
-        let (here, life, there) = pair();
+        let (here, monitor, there) = pair();
         send(&there, &[], SendFlags::DONTWAIT).unwrap();
-        assert_eq!(here.take(&life), Left::Nothing);
-        assert!(!life.is_gone());
+        assert_eq!(here.take(&monitor), Remaining::Nothing);
+        assert!(!monitor.is_gone());
     }
 
     #[test]
     fn a_hang_up_is_reported_after_what_was_rung() {
-        let (here, life, there) = pair();
+        let (here, monitor, there) = pair();
         send(&there, &[0], SendFlags::DONTWAIT).unwrap();
         drop(there);
-        assert_eq!(here.take(&life), Left::HangUp);
-        assert!(life.is_gone());
+        assert_eq!(here.take(&monitor), Remaining::HangUp);
+        assert!(monitor.is_gone());
     }
 
     /// It says that it sends no more, and does not hang up: else the socket would be readable for ever.
     #[test]
     fn half_a_hang_up_is_one() {
-        let (here, life, there) = pair();
+        let (here, monitor, there) = pair();
         rustix::net::shutdown(&there, rustix::net::Shutdown::Write).unwrap();
-        assert_eq!(here.take(&life), Left::HangUp);
-        assert!(life.is_gone());
+        assert_eq!(here.take(&monitor), Remaining::HangUp);
+        assert!(monitor.is_gone());
     }
 
     #[test]
     fn descriptors_that_come_along_are_closed() {
-        let (here, life, there) = pair();
+        let (here, monitor, there) = pair();
         let (mut reader, writer) = io::pipe().unwrap();
         let fds = [writer.as_fd()];
         let mut space = [mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -201,7 +201,7 @@ mod tests {
         assert!(control.push(rustix::net::SendAncillaryMessage::ScmRights(&fds)));
         rustix::net::sendmsg(&there, &[io::IoSlice::new(&[0])], &mut control, SendFlags::DONTWAIT).unwrap();
         drop(writer);
-        assert_eq!(here.take(&life), Left::Nothing);
+        assert_eq!(here.take(&monitor), Remaining::Nothing);
         // The end comes when the last copy of the other end is closed.
         assert_eq!(io::Read::read(&mut reader, &mut [0; 1]).unwrap(), 0);
     }

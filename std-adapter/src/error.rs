@@ -1,7 +1,7 @@
 //! What can go wrong, for people and for programs.
 
-mod handshake;
 mod names;
+mod rendezvous;
 
 use std::fmt;
 use std::io;
@@ -179,8 +179,8 @@ impl Error {
     /// `SMS_ERRORS` of `smstream.h` all others.
     ///
     /// ```
-    /// let nobody = smstream::Stream::connect("unix:@smstream-doc-no-such-name").unwrap_err();
-    /// assert_eq!(nobody.name(), "NoListener");
+    /// let refused = smstream::Stream::connect("unix:@smstream-doc-no-such-name").unwrap_err();
+    /// assert_eq!(refused.name(), "NoListener");
     /// ```
     #[must_use]
     pub fn name(&self) -> &'static str {

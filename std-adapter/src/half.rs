@@ -24,7 +24,7 @@ use crate::buffering::Policy;
 use crate::doorbell::Doorbell;
 use crate::error::{Error, Reason};
 use crate::history::{History, Operation};
-use crate::liveness::{Life, WatchMode};
+use crate::liveness::{PeerMonitor, WatchMode};
 use crate::rendezvous::{Credentials, Link};
 use crate::trace;
 use smstream_shm::memory::Both;
@@ -69,7 +69,7 @@ pub(crate) struct Shared {
     pub(crate) counters: [&'static CounterLine; 2],
     /// Whether the segments were cut short, if they are guarded.
     pub(crate) cut: Option<Arc<Cut>>,
-    pub(crate) life: Arc<Life>,
+    pub(crate) monitor: Arc<PeerMonitor>,
     /// What there is beside the memory, if the parties met over a socket.
     pub(crate) link: Option<Link>,
     /// To be woken by the socket.
@@ -96,14 +96,14 @@ impl Shared {
     /// See [`Stream::abort`](crate::Stream::abort).
     pub(crate) fn abort(&self) {
         // The peer of an end without a proof of life would never learn of it otherwise.
-        if self.life.watch_mode() != WatchMode::None {
+        if self.monitor.watch_mode() != WatchMode::None {
             self.aborted.store(true, Ordering::Release);
         } else {
             self.read.shut();
             self.write.shut();
         }
-        self.life.leave();
-        self.life.raise_both(ALERT_CANCEL);
+        self.monitor.cancel_waiters();
+        self.monitor.raise_both(ALERT_CANCEL);
     }
 
     /// Whether this end is waited for with `poll`, `epoll` or an executor.
@@ -225,12 +225,12 @@ impl Shared {
 
     /// Whether the peer's death was noticed, and is not in the history yet.
     pub(crate) fn has_unrecorded_death(&self) -> bool {
-        self.life.is_gone() && !self.history.knows(Reason::PeerGone)
+        self.monitor.is_gone() && !self.history.knows(Reason::PeerGone)
     }
 
     /// The peer died, and some direction had not come to its end.
     pub(crate) fn record_death(&self) {
-        let at = self.life.gone_since().unwrap_or_else(SystemTime::now);
+        let at = self.monitor.gone_since().unwrap_or_else(SystemTime::now);
         let text = format!("{} died without closing the stream", self.peer_name);
         self.note(Operation::Watch, &Error::new(Reason::PeerGone, text), false, at);
     }

@@ -153,8 +153,8 @@ mod tests {
     fn what_a_call_has_returned_is_not_pending() {
         let history = History::default();
         history.note(Operation::Watch, &error(Reason::PeerGone, "noticed"), false, at(1));
-        history.note(Operation::Read, &error(Reason::PeerGone, "told"), true, at(2));
-        history.note(Operation::Close, &error(Reason::PeerGone, "after it was told"), false, at(3));
+        history.note(Operation::Read, &error(Reason::PeerGone, "reported"), true, at(2));
+        history.note(Operation::Close, &error(Reason::PeerGone, "after it was reported"), false, at(3));
         assert!(history.take().is_none());
         assert_eq!(history.all().len(), 3);
         assert!(history.knows(Reason::PeerGone) && !history.knows(Reason::Corrupt));

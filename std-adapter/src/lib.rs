@@ -93,7 +93,7 @@ pub use smstream_shm::{AddressRange, PlacedMapping, cleanup, memory, posix};
 /// What the tests of this project use to write a peer by hand. No part of the interface: it may change at any time.
 #[doc(hidden)]
 pub mod internal {
-    pub use crate::liveness::{Half, Life};
+    pub use crate::liveness::{Half, PeerMonitor};
     pub use crate::parking::Parker;
     pub use smstream_shm::{Deadline, memory};
 }

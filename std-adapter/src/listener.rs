@@ -12,7 +12,7 @@ use crate::acceptor::{Acceptor, AnyListener};
 use crate::addr::{Addr, Kind};
 use crate::condition::Condition;
 use crate::error::{Error, Reason, Result};
-use crate::liveness::{Half, Life};
+use crate::liveness::{Half, PeerMonitor};
 use crate::rendezvous::socket::Interrupt;
 use crate::settings::Settings;
 use crate::stream::Stream;
@@ -60,7 +60,7 @@ pub struct Listener {
 /// What ends the waits.
 #[derive(Debug)]
 enum Stop {
-    Region(Arc<Life>),
+    Region(Arc<PeerMonitor>),
     Socket(Arc<Interrupt>),
 }
 
@@ -157,7 +157,7 @@ impl Listener {
     /// [`std::io::ErrorKind::ConnectionAborted`]. The name stays until the listener is dropped.
     pub fn shutdown(&self) {
         match &self.stop {
-            Stop::Region(life) => life.raise(Half::Reader, ALERT_CANCEL),
+            Stop::Region(monitor) => monitor.raise(Half::Reader, ALERT_CANCEL),
             Stop::Socket(interrupt) => interrupt.raise(),
         }
     }

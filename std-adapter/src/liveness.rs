@@ -6,10 +6,10 @@
 //! happens it makes no system call. Where the kernel has no watches left, sleepers ask for themselves every 20 ms.
 
 mod alerts;
+pub(crate) mod event_count;
 mod mode;
-mod named;
-pub(crate) mod names;
-pub(crate) mod news;
+mod name_events;
+pub(crate) mod name_watch;
 mod registry;
 pub(crate) mod sleep;
 mod watcher;
@@ -17,7 +17,7 @@ mod watcher;
 use crate::futex;
 use crate::lock::{self, Byte};
 use crate::peer_socket::PeerSocket;
-pub(crate) use alerts::Side;
+pub(crate) use alerts::HalfAlert;
 
 use alerts::Alerts;
 use mode::NUDGE;
@@ -44,15 +44,15 @@ pub(crate) fn move_above_watcher_fds(fd: OwnedFd) -> OwnedFd {
     watcher::move_above_watcher_fds(fd)
 }
 
-/// Tells the news, once, when `fd` becomes readable, or is so already. Until [`tell_no_more`] the descriptor stays open,
+/// Counts one event when `fd` becomes readable, or is so already. Until [`unwatch`] the descriptor stays open,
 /// and nothing else is done about it here.
-pub(crate) fn tell_when_readable(fd: BorrowedFd<'_>) -> io::Result<()> {
-    watcher::tell_when_readable(fd)
+pub(crate) fn watch_readable(fd: BorrowedFd<'_>) -> io::Result<()> {
+    watcher::watch_readable(fd)
 }
 
-/// Ends what [`tell_when_readable`] began.
-pub(crate) fn tell_no_more(fd: BorrowedFd<'_>) {
-    watcher::tell_no_more(fd);
+/// Ends what [`watch_readable`] began.
+pub(crate) fn unwatch(fd: BorrowedFd<'_>) {
+    watcher::unwatch(fd);
 }
 
 /// What proves that the peer lives.
@@ -81,7 +81,7 @@ impl Proof {
 
 /// What one end knows about the life of its peer: shared by the halves of the end.
 #[derive(Debug)]
-pub struct Life {
+pub struct PeerMonitor {
     alerts: Arc<Alerts>,
     proof: Option<Proof>,
     /// Whether to try for a watch at all.
@@ -94,7 +94,7 @@ pub struct Life {
     looked: AtomicU32,
 }
 
-impl Life {
+impl PeerMonitor {
     /// For an end whose peer is in this process: nothing is watched, but waits can still be interrupted.
     #[must_use]
     pub fn none() -> Arc<Self> {
@@ -126,18 +126,18 @@ impl Life {
     }
 
     fn of_lock_with(fd: Arc<OwnedFd>, byte: Byte, watch: bool, waitv: bool, cut: Option<Arc<Cut>>) -> Arc<Self> {
-        let life = Arc::new(Self::build(Some(Proof::Lock { fd, byte }), watch, waitv, cut));
-        life.be_registered();
-        life
+        let monitor = Arc::new(Self::build(Some(Proof::Lock { fd, byte }), watch, waitv, cut));
+        monitor.ensure_registered();
+        monitor
     }
 
     /// For an end whose peer has the other end of a connected socket. If that has hung up the peer is found gone at
     /// once. Nothing is read from the socket or written to it.
     #[must_use]
     pub(crate) fn of_socket(socket: Arc<PeerSocket>) -> Arc<Self> {
-        let life = Arc::new(Self::build(Some(Proof::Socket(socket)), true, futex::has_waitv(), None));
-        life.be_registered();
-        life
+        let monitor = Arc::new(Self::build(Some(Proof::Socket(socket)), true, futex::has_waitv(), None));
+        monitor.ensure_registered();
+        monitor
     }
 
     fn build(proof: Option<Proof>, watch: bool, waitv: bool, cut: Option<Arc<Cut>>) -> Self {
@@ -149,12 +149,12 @@ impl Life {
     /// The alert word of one half, for [`Park::alert`](smstream_core::park::Park::alert).
     #[must_use]
     pub fn alert(&self, half: Half) -> SharedWord<'_> {
-        self.alerts.side(half).word()
+        self.alerts.half_alert(half).word()
     }
 
     /// What interrupts one half: for who looks at its alert word often.
-    pub(crate) fn side(&self, half: Half) -> Arc<Side> {
-        Arc::clone(self.alerts.side(half))
+    pub(crate) fn half_alert(&self, half: Half) -> Arc<HalfAlert> {
+        Arc::clone(self.alerts.half_alert(half))
     }
 
     /// Interrupts one half: sets `bits` (`ALERT_*`) in its alert word and wakes it. On kernels without `futex_waitv`
@@ -171,7 +171,7 @@ impl Life {
         self.see_answered();
     }
 
-    /// Whether the peer has been found gone. This does not ask the kernel; see [`ask`](Self::ask).
+    /// Whether the peer has been found gone. This does not ask the kernel; see [`probe`](Self::probe).
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.alerts.is_gone()
@@ -206,7 +206,7 @@ impl Life {
 
     /// Asks the authority now. Says whether the peer is gone, and if so tells both halves. A peer about whom nothing
     /// can be found out counts as alive.
-    pub fn ask(&self) -> bool {
+    pub fn probe(&self) -> bool {
         if self.is_gone() {
             return true;
         }
@@ -227,16 +227,16 @@ impl Life {
     }
 
     /// The same, if the peer lives by a lock.
-    pub(crate) fn ask_lock(&self) {
+    pub(crate) fn probe_lock(&self) {
         if matches!(self.proof, Some(Proof::Lock { .. })) {
-            self.ask();
+            self.probe();
         }
     }
 
     /// For ends that never sleep: what a sleep sees to beside sleeping. After a fork the child gets a watcher, and
     /// where nothing tells of the peer's death it is asked about. At most every 20 ms, so this can be called as often
     /// as one likes.
-    pub fn look_after(&self) {
+    pub fn maintain(&self) {
         if self.proof.is_none() {
             return;
         }
@@ -246,9 +246,9 @@ impl Life {
             return;
         }
         self.looked.store(now, Ordering::Relaxed);
-        self.be_registered();
+        self.ensure_registered();
         if self.is_timed() {
-            self.ask();
+            self.probe();
         }
     }
 
@@ -258,31 +258,31 @@ impl Life {
         self.alerts.mode()
     }
 
-    /// The word that changes when the peer is gone, or [`leave`](Self::leave) is called.
+    /// The word that changes when the peer is gone, or [`cancel_waiters`](Self::cancel_waiters) is called.
     fn gone_word(&self) -> SharedWord<'_> {
         self.alerts.gone_word()
     }
 
-    /// Whether [`leave`](Self::leave) was called.
-    fn is_left(&self) -> bool {
-        self.alerts.is_left()
+    /// Whether [`cancel_waiters`](Self::cancel_waiters) was called.
+    fn are_waiters_cancelled(&self) -> bool {
+        self.alerts.are_waiters_cancelled()
     }
 
     /// Ends all [`wait_gone`](Self::wait_gone), now and later.
-    pub fn leave(&self) {
-        self.alerts.leave();
+    pub fn cancel_waiters(&self) {
+        self.alerts.cancel_waiters();
     }
 
     /// Makes sure that this process watches the peer: after a fork the child begins without a watcher. Cheap when there
     /// is nothing to do.
-    pub(crate) fn be_registered(&self) {
+    pub(crate) fn ensure_registered(&self) {
         if self.proof.is_some() {
-            self.be_registered_in(process::id());
+            self.ensure_registered_in(process::id());
         }
     }
 
     /// The same, in this process. For many ends at once: to ask for its number takes a system call.
-    pub(crate) fn be_registered_in(&self, pid: u32) {
+    pub(crate) fn ensure_registered_in(&self, pid: u32) {
         let Some(proof) = &self.proof else { return };
         if self.pid.load(Ordering::Acquire) == pid {
             return;
@@ -290,7 +290,7 @@ impl Life {
         // A socket that has hung up needs no watcher; and of one that hangs up from now on the registration tells.
         let is_socket = matches!(proof, Proof::Socket(_));
         if is_socket {
-            self.ask();
+            self.probe();
         }
         // Two halves may get here at once; registering the same alerts again finds the first registration.
         let register = || match proof {
@@ -310,7 +310,7 @@ impl Life {
         self.pid.store(pid, Ordering::Release);
         if !is_socket {
             // After the watch is there: the peer may have died before.
-            self.ask();
+            self.probe();
         }
     }
 
@@ -327,10 +327,10 @@ impl Life {
     /// Without `futex_waitv`: sleeps on the first word alone, where alerts find the half.
     pub(crate) fn sleep_on_first(&self, half: Half, watches: &[Watch<'_>], deadline: Option<Deadline>) -> Wake {
         let wake = match watches.first() {
-            Some(first) if self.alerts.lie_down(half, watches) => futex::sleep_on(first, deadline),
+            Some(first) if self.alerts.enter_wait(half, watches) => futex::sleep_on(first, deadline),
             _ => Wake::Maybe,
         };
-        self.alerts.get_up(half);
+        self.alerts.leave_wait(half);
         wake
     }
 
@@ -342,7 +342,7 @@ impl Life {
     }
 }
 
-/// Watches the size of a file: see [`Life::watch_size`].
+/// Watches the size of a file: see [`PeerMonitor::watch_size`].
 #[derive(Debug)]
 pub(crate) struct SizeWatch {
     wd: u64,
@@ -361,7 +361,7 @@ impl Drop for SizeWatch {
     }
 }
 
-impl Drop for Life {
+impl Drop for PeerMonitor {
     fn drop(&mut self) {
         let id = *self.watch_id.get_mut();
         // In a forked child that never waited the watch belongs to the parent.

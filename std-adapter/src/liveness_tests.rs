@@ -34,8 +34,8 @@ fn ways() -> impl Iterator<Item = (bool, bool)> {
 }
 
 /// What a reader does: waits on a word that never changes, until it learns that the peer is gone.
-fn wait_as(half: Half, life: &Arc<Life>) {
-    let park = Parker::new(Arc::clone(life), half, DEFAULT_SPIN);
+fn wait_as(half: Half, monitor: &Arc<PeerMonitor>) {
+    let park = Parker::new(Arc::clone(monitor), half, DEFAULT_SPIN);
     let word = AtomicU32::new(0);
     loop {
         let seen = park.alert().unwrap().load_alert();
@@ -44,7 +44,7 @@ fn wait_as(half: Half, life: &Arc<Life>) {
         }
         let cursor = Watch { word: SharedWord::new(&word), seen: 0, place: Place::Shared };
         let alert = Watch { word: park.alert().unwrap(), seen, place: Place::Local };
-        assert_eq!(park.wait(&[cursor, alert], patience()), Wake::Maybe, "{half:?} was not told");
+        assert_eq!(park.wait(&[cursor, alert], patience()), Wake::Maybe, "{half:?} was not alerted");
     }
 }
 
@@ -53,16 +53,16 @@ fn both_halves_and_other_waiters_are_woken() {
     for (watch, waitv) in ways() {
         for _ in 0..20 {
             let (mine, theirs) = region();
-            let life = Life::of_lock_with(mine, Byte::Party1, watch, waitv, None);
-            assert_eq!(life.watch_mode(), if watch { WatchMode::Watched } else { WatchMode::Timed });
-            assert!(!life.ask());
+            let monitor = PeerMonitor::of_lock_with(mine, Byte::Party1, watch, waitv, None);
+            assert_eq!(monitor.watch_mode(), if watch { WatchMode::Watched } else { WatchMode::Timed });
+            assert!(!monitor.probe());
             thread::scope(|scope| {
-                scope.spawn(|| wait_as(Half::Reader, &life));
-                scope.spawn(|| wait_as(Half::Writer, &life));
-                scope.spawn(|| assert!(life.wait_gone(patience())));
+                scope.spawn(|| wait_as(Half::Reader, &monitor));
+                scope.spawn(|| wait_as(Half::Writer, &monitor));
+                scope.spawn(|| assert!(monitor.wait_gone(patience())));
                 drop(theirs);
             });
-            assert!(life.is_gone());
+            assert!(monitor.is_gone());
         }
     }
 }
@@ -72,9 +72,9 @@ fn a_peer_that_is_gone_before_is_found_at_once() {
     for (watch, waitv) in ways() {
         let (mine, theirs) = region();
         drop(theirs);
-        let life = Life::of_lock_with(mine, Byte::Party1, watch, waitv, None);
-        assert!(life.is_gone());
-        assert!(life.wait_gone(None));
+        let monitor = PeerMonitor::of_lock_with(mine, Byte::Party1, watch, waitv, None);
+        assert!(monitor.is_gone());
+        assert!(monitor.wait_gone(None));
     }
 }
 
@@ -83,24 +83,24 @@ fn only_the_last_holder_counts() {
     let (mine, theirs) = region();
     let inspector = reopen(&theirs, OFlags::RDONLY);
     let copy = theirs.try_clone().unwrap();
-    let life = Life::of_lock(mine, Byte::Party1);
+    let monitor = PeerMonitor::of_lock(mine, Byte::Party1);
     drop(theirs);
     drop(inspector);
-    assert!(!life.wait_gone(Some(Deadline::after(Duration::from_millis(5)))));
-    assert!(!life.ask());
+    assert!(!monitor.wait_gone(Some(Deadline::after(Duration::from_millis(5)))));
+    assert!(!monitor.probe());
     drop(copy);
-    assert!(life.wait_gone(patience()));
+    assert!(monitor.wait_gone(patience()));
 }
 
 /// A lock that is given up without a close is no event for the kernel. A thread that asks finds out.
 #[test]
 fn asking_tells_the_halves() {
     let (mine, theirs) = region();
-    let life = Life::of_lock(mine, Byte::Party1);
+    let monitor = PeerMonitor::of_lock(mine, Byte::Party1);
     lock::unlock(&theirs, Byte::Party1).unwrap();
-    assert!(life.ask());
-    wait_as(Half::Reader, &life);
-    wait_as(Half::Writer, &life);
+    assert!(monitor.probe());
+    wait_as(Half::Reader, &monitor);
+    wait_as(Half::Writer, &monitor);
 }
 
 /// A thread that only looks and never sleeps learns of it as well, in the end.
@@ -108,31 +108,31 @@ fn asking_tells_the_halves() {
 fn looking_after_is_enough() {
     for (watch, waitv) in ways() {
         let (mine, theirs) = region();
-        let life = Life::of_lock_with(mine, Byte::Party1, watch, waitv, None);
+        let monitor = PeerMonitor::of_lock_with(mine, Byte::Party1, watch, waitv, None);
         drop(theirs);
-        while !life.is_gone() {
-            life.look_after();
+        while !monitor.is_gone() {
+            monitor.maintain();
             thread::yield_now();
         }
-        assert_eq!(life.alert(Half::Reader).load(), ALERT_GONE);
+        assert_eq!(monitor.alert(Half::Reader).load(), ALERT_GONE);
     }
-    Life::none().look_after();
+    PeerMonitor::none().maintain();
 }
 
 #[test]
 fn a_peer_in_this_process_is_not_watched() {
-    let life = Life::none();
-    assert_eq!(life.watch_mode(), WatchMode::None);
-    assert!(!life.ask());
-    assert!(!life.wait_gone(Some(Deadline::after(Duration::from_millis(1)))));
+    let monitor = PeerMonitor::none();
+    assert_eq!(monitor.watch_mode(), WatchMode::None);
+    assert!(!monitor.probe());
+    assert!(!monitor.wait_gone(Some(Deadline::after(Duration::from_millis(1)))));
 }
 
 #[test]
 fn two_ends_of_one_region_share_a_watch() {
     let (mine, theirs) = region();
     let theirs = Arc::new(theirs);
-    let a = Life::of_lock(Arc::clone(&mine), Byte::Party1);
-    let b = Life::of_lock(Arc::clone(&theirs), Byte::Party0);
+    let a = PeerMonitor::of_lock(Arc::clone(&mine), Byte::Party1);
+    let b = PeerMonitor::of_lock(Arc::clone(&theirs), Byte::Party0);
     assert_eq!(a.watch_id.load(Ordering::Relaxed), b.watch_id.load(Ordering::Relaxed));
     drop(a);
     drop(mine);
@@ -147,8 +147,8 @@ fn registering_comes_and_goes_on_many_threads() {
                 for round in 0..200 {
                     let (mine, theirs) = region();
                     let theirs = Arc::new(theirs);
-                    let a = Life::of_lock(Arc::clone(&mine), Byte::Party1);
-                    let b = Life::of_lock(Arc::clone(&theirs), Byte::Party0);
+                    let a = PeerMonitor::of_lock(Arc::clone(&mine), Byte::Party1);
+                    let b = PeerMonitor::of_lock(Arc::clone(&theirs), Byte::Party0);
                     if round % 2 == 0 {
                         drop((a, mine));
                         assert!(b.wait_gone(patience()));
@@ -187,10 +187,10 @@ fn a_killed_process_is_noticed() {
             .unwrap();
         let output = BufReader::new(peer.stdout.take().unwrap());
         assert!(output.lines().any(|line| line.unwrap().ends_with("ready")));
-        let life = Life::of_lock_with(Arc::new(mine), Byte::Party1, watch, waitv, None);
-        assert!(!life.is_gone());
+        let monitor = PeerMonitor::of_lock_with(Arc::new(mine), Byte::Party1, watch, waitv, None);
+        assert!(!monitor.is_gone());
         thread::scope(|scope| {
-            let sleeper = scope.spawn(|| wait_as(Half::Reader, &life));
+            let sleeper = scope.spawn(|| wait_as(Half::Reader, &monitor));
             let start = Instant::now();
             peer.kill().unwrap();
             sleeper.join().unwrap();
@@ -246,8 +246,8 @@ fn idle() {
     assert!(watchers().is_empty());
     let (mine, theirs) = region();
     let theirs = Arc::new(theirs);
-    let a = Life::of_lock(mine, Byte::Party1);
-    let b = Life::of_lock(theirs, Byte::Party0);
+    let a = PeerMonitor::of_lock(mine, Byte::Party1);
+    let b = PeerMonitor::of_lock(theirs, Byte::Party0);
     let task = watcher();
     let sleeping = || {
         let text = std::fs::read_to_string(task.join("syscall")).unwrap();
@@ -292,7 +292,7 @@ fn order() {
 /// A forked child makes a watcher of its own when it waits.
 fn fork() {
     let (mine, theirs) = region();
-    let life = Life::of_lock(mine, Byte::Party1);
+    let monitor = PeerMonitor::of_lock(mine, Byte::Party1);
     watcher();
     // SAFETY: the test harness waits for this test and holds no lock meanwhile. The child leaves by `_exit`.
     let child = unsafe { libc::fork() };
@@ -301,19 +301,19 @@ fn fork() {
         assert!(watchers().is_empty());
         // The parent's instance has been inherited.
         let before = watches();
-        assert!(!life.wait_gone(Some(Deadline::now())));
+        assert!(!monitor.wait_gone(Some(Deadline::now())));
         watcher();
         let made = watches();
-        let mode = life.watch_mode();
+        let mode = monitor.watch_mode();
         drop(theirs);
-        let told = life.wait_gone(patience());
-        drop(life);
-        let good = made == before + 1 && mode == WatchMode::Watched && told && watches() == before;
+        let gone = monitor.wait_gone(patience());
+        drop(monitor);
+        let good = made == before + 1 && mode == WatchMode::Watched && gone && watches() == before;
         // SAFETY: ends this process without running anything else.
         unsafe { libc::_exit(if good { 0 } else { 1 }) };
     }
     drop(theirs);
-    assert!(life.wait_gone(patience()));
+    assert!(monitor.wait_gone(patience()));
     let mut status = 0;
     // SAFETY: the pointer is to an integer of the right type.
     assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
@@ -326,10 +326,10 @@ fn no_descriptors() {
     let next = theirs.try_clone().unwrap().as_raw_fd();
     let full = Rlimit { current: u64::try_from(next).ok(), maximum: Some(1024) };
     setrlimit(Resource::Nofile, full).unwrap();
-    let timed = Life::of_lock(Arc::clone(&mine), Byte::Party1);
+    let timed = PeerMonitor::of_lock(Arc::clone(&mine), Byte::Party1);
     assert_eq!(timed.watch_mode(), WatchMode::Timed);
     setrlimit(Resource::Nofile, Rlimit { current: Some(1024), maximum: Some(1024) }).unwrap();
-    let watched = Life::of_lock(mine, Byte::Party1);
+    let watched = PeerMonitor::of_lock(mine, Byte::Party1);
     assert_eq!(watched.watch_mode(), WatchMode::Watched);
     drop(theirs);
     assert!(timed.wait_gone(patience()));

@@ -3,7 +3,7 @@
 use crate::barrier;
 use crate::doorbell::Doorbell;
 use crate::futex;
-use crate::liveness::{Half, Life, Side, sleep};
+use crate::liveness::{Half, HalfAlert, PeerMonitor, sleep};
 use crate::signal::Signals;
 use crate::spin::Habit;
 use smstream_core::park::{ALERT_CORRUPT, Park, Place, WAKE_BY_SOCKET, Wake, Watch};
@@ -24,9 +24,9 @@ const LOOKS_PER_CHECK: u32 = 64;
 /// One thread at a time may [`wait`](Park::wait): the one that uses the half.
 #[derive(Debug)]
 pub struct Parker {
-    life: Arc<Life>,
-    /// What interrupts it: of `life`, and nearer.
-    side: Arc<Side>,
+    monitor: Arc<PeerMonitor>,
+    /// What interrupts it: of `monitor`, and nearer.
+    alert: Arc<HalfAlert>,
     half: Half,
     spin: Duration,
     /// Whether it looks less often where that is in vain.
@@ -40,14 +40,14 @@ pub struct Parker {
 }
 
 impl Parker {
-    /// For `half` of the end that `life` belongs to. It looks for about `spin` before it sleeps; [`default_spin`] knows
+    /// For `half` of the end that `monitor` belongs to. It looks for about `spin` before it sleeps; [`default_spin`] knows
     /// a good value, and zero means never to spin.
     #[must_use]
-    pub fn new(life: Arc<Life>, half: Half, spin: Duration) -> Self {
-        let side = life.side(half);
+    pub fn new(monitor: Arc<PeerMonitor>, half: Half, spin: Duration) -> Self {
+        let alert = monitor.half_alert(half);
         Self {
-            life,
-            side,
+            monitor,
+            alert,
             half,
             spin,
             adapts: false,
@@ -76,8 +76,8 @@ impl Parker {
 
     /// What this end knows about the life of its peer.
     #[must_use]
-    pub fn life(&self) -> &Arc<Life> {
-        &self.life
+    pub fn monitor(&self) -> &Arc<PeerMonitor> {
+        &self.monitor
     }
 
     /// The half that it parks.
@@ -140,16 +140,16 @@ impl Park for Parker {
     }
 
     fn wait(&self, watches: &[Watch<'_>], deadline: Option<Deadline>) -> Wake {
-        if self.life.is_cut() {
+        if self.monitor.is_cut() {
             // What was seen may be an empty page. No waker comes to a sleeper on that.
-            self.life.raise_both(ALERT_CORRUPT);
+            self.monitor.raise_both(ALERT_CORRUPT);
             return Wake::Maybe;
         }
         if !self.adapts || self.looked.load(Relaxed) {
-            return sleep::sleep(&self.life, Some(self.half), watches, deadline);
+            return sleep::sleep(&self.monitor, Some(self.half), watches, deadline);
         }
         let since = Instant::now();
-        let wake = sleep::sleep(&self.life, Some(self.half), watches, deadline);
+        let wake = sleep::sleep(&self.monitor, Some(self.half), watches, deadline);
         self.habit.woken(since.elapsed());
         wake
     }
@@ -172,7 +172,7 @@ impl Park for Parker {
     }
 
     fn ask(&self) {
-        self.life.ask();
+        self.monitor.probe();
     }
 
     fn barrier(&self) {
@@ -185,7 +185,7 @@ impl Park for Parker {
 
     #[inline(always)]
     fn alert(&self) -> Option<SharedWord<'_>> {
-        Some(self.side.word())
+        Some(self.alert.word())
     }
 }
 

@@ -5,13 +5,13 @@ use smstream_core::park::ALERT_CANCEL;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-/// A life, with `futex_waitv` or without.
-fn life(waitv: bool) -> Arc<Life> {
-    Life::none_with(waitv)
+/// A monitor, with `futex_waitv` or without.
+fn monitor(waitv: bool) -> Arc<PeerMonitor> {
+    PeerMonitor::none_with(waitv)
 }
 
 fn parker(waitv: bool) -> Parker {
-    Parker::new(life(waitv), Half::Reader, DEFAULT_SPIN)
+    Parker::new(monitor(waitv), Half::Reader, DEFAULT_SPIN)
 }
 
 /// Both ways to sleep, where the kernel has both.
@@ -121,9 +121,9 @@ fn an_alert_ends_the_wait() {
                     assert_eq!(park.wait(&[shared(&word, 0), local(alert, 0)], None), Wake::Maybe);
                 }
             },
-            || park.life().raise(Half::Reader, ALERT_CANCEL),
+            || park.monitor().raise(Half::Reader, ALERT_CANCEL),
         );
-        assert_eq!(park.life().alert(Half::Writer).load(), 0);
+        assert_eq!(park.monitor().alert(Half::Writer).load(), 0);
     }
 }
 
@@ -145,7 +145,7 @@ fn no_alert_is_lost_between_the_check_and_the_sleep() {
                         assert_eq!(park.wait(&[shared(&word, 0), local(alert, seen)], None), Wake::Maybe);
                     }
                 });
-                park.life().raise_both(ALERT_CANCEL);
+                park.monitor().raise_both(ALERT_CANCEL);
             });
         }
     }
@@ -155,13 +155,13 @@ fn no_alert_is_lost_between_the_check_and_the_sleep() {
 fn a_known_alert_needs_no_answer() {
     let park = parker(false);
     let word = AtomicU32::new(0);
-    park.life().raise(Half::Reader, ALERT_CANCEL);
+    park.monitor().raise(Half::Reader, ALERT_CANCEL);
     let alert = park.alert().unwrap();
     let wake = while_asleep(
         || park.wait(&[shared(&word, 0), local(alert, ALERT_CANCEL)], None),
         || {
             // This must return although the half goes on sleeping.
-            park.life().raise(Half::Writer, ALERT_CANCEL);
+            park.monitor().raise(Half::Writer, ALERT_CANCEL);
             word.store(1, Ordering::Release);
             park.wake(SharedWord::new(&word), 0);
         },
@@ -248,7 +248,7 @@ fn a_process_that_is_pinned_to_a_cpu_spins() {
     one.set((0..1024).find(|cpu| all.is_set(*cpu)).unwrap());
     rustix::thread::sched_setaffinity(Some(rustix::process::getpid()), &one).unwrap();
     assert!(!default_spin().is_zero());
-    let park = Parker::new(Life::none(), Half::Reader, default_spin()).adapting(true);
+    let park = Parker::new(PeerMonitor::none(), Half::Reader, default_spin()).adapting(true);
     assert!(spins_in_vain(&park));
 }
 
@@ -268,12 +268,12 @@ fn no_half_sleeps_on_an_empty_page() {
     ftruncate(&fd, 0).unwrap();
     assert_eq!(see.load_u32(0), Some(0));
     ftruncate(&fd, len as u64).unwrap();
-    let life = Life::none_guarded(cut);
-    let parker = Parker::new(Arc::clone(&life), Half::Reader, Duration::ZERO);
+    let monitor = PeerMonitor::none_guarded(cut);
+    let parker = Parker::new(Arc::clone(&monitor), Half::Reader, Duration::ZERO);
     // SAFETY: the mapping is aligned and longer than a word, and outlives this. Only relaxed loads are made of it.
     let word = unsafe { AtomicU32::from_ptr(see.start().cast()) };
     assert_eq!(parker.wait(&[shared(word, 0)], None), Wake::Maybe);
     for half in [Half::Reader, Half::Writer] {
-        assert_eq!(life.alert(half).load(), ALERT_CORRUPT);
+        assert_eq!(monitor.alert(half).load(), ALERT_CORRUPT);
     }
 }

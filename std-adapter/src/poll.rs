@@ -1,7 +1,7 @@
 //! Streams for `poll`, `epoll` and event loops that are built on them.
 
 use crate::convert::ConvertError;
-use crate::doorbell::{Doorbell, Left};
+use crate::doorbell::{Doorbell, Remaining};
 use crate::error::{Error, Reason, Result};
 use crate::half::{Polled, ReadHalf, WriteHalf};
 use crate::liveness::Half;
@@ -189,11 +189,11 @@ impl Pollable {
                 self.halves().1.flush_buffered();
             }
             // What was rung until now is taken first. What is rung after announcing stays, and is shown.
-            let left = self.doorbell.take(self.stream.life());
+            let left = self.doorbell.take(self.stream.monitor());
             if self.announce(half) {
                 // A full socket cannot be rung: the rest is to be taken as well.
-                self.pending[half as usize] = left == Left::More;
-                let anew = self.mark_pending(other(half)) || left == Left::More;
+                self.pending[half as usize] = left == Remaining::More;
+                let anew = self.mark_pending(other(half)) || left == Remaining::More;
                 self.show(anew)?;
                 return Err(Error::new(Reason::WouldBlock, "the stream would have to wait").into());
             }

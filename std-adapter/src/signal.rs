@@ -34,7 +34,7 @@ impl Signals {
         let Some(peer) = &self.peer else { return };
         let Some(number) = bell.checked_sub(WAKE_BY_SIGNAL).and_then(|n| i32::try_from(n).ok()) else { return };
         if is_allowed(number) {
-            // It may have died, or have become another user's. It is woken by other means in any case.
+            // It may have died, or have become another user's. The futex wakes it, with or without the signal.
             let _ = send(peer, number);
         }
     }

@@ -19,7 +19,7 @@ use crate::doorbell::Doorbell;
 use crate::error::{Error, Result};
 use crate::half::{Peer, ReadHalf, Shared, WriteHalf};
 use crate::history::Incident;
-use crate::liveness::{Half, Life, WatchMode};
+use crate::liveness::{Half, PeerMonitor, WatchMode};
 use crate::timed_mutex::{FLUSH, Requests, SHUT_DOWN, TimedMutex};
 use smstream_shm::Deadline;
 
@@ -84,12 +84,12 @@ impl Stream {
     pub fn shutdown(&self, how: Shutdown) -> Result<()> {
         if matches!(how, Shutdown::Write | Shutdown::Both) {
             self.shared.write.shut();
-            self.shared.life.raise(Half::Writer, ALERT_CANCEL);
+            self.shared.monitor.raise(Half::Writer, ALERT_CANCEL);
             settle(&self.writer);
         }
         if matches!(how, Shutdown::Read | Shutdown::Both) {
             self.shared.read.shut();
-            self.shared.life.raise(Half::Reader, ALERT_CANCEL);
+            self.shared.monitor.raise(Half::Reader, ALERT_CANCEL);
             settle(&self.reader);
         }
         Ok(())
@@ -235,7 +235,7 @@ impl Stream {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let [sent, received] = self.shared.counts();
-        Stats { sent, received, watch: self.shared.life.watch_mode(), capacities: self.shared.capacities }
+        Stats { sent, received, watch: self.shared.monitor.watch_mode(), capacities: self.shared.capacities }
     }
 
     /// Bytes that were written and that the peer is not shown yet: see [`BufMode`]. While another thread is writing it is 0,
@@ -280,7 +280,7 @@ impl Stream {
     pub fn wait_peer_closed(&self, timeout: Option<Duration>) -> bool {
         // The peer may close when it has read what is buffered.
         self.writer.request(FLUSH);
-        self.shared.life.wait_gone(timeout.map(Deadline::after))
+        self.shared.monitor.wait_gone(timeout.map(Deadline::after))
     }
 
     /// If one half has found the peer corrupt, so has the other: the peer is shown FIN and STOP. A half that another
@@ -311,8 +311,8 @@ impl Stream {
         self.shared.doorbell.clone()
     }
 
-    pub(crate) fn life(&self) -> &Arc<Life> {
-        &self.shared.life
+    pub(crate) fn monitor(&self) -> &Arc<PeerMonitor> {
+        &self.shared.monitor
     }
 
     /// Whether records are spoken: by this end, by the peer.

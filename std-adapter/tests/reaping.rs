@@ -5,7 +5,7 @@
 mod tools;
 
 use smstream::Listener;
-use smstream::reap::{Finding, Kind, Place, Reaper, Verdict};
+use smstream::reap::{Leftover, LeftoverKind, Location, ReapOutcome, Reaper};
 use smstream_shm::cleanup::mark;
 use smstream_shm::memory::{Access, Mapping, SharedMemory};
 use smstream_shm::posix::SharedObject;
@@ -32,21 +32,21 @@ impl Directory {
     }
 
     /// What is said about its only file.
-    fn found(&self, dry: bool) -> Option<Verdict> {
+    fn found(&self, dry: bool) -> Option<ReapOutcome> {
         let mut found = Reaper::of(&self.0).dry_run(dry).run().unwrap();
         assert!(found.len() < 2);
-        found.pop().map(|finding| finding.verdict)
+        found.pop().map(|leftover| leftover.outcome)
     }
 }
 
 impl Directory {
     /// What is said in the end. Other tests fork meanwhile, and for a moment their children have what this process has
     /// open: then it is in use.
-    fn found_in_the_end(&self, dry: bool) -> Option<Verdict> {
+    fn found_in_the_end(&self, dry: bool) -> Option<ReapOutcome> {
         let mut found = None;
-        until("nobody uses it", || {
+        until("no process uses it", || {
             found = self.found(dry);
-            !matches!(found, Some(Verdict::InUse(_)))
+            !matches!(found, Some(ReapOutcome::InUse(_)))
         });
         found
     }
@@ -95,35 +95,36 @@ fn a_marked_object_goes_when_its_creator_and_its_users_are_gone() {
     let directory = Directory::new(&name);
     let child = maker(&name);
     let path = directory.take(&name);
-    assert_eq!(directory.found(false), Some(Verdict::InUse("its creator lives")));
+    assert_eq!(directory.found(false), Some(ReapOutcome::InUse("its creator lives")));
     let memory = Mapping::new(File::open(&path).unwrap(), 0, 4096, Access::ReadOnly).unwrap();
     kill(child);
-    let in_use = Some(Verdict::InUse("somebody has it open or mapped"));
+    let in_use = Some(ReapOutcome::InUse("a process has it open or mapped"));
     assert_eq!(directory.found(true), in_use);
     assert_eq!(directory.found(false), in_use, "it is only mapped, for reading, and not open");
     drop(memory);
     let file = open(&path);
     assert_eq!(directory.found(false), in_use, "it is only open");
     drop(file);
-    assert_eq!(directory.found_in_the_end(true), Some(Verdict::WouldRemove));
+    assert_eq!(directory.found_in_the_end(true), Some(ReapOutcome::WouldRemove));
     assert!(path.exists(), "a dry run removes nothing");
-    assert_eq!(directory.found_in_the_end(false), Some(Verdict::Removed));
+    assert_eq!(directory.found_in_the_end(false), Some(ReapOutcome::Removed));
     assert!(!path.exists());
 }
 
-/// Where everybody's objects are. Somebody else who reaps at this moment may come first.
+/// Where everybody's objects are. Another process that reaps at this moment may come first.
 #[test]
 fn shared_memory_objects_are_looked_at_to_begin_with() {
     let name = Name::new();
     let child = maker(&name);
     let path = name.path();
-    let mine = |found: Vec<Finding>| found.into_iter().find(|finding| finding.place == Place::File(path.clone()));
+    let mine =
+        |found: Vec<Leftover>| found.into_iter().find(|leftover| leftover.location == Location::File(path.clone()));
     let found = mine(Reaper::new().dry_run(true).run().unwrap()).expect("it is ours");
-    assert!(matches!(found.verdict, Verdict::InUse(_)), "{found}");
+    assert!(matches!(found.outcome, ReapOutcome::InUse(_)), "{found}");
     kill(child);
     until("it is reaped", || {
         let found = mine(Reaper::new().run().unwrap());
-        found.is_none_or(|finding| finding.verdict == Verdict::Removed)
+        found.is_none_or(|leftover| leftover.outcome == ReapOutcome::Removed)
     });
     assert!(!name.exists());
 }
@@ -138,7 +139,7 @@ fn what_is_not_ours_is_not_mentioned() {
     assert_eq!(directory.found(false), None);
     map(&path, Access::ReadWrite).copy_in(0, b"\x89SMO\r\n\x1a\n").unwrap();
     let found = directory.found(false);
-    assert!(matches!(&found, Some(Verdict::Doubt(why)) if why.contains("version")), "{found:?}");
+    assert!(matches!(&found, Some(ReapOutcome::Doubt(why)) if why.contains("version")), "{found:?}");
     assert!(path.exists());
     std::fs::write(&path, b"sms").unwrap();
     assert_eq!(directory.found(false), None);
@@ -158,10 +159,10 @@ fn a_creator_of_another_boot_or_namespace_is_a_doubt() {
         memory.copy_in(at, &[!old[0]]).unwrap();
         drop(memory);
         let found = directory.found(false);
-        assert!(matches!(&found, Some(Verdict::Doubt(text)) if text.contains(why)), "{found:?}");
+        assert!(matches!(&found, Some(ReapOutcome::Doubt(text)) if text.contains(why)), "{found:?}");
         map(&path, Access::ReadWrite).copy_in(at, &old).unwrap();
     }
-    assert_eq!(directory.found_in_the_end(false), Some(Verdict::Removed));
+    assert_eq!(directory.found_in_the_end(false), Some(ReapOutcome::Removed));
 }
 
 #[test]
@@ -171,14 +172,14 @@ fn the_region_of_a_killed_listener_goes() {
     let path = directory.0.join("region");
     let child = start(helper("helper_listens", "listens", &[path.to_str().unwrap()]));
     until("the child listens", || path.exists());
-    assert!(matches!(directory.found(false), Some(Verdict::InUse(_))));
+    assert!(matches!(directory.found(false), Some(ReapOutcome::InUse(_))));
     kill(child);
-    assert_eq!(directory.found_in_the_end(true), Some(Verdict::WouldRemove));
+    assert_eq!(directory.found_in_the_end(true), Some(ReapOutcome::WouldRemove));
     assert!(path.exists());
     let found = Reaper::of(&directory.0).dry_run(true).run().unwrap();
-    assert_eq!((found.len(), found[0].kind), (1, Kind::Region));
+    assert_eq!((found.len(), found[0].kind), (1, LeftoverKind::Region));
     assert!(found[0].to_string().starts_with(&format!("{}: ", path.display())), "{}", found[0]);
-    assert_eq!(directory.found_in_the_end(false), Some(Verdict::Removed));
+    assert_eq!(directory.found_in_the_end(false), Some(ReapOutcome::Removed));
     assert!(!path.exists());
 }
 
@@ -199,18 +200,18 @@ fn a_marked_segment_goes() {
     let text = || std::fs::read_to_string(name.path()).unwrap_or_default();
     until("the child has made its segment", || text().ends_with('\n'));
     let segment = Segment(text().trim().parse().unwrap());
-    let place = Place::SysvShm(segment.0);
+    let place = Location::SysvShm(segment.0);
     let directory = Directory::new(&name);
     let found = |sysv, dry| {
         let found = Reaper::of(&directory.0).dry_run(dry).sysv(sysv).run().unwrap();
-        found.into_iter().find(|finding| finding.place == place).map(|finding| finding.verdict)
+        found.into_iter().find(|leftover| leftover.location == place).map(|leftover| leftover.outcome)
     };
     assert_eq!(found(true, false), None, "it is in use, so it is not even looked at");
     kill(child);
     assert_eq!(found(false, false), None, "it must be asked for");
     // A child that another test forks may have it attached for a moment, while it is looked at here.
-    until("nobody has it attached", || found(true, true) == Some(Verdict::WouldRemove));
-    until("it is removed", || found(true, false) == Some(Verdict::Removed));
+    until("no process has it attached", || found(true, true) == Some(ReapOutcome::WouldRemove));
+    until("it is removed", || found(true, false) == Some(ReapOutcome::Removed));
     assert_eq!(found(true, true), None);
 }
 
@@ -241,7 +242,7 @@ fn helper_makes_segment() {
     // SAFETY: without an address the kernel chooses one that is not in use.
     let start = unsafe { libc::shmat(id, std::ptr::null(), 0) };
     assert_ne!(start.addr(), usize::MAX);
-    // SAFETY: the segment is attached for writing, larger than a mark, and nobody else has it.
+    // SAFETY: the segment is attached for writing, larger than a mark, and no other process has it.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start.cast(), bytes.len()) };
     std::fs::write(Path::new("/dev/shm").join(&arguments[0][1..]), format!("{id}\n")).unwrap();
     loop {

@@ -1,4 +1,4 @@
-//! Listeners at names that nobody had before: `Listener::bind_temp` and `Builder::bind_temp`.
+//! Listeners at names that no process had before: `Listener::bind_temp` and `Builder::bind_temp`.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -56,7 +56,7 @@ fn talk(listener: &Listener, text: &str) {
         let mut stream = listener.accept_timeout(PATIENCE).unwrap();
         let mut heard = String::new();
         stream.read_to_string(&mut heard).unwrap();
-        assert_eq!(heard, text, "somebody else came to {addr}");
+        assert_eq!(heard, text, "another process came to {addr}");
         stream.write_all(format!("{heard}, too").as_bytes()).unwrap();
     });
 }
@@ -119,7 +119,7 @@ fn a_name_that_is_in_use_is_not_given_to_another_listener() {
 
 #[test]
 fn a_name_goes_with_its_listener() {
-    let _nobody_starts = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _no_child_starts = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
     for kind in KINDS {
         let listener = bind(kind);
         talk(&listener, "hello");
@@ -133,12 +133,12 @@ fn a_name_goes_with_its_listener() {
         }
         let error = Stream::connect_timeout(&addr, PATIENCE).unwrap_err();
         assert_eq!(error.reason(), Reason::NotReady, "{kind:?}: {error}");
-        // So it can be taken by whoever asks for it.
+        // So it can be taken by the next process that asks for it.
         talk(&Listener::bind(&addr).unwrap(), "hello");
     }
 }
 
-/// There is no kind for a descriptor: nobody listens at one. And a builder may ask for what a kind cannot do.
+/// There is no kind for a descriptor: no process listens at one. And a builder may ask for what a kind cannot do.
 #[test]
 fn what_is_not_for_a_temporary_name() {
     let error = Listener::bind("fd:0").unwrap_err();

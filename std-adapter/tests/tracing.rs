@@ -15,7 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What was told, in lines.
+/// The events, in lines.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -48,7 +48,7 @@ impl Lines {
         (lines, guard)
     }
 
-    /// What was told since the last call.
+    /// The events since the last call.
     fn take(&self) -> Vec<String> {
         let text = String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap();
         text.lines().map(|line| line.trim_start().to_owned()).collect()
@@ -191,7 +191,7 @@ fn a_pair_whose_bytes_go_by_unseen() {
     );
 }
 
-/// Somebody writes where only the peer may.
+/// A process writes where only the peer may.
 #[test]
 fn a_peer_that_breaks_the_rules() {
     let scratch = Scratch::new("corrupt");

@@ -1,4 +1,4 @@
-//! Writes and reads 8 bytes in one thread as often as it is told, for `tests/instructions`, which counts the instructions.
+//! Writes and reads 8 bytes in one thread as often as its argument says, for `tests/instructions`, which counts the instructions.
 
 use std::hint::black_box;
 

@@ -3,7 +3,7 @@
 //!
 //!     cargo run --release -p smstream-tests --example wakes
 //!
-//! Shown are medians over rounds by turns: the time there and back, asleep (nobody spins) and with the usual spin; and the
+//! Shown are medians over rounds by turns: the time there and back, asleep (no end spins) and with the usual spin; and the
 //! time of a call that finds one of them ready.
 
 use std::io::{Read, Write};
@@ -22,7 +22,7 @@ const TRIPS: usize = 400;
 
 /// Streams of some kind: one to ask with, and many to be answered on.
 trait Many {
-    /// Makes it, and the other side of it: that one is told a number, and sends a byte on the stream of that number.
+    /// Makes it, and the other side of it: that one gets a number, and sends a byte on the stream of that number.
     fn new(count: usize) -> (Self, impl FnOnce() + Send)
     where
         Self: Sized;

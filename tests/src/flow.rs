@@ -220,7 +220,7 @@ impl Flow {
     /// If a byte is wrong.
     pub fn drain(&mut self, from: &mut impl Read) -> Option<io::Error> {
         match self.receive(from, u64::MAX, Manner::Some) {
-            Ok(()) => unreachable!("nobody sends so much"),
+            Ok(()) => unreachable!("no peer sends so much"),
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => None,
             Err(e) => Some(e),
         }

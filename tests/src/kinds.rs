@@ -61,7 +61,7 @@ impl Place {
             Kind::Shm => format!("shm:/{}", self.name),
             Kind::Unix => format!("unix:{}", path.display()),
             Kind::Abstract => format!("unix:@{}", self.name),
-            Kind::Fd => panic!("nobody listens at a descriptor"),
+            Kind::Fd => panic!("no process listens at a descriptor"),
         }
     }
 
@@ -126,7 +126,7 @@ pub fn meet_prepared(
         return (stream, party);
     }
     let place = Place::new(kind);
-    let listener = builder.bind(place.addr()).expect("nobody else has this address");
+    let listener = builder.bind(place.addr()).expect("no other process has this address");
     let mut party = Party::start_with(program, arguments);
     prepare(&mut party);
     party.tell(format!("connect {}", place.addr()));

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use smstream::reap::{Reaper, Verdict};
+use smstream::reap::{ReapOutcome, Reaper};
 use smstream::{Builder, Stream};
 use smstream_core::layout::{FIELDS, Features, HEADER_LEN, MAGIC};
 
@@ -62,9 +62,9 @@ pub enum Change {
 
 /// The directory of one trial, which goes in the end.
 #[derive(Debug)]
-pub struct Place(PathBuf);
+pub struct Directory(PathBuf);
 
-impl Place {
+impl Directory {
     /// A new one.
     pub fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -73,7 +73,7 @@ impl Place {
         let parent = Some(PathBuf::from("/dev/shm")).filter(|path| path.is_dir()).unwrap_or_else(std::env::temp_dir);
         let path = parent.join(format!("smstream-leftover-{}-{number}", std::process::id()));
         fs::create_dir(&path).expect("a directory");
-        Place(path)
+        Directory(path)
     }
 
     /// A path in it.
@@ -82,20 +82,20 @@ impl Place {
     }
 
     /// What a cleaner says of a file in it; `None`: nothing.
-    pub fn reap(&self, name: &str) -> Option<Verdict> {
+    pub fn reap(&self, name: &str) -> Option<ReapOutcome> {
         let found = Reaper::of(&self.0).run().expect("the directory can be read");
-        let path = smstream::reap::Place::File(self.path(name));
-        found.into_iter().find(|finding| finding.place == path).map(|finding| finding.verdict)
+        let path = smstream::reap::Location::File(self.path(name));
+        found.into_iter().find(|leftover| leftover.location == path).map(|leftover| leftover.outcome)
     }
 }
 
-impl Default for Place {
+impl Default for Directory {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Drop for Place {
+impl Drop for Directory {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
@@ -105,7 +105,7 @@ impl Drop for Place {
 pub fn region() -> &'static [u8] {
     static REGION: OnceLock<Vec<u8>> = OnceLock::new();
     REGION.get_or_init(|| {
-        let place = Place::new();
+        let place = Directory::new();
         let path = place.path("region");
         let _listener = builder().bind(&path).expect("a listener");
         fs::read(&path).expect("its region")
@@ -250,14 +250,14 @@ pub fn try_all(content: &Content) {
 /// # Panics
 /// If a file that is no dead region is not what it was, or one that is does not make way.
 pub fn try_name(content: &Content) {
-    let place = Place::new();
+    let place = Directory::new();
     let path = place.path("name");
     let dead = make(&path, content).expect("a file");
     let before = Look::at(&path);
     connect(&path);
     assert_eq!(Look::at(&path), before, "a connector changed {content:?}");
     if dead {
-        in_the_end(|| place.reap("name") == Some(Verdict::Removed), "a dead region is removed");
+        in_the_end(|| place.reap("name") == Some(ReapOutcome::Removed), "a dead region is removed");
         assert!(!path.exists());
         make(&path, content).expect("a file");
         let listener = builder().bind(&path).unwrap_or_else(|e| panic!("a dead region is taken over, but: {e}"));
@@ -266,7 +266,7 @@ pub fn try_name(content: &Content) {
         return;
     }
     let verdict = place.reap("name");
-    assert!(matches!(verdict, None | Some(Verdict::Doubt(_))), "{content:?}: {verdict:?}");
+    assert!(matches!(verdict, None | Some(ReapOutcome::Doubt(_))), "{content:?}: {verdict:?}");
     assert_eq!(Look::at(&path), before, "a cleaner changed {content:?}");
     let e = builder().bind(&path).expect_err("a name that something else has");
     assert!(e.to_string().contains("left alone"), "{e}");
@@ -275,7 +275,7 @@ pub fn try_name(content: &Content) {
 
 /// The content has the name by which a region gets to that of a living listener.
 fn try_new(content: &Content) {
-    let place = Place::new();
+    let place = Directory::new();
     let (other, new) = (place.path("other"), place.path("other.new"));
     let dead = make(&new, content).expect("a file");
     let before = Look::at(&new);
@@ -300,7 +300,7 @@ fn try_new(content: &Content) {
 /// The region of a living listener is written over; then the listener goes. (The file is not shortened, which would be a
 /// SIGBUS.)
 fn overwrite_a_listening(content: &Content) {
-    let place = Place::new();
+    let place = Directory::new();
     let path = place.path("mine");
     let listener = builder().bind(&path).expect("a listener");
     let sound = fs::read(&path).expect("a region");

@@ -51,7 +51,7 @@ pub fn listening(addr: &str, program: &str) -> Party {
 /// If they do not meet.
 #[must_use]
 pub fn meet(addr: &str, capacity: usize, program: &str) -> (Stream, Party) {
-    let listener = builder(capacity).bind(addr).expect("nobody else has this address");
+    let listener = builder(capacity).bind(addr).expect("no other process has this address");
     let mut party = party(program);
     party.tell(format!("connect {addr}"));
     let stream = listener.accept().expect("the party connects");
@@ -70,7 +70,7 @@ pub fn places(ready: ReadySet) -> Vec<usize> {
 /// # Panics
 /// If the stream cannot be set so.
 pub fn must_not_block(stream: &Stream) {
-    stream.set_nonblocking(true).expect("a stream can be told not to block");
+    stream.set_nonblocking(true).expect("a stream can be set not to block");
 }
 
 /// Waits, and does something in another thread as soon as this one sleeps.

@@ -11,7 +11,7 @@ use smstream_core::park::{Park, Wake, Watch};
 use smstream_core::word::SharedWord;
 use smstream_tests::cursors::words;
 
-/// Gives up at once; before that, does what it was told to.
+/// Gives up at once; before that, does what its commands say.
 struct GiveUp<F: Fn()>(F);
 
 impl<F: Fn()> Park for GiveUp<F> {

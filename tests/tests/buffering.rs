@@ -196,7 +196,7 @@ fn a_question_is_on_its_way_when_the_answer_is_waited_for() {
 
 /// The party that answers is asleep when the question is written, so that the one wake it gets must be for the question.
 #[test]
-fn whoever_sleeps_is_woken_for_what_was_held_back() {
+fn a_sleeper_is_woken_for_what_was_held_back() {
     let _watchdog = Watchdog::new();
     let (mut stream, mut party) = meet(4096, BufMode::Full);
     for _ in 0..50 {
@@ -240,14 +240,14 @@ fn a_read_does_not_wait_for_a_blocked_writer() {
     let _watchdog = Watchdog::new();
     let (stream, mut party) = meet(64, BufMode::Full);
     thread::scope(|scope| {
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let stream = &stream;
         let writer = scope.spawn(move || {
-            tell.send(rustix::thread::gettid()).unwrap();
+            sender.send(rustix::thread::gettid()).unwrap();
             let mut stream = stream;
             Flow::new(SEEDS[0], 64).send(&mut stream, 1000, Manner::All).and_then(|()| stream.flush())
         });
-        asleep(std::process::id(), told.recv().unwrap().as_raw_nonzero().get() as u32);
+        asleep(std::process::id(), receiver.recv().unwrap().as_raw_nonzero().get() as u32);
         stream.set_read_timeout(Some(SHORT)).unwrap();
         assert_eq!((&*stream).read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
         party.does("receive 1000 mixed");
@@ -276,11 +276,11 @@ fn what_is_held_back_dies_with_its_writer() {
         let end = flow.drain(&mut stream);
         let reason = end.as_ref().and_then(Error::from_io).map(Error::reason);
         let expected = if leaves == "drops it" { (150, None) } else { (50, Some(Reason::PeerGone)) };
-        assert_eq!((flow.at(), reason), expected, "whoever {leaves}");
+        assert_eq!((flow.at(), reason), expected, "the end that {leaves}");
     }
 }
 
-/// The bytes of a killed writer that were held back are its own loss; the ones of a survivor are told.
+/// The bytes of a killed writer that were held back are its own loss; those of a survivor are reported.
 #[test]
 fn what_is_held_back_when_the_peer_leaves() {
     let _watchdog = Watchdog::new();
@@ -293,7 +293,7 @@ fn what_is_held_back_when_the_peer_leaves() {
             drop(party.does("close"))
         }
         assert!(stream.wait_peer_closed(None));
-        // That has published the bytes, and nobody was told.
+        // That has published the bytes, and no call has reported it.
         assert_eq!((stream.buffered(), stream.undelivered()), (0, Some(100)));
         let (mut stream, mut party) = meet(4096, BufMode::Full);
         stream.write_all(&[7; 100]).unwrap();
@@ -374,12 +374,12 @@ fn room_is_given_back_by_consuming() {
     assert_eq!(there.fill_buf().unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
-/// `fill_buf` waits like a read: it publishes first, it is told of an end, a timeout and a death.
+/// `fill_buf` waits like a read: it publishes first, it returns an end, a timeout and a death.
 #[test]
 fn a_trusted_peer_in_another_process() {
     let _watchdog = Watchdog::new();
     let (stream, mut party) = meet(64, BufMode::Full);
-    // SAFETY: the party is this project's own, and nobody else opens the region of this test.
+    // SAFETY: the party is this project's own, and no other process opens the region of this test.
     let mut stream = unsafe { stream.trust_peer() };
     party.tell("answer-lines");
     for i in 0..100 {
@@ -415,7 +415,7 @@ fn a_trusted_peer_in_another_process() {
 fn the_trusted_reading_half() {
     let _watchdog = Watchdog::new();
     let (stream, mut party) = meet(64, BufMode::None);
-    // SAFETY: the party is this project's own, and nobody else opens the region of this test.
+    // SAFETY: the party is this project's own, and no other process opens the region of this test.
     let trusted: Trusted<Stream> = unsafe { stream.trust_peer() };
     let (mut reader, mut writer) = trusted.split();
     party.tell("both 5000 1000 mixed");

@@ -34,8 +34,8 @@ fn numbers_names_and_texts() {
         ("PartnerNotAliveError", "the peer is not alive"),
         ("WriteAfterCloseError", "write to a stream whose peer takes no more"),
         ("DeadlockError", "both parties wait for each other"),
-        ("NotAloneError", "somebody else has this end already"),
-        ("ConnectionNotReadyError", "nobody listens there"),
+        ("NotAloneError", "another process has this end already"),
+        ("ConnectionNotReadyError", "no process listens there"),
     ];
     for (number, (name, text)) in (0..).zip(codes) {
         let code = ErrorCode::from_number(number).unwrap();
@@ -48,7 +48,7 @@ fn numbers_names_and_texts() {
 
 /// How a write of 1000 bytes through a small lane is brought to an end, after the peer has read 100 of them.
 #[test]
-fn a_blocked_writer_is_told_how_much_went() {
+fn a_blocked_writer_learns_how_much_went() {
     let _watchdog = Watchdog::new();
     type End = (&'static str, fn(&mut Party), Reason, Option<ErrorCode>, ErrorKind);
     let ends: [End; 3] = [
@@ -149,7 +149,7 @@ fn a_write_after_ones_own_close() {
 
 /// Neither a peer that is dead nor one that does nothing holds up a close, however full the lane.
 #[test]
-fn a_close_waits_for_nobody() {
+fn a_close_does_not_wait() {
     let _watchdog = Watchdog::new();
     for signal in [libc::SIGKILL, libc::SIGSTOP] {
         let (mut stream, mut party) = meet();
@@ -283,7 +283,7 @@ fn a_listener_that_was_released() {
     assert_eq!(seen, (Reason::NotReady, Some(ErrorCode::ConnectionNotReady), ErrorKind::NotFound), "{e}");
 }
 
-/// What keeps the name from being opened means that nobody can be reached there.
+/// What keeps the name from being opened means that no listener can be reached there.
 #[test]
 fn a_connector_that_cannot_open_the_name() {
     let _watchdog = Watchdog::new();

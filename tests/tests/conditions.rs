@@ -56,7 +56,7 @@ fn an_accept_that_was_promised_does_not_wait_when_the_connector_dies() {
         must_not_block(&stream);
         let e = stream.read(&mut [0]).unwrap_err();
         assert_eq!(e.kind(), std::io::ErrorKind::ConnectionReset, "{addr}: {e}");
-        // It takes the place of nobody.
+        // It takes no other's place.
         let mut second = self::party(PARTY);
         second.tell(format!("connect {addr}"));
         assert!(wait_any(&mut [listener.acceptable()], None).unwrap().is_all());
@@ -142,8 +142,8 @@ fn writable_means_that_write_returns_at_once() {
     });
 }
 
-/// A request that is held back goes out before its answer is waited for, and bytes that are there count though nobody was
-/// asked to look.
+/// A request that is held back goes out before its answer is waited for, and bytes that are there count though no look was
+/// asked for.
 #[test]
 fn what_is_held_back_is_published_by_who_waits() {
     each_kind(|addr| {
@@ -223,12 +223,12 @@ fn attempts_that_wait_for_their_turn_get_it() {
 #[test]
 fn connectable_is_true_also_of_an_attempt_that_failed() {
     each_kind(|addr| {
-        // Nobody is there.
+        // No listener is there.
         let mut connecting = Stream::begin_connect(addr).unwrap();
         assert!(wait_any(&mut [connecting.connectable()], None).unwrap().is_all());
         let Err(TryFinish::Failed(e)) = connecting.try_finish() else { panic!("{addr}: whose stream?") };
         assert_eq!(e.reason(), Reason::NotReady, "{e}");
-        assert!(e.to_string().contains("nobody listens"), "{e}");
+        assert!(e.to_string().contains("no process listens"), "{e}");
         // The listener dies while it is waited for.
         let mut party = listening(addr, PARTY);
         let mut connecting = pending(Stream::begin_connect(addr).unwrap().try_finish());

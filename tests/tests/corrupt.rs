@@ -62,7 +62,7 @@ fn is_corrupt(reply: Result<String, Refusal>) {
     assert!(e.text.contains("break the rules") && e.text.contains("file:"), "{e:?}");
 }
 
-/// Whoever finds the other one corrupt never believes it again, and tells it that it is over.
+/// A party that finds the other one corrupt never believes it again, and tells it that it is over.
 #[track_caller]
 fn is_over(scene: &mut Scene, finder: usize) {
     for _ in 0..2 {
@@ -103,7 +103,7 @@ fn the_cursor_of_what_was_sent() {
         let end = scene.word(other, "sent");
         assert_eq!(end, NEAR_WRAP | 1 << 31);
         scene.scribble(other, "sent", end + 1);
-        assert_eq!(scene.parties[finder].does("read 1"), "0", "nobody looks at it any more");
+        assert_eq!(scene.parties[finder].does("read 1"), "0", "it is not looked at any more");
     }
 }
 
@@ -150,9 +150,9 @@ fn the_cursor_of_what_was_received_goes_back_a_little() {
     }
 }
 
-/// One thread reads, another writes. The reader sees what is wrong; the writer, whose lane is full, is told.
+/// One thread reads, another writes. The reader sees what is wrong; the writer, whose lane is full, gets the error.
 #[test]
-fn a_blocked_writer_is_told_what_the_reader_found() {
+fn a_blocked_writer_learns_what_the_reader_found() {
     let _watchdog = Watchdog::new();
     let mut scene = Scene::new();
     scene.parties[1].does("send 100 all");
@@ -163,9 +163,9 @@ fn a_blocked_writer_is_told_what_the_reader_found() {
     scene.parties[0].is_asleep();
     until("the lane is full", || scene.word(0, "sent") == (NEAR_WRAP + CAPACITY) & 0x7fff_ffff);
     scene.scribble(1, "sent", NEAR_WRAP - 1);
-    // The third process wakes nobody. A signal does, and then the reader looks again.
+    // The third process does not wake it. A signal does, and then the reader looks again.
     let mut reply = None;
-    until("both are told", || {
+    until("both have the error", || {
         scene.parties[0].signal(libc::SIGUSR1);
         reply = scene.parties[0].has_replied();
         reply.is_some()
@@ -174,7 +174,7 @@ fn a_blocked_writer_is_told_what_the_reader_found() {
     assert!(scene.parties[1].does("drain").ends_with("eof"));
 }
 
-/// Who the parties are was copied when they met: nothing changes when somebody writes there.
+/// Who the parties are was copied when they met: nothing changes when a process writes there.
 #[test]
 fn the_words_of_the_identity() {
     let _watchdog = Watchdog::new();
@@ -212,7 +212,7 @@ fn the_words_that_are_hints() {
                 scene.scribble(of, name, value);
             }
             at += u64::from(CAPACITY) / 2;
-            // One after the other, so that nobody's real mark is overwritten.
+            // One after the other, so that no real mark is overwritten.
             let [a, b] = &mut scene.parties;
             a.does(format!("send {at} all"));
             b.does(format!("receive {at} all"));

@@ -37,13 +37,13 @@ mod refusal {
     pub const RESOURCES: u32 = 6;
 }
 
-/// An address that nobody else has, and that every user can reach.
+/// An address that no other process has, and that every user can reach.
 fn fresh() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     format!("unix:@smstream-test-crowd-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A party that serves whoever comes. Nobody is turned out for being slow before a test ends.
+/// A party that serves all who come. No connector is evicted for being slow before a test ends.
 fn server(addr: &str, patience: &str) -> Party {
     let mut party = Party::start(PARTY);
     party.does(format!("patience {patience}"));
@@ -158,7 +158,7 @@ fn the_silent_and_the_slow() {
         at.wire.say(&Message::new(kind::ACCEPTED), &[]).unwrap();
         let _ = at.wire.send(b"", &[lingering.fd()]);
         lingering.give_away();
-        then("a descriptor that nobody receives and that takes an hour to close", Box::new((at, lingering)));
+        then("a descriptor that is not received and that takes an hour to close", Box::new((at, lingering)));
         // After the rendezvous nothing is read from the socket.
         let mut lingering = Lingering::new().unwrap();
         let at = Stage::reach(&addr, Stage::LAST).unwrap();
@@ -247,7 +247,7 @@ fn liars_in_their_own_segment() {
             let at = Stage::reach(&addr, 2).unwrap();
             let (fd, mapping) = at.own.as_ref().unwrap();
             let place = mapping.as_mut_ptr().unwrap().wrapping_add(field.offset).cast::<u32>();
-            // SAFETY: an aligned word inside of the mapping, which nobody else has yet.
+            // SAFETY: an aligned word inside of the mapping, which no other code has yet.
             unsafe { place.write_volatile(0x8000_0011) };
             at.wire.say(&Message::new(kind::SEGMENT), &[fd.as_fd()]).unwrap();
             assert_eq!(at.wire.refusal().unwrap(), refusal::MEMORY, "{}", field.name);
@@ -301,7 +301,7 @@ fn proposals() {
         rig.write_all(b"a question").unwrap();
         rig.read_exact(&mut back[..10]).unwrap();
         assert_eq!(&back[..10], b"a question");
-        // SAFETY: the mapping is valid for reads of its length, and nobody changes what this reads.
+        // SAFETY: the mapping is valid for reads of its length, and no other code changes what this reads.
         let described = unsafe { geometry::inspect(rig.peer.as_ptr(), rig.peer.len()) }.unwrap();
         assert_eq!(described.channel, config.channel);
         then("an honest one", Box::new(rig));
@@ -382,7 +382,7 @@ fn hostile_proposals() {
             }
             let (wire, (fd, mapping)) = (Wire::connect(&addr).unwrap(), segment(&config, 1).unwrap());
             let place = mapping.as_mut_ptr().unwrap().wrapping_add(field.offset).cast::<u32>();
-            // SAFETY: an aligned word inside of the mapping, which nobody else has yet.
+            // SAFETY: an aligned word inside of the mapping, which no other code has yet.
             unsafe { place.write_volatile(0x8000_0011) };
             wire.say(&Message::proposal(&config), &[fd.as_fd()]).unwrap();
             assert_eq!(wire.refusal().unwrap(), refusal::MEMORY, "{}", field.name);
@@ -391,7 +391,7 @@ fn hostile_proposals() {
         }
         for again in [kind::HELLO, kind::WELCOME, kind::SEGMENT, kind::ACCEPTED, kind::REFUSED] {
             let at = Stage::propose(&addr, &config).unwrap();
-            // It comes before or after the answer, and nobody reads it.
+            // It comes before or after the answer, and no party reads it.
             at.wire.say(&Message::new(again), &[at.own.as_ref().unwrap().0.as_fd()]).unwrap();
             at.wire.expect(kind::ACCEPTED).unwrap();
             then("another message after a proposal", Box::new(at));
@@ -506,7 +506,7 @@ fn a_stranger_is_refused_whatever_it_says() {
     server.does(format!("become {}", OTHERS[0]));
     server.does(format!("bind {addr} {CAPACITY} {CAPACITY} 0"));
     server.tell("accept 60000");
-    // Root is a stranger, too.
+    // Root is another user, too.
     let wire = Wire::connect(&addr).unwrap();
     // The listener may have refused already, and hung up.
     let said = wire.say(&Message::hello(), &[]);

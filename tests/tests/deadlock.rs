@@ -1,4 +1,4 @@
-//! Two processes wait for each other: exactly one is told, the other goes on as soon as it can, and nobody is told for
+//! Two processes wait for each other: exactly one gets `Deadlock`, the other goes on as soon as it can, and none gets it for
 //! nothing.
 
 use std::future::Future;
@@ -88,14 +88,14 @@ fn stop_and_go(parties: &mut [Party; 2], random: &mut Random) -> [Reply; 2] {
 }
 
 /// Ten thousand deadlocks, of both kinds, with lanes of many sizes and cursors that begin anywhere; either party may be the
-/// first to wait. One half of them is over `file:` and the other over `unix:`. In each, party 0 is told, exactly once, while party 1 is in its call, and party 1 goes on.
+/// first to wait. One half of them is over `file:` and the other over `unix:`. In each, party 0 gets `Deadlock`, exactly once, while party 1 is in its call, and party 1 goes on.
 #[test]
-fn ten_thousand_times_exactly_one_is_told() {
+fn ten_thousand_deadlocks_are_each_reported_once() {
     const CONNECTIONS: u64 = 20;
     const ROUNDS: u64 = 500;
     let _watchdog = Watchdog::new();
     let mut random = Random::new(0x1_0000);
-    let (mut told, mut second) = (0, 0);
+    let (mut reported, mut second) = (0, 0);
     for connection in 0..CONNECTIONS {
         let scratch = Scratch::new();
         let kind = PROOFS[usize::from(connection >= CONNECTIONS / 2)];
@@ -120,18 +120,18 @@ fn ten_thousand_times_exactly_one_is_told() {
         let [first, other] = replies.map(|reply| reply.unwrap_or_else(|e| panic!("{context}: {e:?}")));
         let (times, early) = first.split_once(' ').unwrap();
         assert_eq!((times, other.as_str()), ("500", "0 0"), "{context}");
-        told += times.parse::<u64>().unwrap();
+        reported += times.parse::<u64>().unwrap();
         second += early.parse::<u64>().unwrap();
     }
-    assert_eq!(told, CONNECTIONS * ROUNDS);
+    assert_eq!(reported, CONNECTIONS * ROUNDS);
     // Both ways to get there: party 1 was waiting already, or came later.
-    println!("party 1 was there first in {second} of {told}");
-    assert!(second > told / 50 && second < told - told / 50, "{second} of {told}");
+    println!("party 1 was there first in {second} of {reported}");
+    assert!(second > reported / 50 && second < reported - reported / 50, "{second} of {reported}");
 }
 
-/// What a person is told, and that it is told again as long as it is so.
+/// The text for people, and that each try returns it as long as it is so.
 #[test]
-fn it_is_told_as_often_as_one_tries() {
+fn each_try_returns_it_again() {
     let _watchdog = Watchdog::new();
     let [mut a, mut b] = two();
     b.tell("read 8");
@@ -167,7 +167,7 @@ fn it_is_told_as_often_as_one_tries() {
 
 /// Either is the first to sleep.
 #[test]
-fn the_first_to_sleep_is_woken_to_be_told() {
+fn the_first_to_sleep_is_woken_to_report_it() {
     let _watchdog = Watchdog::new();
     let [mut a, mut b] = two();
     a.tell("read 1");
@@ -189,7 +189,7 @@ fn the_first_to_sleep_is_woken_to_be_told() {
     assert_eq!(b.hear(), Ok("1".into()));
 }
 
-/// Whoever sleeps in earnest may be stopped, and still sleeps. Whoever was stopped on the way there does not.
+/// A party that sleeps may be stopped, and still sleeps. One that was stopped on the way there does not.
 #[test]
 fn a_stopped_peer_waits_only_if_it_had_come_to_that() {
     let _watchdog = Watchdog::new();
@@ -220,7 +220,7 @@ fn a_stopped_peer_waits_only_if_it_had_come_to_that() {
     b.is_in_state('T');
     a.tell("read 1");
     a.is_asleep();
-    assert_eq!(a.has_replied(), None, "told of a peer that does not sleep yet");
+    assert_eq!(a.has_replied(), None, "Deadlock for a peer that does not sleep yet");
     b.signal(libc::SIGCONT);
     is_deadlock(a.hear());
     a.does("write 1");
@@ -241,7 +241,7 @@ fn next_byte(n: u64) -> [u8; 1] {
 }
 
 /// A thread waits to `read` by other means than a call on the whole stream, and the party in earnest; either of them is the
-/// first. Nobody is told anything. When both sleep, this thread does `write`, which is what the party waits for.
+/// first. No call returns yet. When both sleep, this thread does `write`, which is what the party waits for.
 fn while_one_reads(
     party: &mut Party,
     read: impl Fn(&mut [u8]) -> std::io::Result<()> + Send + Sync,
@@ -318,7 +318,7 @@ fn while_one_is_announced<S>(
             party.tell("read 1");
         }
         party.is_asleep();
-        // Whoever is told by mistake is told soon.
+        // A mistaken report comes soon.
         thread::sleep(Duration::from_millis(20));
         assert_eq!(party.has_replied(), None);
         write(stream, &next_byte(round));
@@ -352,7 +352,7 @@ fn a_task_that_waits_is_no_deadlock() {
     }
 }
 
-/// A descriptor that is waited for takes part in no deadlock, though whoever has it may do nothing else.
+/// A descriptor that is waited for takes part in no deadlock, though its owner may do nothing else.
 #[test]
 fn a_pollable_end_that_waits_is_no_deadlock() {
     let _watchdog = Watchdog::new();
@@ -463,7 +463,7 @@ fn either_party_can_switch_it_off() {
 }
 
 /// A peer that died in its sleep still says that it sleeps. The kernel has closed its files when it can be reaped, so that
-/// it can be known to be dead, by its lock or by its socket, and nobody is told that it waits.
+/// it can be known to be dead, by its lock or by its socket, and no call reports that it waits.
 #[test]
 fn a_dead_peer_is_no_deadlock() {
     let _watchdog = Watchdog::new();

@@ -1,4 +1,4 @@
-//! The other process dies, or goes in order: what the survivor is told, and what it still reads.
+//! The other process dies, or goes in order: what the survivor learns, and what it still reads.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::thread;
@@ -167,7 +167,7 @@ fn the_listener_is_killed_before_it_accepts_the_second() {
     assert_eq!([b.hear().unwrap_err().reason, c.hear().unwrap_err().reason], ["NotReady", "NotReady"]);
 }
 
-/// The connector dies while it waits to be accepted: the next one is accepted, and nobody hears of the dead one.
+/// The connector dies while it waits to be accepted: the next one is accepted, and no accept returns the dead one.
 #[test]
 fn a_connector_is_killed_before_it_is_accepted() {
     let _watchdog = Watchdog::new();

@@ -96,7 +96,7 @@ fn what_is_no_region_is_left_alone() {
     let path = scratch.name();
     type Make = fn(&Path);
     let things: [(&str, &str, Make); 7] = [
-        ("a text", "some other file", |p| fs::write(p, "a text of somebody, longer than a magic").unwrap()),
+        ("a text", "some other file", |p| fs::write(p, "a text of a user, longer than a magic").unwrap()),
         ("a short text", "some other file", |p| fs::write(p, "smst").unwrap()),
         ("an empty file", "some other file", |p| fs::write(p, "").unwrap()),
         ("a directory", "a directory", |p| fs::create_dir(p).unwrap()),
@@ -115,7 +115,7 @@ fn what_is_no_region_is_left_alone() {
             (meta.ino(), meta.mode(), meta.mtime_nsec(), bytes)
         };
         let before = look();
-        is(connect(&path), Reason::NotARegion, &path, &[says, "nobody listens there", "check the name"]);
+        is(connect(&path), Reason::NotARegion, &path, &[says, "no process listens there", "check the name"]);
         let e = connect(&path).unwrap_err();
         assert_eq!((e.code(), e.kind()), (Some(ErrorCode::ConnectionNotReady), ErrorKind::InvalidData));
         is(Listener::bind(&path), Reason::NotARegion, &path, &[says, "left alone", "choose another name"]);
@@ -129,9 +129,9 @@ fn offset(name: &str) -> u64 {
     FIELDS.iter().find(|f| f.name == name).unwrap_or_else(|| panic!("no field {name}")).offset as u64
 }
 
-/// Words of a live listener's header, overwritten by somebody before anyone connects.
+/// Words of a live listener's header, overwritten by another process before a connector comes.
 #[test]
-fn a_header_that_somebody_scribbled_on() {
+fn a_header_that_was_scribbled_on() {
     let _watchdog = Watchdog::new();
     let scratch = Scratch::new();
     let path = scratch.name();
@@ -181,7 +181,7 @@ fn a_header_that_somebody_scribbled_on() {
 
 /// Where the cursors begin is found to be wrong by both sides when they have met; the listener goes on.
 #[test]
-fn a_start_that_somebody_scribbled_on() {
+fn a_start_that_was_scribbled_on() {
     let _watchdog = Watchdog::new();
     let scratch = Scratch::new();
     let mut party = listener(&scratch);
@@ -219,7 +219,7 @@ fn a_region_that_is_too_short() {
     fs::write(&path, &whole).unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     is(connect(&path), Reason::NotReady, &path, &["the listener died"]);
-    // Neither has what a listener that died leaves if somebody shortens it. It is not what a listener left any more, so the next
+    // Neither has what a listener that died leaves if a process shortens it. It is not what a listener left any more, so the next
     // one leaves it alone.
     drop(party);
     File::options().write(true).open(scratch.name()).unwrap().set_len(100).unwrap();
@@ -291,13 +291,13 @@ fn a_second_name_of_a_region_in_use() {
     is(connect(&second), Reason::Claimed, &second, &["second name"]);
 }
 
-/// The name is taken away under the listener: it says so instead of waiting for nobody.
+/// The name is taken away under the listener: it says so instead of waiting in vain.
 #[test]
 fn the_name_was_removed() {
     let _watchdog = Watchdog::new();
     let scratch = Scratch::new();
     let mut first = listener(&scratch);
-    // Somebody connects before, so that the listener has something to accept.
+    // A connector comes before, so that the listener has something to accept.
     let mut connector = Party::start(PARTY);
     connector.tell(format!("connect {}", scratch.addr()));
     connector.is_asleep();

@@ -71,7 +71,7 @@ fn bytes_both_ways() {
 }
 
 #[test]
-fn a_close_wakes_whoever_sleeps() {
+fn a_close_wakes_the_sleeper() {
     each(|without, _, [mut a, mut b]| {
         a.tell("read 1");
         a.is_asleep();
@@ -81,7 +81,7 @@ fn a_close_wakes_whoever_sleeps() {
 }
 
 #[test]
-fn death_is_noticed_by_whoever_sleeps() {
+fn death_is_noticed_by_a_sleeper() {
     for command in ["read 1", "receive 5 all", "send 100000 all", "wait-closed"] {
         each(|without, _, [mut a, mut b]| {
             a.tell(command);
@@ -106,7 +106,7 @@ fn features(without: &[&str]) -> u32 {
     u32::from_ne_bytes(bytes[0x10..0x14].try_into().unwrap())
 }
 
-/// A barrier is promised by who can issue it, and by nobody else.
+/// A barrier is promised by who can issue it, and by no other party.
 #[test]
 fn without_membarrier_no_barrier_is_promised() {
     let _watchdog = Watchdog::new();
@@ -156,7 +156,7 @@ fn death_is_noticed_by_both_halves() {
 }
 
 #[test]
-fn the_death_of_the_listener_is_noticed_by_whoever_connects() {
+fn the_death_of_the_listener_is_noticed_by_a_connector() {
     let _watchdog = Watchdog::new();
     for (without, _) in WITHOUT {
         let scratch = Scratch::new();
@@ -186,9 +186,9 @@ fn a_shutdown_wakes_a_thread_that_sleeps() {
     });
 }
 
-/// Sleepers ask for themselves where nothing tells them. Whoever never sleeps has to ask as well.
+/// Sleepers ask for themselves where nothing tells them. An end that never sleeps has to ask as well.
 #[test]
-fn death_is_noticed_by_whoever_does_not_block() {
+fn death_is_noticed_by_an_end_that_does_not_block() {
     each(|without, _, [mut a, mut b]| {
         a.does("nonblocking on");
         b.does("send 10 all");
@@ -208,7 +208,7 @@ fn death_is_noticed_by_whoever_does_not_block() {
     });
 }
 
-/// After a fork the watcher is the parent's. A child that goes on with the stream, and never sleeps, is told all the same.
+/// After a fork the watcher is the parent's. A child that goes on with the stream, and never sleeps, learns it all the same.
 #[test]
 fn death_is_noticed_by_a_forked_child_that_does_not_block() {
     each(|without, _, [mut a, mut b]| {
@@ -222,7 +222,7 @@ fn death_is_noticed_by_a_forked_child_that_does_not_block() {
 
 /// Party 0 sleeps on party 1's park word as well, which takes `futex_waitv`, or a look now and then.
 #[test]
-fn a_deadlock_is_told_to_one() {
+fn a_deadlock_is_reported_to_one_party() {
     each(|without, _, [mut a, mut b]| {
         for round in 0..20 {
             if round % 2 == 0 {

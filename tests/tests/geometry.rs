@@ -1,4 +1,4 @@
-//! Segments and their headers: where they lie, what is written into them, and what is found wrong when somebody attaches.
+//! Segments and their headers: where they lie, what is written into them, and what is found wrong when a party attaches.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -126,7 +126,7 @@ impl Pair {
     fn new() -> Pair {
         let memory = [0, 1].map(|party| {
             let heap = Heap::new(CONFIG.describe(party).segment_len(), 128);
-            // SAFETY: the heap is as long as it says, and nobody else knows it.
+            // SAFETY: the heap is as long as it says, and no other code knows it.
             unsafe { geometry::init(heap.base(), heap.len(), &CONFIG, party) }.unwrap();
             heap
         });
@@ -228,7 +228,7 @@ fn segments_that_do_not_fit_together_are_found() {
     assert_eq!(found(|p| p.header(1).identity.start.store(5, Relaxed)), [peer(Problem::Start(5))]);
     assert_eq!(found(|p| p.header(0).identity.peer_capacity.store(4, Relaxed)), [mine(Problem::PeerCapacity(4))]);
     assert_eq!(found(|p| p.header(1).identity.peer_capacity.store(4, Relaxed)), [peer(Problem::PeerCapacity(4))]);
-    // Smaller than agreed, as the peer says of itself: its segment is long enough, but not what I was told.
+    // Smaller than agreed, as the peer says of itself: its segment is long enough, but not what was agreed.
     assert_eq!(found(|p| p.header(1).identity.capacity.store(4, Relaxed)), [mine(Problem::PeerCapacity(8))]);
     // Larger than the memory behind it: never to be touched.
     let short = Problem::TooShort { needed: 1024 + 16, found: 1024 + 8 };
@@ -272,7 +272,7 @@ fn init_writes_the_header_or_nothing() {
     // SAFETY: the heap has so many bytes.
     unsafe { heap.base().write_bytes(0xa5, len) };
     let bytes = || {
-        // SAFETY: the heap has so many bytes, and nobody writes them while the slice lives.
+        // SAFETY: the heap has so many bytes, and no code writes them while the slice lives.
         unsafe { std::slice::from_raw_parts(heap.base(), len) }.to_vec()
     };
     let before = bytes();

@@ -23,7 +23,7 @@ fn meet() -> (Stream, Party) {
     (stream, party)
 }
 
-/// Operation, reason, how often, told.
+/// Operation, reason, how often, reported.
 fn incidents(stream: &Stream) -> Vec<(Operation, Reason, u64, bool)> {
     stream.history().iter().map(|i| (i.during, i.error.reason(), i.times, i.reported)).collect()
 }
@@ -51,7 +51,7 @@ fn nothing_goes_wrong() {
 }
 
 #[test]
-fn a_death_that_nobody_was_told() {
+fn a_death_that_no_call_has_returned() {
     let _watchdog = Watchdog::new();
     let (mut stream, mut party) = meet();
     party.does("write 10");
@@ -62,7 +62,7 @@ fn a_death_that_nobody_was_told() {
     thread::sleep(Duration::from_millis(20));
     assert_eq!(incidents(&stream), [(Operation::Watch, Reason::PeerGone, 1, false)]);
     let first = stream.history()[0].first;
-    assert!(before <= first && first <= noticed, "the time is when it was noticed, not when somebody asked");
+    assert!(before <= first && first <= noticed, "the time is when it was noticed, not when the program asked");
     let e = stream.take_error().unwrap().unwrap();
     assert_eq!((e.reason(), e.kind()), (Reason::PeerGone, ErrorKind::ConnectionReset));
     assert!(e.to_string().contains("the connector at file:") && e.to_string().contains("died"), "{e}");
@@ -96,7 +96,7 @@ fn what_a_call_has_returned_is_not_pending() {
     assert!(stream.take_error().unwrap().is_none());
 }
 
-/// A direction that was closed in order has lost nobody; the other one has.
+/// A direction that was closed in order has no dead peer; the other one has.
 #[test]
 fn half_a_close_and_then_death() {
     let _watchdog = Watchdog::new();
@@ -115,7 +115,7 @@ fn half_a_close_and_then_death() {
     assert!(stream.take_error().unwrap().is_none());
 }
 
-/// Nobody calls flush: a read publishes what was held back, for a peer that takes nothing any more.
+/// The program calls no flush: a read publishes what was held back, for a peer that takes nothing any more.
 #[test]
 fn bytes_that_were_published_too_late() {
     let _watchdog = Watchdog::new();
@@ -179,13 +179,13 @@ fn the_halves_have_one_history() {
     party.kill_and_reap();
     assert_eq!(
         writer.write(b"x").map_err(|e| e.kind()).err().or_else(|| {
-            // It may have been faster than the news.
-            until("it is told", || writer.write(b"x").is_err());
+            // It may have been faster than the watcher.
+            until("a write reports it", || writer.write(b"x").is_err());
             Some(ErrorKind::ConnectionReset)
         }),
         Some(ErrorKind::ConnectionReset)
     );
-    assert!(reader.take_error().unwrap().is_none(), "the program has been told");
+    assert!(reader.take_error().unwrap().is_none(), "a call has reported it");
     assert_eq!(reader.history()[0].during, Operation::Write);
     assert_eq!(writer.history().len(), 1);
     let (stream, mut party) = meet();
@@ -197,19 +197,19 @@ fn the_halves_have_one_history() {
     assert!(reader.take_error().unwrap().is_none());
 }
 
-/// A thread that is blocked in a call is told there. Whoever asks for errors does not wait for its lock.
+/// A thread that is blocked in a call gets it there. A thread that asks for errors does not wait for its lock.
 #[test]
-fn whoever_asks_does_not_wait_for_a_blocked_thread() {
+fn asking_does_not_wait_for_a_blocked_thread() {
     let _watchdog = Watchdog::new();
     let (stream, mut party) = meet();
     thread::scope(|scope| {
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let stream = &stream;
         let reading = scope.spawn(move || {
-            tell.send(rustix::thread::gettid()).unwrap();
+            sender.send(rustix::thread::gettid()).unwrap();
             (&*stream).read(&mut [0])
         });
-        asleep(std::process::id(), told.recv().unwrap().as_raw_nonzero().get() as u32);
+        asleep(std::process::id(), receiver.recv().unwrap().as_raw_nonzero().get() as u32);
         assert!(stream.take_error().unwrap().is_none());
         assert_eq!(incidents(stream), []);
         party.kill_and_reap();

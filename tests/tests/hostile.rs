@@ -72,7 +72,7 @@ impl Channel {
 
     fn init(&self) {
         for (party, segment) in self.segments.iter().enumerate() {
-            // SAFETY: the memory is as long as it says; whoever else touches the header does so by atomics; no end lives.
+            // SAFETY: the memory is as long as it says; other code touches the header by atomics only; no end lives.
             unsafe { geometry::init(segment.own(), segment.len(), &self.config, party) }.expect("init");
         }
     }
@@ -100,7 +100,7 @@ impl Channel {
 // SAFETY: threads share headers as atomics, and each touches only the lane that it owns or reads by volatile accesses.
 unsafe impl Sync for Channel {}
 
-/// Writes to what the peer owns, until told to stop: cursors that are possible, nearly possible and impossible, park
+/// Writes to what the peer owns, until the test stops it: cursors that are possible, nearly possible and impossible, park
 /// words, bytes of the lane; and, while `all` is set, every word of its header.
 fn scribble(channel: &Channel, seed: u64, all: &AtomicBool, gentle: &AtomicBool, done: &AtomicBool) -> u64 {
     let mut random = Random(seed);

@@ -134,9 +134,9 @@ fn they_wait_as_reads_and_writes_do() {
     assert!(here.peek(1).unwrap().is_empty());
 }
 
-/// Neither can go on: one is told, and neither spins.
+/// Neither can go on: one call returns `Deadlock`, and neither spins.
 #[test]
-fn a_deadlock_of_reservations_is_told() {
+fn a_deadlock_of_reservations_is_reported() {
     let (mut here, mut there) = builder(64).pair().unwrap();
     here.write_all(&[1; 60]).unwrap();
     there.write_all(&[1; 60]).unwrap();

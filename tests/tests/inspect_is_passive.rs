@@ -1,4 +1,4 @@
-//! Somebody looks at a connection all the time. The parties do not notice: no wake is lost, no byte is, and nothing is
+//! An inspector looks at a connection all the time. The parties do not notice: no wake is lost, no byte is, and nothing is
 //! done to the memory.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use smstream_tests::party::{Party, Scratch};
 use smstream_tests::watchdog::Watchdog;
 
 const PARTY: &str = env!("CARGO_BIN_EXE_party");
-/// Round trips. Each is a sleep and a wake on both sides, for nobody spins.
+/// Round trips. Each is a sleep and a wake on both sides, for no end spins.
 const TRIPS: u64 = 3000;
 
 /// A connection of two processes whose halves sleep at once, and the means to look at it.
@@ -24,7 +24,8 @@ fn scene(addr: &str) -> ([Party; 2], Follower) {
     listener.does("unlisten");
     let pids = [parties[0].pid(), parties[1].pid()];
     let scan = inspect::scan(false).expect("a look");
-    let both = |it: &inspect::Stream| (0..2).all(|party| it.of_party(party).any(|holder| holder.pid == pids[party]));
+    let both =
+        |it: &inspect::InspectedStream| (0..2).all(|party| it.of_party(party).any(|holder| holder.pid == pids[party]));
     let stream =
         scan.streams.into_iter().find(both).unwrap_or_else(|| panic!("{pids:?} are not among {:?}", scan.unseen));
     (parties, Follower::new(stream))
@@ -89,7 +90,7 @@ fn parties_that_sleep_all_the_time_are_woken_all_the_time() {
     }
 }
 
-/// Parties that run find all their bytes, and nobody finds the other corrupt.
+/// Parties that run find all their bytes, and no party finds the other corrupt.
 #[test]
 fn parties_that_run_do_not_notice() {
     let _watchdog = Watchdog::new();

@@ -34,7 +34,7 @@ fn couple(capacity: usize) -> [Party; 2] {
 /// Signals of each wait.
 const TIMES: u64 = 1000;
 
-/// Signals to a party that sleeps in whatever it was told to do, and must go on sleeping. Each is sent when the one before
+/// Signals to a party that sleeps in whatever its command is, and must go on sleeping. Each is sent when the one before
 /// has been handled and it sleeps again.
 fn annoy(party: &mut Party) {
     let status = format!("/proc/{}/status", party.pid());
@@ -65,7 +65,7 @@ fn signals_during_each_kind_of_wait() {
     annoy(&mut a);
     b.does(format!("connect {}", scratch.addr()));
     a.hear().unwrap();
-    // Nobody accepts these: the first holds the region, the second waits for its turn.
+    // No listener accepts these: the first holds the region, the second waits for its turn.
     b.tell(format!("connect {} 100000", scratch.addr()));
     annoy(&mut b);
     c.tell(format!("connect {} 100000", scratch.addr()));

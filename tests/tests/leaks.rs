@@ -1,5 +1,5 @@
 //! Nothing is left behind: connects and accepts over every kind of address, a third of them killed on the way, and
-//! afterwards there are as many names, descriptors, mappings, threads and processes as before. Where somebody listens, one
+//! afterwards there are as many names, descriptors, mappings, threads and processes as before. Where a process listens, one
 //! connector makes more than half of the connections, and has in the end what it had.
 //!
 //! One test, because it counts what its process has. `tests/leaks 10000` does it that often for each kind.
@@ -109,7 +109,7 @@ fn as_soon_as<T: PartialEq>(before: &T, now: impl Fn() -> T) -> T {
     now()
 }
 
-/// Connects `rounds` times. Every third time somebody is killed.
+/// Connects `rounds` times. Every third time a party is killed.
 fn run(kind: Kind, place: &Place, rounds: u32) -> Tally {
     let mut random = Random::new(0x1eac5 + u64::from(rounds));
     let mut tally = Tally::default();
@@ -209,7 +209,7 @@ fn dies_connected(stream: &mut Stream, mut party: Party, random: &mut Random) {
 fn is_gone(stream: &mut Stream) {
     let e = loop {
         match stream.read(&mut [0; 4096]) {
-            Ok(0) => panic!("nobody has closed this"),
+            Ok(0) => panic!("no peer has closed this"),
             Ok(_) => {}
             Err(e) => break e,
         }

@@ -5,9 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use smstream::reap::Verdict;
+use smstream::reap::ReapOutcome;
 use smstream::{Listener, Stream};
-use smstream_tests::leftover::{Change, Content, Place, make, region, second, try_all, try_name};
+use smstream_tests::leftover::{Change, Content, Directory, make, region, second, try_all, try_name};
 
 fn a_change() -> impl Strategy<Value = Change> {
     let word = || prop_oneof![Just(0), Just(1), Just(2), Just(4096), 0..u32::MAX];
@@ -74,7 +74,7 @@ fn every_bit_counts() {
 /// A region gets to its name by way of NAME.new. That is the name of another listener here.
 #[test]
 fn a_living_listener_at_name_new_stays() {
-    let place = Place::new();
+    let place = Directory::new();
     let (path, new) = (place.path("svc"), place.path("svc.new"));
     let other = Listener::bind(&new).expect("a listener");
     let listener = Listener::bind(&path).expect("a listener");
@@ -102,14 +102,14 @@ fn a_living_listener_at_name_new_stays() {
 /// A cleaner leaves what a process has open, though it is dead; a listener may have the name.
 #[test]
 fn an_open_leftover_stays_for_a_cleaner() {
-    let place = Place::new();
+    let place = Directory::new();
     let path = place.path("name");
     assert!(make(&path, &Content::Region(Vec::new())).expect("a file"));
     let open = fs::File::open(&path).expect("it can be opened");
-    assert!(matches!(place.reap("name"), Some(Verdict::InUse(_))));
+    assert!(matches!(place.reap("name"), Some(ReapOutcome::InUse(_))));
     fs::hard_link(&path, place.path("second")).expect("a link");
     drop(open);
-    assert!(matches!(place.reap("name"), Some(Verdict::Doubt(_))), "it has another name");
+    assert!(matches!(place.reap("name"), Some(ReapOutcome::Doubt(_))), "it has another name");
     Listener::bind(&path).expect_err("it has another name");
     assert!(path.exists() && place.path("second").exists());
     fs::remove_file(place.path("second")).expect("removed");
@@ -125,7 +125,7 @@ fn a_lock(bound: (u64, u64)) -> Vec<u8> {
 
 /// Puts `lock` beside a socket that nothing listens at, or beside none, and lets a cleaner and a listener come by.
 fn keep_both(lock: impl Fn((u64, u64)) -> Vec<u8>, socket: bool) {
-    let place = Place::new();
+    let place = Directory::new();
     let (path, lock_path) = (place.path("name"), place.path("name.lock"));
     let bound = if socket {
         drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket"));
@@ -140,7 +140,7 @@ fn keep_both(lock: impl Fn((u64, u64)) -> Vec<u8>, socket: bool) {
     let before = inodes();
     for name in ["name", "name.lock"] {
         let verdict = place.reap(name);
-        assert!(!matches!(verdict, Some(Verdict::Removed)), "{lock:x?}");
+        assert!(!matches!(verdict, Some(ReapOutcome::Removed)), "{lock:x?}");
     }
     let e = Listener::bind(format!("unix:{}", path.display())).expect_err("something else is there");
     assert!(e.to_string().contains("left alone"), "{e}");
@@ -186,12 +186,12 @@ proptest! {
 /// The control: with the right lock file both go.
 #[test]
 fn a_dead_socket_with_its_lock_file_goes() {
-    let place = Place::new();
+    let place = Directory::new();
     let path = place.path("name");
     drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket"));
     let meta = fs::symlink_metadata(&path).expect("a socket");
     fs::write(place.path("name.lock"), a_lock((meta.dev(), meta.ino()))).expect("a lock file");
-    assert_eq!(place.reap("name"), Some(Verdict::Removed));
+    assert_eq!(place.reap("name"), Some(ReapOutcome::Removed));
     assert!(!path.exists() && !place.path("name.lock").exists());
 }
 
@@ -199,7 +199,7 @@ fn a_dead_socket_with_its_lock_file_goes() {
 #[test]
 fn objects_with_a_mark_that_is_none_stay() {
     use smstream::memory::{Access, Mapping};
-    let place = Place::new();
+    let place = Directory::new();
     let path = place.path("object");
     let file = fs::File::options().read(true).write(true).create_new(true).open(&path).expect("a file");
     file.set_len(4096).expect("a length");
@@ -213,12 +213,12 @@ fn objects_with_a_mark_that_is_none_stay() {
         let mut other = bytes.clone();
         other[bit / 8] ^= 1 << (bit % 8);
         fs::write(&path, &other).expect("written");
-        assert!(matches!(place.reap("object"), None | Some(Verdict::Doubt(_))), "bit {bit}");
+        assert!(matches!(place.reap("object"), None | Some(ReapOutcome::Doubt(_))), "bit {bit}");
         assert_eq!(fs::read(&path).expect("it is there"), other);
     }
     fs::write(&path, &bytes).expect("written");
     fs::hard_link(&path, place.path("second")).expect("a link");
-    assert!(matches!(place.reap("object"), Some(Verdict::Doubt(_))), "it has another name");
+    assert!(matches!(place.reap("object"), Some(ReapOutcome::Doubt(_))), "it has another name");
     fs::remove_file(place.path("second")).expect("removed");
-    assert_eq!(place.reap("object"), Some(Verdict::Removed), "its creator is gone");
+    assert_eq!(place.reap("object"), Some(ReapOutcome::Removed), "its creator is gone");
 }

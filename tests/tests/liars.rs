@@ -164,7 +164,7 @@ fn lies_in_segments() {
     });
 }
 
-/// The channel that a connector proposes that nobody has told anything.
+/// The channel that a connector proposes to which no listener has said anything.
 fn usual() -> Config {
     Config { start: 0, ..wire::config(smstream::DEFAULT_CAPACITY as u32) }
 }
@@ -260,9 +260,9 @@ fn silence() {
     let addr = fresh();
     let door = door(&addr).unwrap();
     let mut victim = Party::start(PARTY);
-    for stage in ["nobody accepts", "no answer to HELLO", "no answer to SEGMENT"] {
+    for stage in ["no accept", "no answer to HELLO", "no answer to SEGMENT"] {
         victim.tell(format!("connect {addr} 50"));
-        let wire = (stage != "nobody accepts").then(|| Wire::accept(&door).unwrap());
+        let wire = (stage != "no accept").then(|| Wire::accept(&door).unwrap());
         if let Some(wire) = &wire {
             let _ = wire.expect(kind::HELLO).unwrap();
             if stage == "no answer to SEGMENT" {

@@ -74,12 +74,12 @@ fn stays_gone(stream: &Stream) {
 /// Runs `work` in a thread, and returns what `then` does with the thread once that sleeps.
 fn while_asleep<T: Send>(work: impl FnOnce() -> T + Send, then: impl FnOnce()) -> T {
     thread::scope(|scope| {
-        let (tell, told) = channel();
+        let (sender, receiver) = channel();
         let thread = scope.spawn(move || {
-            tell.send(rustix::thread::gettid()).expect("somebody listens");
+            sender.send(rustix::thread::gettid()).expect("the test waits for it");
             work()
         });
-        asleep(std::process::id(), told.recv().expect("a thread").as_raw_nonzero().get().unsigned_abs());
+        asleep(std::process::id(), receiver.recv().expect("a thread").as_raw_nonzero().get().unsigned_abs());
         then();
         thread.join().expect("no panic")
     })
@@ -107,7 +107,7 @@ fn a_close_is_read_to_the_end_and_then_is_the_end() {
     }
 }
 
-/// What was sent before the peer closed, and how much of it nobody will ever read.
+/// What was sent before the peer closed, and how much of it will never be read.
 #[test]
 fn a_write_after_the_close_tells_what_went_before() {
     let _watchdog = Watchdog::new();
@@ -199,7 +199,7 @@ enum Death {
     Killed,
     /// It ends by itself, without a destructor.
     Exited,
-    /// Nobody has asked for its status.
+    /// Its parent has not asked for its status.
     Zombie,
     KilledWhileStopped,
     /// Where its process ids mean something else.
@@ -325,7 +325,7 @@ fn death_after_half_a_close() {
     }
 }
 
-/// A close needs nobody: the lanes are full both ways, and the peer is stopped, or dead.
+/// A close needs no peer: the lanes are full both ways, and the peer is stopped, or dead.
 #[test]
 fn closing_never_blocks() {
     let _watchdog = Watchdog::new();
@@ -337,7 +337,7 @@ fn closing_never_blocks() {
         party.is_in_state('T');
         drop(stream);
         party.signal(libc::SIGCONT);
-        // What was sent before is there, and what nobody takes any more is an error.
+        // What was sent before is there, and what the peer takes no more is an error.
         assert_eq!(party.does("drain"), format!("{CAPACITY} eof"), "{kind:?}");
         assert_eq!(party.ask("write 1").unwrap_err().kind, "BrokenPipe", "{kind:?}");
     }
@@ -351,10 +351,10 @@ fn closing_never_blocks() {
     }
 }
 
-/// The listener dies before it accepts. A connector is told, and whoever listens there next takes the name over. While a
+/// The listener dies before it accepts. A connector gets an error, and the next listener there takes the name over. While a
 /// forked heir has the listener's descriptors, the listener is not gone: connectors wait, and the name is in use.
 #[test]
-fn the_listener_dies_while_somebody_connects() {
+fn the_listener_dies_while_a_connector_waits() {
     let _watchdog = Watchdog::new();
     for (kind, death) in Kind::NAMED.into_iter().flat_map(|kind| DEATHS.map(|death| (kind, death))) {
         for waits in [false, true] {
@@ -375,9 +375,9 @@ fn the_listener_dies_while_somebody_connects() {
             let e = b.hear().unwrap_err();
             let words = [e.kind.as_str(), e.reason.as_str(), e.code.as_str()];
             let died = words == ["ConnectionRefused", "NotReady", "PartnerNotAlive"];
-            // Who has not begun when the listener dies may find a socket that nobody listens on, or no name at all.
-            let nobody = words[1..] == ["NotReady", "ConnectionNotReady"];
-            assert!(died || !waits && nobody, "{kind:?} {death:?}: {e:?}");
+            // Who has not begun when the listener dies may find a socket that no process listens on, or no name at all.
+            let no_listener = words[1..] == ["NotReady", "ConnectionNotReady"];
+            assert!(died || !waits && no_listener, "{kind:?} {death:?}: {e:?}");
             // The name that is left is taken over.
             c.does(&bind);
             c.tell("accept");
@@ -387,9 +387,9 @@ fn the_listener_dies_while_somebody_connects() {
     }
 }
 
-/// A connector dies before it is accepted: nobody hears of it, and the next one is accepted.
+/// A connector dies before it is accepted: no accept returns it, and the next one is accepted.
 ///
-/// Whoever is in the middle of `connect` takes no command to exit or to fork. So these two ways are those of one that has
+/// A party in the middle of `connect` takes no command to exit or to fork. So these two ways are those of one that has
 /// begun to connect and does something else meanwhile.
 #[test]
 fn a_connector_dies_before_it_is_accepted() {
@@ -426,7 +426,11 @@ fn a_connector_dies_before_it_is_accepted() {
                     // The heir holds a socket, and does not go on with the rendezvous. Others do.
                     a.tell("accept");
                     c.tell(format!("connect {}", place.addr()));
-                    assert_eq!(a.hear(), Ok(c.pid().to_string()), "{kind:?}: an heir that is silent holds up nobody");
+                    assert_eq!(
+                        a.hear(),
+                        Ok(c.pid().to_string()),
+                        "{kind:?}: a silent heir does not hold up the listener"
+                    );
                     c.hear().unwrap();
                     met = true;
                 }
@@ -437,7 +441,7 @@ fn a_connector_dies_before_it_is_accepted() {
             if !met {
                 a.tell("accept");
                 c.tell(format!("connect {}", place.addr()));
-                assert_eq!(a.hear(), Ok(c.pid().to_string()), "{kind:?} {death:?}: nobody hears of the dead one");
+                assert_eq!(a.hear(), Ok(c.pid().to_string()), "{kind:?} {death:?}: no accept returns the dead one");
                 c.hear().unwrap();
             }
             c.does("send 100 all");
@@ -446,7 +450,7 @@ fn a_connector_dies_before_it_is_accepted() {
     }
 }
 
-/// The listener of a stream dies, in a PID namespace and not: the connector is told as the listener would be.
+/// The listener of a stream dies, in a PID namespace and not: the connector learns it as the listener would.
 #[test]
 fn the_listener_of_a_stream_dies() {
     let _watchdog = Watchdog::new();
@@ -475,7 +479,7 @@ fn the_listener_of_a_stream_dies() {
 
 /// A listener that goes in order turns those away who wait, and does not wait for them.
 #[test]
-fn a_listener_is_dropped_while_somebody_connects() {
+fn a_listener_is_dropped_while_a_connector_waits() {
     let _watchdog = Watchdog::new();
     for kind in Kind::NAMED {
         let place = Place::new(kind);

@@ -12,7 +12,7 @@ use smstream_tests::watchdog::Watchdog;
 
 const PARTY: &str = env!("CARGO_BIN_EXE_party");
 /// A user that owns nothing.
-const SOMEBODY: u32 = 12345;
+const OTHER_USER: u32 = 12345;
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
@@ -22,8 +22,8 @@ fn is_root() -> bool {
 fn ordinary(scratch: &Scratch) -> Party {
     let mut party = Party::start(PARTY);
     if is_root() {
-        chown(scratch.path(), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
-        party.does(format!("become {SOMEBODY}"));
+        chown(scratch.path(), Some(OTHER_USER), Some(OTHER_USER)).unwrap();
+        party.does(format!("become {OTHER_USER}"));
     }
     party
 }
@@ -87,31 +87,31 @@ fn a_file_without_permission() {
 fn another_owner() {
     let _watchdog = Watchdog::new();
     if !is_root() {
-        // Without privileges there is no second user to be had. Files of root are at hand.
+        // Without privileges there is no second user, but there are files of root.
         let e = Stream::connect("file:/etc/passwd").unwrap_err();
         assert_eq!(e.reason(), smstream::Reason::Denied);
         assert!(e.to_string().contains("/etc/passwd belongs to user 0"), "{e}");
         return;
     }
     let scratch = Scratch::new();
-    let mut somebody = ordinary(&scratch);
-    somebody.does(format!("bind {} 64 64 0", scratch.addr()));
+    let mut other_user = ordinary(&scratch);
+    other_user.does(format!("bind {} 64 64 0", scratch.addr()));
     let mut root = Party::start(PARTY);
     let path = scratch.name();
     let words = [path.to_str().unwrap(), "belongs to user 12345", "the same user"];
     for command in [format!("connect {}", scratch.addr()), format!("bind {} 64 64 0", scratch.addr())] {
         says(&root.ask(&command).unwrap_err(), "PermissionDenied", "Denied", &words);
     }
-    somebody.kill_and_reap();
+    other_user.kill_and_reap();
     says(&root.ask(format!("bind {} 64 64 0", scratch.addr())).unwrap_err(), "PermissionDenied", "Denied", &words);
     assert_eq!(scratch.names(), ["name"]);
     fs::remove_file(&path).unwrap();
     // And the other way round.
     root.does(format!("bind {} 64 64 0", scratch.addr()));
-    let mut somebody = ordinary(&scratch);
+    let mut other_user = ordinary(&scratch);
     let words = [path.to_str().unwrap(), "belongs to user 0", "the same user"];
     for command in [format!("connect {}", scratch.addr()), format!("bind {} 64 64 0", scratch.addr())] {
-        says(&somebody.ask(&command).unwrap_err(), "PermissionDenied", "Denied", &words);
+        says(&other_user.ask(&command).unwrap_err(), "PermissionDenied", "Denied", &words);
     }
 }
 
@@ -195,7 +195,7 @@ fn no_descriptors_left() {
     a.does("use-up-descriptors 0");
     let e = a.ask(&bind).unwrap_err();
     assert!(words.iter().all(|w| e.text.contains(w)), "{e:?}");
-    // However many there are but too few: the same, or it works. Whoever failed leaves nothing behind.
+    // However many there are but too few: the same, or it works. A party that failed leaves nothing behind.
     let mut left = 0;
     loop {
         left += 1;
@@ -240,7 +240,7 @@ fn no_descriptors_left() {
 }
 
 /// Over a socket a descriptor comes with a message, and may not be received. However few the listener has left: the
-/// connector waits or is told that there are none; it is never blamed.
+/// connector waits or gets an error that says so; it is never blamed.
 #[test]
 fn no_descriptors_left_for_what_comes() {
     let _watchdog = Watchdog::new();
@@ -287,7 +287,7 @@ fn no_descriptors_left_for(channel: &str) {
     }
 }
 
-/// The same on the other side: whoever cannot receive what is handed out, or cannot make its own, says so itself.
+/// The same on the other side: a connector that cannot receive what is handed out, or cannot make its own, says so itself.
 #[test]
 fn no_descriptors_left_to_connect() {
     let _watchdog = Watchdog::new();
@@ -313,7 +313,7 @@ fn no_descriptors_left_to_connect() {
     }
 }
 
-/// The kernel counts the descriptors that a user has sent and that nobody has received. One that waits to be accepted waits
+/// The kernel counts the descriptors that a user has sent and that are not received yet. One that waits to be accepted waits
 /// without having sent any, if there are too many.
 #[test]
 fn too_many_descriptors_on_the_way() {

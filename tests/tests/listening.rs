@@ -105,7 +105,7 @@ fn incoming_gives_one_after_the_other() {
 }
 
 #[test]
-fn nobody_comes() {
+fn no_connector_comes() {
     let _watchdog = Watchdog::new();
     let scratch = Scratch::new();
     let listener = Listener::bind(scratch.addr()).unwrap();
@@ -117,7 +117,7 @@ fn nobody_comes() {
     listener.set_nonblocking(true).unwrap();
     let e = listener.accept().unwrap_err();
     assert_eq!((e.reason(), e.kind()), (Reason::WouldBlock, ErrorKind::WouldBlock), "{e}");
-    // Somebody comes.
+    // A connector comes.
     let mut party = Party::start(PARTY);
     party.tell(format!("connect {}", scratch.addr()));
     let stream = loop {
@@ -132,7 +132,7 @@ fn nobody_comes() {
 }
 
 #[test]
-fn nobody_accepts() {
+fn no_listener_accepts() {
     let _watchdog = Watchdog::new();
     let scratch = Scratch::new();
     let mut party = Party::start(PARTY);
@@ -144,7 +144,7 @@ fn nobody_accepts() {
         assert!(begin.elapsed() >= SHORT);
         assert_eq!((e.reason(), e.kind()), (Reason::TimedOut, ErrorKind::TimedOut), "{e}");
     }
-    // Those who gave up are in nobody's way.
+    // Those who gave up are in no other's way.
     party.tell("accept");
     let stream = Stream::connect_timeout(scratch.addr(), PATIENCE).unwrap();
     assert_eq!(party.hear(), Ok(std::process::id().to_string()));
@@ -156,13 +156,13 @@ fn a_blocked_accept_is_ended_from_another_thread() {
     let _watchdog = Watchdog::new();
     let scratch = Scratch::new();
     let listener = Listener::bind(scratch.addr()).unwrap();
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
     thread::scope(|scope| {
         let waiting = scope.spawn(|| {
-            tell.send(rustix::thread::gettid()).unwrap();
+            sender.send(rustix::thread::gettid()).unwrap();
             listener.accept().unwrap_err()
         });
-        asleep(std::process::id(), told.recv().unwrap().as_raw_nonzero().get() as u32);
+        asleep(std::process::id(), receiver.recv().unwrap().as_raw_nonzero().get() as u32);
         listener.shutdown();
         let e = waiting.join().unwrap();
         assert_eq!(e.kind(), ErrorKind::ConnectionAborted, "{e}");
@@ -199,7 +199,7 @@ fn a_listener_that_sleeps_learns_that_its_name_is_gone() {
                     "removed" => std::fs::remove_file(&path).unwrap(),
                     "moved" => std::fs::rename(&path, &other).unwrap(),
                     _ => {
-                        std::fs::write(&other, "somebody's").unwrap();
+                        std::fs::write(&other, "a user's").unwrap();
                         std::fs::rename(&other, &path).unwrap();
                     }
                 }
@@ -209,7 +209,7 @@ fn a_listener_that_sleeps_learns_that_its_name_is_gone() {
                 assert_eq!(e.kind, "AddrNotAvailable", "it stays so: {kind}, {how}, without {deny:?}: {e:?}");
                 party.does("unlisten");
                 if how == "replaced" {
-                    assert_eq!(std::fs::read(&path).unwrap(), b"somebody's");
+                    assert_eq!(std::fs::read(&path).unwrap(), b"a user's");
                 }
                 drop(stream);
             }
@@ -217,20 +217,20 @@ fn a_listener_that_sleeps_learns_that_its_name_is_gone() {
     }
 }
 
-/// The same for one that waits for several things, or is told by `poll`.
+/// The same for one that waits for several things, or is woken by `poll`.
 #[test]
 fn a_lost_name_makes_a_listener_ready() {
     let _watchdog = Watchdog::new();
     for kind in ["file", "unix"] {
         let scratch = Scratch::new();
         let listener = Listener::bind(format!("{kind}:{}", scratch.name().display())).unwrap();
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         thread::scope(|scope| {
             let waiting = scope.spawn(|| {
-                tell.send(rustix::thread::gettid()).unwrap();
+                sender.send(rustix::thread::gettid()).unwrap();
                 wait_any(&mut [listener.acceptable()], Some(PATIENCE)).unwrap()
             });
-            asleep(std::process::id(), told.recv().unwrap().as_raw_nonzero().get() as u32);
+            asleep(std::process::id(), receiver.recv().unwrap().as_raw_nonzero().get() as u32);
             std::fs::remove_file(scratch.name()).unwrap();
             assert!(!waiting.join().unwrap().is_empty(), "{kind}");
         });

@@ -89,7 +89,7 @@ impl Server {
             }
             served.stream.set_reading(true).unwrap();
             if turns == 1 {
-                // It is told again if there is more, when the others have had their turn.
+                // It is woken again if there is more, when the others have had their turn.
                 return;
             }
             match served.stream.read(&mut buffer) {

@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering::SeqCst;
 use smstream_core::cursor::ASLEEP;
 use smstream_core::lane::Consumer;
 use smstream_core::layout::{Features, Port};
-use smstream_core::park::{Park, SharedWord, Wake, Watch};
+use smstream_core::park::{Park, Wake, Watch};
 use smstream_core::record::{RecordReader, RecvError};
+use smstream_core::word::SharedWord;
 use smstream_tests::memory::Heap;
 
 /// Pieces of padding after which a reader that skips on and on has gone wrong.
@@ -30,7 +31,7 @@ impl Park for Feeder<'_> {
         false
     }
 
-    fn wait(&self, _: &[Watch<'_>], (): Option<()>) -> Wake {
+    fn wait(&self, _: &[Watch<'_>], _: Option<()>) -> Wake {
         Wake::Maybe
     }
 

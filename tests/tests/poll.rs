@@ -30,7 +30,7 @@ impl Waiter {
         [Waiter::Poll, watch(epoll::EventFlags::IN), watch(epoll::EventFlags::IN | epoll::EventFlags::ET)]
     }
 
-    /// Waits until it is told that the descriptor is readable, for so long at most.
+    /// Waits until the descriptor is readable, for so long at most.
     fn wait(&self, fd: impl AsFd, most: Option<Duration>) -> bool {
         let timeout = most.map(|t| Timespec::try_from(t).unwrap());
         match self {
@@ -42,7 +42,7 @@ impl Waiter {
         }
     }
 
-    fn is_told(&self, fd: impl AsFd) -> bool {
+    fn is_woken(&self, fd: impl AsFd) -> bool {
         self.wait(fd, Some(Duration::ZERO))
     }
 }
@@ -112,49 +112,49 @@ fn an_event_loop_sends_and_receives_at_once() {
     party.hear().unwrap();
 }
 
-/// What was rung for one direction, and taken by an attempt in the other, is told all the same.
+/// What was rung for one direction, and taken by an attempt in the other, wakes all the same.
 #[test]
-fn each_direction_is_told_though_there_is_one_descriptor() {
+fn each_direction_is_reported_though_there_is_one_descriptor() {
     let _watchdog = Watchdog::new();
     for which in 0..3 {
         let (here, mut there) = ends(4096);
         let mut here = Pollable::new(here).unwrap();
         let waiter = Waiter::all(&here).into_iter().nth(which).unwrap();
-        assert!(waiter.is_told(&here), "nobody has tried to read");
+        assert!(waiter.is_woken(&here), "no read was tried");
         here.write_all(&[7; 4096]).unwrap();
         would_block(here.write(b"more"));
         // Before the first attempt to read, which takes what was rung for the other direction.
         there.read_exact(&mut [0; 4096]).unwrap();
         would_block(here.read(&mut [0]));
-        assert!(waiter.is_told(&here), "there is room");
+        assert!(waiter.is_woken(&here), "there is room");
         assert_eq!(here.write(&[7; 4096]).unwrap(), 4096);
         would_block(here.write(b"more"));
-        while waiter.is_told(&here) {
+        while waiter.is_woken(&here) {
             would_block(here.read(&mut [0]));
         }
         for _ in 0..3 {
             there.read_exact(&mut [0; 4096]).unwrap();
-            // It is told of the room, once or again; this attempt takes that.
-            assert!(waiter.is_told(&here));
+            // The waiter wakes for the room, once or again; this attempt takes that.
+            assert!(waiter.is_woken(&here));
             would_block(here.read(&mut [0]));
-            assert!(waiter.is_told(&here), "there is room");
+            assert!(waiter.is_woken(&here), "there is room");
             assert_eq!(here.write(&[7; 4096]).unwrap(), 4096);
             would_block(here.write(b"more"));
             // The other way round: bytes, and an attempt to write.
             there.write_all(b"x").unwrap();
-            assert!(waiter.is_told(&here));
+            assert!(waiter.is_woken(&here));
             would_block(here.write(b"more"));
-            assert!(waiter.is_told(&here), "there is a byte");
+            assert!(waiter.is_woken(&here), "there is a byte");
             assert_eq!(here.read(&mut [0]).unwrap(), 1);
             would_block(here.read(&mut [0]));
             would_block(here.write(b"more"));
-            assert!(!waiter.is_told(&here) || !waiter.is_told(&here), "there is nothing any more");
+            assert!(!waiter.is_woken(&here) || !waiter.is_woken(&here), "there is nothing any more");
         }
     }
 }
 
 #[test]
-fn nobody_rings_for_whoever_is_busy_and_once_for_whoever_waits() {
+fn no_ring_for_a_busy_end_and_one_for_an_end_that_waits() {
     let _watchdog = Watchdog::new();
     let (here, mut there) = ends(1 << 16);
     let mut here = Pollable::new(here).unwrap();
@@ -166,19 +166,19 @@ fn nobody_rings_for_whoever_is_busy_and_once_for_whoever_waits() {
     assert_eq!(there.stats().sent.wakes_sent, 0, "the reader was always busy");
     for round in 1..=100 {
         would_block(here.read(&mut [0]));
-        assert!(!waiter.is_told(&here));
+        assert!(!waiter.is_woken(&here));
         for _ in 0..10 {
             there.write_all(b"message").unwrap();
         }
-        assert_eq!(there.stats().sent.wakes_sent, round, "it is told of the first message, and not of the others");
-        assert!(waiter.is_told(&here));
+        assert_eq!(there.stats().sent.wakes_sent, round, "the first message rings, and the others do not");
+        assert!(waiter.is_woken(&here));
         here.read_exact(&mut [0; 70]).unwrap();
     }
 }
 
-/// One read for each time it is told, of a part of what there is.
+/// One read for each wake-up, of a part of what there is.
 #[test]
-fn it_is_told_as_long_as_there_is_something() {
+fn it_is_readable_as_long_as_there_are_bytes() {
     let _watchdog = Watchdog::new();
     for which in 0..2 {
         let (here, mut there) = ends(1 << 12);
@@ -195,18 +195,18 @@ fn it_is_told_as_long_as_there_is_something() {
                 }
             }
         }
-        // Whoever does not want to read is not told.
+        // A waiter that does not want to read is not woken.
         there.write_all(b"later").unwrap();
-        assert!(waiter.is_told(&here));
+        assert!(waiter.is_woken(&here));
         here.set_reading(false).unwrap();
-        assert!(!waiter.is_told(&here));
+        assert!(!waiter.is_woken(&here));
         here.set_reading(true).unwrap();
-        assert!(waiter.is_told(&here));
+        assert!(waiter.is_woken(&here));
     }
 }
 
 #[test]
-fn the_death_of_the_peer_is_told_and_its_last_bytes_are_read_first() {
+fn the_death_of_the_peer_is_reported_after_its_last_bytes() {
     let _watchdog = Watchdog::new();
     for which in 0..3 {
         let scratch = Scratch::new();
@@ -236,7 +236,7 @@ fn the_death_of_the_peer_is_told_and_its_last_bytes_are_read_first() {
 }
 
 #[test]
-fn the_end_of_the_stream_is_told() {
+fn the_end_of_the_stream_is_reported() {
     let _watchdog = Watchdog::new();
     for which in 0..3 {
         let (here, there) = ends(4096);
@@ -331,16 +331,16 @@ fn what_has_no_socket_is_refused_with_the_reason() {
     assert!(ends(64).0.is_pollable());
 }
 
-/// One connector is accepted for each time it is told that there are some: none is forgotten.
+/// One connector is accepted for each wake-up: none is forgotten.
 #[test]
-fn a_listener_is_told_of_each_connector() {
+fn a_listener_is_readable_for_each_connector() {
     let _watchdog = Watchdog::new();
     let scratch = Scratch::new();
     let listener = Listener::bind(unix(&scratch)).unwrap();
     listener.set_nonblocking(true).unwrap();
     for which in 0..2 {
         let waiter = Waiter::all(listener.readiness().unwrap()).into_iter().nth(which).unwrap();
-        assert!(!waiter.is_told(listener.readiness().unwrap()));
+        assert!(!waiter.is_woken(listener.readiness().unwrap()));
         let mut parties: Vec<_> = (0..8).map(|_| Party::start(PARTY)).collect();
         for party in &mut parties {
             party.tell(format!("connect {}", unix(&scratch)));
@@ -383,7 +383,7 @@ fn a_pollable_listener_accepts_each_connector() {
     assert_eq!(listener.accept_timeout(Duration::from_millis(1)).unwrap_err().reason(), Reason::TimedOut);
 }
 
-/// What a peer rings with takes as long to close as it likes. Nobody waits for that.
+/// What a peer rings with takes as long to close as it likes. No call waits for that.
 #[test]
 fn slow_fd_close_does_not_block() {
     let _watchdog = Watchdog::new();

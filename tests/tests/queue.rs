@@ -1,4 +1,4 @@
-//! A listener whose queue is full: whoever connects waits for room, in each way of waiting, and is served then.
+//! A listener whose queue is full: a connector waits for room, in each way of waiting, and is served then.
 
 use std::future::Future;
 use std::os::fd::OwnedFd;
@@ -17,7 +17,7 @@ use smstream_tests::wire::{Rig, Wire, config, door_for};
 
 const PARTY: &str = env!("CARGO_BIN_EXE_party");
 
-/// A listener that lets nobody in by itself, and somebody who has its only place.
+/// A listener that lets no connector in by itself, and a connector that has its only place.
 struct Full {
     addr: String,
     door: OwnedFd,

@@ -127,7 +127,7 @@ fn none_of_64_clients_waits_more_than_its_share() {
 
 /// All of 64 streams always have something: none is served twice while another one waits.
 #[test]
-fn whoever_always_has_something_is_served_in_turn() {
+fn a_busy_client_is_served_in_turn() {
     let _watchdog = Watchdog::new();
     let pairs: Vec<_> = (0..64).map(|_| Builder::new().capacity(64).start_cursor(NEAR_WRAP).pair().unwrap()).collect();
     for (_, there) in &pairs {

@@ -16,7 +16,7 @@ const PARTY: &str = env!("CARGO_BIN_EXE_party");
 /// Users without rights. They need no names.
 const USERS: [u32; 2] = [12345, 12346];
 
-/// An address that nobody else has, and that every user can reach.
+/// An address that no other process has, and that every user can reach.
 fn fresh() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     format!("unix:@smstream-test-security-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))

@@ -147,17 +147,17 @@ fn what_another_thread_uses_is_not_ready() {
         let (stream, scratch) = (&stream, Scratch::new());
         let listener = &builder(512).bind(format!("file:{}/x", scratch.path().display())).unwrap();
         thread::scope(|scope| {
-            let (tell, told) = channel();
-            let (tell_too, told_too) = channel();
+            let (sender, receiver) = channel();
+            let (send_too, received_too) = channel();
             let reading = scope.spawn(move || {
-                tell.send(rustix::thread::gettid().as_raw_nonzero().get() as u32).unwrap();
+                sender.send(rustix::thread::gettid().as_raw_nonzero().get() as u32).unwrap();
                 (&*stream).read(&mut [0; 1]).unwrap()
             });
             let accepting = scope.spawn(move || {
-                tell_too.send(rustix::thread::gettid().as_raw_nonzero().get() as u32).unwrap();
+                send_too.send(rustix::thread::gettid().as_raw_nonzero().get() as u32).unwrap();
                 drop(listener.accept());
             });
-            for thread in [told.recv().unwrap(), told_too.recv().unwrap()] {
+            for thread in [receiver.recv().unwrap(), received_too.recv().unwrap()] {
                 asleep(std::process::id(), thread);
             }
             let set = || [stream.readable(), stream.readable(), stream.writable(), listener.acceptable()];
@@ -240,7 +240,7 @@ fn nothing_is_lost_among_many() {
     });
 }
 
-/// Both wait for each other, one of them for several things: it might get on by another of them, so nobody is told that
+/// Both wait for each other, one of them for several things: it might get on by another of them, so no call reports that
 /// it is a deadlock.
 #[test]
 fn a_wait_for_several_is_no_deadlock() {

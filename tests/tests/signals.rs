@@ -33,7 +33,7 @@ fn counted(party: &mut Party) -> u64 {
 }
 
 #[test]
-fn whoever_sleeps_is_woken_and_signalled() {
+fn a_sleeper_is_woken_and_signalled() {
     let _watchdog = Watchdog::new();
     for signal in signals() {
         let [mut a, mut b] = couple("handle-signals", signal);
@@ -83,7 +83,7 @@ fn the_dead_are_not_signalled() {
     assert_eq!(a.ask("write 10").unwrap_err().reason, "PeerGone");
 }
 
-/// Whoever has the number of a dead peer is not signalled, by one who does not know yet that it died: all three are in a PID
+/// A process that has the number of a dead peer is not signalled, by one who does not know yet that it died: all three are in a PID
 /// namespace in which numbers are given out as the test wants.
 #[test]
 fn reused_pid_is_not_signalled() {
@@ -126,7 +126,7 @@ fn reused_pid_is_not_signalled() {
 }
 
 #[test]
-fn where_nobody_attests_the_peer_there_are_none() {
+fn there_are_none_for_a_peer_that_is_not_attested() {
     let scratch = Scratch::new();
     let mut party = Party::start(PARTY);
     party.does("handle-signals");

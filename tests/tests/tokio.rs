@@ -193,7 +193,7 @@ fn a_read_that_was_dropped_costs_the_peer_one_ring_at_most() {
     });
 }
 
-/// A half that is closed while it is announced leaves nothing behind: its peer rings for nobody.
+/// A half that is closed while it is announced leaves nothing behind: its peer does not ring.
 #[test]
 fn a_stream_that_is_dropped_while_it_waits_leaves_nothing_parked() {
     run(|| async {
@@ -215,7 +215,7 @@ fn accepting_and_connecting_can_be_dropped() {
         let listener = Listener::bind_temp(Kind::Abstract).unwrap();
         for _ in 0..50 {
             assert!(once(listener.accept()).is_none());
-            assert!(once(connect(listener.local_addr())).is_none(), "nobody has accepted it");
+            assert!(once(connect(listener.local_addr())).is_none(), "no listener has accepted it");
         }
         // Of those who gave up nothing is left that could be accepted.
         let (accepted, connected) = tokio::join!(listener.accept(), connect(listener.local_addr()));
@@ -253,7 +253,7 @@ fn closing_one_direction_and_both() {
 }
 
 #[test]
-fn the_death_of_the_peer_is_told_to_both_halves() {
+fn the_death_of_the_peer_is_reported_to_both_halves() {
     run(|| async {
         let scratch = Scratch::new();
         for spin in SPINS {
@@ -321,7 +321,7 @@ fn a_busy_stream_lets_other_tasks_run() {
             there.write_all(b"x").await.unwrap();
             here.read_exact(&mut [0]).await.unwrap();
         }
-        assert!(TICKS.load(Relaxed) > before, "nobody else had a turn");
+        assert!(TICKS.load(Relaxed) > before, "no other task had a turn");
         ticker.abort();
     });
 }
@@ -375,7 +375,7 @@ fn what_tokio_cannot_wait_for_is_refused_with_the_reason() {
 }
 
 /// Many more than a listener keeps at once in the middle of their rendezvous. As they ask for what the listener wants, all
-/// that they have to say is said when they are let in; so nobody is turned away, however slow this process is.
+/// that they have to say is said when they are let in; so no connector is turned away, however slow this process is.
 #[test]
 fn many_connect_at_once() {
     let scratch = Scratch::new();
@@ -401,9 +401,9 @@ fn many_connect_at_once() {
     until("all were served", || party.does("served") == "1000 2000");
 }
 
-/// Who tries after that is told; who waits already finds out when the socket says something.
+/// A try after that is an error; a waiter finds out when the socket says something.
 #[test]
-fn what_was_given_up_is_told() {
+fn what_was_given_up_is_reported() {
     run(|| async {
         for spin in SPINS {
             let (mut here, _there) = ends(64, spin).await;

@@ -140,7 +140,7 @@ fn writing_is_shut_down_then_drained_then_at_its_end() {
 }
 
 #[test]
-fn a_writer_is_told_that_reading_was_shut_down() {
+fn a_writer_learns_that_reading_was_shut_down() {
     let _watchdog = Watchdog::new();
     for blocked in [false, true] {
         let (mut stream, mut party) = meet([64, 64]);
@@ -170,24 +170,24 @@ fn a_blocked_thread_is_released_by_shutdown() {
     for how in [Shutdown::Read, Shutdown::Write, Shutdown::Both] {
         let (stream, mut party) = meet([64, 64]);
         thread::scope(|scope| {
-            let (tell, told) = std::sync::mpsc::channel();
-            let (tell, stream) = (&tell, &stream);
+            let (sender, receiver) = std::sync::mpsc::channel();
+            let (sender, stream) = (&sender, &stream);
             let reader = (how != Shutdown::Write).then(|| {
-                let tell = tell.clone();
+                let sender = sender.clone();
                 scope.spawn(move || {
-                    tell.send(rustix::thread::gettid()).unwrap();
+                    sender.send(rustix::thread::gettid()).unwrap();
                     (&*stream).read(&mut [0; 10])
                 })
             });
             let writer = (how != Shutdown::Read).then(|| {
-                let tell = tell.clone();
+                let sender = sender.clone();
                 scope.spawn(move || {
-                    tell.send(rustix::thread::gettid()).unwrap();
+                    sender.send(rustix::thread::gettid()).unwrap();
                     Flow::new(SEEDS[0], 64).send(&mut &*stream, 1000, Manner::All)
                 })
             });
             for _ in 0..usize::from(reader.is_some()) + usize::from(writer.is_some()) {
-                asleep(me, told.recv().unwrap().as_raw_nonzero().get() as u32);
+                asleep(me, receiver.recv().unwrap().as_raw_nonzero().get() as u32);
             }
             stream.shutdown(how).unwrap();
             if let Some(reader) = reader {
@@ -255,7 +255,7 @@ fn a_stream_that_does_not_block() {
 
 /// Both look for as long as it takes, so that this is about the protocol and not about who else runs on this machine.
 #[test]
-fn two_ends_that_run_wake_nobody() {
+fn two_ends_that_run_never_wake() {
     let _watchdog = Watchdog::new();
     const MESSAGES: u64 = 1_000;
     const LONG: u64 = 60_000_000;

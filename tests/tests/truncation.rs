@@ -1,4 +1,4 @@
-//! A third process shortens the file of a region. Whoever has a guard is told that the stream is corrupt; who has none is
+//! A third process shortens the file of a region. A party with a guard gets an error: the stream is corrupt; who has none is
 //! killed when it touches what is gone, as documented.
 
 use std::fs::File;
@@ -28,7 +28,7 @@ enum Cut {
 
 const CUTS: [Cut; 3] = [Cut::All, Cut::Half, Cut::Page];
 
-/// A file that somebody is about to shorten.
+/// A file that a process is about to shorten.
 struct Victim {
     file: File,
     len: u64,
@@ -89,12 +89,12 @@ fn is_cut_short(reply: Reply) {
 /// An end becomes corrupt, whatever was done when it happened, and stays so.
 #[track_caller]
 fn is_over(party: &mut Party) {
-    // Where the words of the peer are still there, it may have told us before that this is the end. The watcher says
+    // Where the words of the peer are still there, it may have said before that this is the end. The watcher says
     // the rest. What it has not said yet a read waits for, and a write until the lane is full.
     while party.does("drain").ends_with(" eof") {}
-    let told = |said: String| said.contains("err InvalidData Corrupt");
-    while !told(party.does("fill")) {}
-    assert!(told(party.does("drain")));
+    let has_error = |said: String| said.contains("err InvalidData Corrupt");
+    while !has_error(party.does("fill")) {}
+    assert!(has_error(party.does("drain")));
     for _ in 0..2 {
         is_cut_short(party.ask("read 1"));
         is_cut_short(party.ask("write 1"));
@@ -164,7 +164,7 @@ fn while_one_is_parked_on_a_poorer_system() {
             victim.cut(cut);
             is_cut_short(sleeper.hear());
             is_over(sleeper);
-            // It was told by the first one that this is the end, or finds out itself when it touches what is gone; it has
+            // The first one said that this is the end, or finds out itself when it touches what is gone; it has
             // no reason to sleep and then to ask.
             let said = other.does("fill");
             assert!(said.contains("Corrupt") || said.contains("BrokenPipe"), "{said}");
@@ -204,7 +204,7 @@ fn while_both_read_and_write() {
                 _ => panic!("round {round}: {e:?}"),
             }
         }
-        assert!(here > 0, "round {round}: nobody was told");
+        assert!(here > 0, "round {round}: no party reported it");
         corrupt += here;
         if round % 2 == 0 {
             are_over(&mut parties);
@@ -237,7 +237,7 @@ fn while_it_is_closed() {
 }
 
 #[test]
-fn while_somebody_waits_to_accept_or_to_be_accepted() {
+fn while_a_party_waits_to_accept_or_to_be_accepted() {
     let _watchdog = Watchdog::new();
     for cut in CUTS {
         let scratch = Scratch::new();
@@ -270,7 +270,7 @@ fn while_somebody_waits_to_accept_or_to_be_accepted() {
     }
 }
 
-/// At any moment on the way to each other. Nobody hangs and nobody dies; both meet, or they are told.
+/// At any moment on the way to each other. No party hangs and none dies; both meet, or get an error.
 #[test]
 fn while_they_meet() {
     let _watchdog = Watchdog::new();
@@ -302,7 +302,7 @@ fn while_they_meet() {
         met += u32::from(found == 0);
         parties.iter_mut().for_each(|party| assert_eq!(party.reap().code(), Some(0)));
     }
-    println!("{met} of 60 met before they were told");
+    println!("{met} of 60 met before they got an error");
 }
 
 #[test]
@@ -340,25 +340,25 @@ fn a_small_stack_for_signals_is_enough() {
 #[test]
 fn faults_elsewhere_are_for_the_handler_that_was_there() {
     let _watchdog = Watchdog::new();
-    for (bus, told) in [("info", "told=there masked=true"), ("plain", "told=nowhere masked=false")] {
+    for (bus, seen) in [("info", "seen=there masked=true"), ("plain", "seen=nowhere masked=false")] {
         let (mut parties, victim) = meet([guarded(&[]), guarded(&["--bus", bus])]);
-        assert_eq!(parties[1].does("bus-elsewhere"), format!("0 calls=1 {told}"));
+        assert_eq!(parties[1].does("bus-elsewhere"), format!("0 calls=1 {seen}"));
         parties[0].does("send 100 all");
         victim.cut(Cut::All);
         let said = parties[1].does("drain");
         assert!(said.contains("Corrupt"), "{said}");
         // Our own faults were none of its business, and it still works. So it does when more ends are guarded.
-        assert_eq!(parties[1].does("bus-elsewhere"), format!("0 calls=2 {told}"));
+        assert_eq!(parties[1].does("bus-elsewhere"), format!("0 calls=2 {seen}"));
         let scratch = Scratch::new();
         parties[1].does(format!("bind {} 64 64 0", scratch.addr()));
-        assert_eq!(parties[1].does("bus-elsewhere"), format!("0 calls=3 {told}"));
+        assert_eq!(parties[1].does("bus-elsewhere"), format!("0 calls=3 {seen}"));
         are_over(&mut parties);
     }
 }
 
 /// The default, a program that ignores the signal, and Rust's own handler.
 #[test]
-fn faults_elsewhere_kill_if_nobody_handles_them() {
+fn faults_elsewhere_kill_without_a_handler() {
     let _watchdog = Watchdog::new();
     for more in [&["--bus", "default"][..], &["--bus", "ignore"], &[]] {
         let ([_a, mut b], _) = meet([guarded(&[]), guarded(more)]);
@@ -367,7 +367,7 @@ fn faults_elsewhere_kill_if_nobody_handles_them() {
     }
     // A handler that was to be called once is.
     let ([_a, mut b], _) = meet([guarded(&[]), guarded(&["--bus", "once"])]);
-    assert_eq!(b.does("bus-elsewhere"), "0 calls=1 told=nowhere masked=false");
+    assert_eq!(b.does("bus-elsewhere"), "0 calls=1 seen=nowhere masked=false");
     b.tell("bus-elsewhere");
     assert_eq!(b.reap().signal(), Some(libc::SIGBUS));
 }
@@ -385,7 +385,7 @@ fn a_signal_that_was_sent() {
     b.does("receive 10 all");
 }
 
-/// Without a guard nobody dies before it touches what is gone; then it does.
+/// Without a guard no party dies before it touches what is gone; then it does.
 #[test]
 fn without_a_guard_it_kills() {
     let _watchdog = Watchdog::new();
@@ -410,7 +410,7 @@ fn without_a_guard_it_kills() {
     assert_eq!(b.reap().signal(), Some(libc::SIGBUS));
 }
 
-/// `shm:` is a file, too. Other kinds have memory that nobody can shorten.
+/// `shm:` is a file, too. Other kinds have memory that no process can shorten.
 #[test]
 fn over_shm() {
     let _watchdog = Watchdog::new();

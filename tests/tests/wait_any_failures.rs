@@ -35,7 +35,7 @@ fn death_makes_ready_and_only_what_it_concerns() {
         };
         assert_eq!(set(Some(SHORT)), []);
         let ready = once_asleep(|| set(None), || parties[2].kill_and_reap());
-        // The two halves are told one after the other.
+        // The two halves are alerted one after the other.
         assert!(ready.iter().all(|place| [4, 5].contains(place)), "{addr}: {ready:?}");
         while set(None) != [4, 5] {}
         for e in [(&streams[2]).read(&mut [0]).unwrap_err(), (&streams[2]).write(&[0]).unwrap_err()] {
@@ -85,9 +85,9 @@ fn a_corrupt_peer_is_readable_and_writable() {
         || wait_any(&mut [stream.readable(), stream.writable()], Some(Duration::from_millis(500))).unwrap(),
         || std::os::unix::fs::FileExt::write_all_at(&file, &[0x55; 4], (second + field.offset) as u64).unwrap(),
     );
-    // Nobody rings for that; whoever looks finds it.
+    // No ring comes for that; a look finds it.
     assert!(ready.contains(0), "{ready:?}");
-    assert!(try_wait(&mut [stream.readable(), stream.writable()]).unwrap().is_all(), "both halves are told");
+    assert!(try_wait(&mut [stream.readable(), stream.writable()]).unwrap().is_all(), "both halves are ready");
     for e in [stream.read(&mut [0]).unwrap_err(), stream.write(&[0]).unwrap_err()] {
         let e = e.get_ref().and_then(|e| e.downcast_ref::<smstream::Error>()).unwrap();
         assert_eq!(e.reason(), Reason::Corrupt, "{e}");
@@ -117,11 +117,11 @@ fn an_alert_while_a_wait_lies_down_is_not_missed() {
     let _watchdog = Watchdog::new();
     let builder = builder(16).spin(Duration::ZERO);
     let others: Vec<_> = (1..MOST).map(|_| builder.pair().unwrap()).collect();
-    let (tell, told) = channel::<Arc<(Stream, Stream)>>();
+    let (sender, receiver) = channel::<Arc<(Stream, Stream)>>();
     thread::scope(|scope| {
         scope.spawn(move || {
             let mut random = Random::new(SEEDS[0]);
-            for pair in told {
+            for pair in receiver {
                 let end = Instant::now() + Duration::from_nanos(random.below(40_000));
                 while Instant::now() < end {}
                 pair.0.shutdown(Shutdown::Read).unwrap();
@@ -131,10 +131,10 @@ fn an_alert_while_a_wait_lies_down_is_not_missed() {
             let pair = Arc::new(builder.pair().unwrap());
             let mut conditions = vec![pair.0.readable()];
             conditions.extend(others.iter().map(|(here, _)| here.readable()));
-            tell.send(Arc::clone(&pair)).unwrap();
+            sender.send(Arc::clone(&pair)).unwrap();
             assert_eq!(places(wait_any(&mut conditions, None).unwrap()), [0]);
         }
-        drop(tell);
+        drop(sender);
     });
 }
 
@@ -246,7 +246,7 @@ fn a_region_that_is_cut_short_ends_a_guarded_wait() {
             party.is_asleep();
         }
         file.set_len(0).unwrap();
-        // Nobody is told that a file was shortened. Whoever closes it makes the watcher look.
+        // No event says that a file was shortened. A process that closes it makes the watcher look.
         drop(file);
         for party in &mut parties {
             assert_eq!(party.hear().unwrap(), "readable", "without {without:?}");

@@ -227,7 +227,7 @@ impl World {
 
     /// What the kernel does for a party that issues a barrier.
     pub fn barrier(&self, party: usize) {
-        // Whoever is not registered is not reached.
+        // A process that is not registered is not reached.
         if self.terms.reached[1 - party] {
             ordering::barrier();
         }

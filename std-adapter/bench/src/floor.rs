@@ -17,17 +17,17 @@ use rustix::thread::futex;
 
 /// One word on a line of its own: 128 bytes, because processors fetch lines in pairs.
 #[repr(C, align(128))]
-struct Line(AtomicU32);
+struct CacheLine(AtomicU32);
 
 /// What the two processes share.
 #[repr(C)]
-struct Lines {
-    ping: Line,
-    pong: Line,
+struct CacheLines {
+    ping: CacheLine,
+    pong: CacheLine,
 }
 
 /// The mapping of the two words in this process.
-pub struct Words(NonNull<Lines>);
+pub struct Words(NonNull<CacheLines>);
 
 // SAFETY: the mapping belongs to no thread, and all that is done with it are atomic accesses through `&self`; it is
 // unmapped by its only owner.
@@ -38,7 +38,7 @@ unsafe impl Sync for Words {}
 /// Makes the memory for two words, both zero.
 pub fn create() -> io::Result<OwnedFd> {
     let fd = memfd_create("smstream-words", MemfdFlags::CLOEXEC)?;
-    ftruncate(&fd, size_of::<Lines>() as u64)?;
+    ftruncate(&fd, size_of::<CacheLines>() as u64)?;
     Ok(fd)
 }
 
@@ -125,7 +125,7 @@ impl Words {
     /// What the system says; the file must not exist.
     pub fn in_file(path: &std::path::Path) -> io::Result<Self> {
         let file = std::fs::File::options().read(true).write(true).create_new(true).open(path)?;
-        file.set_len(size_of::<Lines>() as u64)?;
+        file.set_len(size_of::<CacheLines>() as u64)?;
         Self::map(file)
     }
 
@@ -141,12 +141,12 @@ impl Words {
     pub fn map(fd: impl AsFd) -> io::Result<Self> {
         let (prot, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
         // SAFETY: a null address lets the kernel choose a free range, so no existing mapping is replaced.
-        let memory = unsafe { mmap(ptr::null_mut(), size_of::<Lines>(), prot, flags, fd, 0) }?;
+        let memory = unsafe { mmap(ptr::null_mut(), size_of::<CacheLines>(), prot, flags, fd, 0) }?;
         NonNull::new(memory.cast()).map(Self).ok_or_else(|| io::Error::other("the kernel mapped memory at address 0"))
     }
 
-    fn lines(&self) -> &Lines {
-        // SAFETY: `map` got this page-aligned range of `size_of::<Lines>()` bytes from the kernel and only `drop` unmaps
+    fn lines(&self) -> &CacheLines {
+        // SAFETY: `map` got this page-aligned range of `size_of::<CacheLines>()` bytes from the kernel and only `drop` unmaps
         // it. The file was extended to that size before it was given to anyone and no process shrinks it. Every bit pattern
         // is an `AtomicU32`, and both processes touch the words only as atomics.
         unsafe { self.0.as_ref() }
@@ -198,7 +198,7 @@ impl Words {
 impl Drop for Words {
     fn drop(&mut self) {
         // SAFETY: the range is the one that `map` got, and no reference into it outlives `self`.
-        let _ = unsafe { munmap(self.0.as_ptr().cast(), size_of::<Lines>()) };
+        let _ = unsafe { munmap(self.0.as_ptr().cast(), size_of::<CacheLines>()) };
     }
 }
 
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn words_lie_on_lines_of_their_own() {
-        assert_eq!(std::mem::offset_of!(Lines, pong) - std::mem::offset_of!(Lines, ping), 128);
+        assert_eq!(std::mem::offset_of!(CacheLines, pong) - std::mem::offset_of!(CacheLines, ping), 128);
     }
 
     #[test]

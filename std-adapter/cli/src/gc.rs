@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use smstream::reap::{Finding, Kind, Place, Reaper, Verdict};
+use smstream::reap::{Leftover, LeftoverKind, Location, ReapOutcome, Reaper};
 
 use crate::failure::Failure;
 use crate::json::Json;
@@ -100,43 +100,43 @@ pub fn directories(asked: &[PathBuf]) -> Vec<PathBuf> {
     places
 }
 
-fn place(place: &Place) -> String {
+fn place(place: &Location) -> String {
     match place {
-        Place::File(path) => smstream::inspect::printable(Path::as_os_str(path).as_encoded_bytes()),
+        Location::File(path) => smstream::inspect::printable(Path::as_os_str(path).as_encoded_bytes()),
         other => other.to_string(),
     }
 }
 
 /// A place byte for byte.
-fn written(place: &Place) -> OsString {
+fn written(place: &Location) -> OsString {
     match place {
-        Place::File(path) => path.clone().into_os_string(),
+        Location::File(path) => path.clone().into_os_string(),
         other => other.to_string().into(),
     }
 }
 
-fn verdict(verdict: &Verdict) -> (&'static str, Option<&str>) {
+fn verdict(verdict: &ReapOutcome) -> (&'static str, Option<&str>) {
     match verdict {
-        Verdict::Removed => ("removed", None),
-        Verdict::WouldRemove => ("would_remove", None),
-        Verdict::InUse(why) => ("in_use", Some(why)),
-        Verdict::Doubt(why) => ("doubt", Some(why)),
+        ReapOutcome::Removed => ("removed", None),
+        ReapOutcome::WouldRemove => ("would_remove", None),
+        ReapOutcome::InUse(why) => ("in_use", Some(why)),
+        ReapOutcome::Doubt(why) => ("doubt", Some(why)),
         _ => ("doubt", None),
     }
 }
 
 /// For people.
-fn report(found: &[Finding], paint: Paint) -> String {
+fn report(found: &[Leftover], paint: Paint) -> String {
     let mut text = String::new();
-    for finding in found {
-        let (role, word) = match &finding.verdict {
-            Verdict::Removed => (Role::Good, "removed".to_owned()),
-            Verdict::WouldRemove => (Role::Good, "would be removed".to_owned()),
-            Verdict::InUse(why) => (Role::Faint, format!("left: {why}")),
-            Verdict::Doubt(why) => (Role::Note, format!("left, because it is not certain: {why}")),
+    for leftover in found {
+        let (role, word) = match &leftover.outcome {
+            ReapOutcome::Removed => (Role::Good, "removed".to_owned()),
+            ReapOutcome::WouldRemove => (Role::Good, "would be removed".to_owned()),
+            ReapOutcome::InUse(why) => (Role::Faint, format!("left: {why}")),
+            ReapOutcome::Doubt(why) => (Role::Note, format!("left, because it is not certain: {why}")),
             other => (Role::Note, format!("{other:?}")),
         };
-        text += &format!("{}: {}\n", place(&finding.place), paint.text(role, word));
+        text += &format!("{}: {}\n", place(&leftover.location), paint.text(role, word));
     }
     if found.is_empty() {
         text += "nothing of ours was found\n";
@@ -145,18 +145,18 @@ fn report(found: &[Finding], paint: Paint) -> String {
 }
 
 /// For programs.
-fn json(dry_run: bool, found: &[Finding], skipped: &[(String, String)]) -> Json {
-    let finding = |it: &Finding| {
-        let (verdict, why) = verdict(&it.verdict);
+fn json(dry_run: bool, found: &[Leftover], skipped: &[(String, String)]) -> Json {
+    let finding = |it: &Leftover| {
+        let (verdict, why) = verdict(&it.outcome);
         let kind = match it.kind {
-            Kind::Region => "region",
-            Kind::Marked => "marked",
-            Kind::Socket => "socket",
+            LeftoverKind::Region => "region",
+            LeftoverKind::Marked => "marked",
+            LeftoverKind::Socket => "socket",
             _ => "other",
         };
         Json::Object(vec![
-            ("place", Json::name(&written(&it.place))),
-            ("place_hex", Json::hex(&written(&it.place))),
+            ("place", Json::name(&written(&it.location))),
+            ("place_hex", Json::hex(&written(&it.location))),
             ("kind", Json::text(kind)),
             ("verdict", Json::text(verdict)),
             ("why", why.map_or(Json::Null, Json::text)),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use smstream::inspect::{Holder, Look, Scan, SocketListener, State, Stream};
+use smstream::inspect::{Holder, InspectedStream, ListeningSocket, Look, Scan, State};
 
 use crate::failure::Failure;
 use crate::json::Json;
@@ -134,13 +134,13 @@ pub fn party_name(holder: &Holder) -> &'static str {
     }
 }
 
-fn ends(stream: &Stream, party: usize) -> String {
+fn ends(stream: &InspectedStream, party: usize) -> String {
     let ends: Vec<String> = stream.of_party(party).map(|it| format!("{}:{}", it.pid, it.fd)).collect();
     if ends.is_empty() { "-".to_owned() } else { ends.join(",") }
 }
 
 /// For people.
-fn table(found: &[(Stream, Look)], scan: &Scan, paint: Paint, columns: usize) -> String {
+fn table(found: &[(InspectedStream, Look)], scan: &Scan, paint: Paint, columns: usize) -> String {
     let head = ["STATE", "LISTENER", "CONNECTOR", "LANES", "AGE", "ADDRESS"].map(str::to_owned);
     let rows: Vec<[String; 6]> = found
         .iter()
@@ -207,7 +207,7 @@ pub fn holder_json(holder: &Holder) -> Json {
 }
 
 /// What both `ls` and `stat` say of a stream, for programs.
-pub fn stream_json(stream: &Stream, look: &Look) -> Vec<(&'static str, Json)> {
+pub fn stream_json(stream: &InspectedStream, look: &Look) -> Vec<(&'static str, Json)> {
     let lanes = &look.sample.lanes;
     let fill = lanes.iter().map(|lane| lane.fill.map_or(Json::Null, |fill| Json::Whole(fill.into()))).collect();
     vec![
@@ -223,12 +223,12 @@ pub fn stream_json(stream: &Stream, look: &Look) -> Vec<(&'static str, Json)> {
 }
 
 /// For programs.
-fn json(found: &[(Stream, Look)], scan: &Scan) -> Json {
+fn json(found: &[(InspectedStream, Look)], scan: &Scan) -> Json {
     let streams = found.iter().map(|(stream, look)| Json::Object(stream_json(stream, look))).collect();
     let unseen = |it: &smstream::inspect::Skipped| {
         Json::Object(vec![("what", Json::text(it.what.clone())), ("why", Json::text(it.why.clone()))])
     };
-    let listener = |it: &SocketListener| {
+    let listener = |it: &ListeningSocket| {
         Json::Object(vec![
             ("address", Json::name(&it.written)),
             ("address_hex", Json::hex(&it.written)),

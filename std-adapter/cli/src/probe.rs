@@ -50,7 +50,7 @@ fn dial(address: &SocketAddrUnix) -> io::Result<()> {
 /// Looks at a region and asks for its locks.
 fn region(source: io::Result<Source>) -> io::Result<()> {
     let channel = Channel::of_region(Arc::new(source?))?;
-    let look = smstream::inspect::Stream::unknown(channel).look()?;
+    let look = smstream::inspect::InspectedStream::unknown(channel).look()?;
     match look.state() {
         State::Listening | State::Connecting => Ok(()),
         _ => Err(io::ErrorKind::ConnectionRefused.into()),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use smstream::Addr;
-use smstream::inspect::{self, Channel, DoctorTarget, Holder, Scan, Source, Stream, printable};
+use smstream::inspect::{self, Channel, DoctorTarget, Holder, InspectedStream, Scan, Source, printable};
 
 use crate::failure::Failure;
 use crate::probe;
@@ -100,7 +100,7 @@ impl Target {
 
     /// The streams that it means: a listener and what it has accepted, or a single one. `known` is what was found
     /// before, so that nothing of it is opened again, and becomes what is found now.
-    pub fn streams(&self, known: &mut Vec<Stream>) -> Result<Vec<Stream>, Failure> {
+    pub fn streams(&self, known: &mut Vec<InspectedStream>) -> Result<Vec<InspectedStream>, Failure> {
         let mut scan = inspect::scan_again(true, known).map_err(|error| cannot(&error))?;
         known.clone_from(&scan.streams);
         match self {
@@ -113,11 +113,11 @@ impl Target {
             Self::File(path) => {
                 let place = place(path);
                 let id = std::fs::symlink_metadata(path).ok().map(|it| (it.dev(), it.ino()));
-                let is_it = |stream: &Stream| {
+                let is_it = |stream: &InspectedStream| {
                     let named = stream.path.as_deref().is_some_and(|it| self::place(it) == place);
                     named || id.is_some_and(|id| uses(stream, id))
                 };
-                let found: Vec<Stream> = scan.streams.into_iter().filter(is_it).collect();
+                let found: Vec<InspectedStream> = scan.streams.into_iter().filter(is_it).collect();
                 if !found.is_empty() {
                     return Ok(found);
                 }
@@ -130,14 +130,14 @@ impl Target {
                 if found.is_empty() { Err(none_of(*pid)) } else { Ok(found) }
             }
             Self::Other(addr) => {
-                let found: Vec<Stream> = scan.streams.extract_if(.., |stream| met_at(stream, addr)).collect();
+                let found: Vec<InspectedStream> = scan.streams.extract_if(.., |stream| met_at(stream, addr)).collect();
                 if found.is_empty() { Err(none_met_at(addr, &scan)) } else { Ok(found) }
             }
         }
     }
 
     /// What `doctor` is to examine, and the streams of running processes beside it.
-    pub fn patient(&self) -> Result<(DoctorTarget, Vec<Stream>), Failure> {
+    pub fn patient(&self) -> Result<(DoctorTarget, Vec<InspectedStream>), Failure> {
         let source = match self {
             Self::Descriptor { pid, fd } => Source::descriptor(*pid, *fd),
             Self::File(path) => Source::path(path),
@@ -172,7 +172,7 @@ impl Target {
 }
 
 /// The streams of a process.
-fn of_process(pid: u32, streams: &mut Vec<Stream>) -> Vec<Stream> {
+fn of_process(pid: u32, streams: &mut Vec<InspectedStream>) -> Vec<InspectedStream> {
     streams.extract_if(.., |stream| stream.holders.iter().any(|holder| holder.pid == pid)).collect()
 }
 
@@ -186,9 +186,9 @@ fn none_of(pid: u32) -> Failure {
 }
 
 /// The stream whose parties met at a socket, if there is one only, and the streams of running processes beside it.
-fn only_one_at(addr: &Addr) -> Result<(DoctorTarget, Vec<Stream>), Failure> {
+fn only_one_at(addr: &Addr) -> Result<(DoctorTarget, Vec<InspectedStream>), Failure> {
     let mut scan = scan(true)?;
-    let met: Vec<Stream> = scan.streams.iter().filter(|stream| met_at(stream, addr)).cloned().collect();
+    let met: Vec<InspectedStream> = scan.streams.iter().filter(|stream| met_at(stream, addr)).cloned().collect();
     if met.is_empty() {
         return Err(none_met_at(addr, &scan));
     }
@@ -196,7 +196,11 @@ fn only_one_at(addr: &Addr) -> Result<(DoctorTarget, Vec<Stream>), Failure> {
 }
 
 /// The only one of these streams, and all streams beside it.
-fn only_one(of: &str, met: &[&Stream], scan: &mut Scan) -> Result<(DoctorTarget, Vec<Stream>), Failure> {
+fn only_one(
+    of: &str,
+    met: &[&InspectedStream],
+    scan: &mut Scan,
+) -> Result<(DoctorTarget, Vec<InspectedStream>), Failure> {
     if let [only] = met {
         let patient = match only.channel.is_region() {
             true => DoctorTarget::Region(Arc::clone(only.channel.segment(0).0)),
@@ -212,7 +216,7 @@ fn only_one(of: &str, met: &[&Stream], scan: &mut Scan) -> Result<(DoctorTarget,
 }
 
 /// Whether the parties of a stream met at a socket.
-fn met_at(stream: &Stream, addr: &Addr) -> bool {
+fn met_at(stream: &InspectedStream, addr: &Addr) -> bool {
     if stream.channel.is_region() {
         return false;
     }
@@ -252,7 +256,7 @@ fn none_met_at(addr: &Addr, scan: &Scan) -> Failure {
 }
 
 /// The descriptors of the parties of a stream, each of which names it.
-fn ends(stream: &Stream) -> String {
+fn ends(stream: &InspectedStream) -> String {
     let who = |party: usize, name: &str| {
         let end = |it: &Holder| format!("{name} {}:{}", it.pid, it.fd);
         stream.of_party(party).map(end).collect::<Vec<_>>()
@@ -261,19 +265,19 @@ fn ends(stream: &Stream) -> String {
 }
 
 /// Both segments of a stream that has a file for each.
-fn segments(stream: &Stream) -> DoctorTarget {
+fn segments(stream: &InspectedStream) -> DoctorTarget {
     let [listener, connector] = [0, 1].map(|party| Arc::clone(stream.channel.segment(party).0));
     DoctorTarget::Segments(listener, connector)
 }
 
 /// Whether a segment of a stream lies in this file.
-fn uses(stream: &Stream, id: (u64, u64)) -> bool {
+fn uses(stream: &InspectedStream, id: (u64, u64)) -> bool {
     (0..2).any(|party| stream.channel.segment(party).0.id() == id)
 }
 
 /// A region without known users.
-fn region(source: Source) -> Result<Stream, Failure> {
-    Channel::of_region(Arc::new(source)).map(Stream::unknown).map_err(|error| cannot(&error))
+fn region(source: Source) -> Result<InspectedStream, Failure> {
+    Channel::of_region(Arc::new(source)).map(InspectedStream::unknown).map_err(|error| cannot(&error))
 }
 
 /// A path without the detours of its directory; the name itself may be gone.

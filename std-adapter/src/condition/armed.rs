@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::subject::Subject;
 use super::waitable::{WaitSet, Waitable};
-use crate::liveness::Life;
+use crate::liveness::PeerMonitor;
 use crate::spin::Habit;
 use crate::timed_mutex::{FLUSH, TimedGuard, TimedMutex};
 use smstream_shm::Deadline;
@@ -88,8 +88,8 @@ impl<'c> Armed<'c> {
         }
     }
 
-    fn life(&self) -> Option<&Life> {
-        self.what()?.life()
+    fn monitor(&self) -> Option<&PeerMonitor> {
+        self.what()?.monitor()
     }
 
     /// How long it spins before it sleeps, if it does.
@@ -114,9 +114,9 @@ impl<'c> Armed<'c> {
     }
 
     /// Done for those who look and never wait.
-    pub(super) fn look_after(&self) {
-        if let Some(life) = self.life() {
-            life.look_after();
+    pub(super) fn maintain(&self) {
+        if let Some(monitor) = self.monitor() {
+            monitor.maintain();
         }
     }
 
@@ -131,17 +131,17 @@ impl<'c> Armed<'c> {
             what.set_waiting(true);
             what.prepare();
         }
-        if let Some(life) = self.life() {
-            life.be_registered_in(pid);
+        if let Some(monitor) = self.monitor() {
+            monitor.ensure_registered_in(pid);
         }
     }
 
     /// Done after a sleep that lasted as long as it might: asks whether the peer lives if nothing tells it.
-    pub(super) fn ask(&self) {
-        if let Some(life) = self.life()
-            && life.is_timed()
+    pub(super) fn probe(&self) {
+        if let Some(monitor) = self.monitor()
+            && monitor.is_timed()
         {
-            life.ask();
+            monitor.probe();
         }
     }
 
@@ -153,7 +153,7 @@ impl<'c> Armed<'c> {
 
     /// See [`Waitable::arm`].
     pub(super) fn arm<'w>(&'w mut self, set: &mut WaitSet<'w>, slice: Duration) -> bool {
-        let unwatched = self.life().is_some_and(Life::is_timed);
+        let unwatched = self.monitor().is_some_and(PeerMonitor::is_timed);
         if unwatched || matches!(self.hold, Hold::Busy(_)) {
             set.limit(slice);
         }

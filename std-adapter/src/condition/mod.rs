@@ -70,7 +70,7 @@ use waitable::WaitSet;
 use crate::barrier;
 use crate::error::{Error, Reason, Result};
 use crate::futex;
-use crate::liveness::{SLICE, news};
+use crate::liveness::{SLICE, event_count};
 use smstream_shm::Deadline;
 
 pub use ready_set::{Places, ReadySet};
@@ -121,7 +121,7 @@ pub fn try_wait(conditions: &mut [Condition<'_>]) -> Result<ReadySet> {
     look(&mut all, &mut ready);
     for (place, one) in all.iter().enumerate() {
         if !ready.contains(place) {
-            one.look_after();
+            one.maintain();
         }
     }
     Ok(ready)
@@ -168,7 +168,7 @@ fn wait(
     loop {
         // Both before the looks: what changes after them is not slept through.
         let over = deadline.is_some_and(Deadline::has_passed);
-        let news = news::watch();
+        let events = event_count::watch();
         look(&mut all, &mut ready);
         if enough(&ready) || over {
             if let (Some(since), Some(habit)) = (slept, all.iter().find_map(Armed::habit)) {
@@ -186,9 +186,9 @@ fn wait(
                 Spun::Not => slept = Some(Instant::now()),
             }
         }
-        // Without futex_waitv nothing but the news wakes.
+        // Without futex_waitv nothing but the event count wakes.
         let most = (!futex::has_waitv()).then_some(slice);
-        let mut set = WaitSet { words: vec![news], at_most: most };
+        let mut set = WaitSet { words: vec![events], at_most: most };
         // One barrier for all.
         let waiting = all.iter_mut().enumerate().filter(|(place, _)| !ready.contains(*place));
         if waiting.fold(false, |needed, (_, one)| one.say_asleep() | needed) {
@@ -203,12 +203,12 @@ fn wait(
         let wake = match (asleep, futex::has_waitv()) {
             (false, _) => Wake::Maybe,
             (true, true) => futex::sleep_on_all(&words, sooner(at_most, deadline)),
-            (true, false) => futex::sleep_on(&news, sooner(at_most, deadline)),
+            (true, false) => futex::sleep_on(&events, sooner(at_most, deadline)),
         };
         drop(words);
         all.iter_mut().for_each(Armed::disarm);
         if wake == Wake::TimedOut {
-            all.iter().for_each(Armed::ask);
+            all.iter().for_each(Armed::probe);
             slice = SLICE.min(slice * 2);
         }
     }
@@ -216,7 +216,7 @@ fn wait(
 
 /// What came of looking before sleeping.
 enum Spun {
-    /// There is something to be had.
+    /// At least one is ready.
     Found,
     InVain,
     /// It has not looked.
@@ -239,7 +239,7 @@ fn spin(all: &mut [Armed<'_>], ready: &ReadySet) -> Spun {
     if found.is_some() { Spun::Found } else { Spun::InVain }
 }
 
-/// Looks at the halves for `time`. How long it took until there was something to be had; zero if that is not worth a look at
+/// Looks at the halves for `time`. How long it took until one was ready; zero if that is not worth a look at
 /// the clock.
 fn look_for(all: &mut [Armed<'_>], ready: &ReadySet, time: Duration) -> Option<Duration> {
     /// Looks at halves between two looks at the clock.

@@ -1,6 +1,6 @@
 //! What a thing does so that one thread can wait for it beside other things.
 
-use crate::liveness::Life;
+use crate::liveness::PeerMonitor;
 use crate::spin::Habit;
 use crate::timed_mutex::Requests;
 use smstream_core::park::Watch;
@@ -31,7 +31,7 @@ pub(crate) trait Waitable: Requests + fmt::Debug + Send + Sync {
     }
 
     /// What it knows about the life of its peer.
-    fn life(&self) -> Option<&Life> {
+    fn monitor(&self) -> Option<&PeerMonitor> {
         None
     }
 
@@ -41,7 +41,7 @@ pub(crate) trait Waitable: Requests + fmt::Debug + Send + Sync {
     /// Whether the thread that uses it waits. Others look at this that would have to wait for that thread.
     fn set_waiting(&self, _on: bool) {}
 
-    /// Says to the peer that this sleeps, if there is a peer to be told. Whether a barrier has to come between this and
+    /// Says to the peer that this sleeps, if there is a peer to say it to. Whether a barrier has to come between this and
     /// [`arm`](Waitable::arm).
     fn say_asleep(&mut self) -> bool {
         false

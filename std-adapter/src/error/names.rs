@@ -1,7 +1,7 @@
 //! The names of errors, which are the same in every language.
 
 use super::Reason;
-use crate::rendezvous::Reason as Why;
+use crate::rendezvous::RendezvousReason as Why;
 
 impl Reason {
     /// The name of an error that is nothing but its reason.
@@ -32,7 +32,7 @@ impl Reason {
 pub(super) fn of_handshake(why: &Why) -> &'static str {
     match why {
         Why::BadName | Why::BadSocketName | Why::BadDescriptor(_) | Why::CannotListen => "Address",
-        Why::NobodyListens | Why::NoSuchName => "NoListener",
+        Why::NoListener | Why::NoSuchName => "NoListener",
         Why::ListenerDied => "ListenerDied",
         Why::InUse | Why::Occupied(_) | Why::ForeignLock(_) | Why::NotAlone => "InUse",
         Why::NotARegion(_) | Why::ForeignOwner(_) | Why::OpenToOthers(_) => "NotARegion",

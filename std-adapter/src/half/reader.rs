@@ -201,7 +201,7 @@ impl ReadHalf {
         }
         let mode = &self.shared.read;
         if mode.is_nonblocking() {
-            self.shared.life.look_after();
+            self.shared.monitor.maintain();
             if self.shared.is_aborted() {
                 return Err(self.shared.given_up("read"));
             }
@@ -234,7 +234,7 @@ impl ReadHalf {
 
     #[cold]
     fn corrupt(&mut self) -> Error {
-        self.shared.life.raise(Half::Writer, ALERT_CORRUPT);
+        self.shared.monitor.raise(Half::Writer, ALERT_CORRUPT);
         self.shared.corrupt("read")
     }
 
@@ -270,7 +270,7 @@ impl Drop for ReadHalf {
         }
         if self.shared.is_cut() {
             // The peer cannot see what was just said. The other half, if it sleeps, must hear of it here.
-            self.shared.life.raise(Half::Writer, ALERT_CORRUPT);
+            self.shared.monitor.raise(Half::Writer, ALERT_CORRUPT);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{ReadHalf, Shared, WriteHalf, is_cut};
 use crate::condition::waitable::{WaitSet, Waitable};
-use crate::liveness::{Half, Life};
+use crate::liveness::{Half, PeerMonitor};
 use crate::spin::Habit;
 use smstream_core::lane::Announced;
 use smstream_core::park::ALERT_CORRUPT;
@@ -14,7 +14,7 @@ impl Waitable for ReadHalf {
     fn is_ready(&mut self) -> bool {
         let ready = self.consumer_mut().is_ready(1);
         if ready && self.consumer().is_corrupt() {
-            self.shared.life.raise(Half::Writer, ALERT_CORRUPT);
+            self.shared.monitor.raise(Half::Writer, ALERT_CORRUPT);
         }
         ready || was_cut(&self.shared)
     }
@@ -27,8 +27,8 @@ impl Waitable for ReadHalf {
     fn habit(&self) -> Option<&Habit> {
         self.consumer().park().habit()
     }
-    fn life(&self) -> Option<&Life> {
-        Some(&self.shared.life)
+    fn monitor(&self) -> Option<&PeerMonitor> {
+        Some(&self.shared.monitor)
     }
     fn set_waiting(&self, on: bool) {
         self.shared.read.set_waiting(on);
@@ -60,7 +60,7 @@ impl Waitable for WriteHalf {
     fn is_ready(&mut self) -> bool {
         let ready = self.producer_mut().is_ready(1);
         if ready && self.producer().is_corrupt() {
-            self.shared.life.raise(Half::Reader, ALERT_CORRUPT);
+            self.shared.monitor.raise(Half::Reader, ALERT_CORRUPT);
         }
         ready || was_cut(&self.shared)
     }
@@ -73,8 +73,8 @@ impl Waitable for WriteHalf {
     fn habit(&self) -> Option<&Habit> {
         self.producer().park().habit()
     }
-    fn life(&self) -> Option<&Life> {
-        Some(&self.shared.life)
+    fn monitor(&self) -> Option<&PeerMonitor> {
+        Some(&self.shared.monitor)
     }
     fn prepare(&mut self) {
         // The peer makes no room by reading what it is not shown.
@@ -108,9 +108,9 @@ impl Waitable for WriteHalf {
 
 /// Whether the memory was cut short, if that is guarded: then it is corrupt.
 fn was_cut(shared: &Shared) -> bool {
-    let cut = shared.life.is_cut();
+    let cut = shared.monitor.is_cut();
     if cut {
-        shared.life.raise_both(ALERT_CORRUPT);
+        shared.monitor.raise_both(ALERT_CORRUPT);
     }
     cut
 }

@@ -69,7 +69,7 @@ impl WriteHalf {
         self.producer.finish();
         trace::closed(&self.shared.peer_name, Half::Writer);
         if let Some(lost @ 1..) = self.producer.undelivered() {
-            let (reason, why) = match self.shared.life.is_gone() && !self.producer.is_peer_stopped() {
+            let (reason, why) = match self.shared.monitor.is_gone() && !self.producer.is_peer_stopped() {
                 true => (Reason::PeerGone, "died without closing the stream"),
                 false => (Reason::WriteAfterClose, "takes no more bytes"),
             };
@@ -263,7 +263,7 @@ impl WriteHalf {
     fn wait(&mut self, room: Room, caller: &mut Caller<'_, ReadingEnd>) -> Result<()> {
         let mode = &self.shared.write;
         if mode.is_nonblocking() {
-            self.shared.life.look_after();
+            self.shared.monitor.maintain();
             // The peer makes no room by reading what it is not shown.
             self.producer.flush();
             if self.shared.is_aborted() {
@@ -321,7 +321,7 @@ impl WriteHalf {
 
     #[cold]
     fn corrupt(&mut self) -> Error {
-        self.shared.life.raise(Half::Reader, ALERT_CORRUPT);
+        self.shared.monitor.raise(Half::Reader, ALERT_CORRUPT);
         self.shared.corrupt("write")
     }
 
@@ -374,7 +374,7 @@ impl Drop for WriteHalf {
         self.shutdown();
         if self.shared.is_cut() {
             // As for the half that reads.
-            self.shared.life.raise(Half::Reader, ALERT_CORRUPT);
+            self.shared.monitor.raise(Half::Reader, ALERT_CORRUPT);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::check::Checks;
 use super::rules::{self, second_segment};
-use super::words::{ByteOrder, Header, LEN};
+use super::words::{ByteOrder, HeaderCopy, LEN};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{FileType, SeekFrom};
 use rustix::io::Errno;
@@ -40,7 +40,7 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    fn of(first: &Header) -> Self {
+    fn of(first: &HeaderCopy) -> Self {
         Self {
             capacities: [first.capacity(), first.peer_capacity()],
             align: first.align(),
@@ -136,7 +136,7 @@ pub(crate) fn inode(stat: &rustix::fs::Stat) -> u64 {
 }
 
 /// The segment of a connector that was not accepted: nothing yet, or set up, or something in between.
-fn is_second(first: &Header, second: &Header) -> bool {
+fn is_second(first: &HeaderCopy, second: &HeaderCopy) -> bool {
     let begun = second.version() == 0;
     let magic = second.magic();
     let is_begun_magic =
@@ -157,7 +157,7 @@ fn is_second(first: &Header, second: &Header) -> bool {
 }
 
 /// Whether two headers that are complete fit together.
-fn is_agreed(first: &Header, second: &Header) -> bool {
+fn is_agreed(first: &HeaderCopy, second: &HeaderCopy) -> bool {
     let mut checks = Checks::default();
     let headers = [first.clone(), second.clone()];
     rules::agreement(&headers, &mut checks);
@@ -175,7 +175,7 @@ fn is_part(found: u64, wanted: u64) -> bool {
 
 /// Whether the words of a segment are those of a party that has set it up and done nothing since. `first` says what the
 /// channel is. While the version is 0, words may still be 0.
-fn is_as_set_up(first: &Header, segment: &Header, party: u32) -> bool {
+fn is_as_set_up(first: &HeaderCopy, segment: &HeaderCopy, party: u32) -> bool {
     let begun = segment.version() == 0;
     let is = |found: u32, wanted: u32| found == wanted || (begun && found == 0);
     let capacities = [first.capacity(), first.peer_capacity()];
@@ -197,10 +197,10 @@ fn is_as_set_up(first: &Header, segment: &Header, party: u32) -> bool {
         && rules::reserved_are_zero(segment)
 }
 
-fn header(fd: BorrowedFd<'_>, at: u64) -> Result<Header, Errno> {
+fn header(fd: BorrowedFd<'_>, at: u64) -> Result<HeaderCopy, Errno> {
     let mut bytes = [0; LEN];
     let there = read_at(fd, at, &mut bytes)?;
-    Ok(Header::of(&bytes[..there]))
+    Ok(HeaderCopy::of(&bytes[..there]))
 }
 
 fn read_at(fd: BorrowedFd<'_>, at: u64, bytes: &mut [u8]) -> Result<usize, Errno> {

@@ -4,13 +4,13 @@
 //! meaningless. Here all is said that can be said; the tests see to it that both agree whether a header is good.
 
 use super::check::{Checks, Part, Verdict};
-use super::words::{ByteOrder, Header, LEN};
+use super::words::{ByteOrder, HeaderCopy, LEN};
 use smstream_core::cursor::{CURSOR, FIN, STOP, is_capacity};
 use smstream_core::identity::MAX_ALIGN;
 use smstream_core::layout::{BYTE_ORDER, FIELDS, Features, HEADER_LEN, LINE, VERSION};
 
 /// Checks the identity of a segment that should be `party`'s. `false` if it is no segment at all, as far as one can see.
-pub(crate) fn identity(header: &Header, party: usize, checks: &mut Checks) -> bool {
+pub(crate) fn identity(header: &HeaderCopy, party: usize, checks: &mut Checks) -> bool {
     let part = Part::Segment(party);
     checks.holds(
         header.present() == LEN,
@@ -50,7 +50,7 @@ pub(crate) fn identity(header: &Header, party: usize, checks: &mut Checks) -> bo
     true
 }
 
-fn byte_order(header: &Header, part: Part, checks: &mut Checks) {
+fn byte_order(header: &HeaderCopy, part: Part, checks: &mut Checks) {
     let found = format!("{:#010x}", header.byte_order());
     match header.order() {
         ByteOrder::Native => checks.push(Verdict::Ok, part, "byte_order", found, "this machine's"),
@@ -68,7 +68,7 @@ fn byte_order(header: &Header, part: Part, checks: &mut Checks) {
     }
 }
 
-fn version(header: &Header, part: Part, checks: &mut Checks) {
+fn version(header: &HeaderCopy, part: Part, checks: &mut Checks) {
     let found = header.version();
     let meaning = match found {
         VERSION => "the version this program knows".into(),
@@ -82,7 +82,7 @@ fn version(header: &Header, part: Part, checks: &mut Checks) {
     checks.push(verdict, part, "version", found.to_string(), meaning);
 }
 
-fn features(header: &Header, part: Part, checks: &mut Checks) {
+fn features(header: &HeaderCopy, part: Part, checks: &mut Checks) {
     let bits = header.features();
     let unknown = bits & !Features::all().bits();
     let found = format!("{bits:#x}");
@@ -113,7 +113,7 @@ pub(crate) fn is_lane_offset(offset: u32, align: u32) -> bool {
     offset.is_multiple_of(LINE as u32) && (HEADER_LEN..=farthest).contains(&offset)
 }
 
-fn geometry(header: &Header, part: Part, checks: &mut Checks) {
+fn geometry(header: &HeaderCopy, part: Part, checks: &mut Checks) {
     checks.holds(
         is_align(header.align()),
         (part, "align"),
@@ -148,7 +148,7 @@ fn geometry(header: &Header, part: Part, checks: &mut Checks) {
 }
 
 /// Which process made it, and bytes that no party should have written.
-fn origin(header: &Header, part: Part, checks: &mut Checks) {
+fn origin(header: &HeaderCopy, part: Part, checks: &mut Checks) {
     let found = format!("process {}, {} s after 1970, channel {:#x}", header.pid(), header.made(), header.channel());
     checks.push(Verdict::Note, part, "origin", found, "what its owner says of itself; nothing depends on it");
     let stray = reserved().filter(|&at| header.word(at) != 0).collect::<Vec<_>>();
@@ -165,7 +165,7 @@ fn origin(header: &Header, part: Part, checks: &mut Checks) {
 }
 
 /// Whether all bytes are 0 that have no name.
-pub(crate) fn reserved_are_zero(header: &Header) -> bool {
+pub(crate) fn reserved_are_zero(header: &HeaderCopy) -> bool {
     reserved().all(|at| header.word(at) == 0)
 }
 
@@ -176,19 +176,19 @@ fn reserved() -> impl Iterator<Item = usize> {
 }
 
 /// Whether one can make sense of what the segment says of itself.
-pub(crate) fn is_usable(header: &Header, party: usize) -> bool {
+pub(crate) fn is_usable(header: &HeaderCopy, party: usize) -> bool {
     let mut checks = Checks::default();
     identity(header, party, &mut checks) && !checks.any_bad()
 }
 
 /// Where the second segment of a region begins, by what the first says: nothing if that cannot be.
-pub(crate) fn second_segment(first: &Header) -> Option<u64> {
+pub(crate) fn second_segment(first: &HeaderCopy) -> Option<u64> {
     let (align, end) = (first.align(), u64::from(first.lane_offset()) + u64::from(first.capacity()));
     (is_align(align) && is_lane_offset(first.lane_offset(), align)).then(|| end.next_multiple_of(u64::from(align)))
 }
 
 /// Checks what both segments say together.
-pub(crate) fn agreement(headers: &[Header; 2], checks: &mut Checks) {
+pub(crate) fn agreement(headers: &[HeaderCopy; 2], checks: &mut Checks) {
     let [first, second] = headers;
     let part = Part::Channel;
     let both = |a: u32, b: u32| if a == b { a.to_string() } else { format!("{a} and {b}") };
@@ -213,15 +213,15 @@ pub(crate) fn agreement(headers: &[Header; 2], checks: &mut Checks) {
     }
 }
 
-/// Checks what a lane without capacity must say: it is closed from birth.
-pub(crate) fn closed_lane(headers: &[Header; 2], sender: usize, checks: &mut Checks) {
+/// Checks what a lane without capacity must say: it is closed initially.
+pub(crate) fn closed_lane(headers: &[HeaderCopy; 2], sender: usize, checks: &mut Checks) {
     let (sent, received) = (headers[sender].sent(), headers[1 - sender].received());
     if headers[sender].capacity() == 0 {
         checks.holds(
             sent & FIN != 0 && received & STOP != 0,
             (Part::Lane(sender), "one-way"),
             format!("sent {sent:#010x}, received {received:#010x}"),
-            "a lane without capacity is closed from birth",
+            "a lane without capacity is closed initially",
             "a lane without capacity must have FIN and STOP: a word is damaged",
         );
     }
@@ -236,7 +236,7 @@ mod tests {
     use smstream_core::ordering;
 
     /// A good header of `party`.
-    pub(crate) fn good(party: u32) -> Header {
+    pub(crate) fn good(party: u32) -> HeaderCopy {
         let mut bytes = [0; LEN];
         bytes[..8].copy_from_slice(&MAGIC);
         let words = [
@@ -250,11 +250,11 @@ mod tests {
             ("peer_capacity", 1024),
             ("start", 7),
         ];
-        with(&Header::of(&bytes), &words)
+        with(&HeaderCopy::of(&bytes), &words)
     }
 
     /// What core says of the same words.
-    fn core_accepts(header: &Header) -> bool {
+    fn core_accepts(header: &HeaderCopy) -> bool {
         let identity = Identity::blank();
         let magic = header.magic();
         for (word, at) in identity.magic.iter().zip([0, 4]) {
@@ -275,7 +275,7 @@ mod tests {
         core_identity::read(&identity, &mut |_| ()).is_some()
     }
 
-    fn accepts(header: &Header) -> bool {
+    fn accepts(header: &HeaderCopy) -> bool {
         is_usable(header, (header.party() & 1) as usize)
     }
 
@@ -334,7 +334,7 @@ mod tests {
                 bytes[..8].copy_from_slice(&MAGIC);
                 bytes[8..12].copy_from_slice(&BYTE_ORDER.to_ne_bytes());
             }
-            let header = Header::of(&bytes[..(state >> 33) as usize % (LEN + 1)]);
+            let header = HeaderCopy::of(&bytes[..(state >> 33) as usize % (LEN + 1)]);
             let mut checks = Checks::default();
             identity(&header, 0, &mut checks);
             assert!(checks.any_bad());

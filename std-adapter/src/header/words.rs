@@ -12,7 +12,7 @@ pub const LEN: usize = HEADER_LEN as usize;
 pub enum ByteOrder {
     /// In this machine's.
     Native,
-    /// In the other one. All words are shown turned round.
+    /// In the other one. All words are shown byte-swapped.
     Swapped,
     /// The word that says so is damaged. The words are shown as they stand.
     Unknown,
@@ -20,7 +20,7 @@ pub enum ByteOrder {
 
 /// A copy of a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct HeaderCopy {
     bytes: [u8; LEN],
     present: usize,
     order: ByteOrder,
@@ -41,7 +41,7 @@ macro_rules! words {
     };
 }
 
-impl Header {
+impl HeaderCopy {
     /// From the bytes at the start of a segment. Those that are not there count as 0; see [`present`](Self::present).
     #[must_use]
     pub fn of(found: &[u8]) -> Self {
@@ -195,23 +195,23 @@ pub(crate) mod tests {
     use super::*;
 
     /// A header with some words changed: their names and values.
-    pub(crate) fn with(header: &Header, changes: &[(&str, u32)]) -> Header {
+    pub(crate) fn with(header: &HeaderCopy, changes: &[(&str, u32)]) -> HeaderCopy {
         let mut bytes = header.bytes;
         for (name, value) in changes {
             let field = FIELDS.iter().find(|field| field.name == *name).expect("a field");
             let value = if header.order == ByteOrder::Swapped { value.swap_bytes() } else { *value };
             bytes[field.offset..field.offset + 4].copy_from_slice(&value.to_ne_bytes());
         }
-        Header::of(&bytes[..header.present])
+        HeaderCopy::of(&bytes[..header.present])
     }
 
     /// The same, as the other kind of machine writes it.
-    pub(crate) fn swapped(header: &Header) -> Header {
+    pub(crate) fn swapped(header: &HeaderCopy) -> HeaderCopy {
         let mut bytes = header.bytes;
         for word in bytes[8..].chunks_exact_mut(4) {
             word.reverse();
         }
-        Header::of(&bytes)
+        HeaderCopy::of(&bytes)
     }
 
     #[test]
@@ -221,7 +221,7 @@ pub(crate) mod tests {
         for (n, word) in bytes.chunks_exact_mut(4).enumerate() {
             word.copy_from_slice(&(4 * n as u32).to_ne_bytes());
         }
-        let header = Header::of(&bytes);
+        let header = HeaderCopy::of(&bytes);
         assert_eq!(header.order(), ByteOrder::Unknown);
         let find = |name: &str| FIELDS.iter().find(|f| f.name == name).expect("a field").offset as u32;
         assert_eq!(header.sent(), find("sent"));
@@ -237,7 +237,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_other_byte_order_is_turned_round() {
-        let native = with(&Header::of(&[0; LEN]), &[("byte_order", BYTE_ORDER), ("sent", 0x8000_0005)]);
+        let native = with(&HeaderCopy::of(&[0; LEN]), &[("byte_order", BYTE_ORDER), ("sent", 0x8000_0005)]);
         assert_eq!((native.order(), native.sent()), (ByteOrder::Native, 0x8000_0005));
         let other = swapped(&native);
         assert_eq!((other.order(), other.sent()), (ByteOrder::Swapped, 0x8000_0005));
@@ -246,9 +246,9 @@ pub(crate) mod tests {
 
     #[test]
     fn what_is_cut_off_is_zero() {
-        let header = Header::of(&MAGIC);
+        let header = HeaderCopy::of(&MAGIC);
         assert!(header.is_ours() && header.present() == 8 && header.version() == 0 && header.sent() == 0);
-        assert_eq!(Header::of(&[]).present(), 0);
-        assert_eq!(Header::of(&[1; 4000]).present(), LEN);
+        assert_eq!(HeaderCopy::of(&[]).present(), 0);
+        assert_eq!(HeaderCopy::of(&[1; 4000]).present(), LEN);
     }
 }

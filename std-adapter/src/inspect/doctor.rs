@@ -1,11 +1,11 @@
 //! All rules of a region, one after the other.
 
-use super::look::Stream;
+use super::look::InspectedStream;
 use super::sample::{self, Lane, Sample, SleepState};
 use super::source::Source;
 use crate::header::check::{Check, Checks, Part, Verdict};
 use crate::header::rules;
-use crate::header::words::Header;
+use crate::header::words::HeaderCopy;
 use crate::lock::Byte;
 use smstream_core::cursor::{CURSOR, MAX_CAPACITY, diff, max_wait};
 use smstream_core::layout::{Features, state};
@@ -41,7 +41,7 @@ pub enum DoctorTarget {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn examine(target: &DoctorTarget, users: &[Stream]) -> io::Result<Vec<Check>> {
+pub fn examine(target: &DoctorTarget, users: &[InspectedStream]) -> io::Result<Vec<Check>> {
     let mut checks = Checks::default();
     match target {
         DoctorTarget::Region(source) => region(source, users, &mut checks)?,
@@ -54,7 +54,7 @@ pub fn examine(target: &DoctorTarget, users: &[Stream]) -> io::Result<Vec<Check>
         }
         DoctorTarget::Segments(listener, connector) => {
             let look =
-                || -> io::Result<[Header; 2]> { Ok([sample::header(listener, 0)?, sample::header(connector, 0)?]) };
+                || -> io::Result<[HeaderCopy; 2]> { Ok([sample::header(listener, 0)?, sample::header(connector, 0)?]) };
             let headers = look()?;
             let usable = segment(listener, 0, &headers[0], 0, &mut checks)?
                 & segment(connector, 0, &headers[1], 1, &mut checks)?;
@@ -69,7 +69,7 @@ pub fn examine(target: &DoctorTarget, users: &[Stream]) -> io::Result<Vec<Check>
 }
 
 /// One segment: its identity, and whether its lane is all there.
-fn segment(source: &Source, offset: u64, header: &Header, party: usize, checks: &mut Checks) -> io::Result<bool> {
+fn segment(source: &Source, offset: u64, header: &HeaderCopy, party: usize, checks: &mut Checks) -> io::Result<bool> {
     if !rules::identity(header, party, checks) {
         return Ok(false);
     }
@@ -85,7 +85,7 @@ fn segment(source: &Source, offset: u64, header: &Header, party: usize, checks: 
     Ok(rules::is_usable(header, party))
 }
 
-fn region(source: &Arc<Source>, users: &[Stream], checks: &mut Checks) -> io::Result<()> {
+fn region(source: &Arc<Source>, users: &[InspectedStream], checks: &mut Checks) -> io::Result<()> {
     let first = sample::header(source, 0)?;
     file(source, checks)?;
     let usable = segment(source, 0, &first, 0, checks)?;
@@ -109,7 +109,7 @@ fn region(source: &Arc<Source>, users: &[Stream], checks: &mut Checks) -> io::Re
 }
 
 /// The second segment, and both together.
-fn meet(source: &Arc<Source>, first: &Header, usable: bool, checks: &mut Checks) -> io::Result<()> {
+fn meet(source: &Arc<Source>, first: &HeaderCopy, usable: bool, checks: &mut Checks) -> io::Result<()> {
     let Some(offset) = find_second(source, first, usable)? else {
         let meaning = "where it should begin is not known, and it is not where it could be";
         checks.push(Verdict::Bad, Part::Segment(1), "place", "not found", meaning);
@@ -132,14 +132,15 @@ fn meet(source: &Arc<Source>, first: &Header, usable: bool, checks: &mut Checks)
     rules::agreement(&[first.clone(), second.clone()], checks);
     steps(first, &second, checks);
     if good && !checks.any_bad() {
-        let look = || -> io::Result<[Header; 2]> { Ok([sample::header(source, 0)?, sample::header(source, offset)?]) };
+        let look =
+            || -> io::Result<[HeaderCopy; 2]> { Ok([sample::header(source, 0)?, sample::header(source, offset)?]) };
         lanes(&look, &|| sample::header(source, 0), checks)?;
     }
     Ok(())
 }
 
 /// Where the second segment begins. If the first is damaged, it is looked for where each capacity would put it.
-fn find_second(source: &Source, first: &Header, usable: bool) -> io::Result<Option<u64>> {
+fn find_second(source: &Source, first: &HeaderCopy, usable: bool) -> io::Result<Option<u64>> {
     let is_there = |offset: u64| -> io::Result<bool> { Ok(sample::header(source, offset)?.is_ours()) };
     let stated = rules::second_segment(first);
     if let Some(offset) = stated {
@@ -179,7 +180,7 @@ fn file(source: &Source, checks: &mut Checks) -> io::Result<()> {
 }
 
 /// The steps of the rendezvous.
-fn steps(first: &Header, second: &Header, checks: &mut Checks) {
+fn steps(first: &HeaderCopy, second: &HeaderCopy, checks: &mut Checks) {
     let (listener, connector) = (first.state(), second.state());
     let (verdict, meaning) = match (listener, connector) {
         (state::ARMED, state::NONE) => (Verdict::Ok, "the listener waits for a connector"),
@@ -197,8 +198,8 @@ fn steps(first: &Header, second: &Header, checks: &mut Checks) {
 
 /// The cursors and park words of both lanes.
 fn lanes(
-    look: &dyn Fn() -> io::Result<[Header; 2]>,
-    again: &dyn Fn() -> io::Result<Header>,
+    look: &dyn Fn() -> io::Result<[HeaderCopy; 2]>,
+    again: &dyn Fn() -> io::Result<HeaderCopy>,
     checks: &mut Checks,
 ) -> io::Result<()> {
     let sane = |sane: &dyn Fn(&Sample) -> bool| -> io::Result<Sample> {
@@ -317,7 +318,7 @@ fn counters(sample: &Sample, sender: usize, checks: &mut Checks) {
 }
 
 /// The lock bytes: who lives.
-fn locks(source: &Source, first: &Header, users: &[Stream], checks: &mut Checks) {
+fn locks(source: &Source, first: &HeaderCopy, users: &[InspectedStream], checks: &mut Checks) {
     let user = users.iter().find(|user| user.channel.segment(0).0.id() == source.id());
     let mut held = [false; 3];
     for (byte, name) in [(Byte::Party0, "byte 0"), (Byte::Party1, "byte 1"), (Byte::Name, "byte 2")] {
@@ -354,7 +355,7 @@ fn locks(source: &Source, first: &Header, users: &[Stream], checks: &mut Checks)
 }
 
 /// What the locks say together with the listener's step.
-fn verdict_of_locks(source: &Source, first: &Header, held: [bool; 3], checks: &mut Checks) {
+fn verdict_of_locks(source: &Source, first: &HeaderCopy, held: [bool; 3], checks: &mut Checks) {
     let links = source.stat().map_or(0, |stat| stat.st_nlink);
     let orphan = match (first.state(), held) {
         (state::ACCEPTED, [false, false, _]) => Some("both parties are gone: the memory is freed with its last user"),

@@ -1,6 +1,6 @@
 //! What can only be known from several looks: how fast, and since when.
 
-use super::look::{Look, State, Stream};
+use super::look::{InspectedStream, Look, State};
 use super::sample::{Lane, SleepState};
 use smstream_core::counter::Counts;
 use std::io;
@@ -103,7 +103,7 @@ impl Report {
 /// ```
 #[derive(Debug)]
 pub struct Follower {
-    stream: Stream,
+    stream: InspectedStream,
     /// The look before, and since when each half has been as it was: `[lane][writer, reader]`.
     before: Option<(Look, [[Instant; 2]; 2])>,
 }
@@ -111,24 +111,24 @@ pub struct Follower {
 impl Follower {
     /// Of this stream.
     #[must_use]
-    pub fn new(stream: Stream) -> Self {
+    pub fn new(stream: InspectedStream) -> Self {
         Self { stream, before: None }
     }
 
     /// The stream.
     #[must_use]
-    pub fn stream(&self) -> &Stream {
+    pub fn stream(&self) -> &InspectedStream {
         &self.stream
     }
 
     /// Takes over what is newly known of the stream: who has an end of it, and its address. What was seen of it stays.
-    pub fn update(&mut self, stream: Stream) {
+    pub fn update(&mut self, stream: InspectedStream) {
         // A connector that is gone takes the name by which it came with it.
         let addr = stream.addr.or_else(|| self.stream.addr.take());
         let written = stream.written.or_else(|| self.stream.written.take());
         let path = stream.path.or_else(|| self.stream.path.take());
         let holders = if stream.holders.is_empty() { std::mem::take(&mut self.stream.holders) } else { stream.holders };
-        self.stream = Stream { addr, written, path, holders, channel: stream.channel };
+        self.stream = InspectedStream { addr, written, path, holders, channel: stream.channel };
     }
 
     /// Looks once more.
@@ -189,8 +189,8 @@ mod tests {
 
     fn look(at: Instant, rest: SleepState, bytes: u64, parks: u64) -> Look {
         use super::super::sample::Sample;
-        use crate::header::words::{Header, LEN};
-        let blank = Header::of(&[0; LEN]);
+        use crate::header::words::{HeaderCopy, LEN};
+        let blank = HeaderCopy::of(&[0; LEN]);
         let mut sample = Sample::of([blank.clone(), blank.clone()], &blank);
         let mut counts = Counts::default();
         (counts.bytes, counts.parks) = (bytes, parks);
@@ -206,7 +206,7 @@ mod tests {
         let source = std::sync::Arc::new(super::super::Source::descriptor(std::process::id(), number).unwrap());
         // The channel is never looked at here: the looks are made up.
         let channel = super::super::sample::tests::unchecked(source);
-        Follower::new(Stream::unknown(channel))
+        Follower::new(InspectedStream::unknown(channel))
     }
 
     #[test]

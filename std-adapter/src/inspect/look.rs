@@ -27,7 +27,7 @@ pub struct Holder {
 /// A listener that waits, or a stream.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Stream {
+pub struct InspectedStream {
     /// Where its lanes are.
     pub channel: Channel,
     /// The address at which the parties met, escaped for terminals, if it is known.
@@ -86,7 +86,7 @@ pub struct Look {
     pub alive: [Option<bool>; 2],
 }
 
-impl Stream {
+impl InspectedStream {
     /// A stream whose users are not known.
     #[must_use]
     pub fn unknown(channel: Channel) -> Self {

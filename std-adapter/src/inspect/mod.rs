@@ -7,7 +7,7 @@
 //! | to | use |
 //! |---|---|
 //! | find the streams of one's processes | [`scan`] |
-//! | see both lanes, once | [`Stream::look`] |
+//! | see both lanes, once | [`InspectedStream::look`] |
 //! | see rates, and since when a half sleeps | [`Follower`] |
 //! | check every rule | [`examine`] |
 //!
@@ -33,11 +33,11 @@ mod sockets;
 mod source;
 
 pub use crate::header::check::{Check, Part, Verdict};
-pub use crate::header::words::{ByteOrder, Header};
+pub use crate::header::words::{ByteOrder, HeaderCopy};
 pub use doctor::{DoctorTarget, examine};
 pub use follower::{Follower, HalfReport, LaneReport, Rates, Report};
-pub use look::{Holder, Look, State, Stream};
+pub use look::{Holder, InspectedStream, Look, State};
 pub use process::printable;
 pub use sample::{Channel, Lane, Phase, Sample, SleepState};
-pub use scan::{Scan, Skipped, SocketListener, scan, scan_again};
+pub use scan::{ListeningSocket, Scan, Skipped, scan, scan_again};
 pub use source::Source;

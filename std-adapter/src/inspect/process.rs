@@ -35,7 +35,7 @@ pub(super) fn all(everybody: bool) -> io::Result<Vec<u32>> {
     Ok(pids)
 }
 
-/// What a process calls itself, fit to be printed: its command line, or in brackets its short name.
+/// What a process calls itself, escaped for terminals: its command line, or in brackets its short name.
 pub(super) fn command(pid: u32) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let words: Vec<String> = line.split(|&byte| byte == 0).filter(|word| !word.is_empty()).map(printable).collect();

@@ -2,7 +2,7 @@
 
 use super::source::Source;
 use crate::header::rules::{self, second_segment};
-use crate::header::words::{Header, LEN};
+use crate::header::words::{HeaderCopy, LEN};
 use smstream_core::counter::Counts;
 use smstream_core::cursor::{ASLEEP, CURSOR, EXCLUSIVE, FIN, STOP, STOPPED_HINT, THRESHOLD, diff};
 use std::io::{self, ErrorKind};
@@ -60,7 +60,7 @@ pub struct Sample {
     /// When.
     pub at: Instant,
     /// The header of each party's segment.
-    pub headers: [Header; 2],
+    pub headers: [HeaderCopy; 2],
     /// The lane of each party: 0 is what the listener sends.
     pub lanes: [Lane; 2],
 }
@@ -130,7 +130,7 @@ impl Channel {
     }
 
     /// The headers of both segments.
-    pub(super) fn headers(&self) -> io::Result<[Header; 2]> {
+    pub(super) fn headers(&self) -> io::Result<[HeaderCopy; 2]> {
         let [first, second] = &self.segments;
         Ok([header(&first.0, first.1)?, header(&second.0, second.1)?])
     }
@@ -162,15 +162,15 @@ fn unusable(source: &Source) -> io::Error {
 }
 
 /// Copies the header at an offset of a file.
-pub(super) fn header(source: &Source, offset: u64) -> io::Result<Header> {
+pub(super) fn header(source: &Source, offset: u64) -> io::Result<HeaderCopy> {
     let mut bytes = [0; LEN];
     let there = source.read_at(offset, &mut bytes)?;
-    Ok(Header::of(&bytes[..there]))
+    Ok(HeaderCopy::of(&bytes[..there]))
 }
 
 impl Sample {
     /// From both headers, and from the first one loaded once more, after the second.
-    pub(super) fn of(headers: [Header; 2], again: &Header) -> Self {
+    pub(super) fn of(headers: [HeaderCopy; 2], again: &HeaderCopy) -> Self {
         let lane = |sender: usize| {
             let (writer, reader) = (&headers[sender], &headers[1 - sender]);
             let capacity = writer.capacity();
@@ -191,8 +191,8 @@ impl Sample {
                 received: received & CURSOR,
                 stopped: received & STOP != 0,
                 fill,
-                writes: counters(writer, Header::writes),
-                reads: counters(reader, Header::reads),
+                writes: counters(writer, HeaderCopy::writes),
+                reads: counters(reader, HeaderCopy::reads),
                 writer: rest(writer.write_park(), sent.wrapping_sub(capacity), capacity, false),
                 reader: rest(reader.read_park(), received, capacity, true),
             }
@@ -213,7 +213,7 @@ impl Sample {
     }
 }
 
-fn counters(header: &Header, which: fn(&Header) -> Option<Counts>) -> Option<Counts> {
+fn counters(header: &HeaderCopy, which: fn(&HeaderCopy) -> Option<Counts>) -> Option<Counts> {
     use smstream_core::layout::Features;
     if header.features() & Features::COUNTERS.bits() == 0 { None } else { which(header) }
 }
@@ -267,16 +267,16 @@ pub(super) mod tests {
         Channel { segments: [(Arc::clone(&source), 0), (source, 0)], region: true }
     }
 
-    fn headers(start: u32, sent: u32, received: u32) -> [Header; 2] {
+    fn headers(start: u32, sent: u32, received: u32) -> [HeaderCopy; 2] {
         let common = |party| [("byte_order", 0x0102_0304), ("party", party), ("capacity", 64), ("peer_capacity", 64)];
-        let blank = Header::of(&[0; LEN]);
+        let blank = HeaderCopy::of(&[0; LEN]);
         let cursor = |n: u32| start.wrapping_add(n) & CURSOR;
         let first = with(&with(&blank, &common(0)), &[("sent", cursor(sent)), ("received", start)]);
         let second = with(&with(&blank, &common(1)), &[("sent", start), ("received", cursor(received))]);
         [first, second]
     }
 
-    fn sample(headers: &[Header; 2]) -> Sample {
+    fn sample(headers: &[HeaderCopy; 2]) -> Sample {
         Sample::of(headers.clone(), &headers[0])
     }
 

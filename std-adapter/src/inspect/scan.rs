@@ -1,11 +1,11 @@
 //! The streams of running processes, found through the descriptors that these have open.
 
-use super::look::{Holder, Stream};
+use super::look::{Holder, InspectedStream};
 use super::process::{self, Descriptor, printable};
 use super::sample::{self, Channel};
 use super::sockets::{self, Sockets};
 use super::source::Source;
-use crate::header::words::{Header, LEN};
+use crate::header::words::{HeaderCopy, LEN};
 use smstream_shm::posix::identity;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -42,8 +42,8 @@ impl fmt::Display for Skipped {
 /// A listener at a `unix:` address. It has no memory before a connector comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct SocketListener {
-    /// Its address, fit to be printed.
+pub struct ListeningSocket {
+    /// Its address, escaped for terminals.
     pub addr: String,
     /// The same byte for byte, as [`Addr::from_os_str`](crate::Addr::from_os_str) reads it.
     pub written: OsString,
@@ -53,7 +53,7 @@ pub struct SocketListener {
     pub since: Option<SystemTime>,
 }
 
-impl SocketListener {
+impl ListeningSocket {
     /// How long ago its socket got its path, by the clock of this machine.
     #[must_use]
     pub fn age(&self) -> Option<Duration> {
@@ -66,9 +66,9 @@ impl SocketListener {
 #[non_exhaustive]
 pub struct Scan {
     /// Listeners that wait in a region, and streams.
-    pub streams: Vec<Stream>,
+    pub streams: Vec<InspectedStream>,
     /// Listeners that wait at a socket.
-    pub listeners: Vec<SocketListener>,
+    pub listeners: Vec<ListeningSocket>,
     /// What could not be seen, and why.
     pub unseen: Vec<Skipped>,
 }
@@ -98,7 +98,7 @@ struct Found {
     /// Where streams were accepted.
     met_at: MetAt,
     /// Sockets with an abstract name that listen. Nothing but a stream tells that one is a listener of streams.
-    abstract_listeners: Vec<SocketListener>,
+    abstract_listeners: Vec<ListeningSocket>,
 }
 
 /// Looks at the processes of this user, or of everybody, as far as the system lets one see them.
@@ -124,7 +124,7 @@ pub fn scan(everybody: bool) -> io::Result<Scan> {
 ///
 /// # Errors
 /// As for [`scan`].
-pub fn scan_again(everybody: bool, known: &[Stream]) -> io::Result<Scan> {
+pub fn scan_again(everybody: bool, known: &[InspectedStream]) -> io::Result<Scan> {
     let mut scan = Scan::default();
     let known = known
         .iter()
@@ -181,7 +181,7 @@ fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
             let command = process::command(pid);
             let holder = Holder { pid, fd: descriptor.number, command, party: Some(0), began };
             let since = socket.path().and_then(|path| sockets::named_since(pid, &path));
-            SocketListener { addr: socket.addr(), written: socket.written(), holder, since }
+            ListeningSocket { addr: socket.addr(), written: socket.written(), holder, since }
         };
         if is_ours {
             scan.listeners.push(listener());
@@ -289,16 +289,16 @@ impl Scan {
             Ok(channel) => {
                 let path = path.or_else(|| name_of(&directory?, id));
                 let (addr, written) = path.as_deref().map(address).unzip();
-                self.streams.push(Stream { channel, addr, written, path, holders });
+                self.streams.push(InspectedStream { channel, addr, written, path, holders });
             }
             Err(e) => self.unseen.push(Skipped { what: "a region".into(), why: e.to_string() }),
         }
     }
 
     /// Tells the listeners of streams from other sockets: they have accepted one.
-    fn add_abstract(&mut self, sockets: Vec<SocketListener>) {
+    fn add_abstract(&mut self, sockets: Vec<ListeningSocket>) {
         for socket in sockets {
-            let accepted = |stream: &Stream| {
+            let accepted = |stream: &InspectedStream| {
                 let at = stream.addr.as_deref() == Some(&socket.addr);
                 at && stream.of_party(0).any(|holder| holder.pid == socket.holder.pid)
             };
@@ -347,7 +347,7 @@ impl Scan {
         }
     }
 
-    fn add_pair(&mut self, headers: [Header; 2], listener: Candidate, connector: Candidate, met_at: &MetAt) {
+    fn add_pair(&mut self, headers: [HeaderCopy; 2], listener: Candidate, connector: Candidate, met_at: &MetAt) {
         let what = listener.source.what().to_owned();
         match Channel::of_segments(listener.source, connector.source) {
             Ok(channel) => {
@@ -359,7 +359,7 @@ impl Scan {
                     (Some((written, (addr, path))), None) => (Some(written.clone()), Some(addr.clone()), path.clone()),
                     _ => (None, None, None),
                 };
-                self.streams.push(Stream { channel, addr, written, path, holders });
+                self.streams.push(InspectedStream { channel, addr, written, path, holders });
             }
             Err(e) => self.unseen.push(Skipped { what, why: e.to_string() }),
         }
@@ -387,7 +387,7 @@ fn holders_of_pair(makers: [u32; 2], first: Vec<Holder>, second: Vec<Holder>) ->
 }
 
 /// Whether two segments can be those of one channel: they have the same number, or else one process has both.
-fn fit((first, listener): (&Header, &Candidate), (second, connector): (&Header, &Candidate)) -> bool {
+fn fit((first, listener): (&HeaderCopy, &Candidate), (second, connector): (&HeaderCopy, &Candidate)) -> bool {
     let shared = listener.holders.iter().any(|a| connector.holders.iter().any(|b| a.pid == b.pid));
     (shared || first.channel() != 0)
         && second.party() == 1

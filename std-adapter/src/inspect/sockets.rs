@@ -64,7 +64,7 @@ impl Sockets {
 }
 
 impl Socket {
-    /// Its address, fit to be printed.
+    /// Its address, escaped for terminals.
     pub(super) fn addr(&self) -> String {
         format!("unix:{}", super::process::printable(&self.name))
     }

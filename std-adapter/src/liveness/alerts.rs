@@ -1,7 +1,7 @@
 //! The words that interrupt the waits of one end, and how their sleepers are woken.
 
+use super::event_count;
 use super::mode::{Half, WatchMode};
-use super::news;
 use crate::futex;
 use smstream_core::ordering;
 use smstream_core::park::{ALERT_CORRUPT, ALERT_GONE, Place, Watch};
@@ -15,13 +15,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The peer is gone.
 const GONE: u32 = 1 << 0;
 /// A thread that waits for the peer to be gone shall not wait any longer.
-const LEFT: u32 = 1 << 1;
+const CANCELLED: u32 = 1 << 1;
 
 /// What one end's halves, its watcher and the thread that shuts it down share.
 #[derive(Debug)]
 pub(super) struct Alerts {
-    sides: [Arc<Side>; 2],
-    /// [`GONE`] when the peer is gone, [`LEFT`] when this end does not care any more: a word of its own, for those who
+    halves: [Arc<HalfAlert>; 2],
+    /// [`GONE`] when the peer is gone, [`CANCELLED`] when this end does not care any more: a word of its own, for those who
     /// wait for just that.
     gone: AtomicU32,
     /// When the peer was found gone first, in nanoseconds since 1970; 0: it was not.
@@ -36,17 +36,17 @@ pub(super) struct Alerts {
 
 /// The alert of one half.
 #[derive(Debug, Default)]
-pub(crate) struct Side {
+pub(crate) struct HalfAlert {
     word: AtomicU32,
     /// Without `waitv`: the address of the word that this half sleeps on, 0 while it is awake.
-    bed: AtomicUsize,
+    parked_on: AtomicUsize,
     /// Without `waitv`: the bits of `word` that it knew when it went to sleep.
     known: AtomicU32,
     /// Without `waitv`: the process it sleeps in. After a fork the child has a copy of the other words.
     pid: AtomicU32,
 }
 
-impl Side {
+impl HalfAlert {
     /// The alert word.
     #[inline(always)]
     pub(crate) fn word(&self) -> SharedWord<'_> {
@@ -58,7 +58,7 @@ impl Alerts {
     pub(super) fn new(waitv: bool, cut: Option<Arc<Cut>>) -> Self {
         let mode = AtomicU8::new(WatchMode::None as u8);
         Self {
-            sides: [Arc::default(), Arc::default()],
+            halves: [Arc::default(), Arc::default()],
             gone: AtomicU32::new(0),
             gone_at: AtomicU64::new(0),
             mode,
@@ -68,8 +68,8 @@ impl Alerts {
     }
 
     /// What interrupts one half.
-    pub(super) fn side(&self, half: Half) -> &Arc<Side> {
-        &self.sides[half as usize]
+    pub(super) fn half_alert(&self, half: Half) -> &Arc<HalfAlert> {
+        &self.halves[half as usize]
     }
 
     /// The word that changes from 0 when the peer is gone, or no thread is to wait for that any longer.
@@ -81,13 +81,13 @@ impl Alerts {
         self.gone.load(Ordering::Acquire) & GONE != 0
     }
 
-    pub(super) fn is_left(&self) -> bool {
-        self.gone.load(Ordering::Acquire) & LEFT != 0
+    pub(super) fn are_waiters_cancelled(&self) -> bool {
+        self.gone.load(Ordering::Acquire) & CANCELLED != 0
     }
 
     /// Ends the waits for the peer to be gone, now and later.
-    pub(super) fn leave(&self) {
-        self.gone.fetch_or(LEFT, Ordering::Release);
+    pub(super) fn cancel_waiters(&self) {
+        self.gone.fetch_or(CANCELLED, Ordering::Release);
         futex::wake_all(SharedWord::new(&self.gone), Place::Local);
     }
 
@@ -110,11 +110,11 @@ impl Alerts {
 
     /// Sets bits of one half's word and wakes it once.
     pub(super) fn raise(&self, half: Half, bits: u32) {
-        let side = &self.sides[half as usize];
+        let alert = &self.halves[half as usize];
         // Release: what the caller knows (the peer is dead, so its words are final) comes before the bits.
-        ordering::raise(&side.word, bits);
-        futex::wake_all(SharedWord::new(&side.word), Place::Local);
-        news::tell();
+        ordering::raise(&alert.word, bits);
+        futex::wake_all(SharedWord::new(&alert.word), Place::Local);
+        event_count::notify();
     }
 
     /// Tells everyone that the peer is gone: the writing half first. A program that has read that its peer is gone must not
@@ -142,14 +142,14 @@ impl Alerts {
         if self.waitv {
             return true;
         }
-        // Pairs with the fence in `lie_down`: either the half sees the alert there, or its bed is seen here.
+        // Pairs with the fence in `enter_wait`: either the half sees the alert there, or it is found parked here.
         fence(Ordering::SeqCst);
         let mut all = true;
-        for side in &self.sides {
-            let bed = side.bed.load(Ordering::Acquire);
-            let unknown = side.word.load(Ordering::Relaxed) & !side.known.load(Ordering::Relaxed);
-            if bed != 0 && unknown != 0 && side.pid.load(Ordering::Relaxed) == process::id() {
-                futex::wake_all_at(bed);
+        for alert in &self.halves {
+            let parked_on = alert.parked_on.load(Ordering::Acquire);
+            let unknown = alert.word.load(Ordering::Relaxed) & !alert.known.load(Ordering::Relaxed);
+            if parked_on != 0 && unknown != 0 && alert.pid.load(Ordering::Relaxed) == process::id() {
+                futex::wake_all_at(parked_on);
                 all = false;
             }
         }
@@ -157,21 +157,21 @@ impl Alerts {
     }
 
     /// Without `waitv`, called by a half before it sleeps on the first of the watched words alone: says where it is.
-    /// `false`: another word has changed, do not sleep. Then or after the sleep, [`get_up`](Self::get_up).
-    pub(super) fn lie_down(&self, half: Half, watches: &[Watch<'_>]) -> bool {
-        let side = &self.sides[half as usize];
+    /// `false`: another word has changed, do not sleep. Then or after the sleep, [`leave_wait`](Self::leave_wait).
+    pub(super) fn enter_wait(&self, half: Half, watches: &[Watch<'_>]) -> bool {
+        let own = &self.halves[half as usize];
         let Some((first, others)) = watches.split_first() else {
             return false;
         };
         let alert = others.iter().find(|w| w.place == Place::Local);
-        side.pid.store(process::id(), Ordering::Relaxed);
-        side.known.store(alert.map_or(u32::MAX, |w| w.seen), Ordering::Relaxed);
-        side.bed.store(first.word.as_ptr().addr(), Ordering::Release);
+        own.pid.store(process::id(), Ordering::Relaxed);
+        own.known.store(alert.map_or(u32::MAX, |w| w.seen), Ordering::Relaxed);
+        own.parked_on.store(first.word.as_ptr().addr(), Ordering::Release);
         fence(Ordering::SeqCst);
         others.iter().all(|w| w.word.load() == w.seen)
     }
 
-    pub(super) fn get_up(&self, half: Half) {
-        self.sides[half as usize].bed.store(0, Ordering::Release);
+    pub(super) fn leave_wait(&self, half: Half) {
+        self.halves[half as usize].parked_on.store(0, Ordering::Release);
     }
 }

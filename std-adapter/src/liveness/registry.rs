@@ -2,7 +2,7 @@
 
 use super::alerts::Alerts;
 use super::mode::{NUDGE, WatchMode};
-use super::named::Named;
+use super::name_events::NameEvents;
 use crate::lock::{self, Byte};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
@@ -29,19 +29,19 @@ pub(super) struct Registry {
     /// Whether the thread runs.
     pub(super) running: bool,
     /// The ends that each watch is for. Two ends of one region in one process share a watch.
-    pub(super) ends: HashMap<i32, Vec<End>>,
+    pub(super) ends: HashMap<i32, Vec<WatchedEnd>>,
     /// The names of listeners that each watch is for.
-    pub(super) names: HashMap<i32, Vec<Arc<Named>>>,
+    pub(super) names: HashMap<i32, Vec<Arc<NameEvents>>>,
     /// Questions to ask later.
     pub(super) later: Vec<Later>,
-    /// Whom to tell when a socket hangs up. The sockets are numbers and not handles, for the reason that [`End`] has.
+    /// Whom to tell when a socket hangs up. The sockets are numbers and not handles, for the reason that [`WatchedEnd`] has.
     pub(super) sockets: HashMap<RawFd, Arc<Alerts>>,
     /// Alerts that some half has not noticed yet, on kernels without `futex_waitv`.
     pub(super) unanswered: Vec<Arc<Alerts>>,
 }
 
 /// An end to tell when its peer is gone.
-pub(super) struct End {
+pub(super) struct WatchedEnd {
     /// The descriptor of the end. A number and not a handle, because after a fork the child's copy of this registry,
     /// which nothing can reach, must not keep it open.
     pub(super) fd: RawFd,
@@ -115,8 +115,8 @@ impl Registry {
     }
 
     /// The kernel reported an event of a socket. The socket itself is asked: the event may be of one that had the number before.
-    pub(super) fn hung_up(&mut self, token_told: u64) {
-        let Some(fd) = token_told.checked_sub(token(0)).and_then(|fd| RawFd::try_from(fd).ok()) else { return };
+    pub(super) fn hung_up(&mut self, found_token: u64) {
+        let Some(fd) = found_token.checked_sub(token(0)).and_then(|fd| RawFd::try_from(fd).ok()) else { return };
         let Some(alerts) = self.sockets.get(&fd) else { return };
         // SAFETY: the descriptor is open and stays so during this borrow: the end that registered it deregisters it first,
         // which needs the registry's lock, and that is held here.
@@ -165,7 +165,7 @@ impl Registry {
     }
 
     /// Asks all that is due, tells the ends that have lost their peers, and decides when to ask again.
-    pub(super) fn ask(&mut self, now: Deadline) {
+    pub(super) fn probe(&mut self, now: Deadline) {
         let Self { ends, later, unanswered, .. } = self;
         later.retain_mut(|l| {
             if l.due > now {
@@ -173,7 +173,7 @@ impl Registry {
             }
             let ends = ends.get(&l.wd).map_or(&[][..], Vec::as_slice);
             // All are asked, so no short-circuit.
-            let open = ends.iter().filter(|end| !end.ask(unanswered)).count();
+            let open = ends.iter().filter(|end| !end.probe(unanswered)).count();
             l.again(now);
             open != 0
         });
@@ -194,11 +194,11 @@ impl Later {
     }
 }
 
-impl End {
+impl WatchedEnd {
     /// Asks whether the peer is gone and whether the memory is whole, and tells the end if not. `true`: there is nothing
     /// more to be asked.
-    pub(super) fn ask(&self, unanswered: &mut Vec<Arc<Alerts>>) -> bool {
-        // SAFETY: the descriptor is open and stays so during this borrow. The `Life` of this end (or the `SizeWatch`)
+    pub(super) fn probe(&self, unanswered: &mut Vec<Arc<Alerts>>) -> bool {
+        // SAFETY: the descriptor is open and stays so during this borrow. The `PeerMonitor` of this end (or the `SizeWatch`)
         // owns it until it has deregistered the end, which needs the registry's lock, and the caller holds that.
         let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
         let cut = self.cut.as_ref().is_some_and(|cut| cut.look(fd));

@@ -9,10 +9,10 @@
 //! anew, and never touches the copy.
 
 use super::alerts::Alerts;
+use super::event_count;
 use super::mode::WatchMode;
-use super::named::Named;
-use super::news;
-use super::registry::{End, Event, INOTIFY, POLL, Registry, token};
+use super::name_events::NameEvents;
+use super::registry::{Event, INOTIFY, POLL, Registry, WatchedEnd, token};
 use crate::background;
 use crate::lock::Byte;
 use crate::per_process::PerProcess;
@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// The epoll token of all that is news when it becomes readable.
+/// The epoll token of all descriptors that count one event when they become readable.
 const READABLE: u64 = u64::MAX;
 
 /// The watcher of the process. The thread uses it to the end.
@@ -58,7 +58,7 @@ pub(super) fn register(
     let wd = inotify::add_watch(&watcher.inotify, path, WatchFlags::CLOSE | WatchFlags::MODIFY | WatchFlags::MASK_ADD)?;
     let ends = registry.ends.entry(wd).or_default();
     if !ends.iter().any(|e| Arc::ptr_eq(&e.alerts, alerts)) {
-        ends.push(End { fd: fd.as_raw_fd(), byte, cut: cut.cloned(), alerts: Arc::clone(alerts) });
+        ends.push(WatchedEnd { fd: fd.as_raw_fd(), byte, cut: cut.cloned(), alerts: Arc::clone(alerts) });
     }
     alerts.set_mode(WatchMode::Watched);
     // The kernel gives out positive numbers.
@@ -66,7 +66,7 @@ pub(super) fn register(
 }
 
 /// Watches the file at `path`, which has a listener's name, and tells `named` when it may have lost that.
-pub(super) fn register_name(path: &str, named: &Arc<Named>) -> io::Result<u64> {
+pub(super) fn register_name(path: &str, named: &Arc<NameEvents>) -> io::Result<u64> {
     let watcher = current()?;
     let mut registry = watcher.running()?;
     // A file that loses a name changes its count of links, which is an attribute.
@@ -77,7 +77,7 @@ pub(super) fn register_name(path: &str, named: &Arc<Named>) -> io::Result<u64> {
 }
 
 /// Forgets a name.
-pub(super) fn deregister_name(watch: u64, named: &Arc<Named>) {
+pub(super) fn deregister_name(watch: u64, named: &Arc<NameEvents>) {
     let Ok(wd) = i32::try_from(watch) else { return };
     let Some(watcher) = existing() else { return };
     let mut registry = watcher.lock();
@@ -117,8 +117,8 @@ pub(super) fn deregister_socket(socket: &OwnedFd) {
     }
 }
 
-/// Tells the news when `fd` becomes readable, or is so already: once.
-pub(super) fn tell_when_readable(fd: BorrowedFd<'_>) -> io::Result<()> {
+/// Counts one event when `fd` becomes readable, or is so already.
+pub(super) fn watch_readable(fd: BorrowedFd<'_>) -> io::Result<()> {
     let watcher = current()?;
     // Nothing is entered in the registry, but the thread must run.
     drop(watcher.running()?);
@@ -127,7 +127,7 @@ pub(super) fn tell_when_readable(fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Does so no more.
-pub(super) fn tell_no_more(fd: BorrowedFd<'_>) {
+pub(super) fn unwatch(fd: BorrowedFd<'_>) {
     if let Some(watcher) = existing() {
         let _ = epoll::delete(&watcher.epoll, fd);
     }
@@ -202,7 +202,7 @@ impl Watcher {
             let timeout = self.lock().next().map(Deadline::remaining);
             let mut hung_up = self.wait(timeout);
             if hung_up.contains(&READABLE) {
-                news::tell();
+                event_count::notify();
                 hung_up.retain(|&token| token != READABLE);
             }
             if !hung_up.is_empty() {
@@ -217,7 +217,7 @@ impl Watcher {
             for event in events {
                 registry.note(event, now);
             }
-            registry.ask(now);
+            registry.probe(now);
         }
     }
 
@@ -233,7 +233,7 @@ impl Watcher {
             Err(_) => {
                 thread::sleep(POLL);
                 self.lock().lose_all();
-                news::tell();
+                event_count::notify();
                 Vec::new()
             }
         }

@@ -1,6 +1,6 @@
 //! What is left over, and whether it may go.
 
-mod finding;
+mod found;
 mod segments;
 mod sockets;
 
@@ -15,13 +15,13 @@ use smstream_core::layout::MAGIC;
 use smstream_shm::cleanup::{Known, MARK_LEN, decode, is_mark};
 use smstream_shm::memory::retry;
 use smstream_shm::posix::identity;
-use sockets::Leftover;
+use sockets::StaleSocket;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-pub use finding::{Finding, Kind, Place, Verdict};
+pub use found::{Leftover, LeftoverKind, Location, ReapOutcome};
 
 /// Removes what processes have left that were killed before they could.
 ///
@@ -43,11 +43,11 @@ pub use finding::{Finding, Kind, Place, Verdict};
 /// want to wait.
 ///
 /// ```
-/// use smstream::reap::{Reaper, Verdict};
+/// use smstream::reap::{ReapOutcome, Reaper};
 ///
-/// for finding in Reaper::new().dry_run(true).run()? {
-///     println!("{finding}"); // "/dev/shm/numbers: would be removed" …
-///     assert_ne!(finding.verdict, Verdict::Removed);
+/// for leftover in Reaper::new().dry_run(true).run()? {
+///     println!("{leftover}"); // "/dev/shm/numbers: would be removed" …
+///     assert_ne!(leftover.outcome, ReapOutcome::Removed);
 /// }
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -112,8 +112,8 @@ impl Reaper {
     /// Looks, and removes what may be removed. Returns what it has found of ours, in the order of the names.
     ///
     /// # Errors
-    /// A directory cannot be read. What goes wrong with a single object is said in its [`Finding`].
-    pub fn run(&self) -> io::Result<Vec<Finding>> {
+    /// A directory cannot be read. What goes wrong with a single object is said in its [`Leftover`].
+    pub fn run(&self) -> io::Result<Vec<Leftover>> {
         let mut found = Vec::new();
         for directory in &self.directories {
             let say =
@@ -134,25 +134,25 @@ impl Reaper {
     }
 
     /// Looks at one file.
-    fn look(&self, path: PathBuf) -> Option<Finding> {
+    fn look(&self, path: PathBuf) -> Option<Leftover> {
         let Some(file) = Candidate::open(&path) else {
-            let socket = Leftover::of(&path)?;
-            let verdict = socket.judge(self.dry_run);
-            return Some(Finding { place: Place::File(socket.path), kind: Kind::Socket, verdict });
+            let socket = StaleSocket::of(&path)?;
+            let outcome = socket.judge(self.dry_run);
+            return Some(Leftover { location: Location::File(socket.path), kind: LeftoverKind::Socket, outcome });
         };
         let kind = file.kind;
         let result = match kind {
-            Kind::Region => file.judge_region(),
+            LeftoverKind::Region => file.judge_region(),
             _ => file.judge_marked().map(|()| None),
         };
-        let verdict = match &result {
-            Ok(_) if self.dry_run => Verdict::WouldRemove,
+        let outcome = match &result {
+            Ok(_) if self.dry_run => ReapOutcome::WouldRemove,
             Ok(_) => file.remove(),
-            Err(verdict) => verdict.clone(),
+            Err(outcome) => outcome.clone(),
         };
         // What was locked for the judgement is let go after the deed.
         drop((result, file));
-        Some(Finding { place: Place::File(path), kind, verdict })
+        Some(Leftover { location: Location::File(path), kind, outcome })
     }
 }
 
@@ -161,7 +161,7 @@ struct Candidate<'a> {
     path: &'a Path,
     fd: OwnedFd,
     id: (u64, u64),
-    kind: Kind,
+    kind: LeftoverKind,
     /// It has no other name.
     is_alone: bool,
     head: [u8; MARK_LEN],
@@ -193,8 +193,8 @@ impl<'a> Candidate<'a> {
         let mut head = [0; MARK_LEN];
         retry(|| rustix::io::pread(&fd, &mut head, 0)).ok()?;
         let kind = match () {
-            () if head.starts_with(&MAGIC) => Kind::Region,
-            () if is_mark(&head) => Kind::Marked,
+            () if head.starts_with(&MAGIC) => LeftoverKind::Region,
+            () if is_mark(&head) => LeftoverKind::Marked,
             () => return None,
         };
         Some(Self { path, fd, id, kind, is_alone: stat.st_nlink == 1, head })
@@ -204,13 +204,13 @@ impl<'a> Candidate<'a> {
     /// new listeners away.
     ///
     /// What else was locked for that is returned: it stays locked until it is dropped.
-    fn judge_region(&self) -> Result<Option<OwnedFd>, Verdict> {
+    fn judge_region(&self) -> Result<Option<OwnedFd>, ReapOutcome> {
         leftover::judge(&self.fd).map_err(|kept| match kept {
-            Kept::Other(what) => Verdict::Doubt(format!("it is {what}")),
-            Kept::Foreign(uid) => Verdict::Doubt(format!("it belongs to user {uid}")),
-            Kept::InUse(why) => Verdict::InUse(why),
-            Kept::Judged | Kept::Gone => Verdict::InUse("a listener takes its name over"),
-            Kept::System(e) => Verdict::Doubt(format!("it cannot be found out whether it is in use: {e}")),
+            Kept::Other(what) => ReapOutcome::Doubt(format!("it is {what}")),
+            Kept::Foreign(uid) => ReapOutcome::Doubt(format!("it belongs to user {uid}")),
+            Kept::InUse(why) => ReapOutcome::InUse(why),
+            Kept::Judged | Kept::Gone => ReapOutcome::InUse("a listener takes its name over"),
+            Kept::System(e) => ReapOutcome::Doubt(format!("it cannot be found out whether it is in use: {e}")),
         })?;
         self.take_lease()?;
         self.hold_name()
@@ -218,56 +218,59 @@ impl<'a> Candidate<'a> {
 
     /// NAME.new is a region that was about to get the name. Who may replace the name may also make another NAME.new in
     /// its place, at any moment: so that right is taken.
-    fn hold_name(&self) -> Result<Option<OwnedFd>, Verdict> {
+    fn hold_name(&self) -> Result<Option<OwnedFd>, ReapOutcome> {
         let bytes = self.path.as_os_str().as_bytes();
         let Some(base) = bytes.strip_suffix(b".new") else { return Ok(None) };
         let path = Path::new(OsStr::from_bytes(base));
-        let Some(named) = Candidate::open(path).filter(|named| named.kind == Kind::Region) else { return Ok(None) };
-        let doubt = |e: io::Error| Verdict::Doubt(format!("the locks of {} cannot be asked for: {e}", path.display()));
+        let Some(named) = Candidate::open(path).filter(|named| named.kind == LeftoverKind::Region) else {
+            return Ok(None);
+        };
+        let doubt =
+            |e: io::Error| ReapOutcome::Doubt(format!("the locks of {} cannot be asked for: {e}", path.display()));
         if !lock::try_lock(&named.fd, Byte::Name).map_err(doubt)? {
-            return Err(Verdict::InUse("the listener that has the name lives, and removes it when it needs to"));
+            return Err(ReapOutcome::InUse("the listener that has the name lives, and removes it when it needs to"));
         }
         match rustix::fs::lstat(path) {
             Ok(stat) if identity(&stat) == named.id => Ok(Some(named.fd)),
-            _ => Err(Verdict::InUse("a listener just replaces the name")),
+            _ => Err(ReapOutcome::InUse("a listener just replaces the name")),
         }
     }
 
-    fn judge_marked(&self) -> Result<(), Verdict> {
+    fn judge_marked(&self) -> Result<(), ReapOutcome> {
         let Some(creator) = decode(&self.head) else {
-            return Err(Verdict::Doubt("its mark is of another version or byte order".into()));
+            return Err(ReapOutcome::Doubt("its mark is of another version or byte order".into()));
         };
         match creator.known() {
             Known::Gone => {}
-            Known::Lives => return Err(Verdict::InUse("its creator lives")),
-            Known::Unknown(why) => return Err(Verdict::Doubt(why.into())),
+            Known::Lives => return Err(ReapOutcome::InUse("its creator lives")),
+            Known::Unknown(why) => return Err(ReapOutcome::Doubt(why.into())),
         }
         if !self.is_alone {
-            return Err(Verdict::Doubt("it has another name, too".into()));
+            return Err(ReapOutcome::Doubt("it has another name, too".into()));
         }
         self.take_lease()
     }
 
     /// Makes sure that no other process has the file open or mapped.
-    fn take_lease(&self) -> Result<(), Verdict> {
+    fn take_lease(&self) -> Result<(), ReapOutcome> {
         match lease::take(self.fd.as_fd()) {
             Ok(()) => Ok(()),
-            Err(Errno::AGAIN) => Err(Verdict::InUse("somebody has it open or mapped")),
-            Err(e) => Err(Verdict::Doubt(format!("it cannot be found out whether it is in use: {e}"))),
+            Err(Errno::AGAIN) => Err(ReapOutcome::InUse("a process has it open or mapped")),
+            Err(e) => Err(ReapOutcome::Doubt(format!("it cannot be found out whether it is in use: {e}"))),
         }
     }
 
     /// Removes the name, if it leads to this file still.
-    fn remove(&self) -> Verdict {
+    fn remove(&self) -> ReapOutcome {
         if !lease::is_held(self.fd.as_fd()) {
-            return Verdict::InUse("somebody has just opened it");
+            return ReapOutcome::InUse("a process has just opened it");
         }
         match rustix::fs::statat(CWD, self.path, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if identity(&stat) == self.id => match rustix::fs::unlink(self.path) {
-                Ok(()) => Verdict::Removed,
-                Err(e) => Verdict::Doubt(format!("it cannot be removed: {e}")),
+                Ok(()) => ReapOutcome::Removed,
+                Err(e) => ReapOutcome::Doubt(format!("it cannot be removed: {e}")),
             },
-            _ => Verdict::Doubt("something else has its name by now".into()),
+            _ => ReapOutcome::Doubt("something else has its name by now".into()),
         }
     }
 }

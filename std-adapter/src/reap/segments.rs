@@ -1,6 +1,6 @@
 //! System V segments that are left over.
 
-use super::finding::{Finding, Kind, Place, Verdict};
+use super::found::{Leftover, LeftoverKind, Location, ReapOutcome};
 use smstream_shm::cleanup::{Known, MARK_LEN, decode, is_mark};
 use smstream_shm::explain::explain;
 use std::collections::HashMap;
@@ -19,12 +19,12 @@ struct Segment {
 }
 
 /// Looks at the segments of this user that no process has attached.
-pub(super) fn look(dry_run: bool, found: &mut Vec<Finding>) -> io::Result<()> {
+pub(super) fn look(dry_run: bool, found: &mut Vec<Leftover>) -> io::Result<()> {
     let text = std::fs::read_to_string(LIST).map_err(|e| explain(e, format!("cannot look for segments in {LIST}")))?;
     let user = rustix::process::geteuid().as_raw();
     for segment in parse(&text) {
         let candidate = segment.owner == user && segment.attached == 0 && segment.size >= MARK_LEN as u64;
-        // The number may be a stranger's by now, or of another namespace. The mark says it exactly; this only keeps us
+        // The number may be another process's by now, or of another namespace. The mark says it exactly; this only keeps us
         // from attaching what lives.
         let seems_alive = std::path::Path::new(&format!("/proc/{}", segment.creator)).exists();
         if !candidate || seems_alive {
@@ -34,19 +34,19 @@ pub(super) fn look(dry_run: bool, found: &mut Vec<Finding>) -> io::Result<()> {
         if !is_mark(&head) {
             continue;
         }
-        let verdict = match decode(&head).map(|creator| creator.known()) {
-            None => Verdict::Doubt("its mark is of another version or byte order".into()),
-            Some(Known::Lives) => Verdict::InUse("its creator lives"),
-            Some(Known::Unknown(why)) => Verdict::Doubt(why.into()),
-            Some(Known::Gone) if dry_run => Verdict::WouldRemove,
-            Some(Known::Gone) if !is_unused(segment.id, user) => Verdict::InUse("a process has just attached it"),
+        let outcome = match decode(&head).map(|creator| creator.known()) {
+            None => ReapOutcome::Doubt("its mark is of another version or byte order".into()),
+            Some(Known::Lives) => ReapOutcome::InUse("its creator lives"),
+            Some(Known::Unknown(why)) => ReapOutcome::Doubt(why.into()),
+            Some(Known::Gone) if dry_run => ReapOutcome::WouldRemove,
+            Some(Known::Gone) if !is_unused(segment.id, user) => ReapOutcome::InUse("a process has just attached it"),
             // A process that attaches it at this moment keeps it: the segment is gone when that detaches it.
             Some(Known::Gone) => match smstream_shm::cleanup::remove_sysv_shm(segment.id) {
-                Ok(()) => Verdict::Removed,
-                Err(e) => Verdict::Doubt(format!("it cannot be removed: {e}")),
+                Ok(()) => ReapOutcome::Removed,
+                Err(e) => ReapOutcome::Doubt(format!("it cannot be removed: {e}")),
             },
         };
-        found.push(Finding { place: Place::SysvShm(segment.id), kind: Kind::Marked, verdict });
+        found.push(Leftover { location: Location::SysvShm(segment.id), kind: LeftoverKind::Marked, outcome });
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Sockets of `unix:` addresses whose listener was killed, found by their lock files.
 
-use super::finding::Verdict;
+use super::found::ReapOutcome;
 use crate::inspect::Source;
 use crate::lease;
 use crate::rendezvous::socket::{is_stale, lock_file};
@@ -15,14 +15,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// A lock file of a listener, and the socket that it is about.
-pub(super) struct Leftover {
+pub(super) struct StaleSocket {
     lock_path: PathBuf,
     /// What is said to be found: the socket, or the lock file if that is all.
     pub(super) path: PathBuf,
     id: (u64, u64),
 }
 
-impl Leftover {
+impl StaleSocket {
     /// Whether `lock_path` is the lock file of a listener, byte for byte. Other programs have lock files as well.
     pub(super) fn of(lock_path: &Path) -> Option<Self> {
         let name = lock_path.as_os_str().as_bytes().strip_suffix(lock_file::SUFFIX.as_bytes())?;
@@ -37,67 +37,68 @@ impl Leftover {
     }
 
     /// Removes both if no process listens, or only says so.
-    pub(super) fn judge(&self, dry_run: bool) -> Verdict {
+    pub(super) fn judge(&self, dry_run: bool) -> ReapOutcome {
         match self.try_judge(dry_run) {
-            Ok(verdict) => verdict,
-            Err(e) => Verdict::Doubt(format!("it cannot be found out whether a process listens there: {e}")),
+            Ok(outcome) => outcome,
+            Err(e) => ReapOutcome::Doubt(format!("it cannot be found out whether a process listens there: {e}")),
         }
     }
 
-    fn try_judge(&self, dry_run: bool) -> rustix::io::Result<Verdict> {
+    fn try_judge(&self, dry_run: bool) -> rustix::io::Result<ReapOutcome> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let lock: OwnedFd = retry(|| rustix::fs::open(&self.lock_path, flags, Mode::empty()))?;
         match retry(|| rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)) {
             Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(Verdict::InUse("a listener has it")),
+            Err(Errno::WOULDBLOCK) => return Ok(ReapOutcome::InUse("a listener has it")),
             Err(e) => return Err(e),
         }
         // Its last holder may have removed it before giving it up, and the next one has another.
         if rustix::fs::lstat(&self.lock_path).map(|stat| identity(&stat)) != Ok(self.id) {
-            return Ok(Verdict::InUse("a listener has just changed it"));
+            return Ok(ReapOutcome::InUse("a listener has just changed it"));
         }
         let lock_stat = rustix::fs::fstat(&lock)?;
         let Some(record) = lock_file::read(&lock)? else {
-            return Ok(Verdict::InUse("a process has just changed its lock file"));
+            return Ok(ReapOutcome::InUse("a process has just changed its lock file"));
         };
         if lock_stat.st_nlink != 1 {
-            return Ok(Verdict::Doubt("its lock file has another name, too".into()));
+            return Ok(ReapOutcome::Doubt("its lock file has another name, too".into()));
         }
         match lease::take(lock.as_fd()) {
             Ok(()) => {}
-            Err(Errno::AGAIN) => return Ok(Verdict::InUse("a process has its lock file open or mapped")),
+            Err(Errno::AGAIN) => return Ok(ReapOutcome::InUse("a process has its lock file open or mapped")),
             Err(e) => return Err(e),
         }
         if self.path != self.lock_path {
             let found = rustix::fs::lstat(&self.path)?;
-            let kept =
-                || Ok(Verdict::Doubt("what has the name is no socket that a listener with this lock file left".into()));
+            let kept = || {
+                Ok(ReapOutcome::Doubt("what has the name is no socket that a listener with this lock file left".into()))
+            };
             if found.st_uid != lock_stat.st_uid || !rustix::fs::FileType::from_raw_mode(found.st_mode).is_socket() {
                 return kept();
             }
             let Ok(address) = SocketAddrUnix::new(&self.path) else {
-                return Ok(Verdict::Doubt("its path is too long to ask whether a process listens there".into()));
+                return Ok(ReapOutcome::Doubt("its path is too long to ask whether a process listens there".into()));
             };
             // A program that knows nothing of the lock may listen there.
             if !is_stale(&address) {
-                return Ok(Verdict::InUse("a process listens there"));
+                return Ok(ReapOutcome::InUse("a process listens there"));
             }
             if !record.is_of(&lock_stat, &found) {
                 return kept();
             }
             if dry_run {
-                return Ok(Verdict::WouldRemove);
+                return Ok(ReapOutcome::WouldRemove);
             }
             if rustix::fs::lstat(&self.path).map(|stat| identity(&stat)) != Ok(identity(&found)) {
-                return Ok(Verdict::InUse("something else has its name by now"));
+                return Ok(ReapOutcome::InUse("something else has its name by now"));
             }
             retry(|| rustix::fs::unlink(&self.path))?;
         }
         if dry_run {
-            return Ok(Verdict::WouldRemove);
+            return Ok(ReapOutcome::WouldRemove);
         }
         // While the lock is held, as its last holder does.
         retry(|| rustix::fs::unlink(&self.lock_path))?;
-        Ok(Verdict::Removed)
+        Ok(ReapOutcome::Removed)
     }
 }

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 /// What went wrong.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Reason {
+pub enum RendezvousReason {
     /// The path names no file in a directory, or its name is too long.
     BadName,
     /// There is no such name: no process listens there.
-    NobodyListens,
+    NoListener,
     /// The name is left over: its listener has died.
     ListenerDied,
     /// Another listener has this name already.
@@ -81,31 +81,31 @@ pub enum Reason {
 
 /// Why two parties did not meet at a path.
 #[derive(Debug)]
-pub struct Error {
+pub struct RendezvousError {
     path: PathBuf,
-    reason: Reason,
+    reason: RendezvousReason,
 }
 
-impl Error {
-    pub(super) fn new(path: &Path, reason: Reason) -> Self {
+impl RendezvousError {
+    pub(super) fn new(path: &Path, reason: RendezvousReason) -> Self {
         Self { path: path.to_path_buf(), reason }
     }
 
     /// The same, as a listener sees it, who would have to replace what is there.
     pub(super) fn for_listener(self) -> Self {
         match self.reason {
-            Reason::NotARegion(what) => Self { reason: Reason::Occupied(what), ..self },
+            RendezvousReason::NotARegion(what) => Self { reason: RendezvousReason::Occupied(what), ..self },
             _ => self,
         }
     }
 
-    pub(super) fn into_reason(self) -> Reason {
+    pub(super) fn into_reason(self) -> RendezvousReason {
         self.reason
     }
 
     /// What went wrong.
     #[must_use]
-    pub fn reason(&self) -> &Reason {
+    pub fn reason(&self) -> &RendezvousReason {
         &self.reason
     }
 
@@ -119,56 +119,68 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match &self.reason {
-            Reason::BadName
-            | Reason::BadSocketName
-            | Reason::BadConfig(_)
-            | Reason::BadDescriptor(_)
-            | Reason::CannotListen
-            | Reason::TooLarge { .. }
-            | Reason::Refused(Refusal::TooLarge) => ErrorKind::InvalidInput,
-            Reason::NobodyListens | Reason::NoSuchName => ErrorKind::NotFound,
-            Reason::ListenerDied | Reason::HungUp | Reason::ChildEnded => ErrorKind::ConnectionRefused,
-            Reason::InUse => ErrorKind::AddrInUse,
-            Reason::Occupied(_) | Reason::ForeignLock(_) => ErrorKind::AlreadyExists,
-            Reason::NotARegion(_)
-            | Reason::BadRegion(_)
-            | Reason::Unfit(_)
-            | Reason::CutShort
-            | Reason::Overwritten(_)
-            | Reason::Protocol(_)
-            | Reason::Memory(_)
-            | Reason::Refused(Refusal::Version | Refusal::Memory | Refusal::Protocol) => ErrorKind::InvalidData,
-            Reason::ForeignOwner(_)
-            | Reason::OpenToOthers(_)
-            | Reason::NotAllowed(_)
-            | Reason::Refused(Refusal::User | Refusal::UnknownUser) => ErrorKind::PermissionDenied,
-            Reason::Refused(Refusal::Resources | Refusal::Limited) => ErrorKind::ConnectionRefused,
-            Reason::NotAlone => ErrorKind::ResourceBusy,
-            Reason::NameLost => ErrorKind::AddrNotAvailable,
-            Reason::TimedOut => ErrorKind::TimedOut,
-            Reason::Cancelled => ErrorKind::ConnectionAborted,
-            Reason::System(_, e) => e.kind(),
+            RendezvousReason::BadName
+            | RendezvousReason::BadSocketName
+            | RendezvousReason::BadConfig(_)
+            | RendezvousReason::BadDescriptor(_)
+            | RendezvousReason::CannotListen
+            | RendezvousReason::TooLarge { .. }
+            | RendezvousReason::Refused(Refusal::TooLarge) => ErrorKind::InvalidInput,
+            RendezvousReason::NoListener | RendezvousReason::NoSuchName => ErrorKind::NotFound,
+            RendezvousReason::ListenerDied | RendezvousReason::HungUp | RendezvousReason::ChildEnded => {
+                ErrorKind::ConnectionRefused
+            }
+            RendezvousReason::InUse => ErrorKind::AddrInUse,
+            RendezvousReason::Occupied(_) | RendezvousReason::ForeignLock(_) => ErrorKind::AlreadyExists,
+            RendezvousReason::NotARegion(_)
+            | RendezvousReason::BadRegion(_)
+            | RendezvousReason::Unfit(_)
+            | RendezvousReason::CutShort
+            | RendezvousReason::Overwritten(_)
+            | RendezvousReason::Protocol(_)
+            | RendezvousReason::Memory(_)
+            | RendezvousReason::Refused(Refusal::Version | Refusal::Memory | Refusal::Protocol) => {
+                ErrorKind::InvalidData
+            }
+            RendezvousReason::ForeignOwner(_)
+            | RendezvousReason::OpenToOthers(_)
+            | RendezvousReason::NotAllowed(_)
+            | RendezvousReason::Refused(Refusal::User | Refusal::UnknownUser) => ErrorKind::PermissionDenied,
+            RendezvousReason::Refused(Refusal::Resources | Refusal::Limited) => ErrorKind::ConnectionRefused,
+            RendezvousReason::NotAlone => ErrorKind::ResourceBusy,
+            RendezvousReason::NameLost => ErrorKind::AddrNotAvailable,
+            RendezvousReason::TimedOut => ErrorKind::TimedOut,
+            RendezvousReason::Cancelled => ErrorKind::ConnectionAborted,
+            RendezvousReason::System(_, e) => e.kind(),
         }
     }
 
-    /// The seeds' code for it, if they had one.
+    /// Its code in the libraries that this replaces, if they had one.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match &self.reason {
-            Reason::NobodyListens | Reason::NoSuchName | Reason::Refused(_) => Some(ErrorCode::ConnectionNotReady),
-            Reason::ListenerDied | Reason::HungUp | Reason::ChildEnded => Some(ErrorCode::PartnerNotAlive),
-            Reason::InUse | Reason::NotAlone => Some(ErrorCode::NotAlone),
+            RendezvousReason::NoListener | RendezvousReason::NoSuchName | RendezvousReason::Refused(_) => {
+                Some(ErrorCode::ConnectionNotReady)
+            }
+            RendezvousReason::ListenerDied | RendezvousReason::HungUp | RendezvousReason::ChildEnded => {
+                Some(ErrorCode::PartnerNotAlive)
+            }
+            RendezvousReason::InUse | RendezvousReason::NotAlone => Some(ErrorCode::NotAlone),
             // A connector's findings: the peer is the listener.
-            Reason::BadRegion(findings) => findings.as_slice().iter().find_map(|f| match (f.problem, f.whose) {
-                (Problem::Capacity(_) | Problem::LaneOffset(_) | Problem::TooShort { .. }, Whose::Peer)
-                | (Problem::PeerCapacity(_), Whose::Mine) => Some(ErrorCode::MRing),
-                (Problem::Capacity(_), Whose::Mine) | (Problem::PeerCapacity(_), Whose::Peer) => Some(ErrorCode::SRing),
-                _ => None,
-            }),
+            RendezvousReason::BadRegion(findings) => {
+                findings.as_slice().iter().find_map(|f| match (f.problem, f.whose) {
+                    (Problem::Capacity(_) | Problem::LaneOffset(_) | Problem::TooShort { .. }, Whose::Peer)
+                    | (Problem::PeerCapacity(_), Whose::Mine) => Some(ErrorCode::MRing),
+                    (Problem::Capacity(_), Whose::Mine) | (Problem::PeerCapacity(_), Whose::Peer) => {
+                        Some(ErrorCode::SRing)
+                    }
+                    _ => None,
+                })
+            }
             // The listener's segment lies in the file; behind it there is no room for the connector's.
-            Reason::Unfit(Problem::TooShort { .. }) => Some(ErrorCode::SRing),
-            Reason::Unfit(Problem::LaneOffset(_)) => Some(ErrorCode::MRing),
-            Reason::BadConfig(Problem::Capacity(_)) => Some(ErrorCode::MRing),
+            RendezvousReason::Unfit(Problem::TooShort { .. }) => Some(ErrorCode::SRing),
+            RendezvousReason::Unfit(Problem::LaneOffset(_)) => Some(ErrorCode::MRing),
+            RendezvousReason::BadConfig(Problem::Capacity(_)) => Some(ErrorCode::MRing),
             _ => None,
         }
     }
@@ -190,97 +202,107 @@ fn advice(e: &io::Error) -> &'static str {
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for RendezvousError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.reason {
-            Reason::BadName => {
+            RendezvousReason::BadName => {
                 write!(f, "{path} is no name to meet at: it must end in the name of a file, of at most 251 bytes")
             }
-            Reason::NobodyListens => {
-                write!(f, "nobody listens at {path}: there is no such file; start the listener first")
+            RendezvousReason::NoListener => {
+                write!(f, "no process listens at {path}: there is no such file; start the listener first")
             }
-            Reason::ListenerDied => {
+            RendezvousReason::ListenerDied => {
                 write!(
                     f,
-                    "nobody listens at {path} any more: the listener died; start it again, it takes the name over"
+                    "no process listens at {path} any more: the listener died; start it again, it takes the name over"
                 )
             }
-            Reason::InUse => write!(f, "somebody listens at {path} already; choose another name, or end that process"),
-            Reason::NotARegion(what) => {
-                write!(f, "{path} is {what}, and no region of a listener: nobody listens there; check the name")
+            RendezvousReason::InUse => {
+                write!(f, "a process listens at {path} already; choose another name, or end that process")
             }
-            Reason::Occupied(what) => {
+            RendezvousReason::NotARegion(what) => {
+                write!(f, "{path} is {what}, and no region of a listener: no process listens there; check the name")
+            }
+            RendezvousReason::Occupied(what) => {
                 write!(
                     f,
                     "{path} exists and is {what}; it is left alone: choose another name, or remove it if no program needs it"
                 )
             }
-            Reason::ForeignLock(what) => {
+            RendezvousReason::ForeignLock(what) => {
                 write!(
                     f,
-                    "{path} is {what}, and no lock file of smstream; it is left alone: remove it if nobody needs it, or \
+                    "{path} is {what}, and no lock file of smstream; it is left alone: remove it if no program needs it, or \
                      choose another name"
                 )
             }
-            Reason::Overwritten(what) => write!(
+            RendezvousReason::Overwritten(what) => write!(
                 f,
                 "the region at {path} was written over, and is {what} by now: it is left alone; remove it if no program \
                  needs it, and listen again"
             ),
-            Reason::BadRegion(findings) if findings.is_foreign() => {
+            RendezvousReason::BadRegion(findings) if findings.is_foreign() => {
                 write!(f, "{path} cannot be used: {findings}; let both programs use the same version of smstream")
             }
-            Reason::BadRegion(findings) => write!(f, "{path} cannot be used: {findings}; {DAMAGED}"),
-            Reason::Unfit(problem) => write!(f, "{path} cannot be used: the listener's segment {problem}; {DAMAGED}"),
-            Reason::BadConfig(problem) => write!(f, "cannot listen at {path} with such a channel: it {problem}"),
-            Reason::ForeignOwner(uid) => {
+            RendezvousReason::BadRegion(findings) => write!(f, "{path} cannot be used: {findings}; {DAMAGED}"),
+            RendezvousReason::Unfit(problem) => {
+                write!(f, "{path} cannot be used: the listener's segment {problem}; {DAMAGED}")
+            }
+            RendezvousReason::BadConfig(problem) => {
+                write!(f, "cannot listen at {path} with such a channel: it {problem}")
+            }
+            RendezvousReason::ForeignOwner(uid) => {
                 write!(
                     f,
                     "{path} belongs to user {uid}; both parties must run as the same user, or use a socket address"
                 )
             }
-            Reason::OpenToOthers(mode) => write!(
+            RendezvousReason::OpenToOthers(mode) => write!(
                 f,
                 "{path} has mode {mode:04o}: others could write into the memory; `chmod 600` it if you trust what is there"
             ),
-            Reason::NotAlone => {
+            RendezvousReason::NotAlone => {
                 write!(f, "{path} is a second name of a region that others use; connect by the listener's name")
             }
-            Reason::NameLost => {
-                write!(f, "{path} has been removed or replaced, so nobody can connect any more; listen again")
+            RendezvousReason::NameLost => {
+                write!(f, "{path} has been removed or replaced, so no process can connect any more; listen again")
             }
-            Reason::CutShort => write!(f, "{path} cannot be used: somebody has shortened its file; listen again"),
-            Reason::BadSocketName => {
+            RendezvousReason::CutShort => {
+                write!(f, "{path} cannot be used: another process has shortened its file; listen again")
+            }
+            RendezvousReason::BadSocketName => {
                 write!(f, "{path} is no name of a socket: it must not be empty, nor longer than 107 bytes")
             }
-            Reason::NoSuchName => {
-                write!(f, "nobody listens at {path}: there is no such name; start the listener first")
+            RendezvousReason::NoSuchName => {
+                write!(f, "no process listens at {path}: there is no such name; start the listener first")
             }
-            Reason::NotAllowed(uid) => write!(
+            RendezvousReason::NotAllowed(uid) => write!(
                 f,
                 "the other party at {path} runs as user {uid}, which is not allowed; \
                  `Builder::allow_uid({uid})` would allow it"
             ),
-            Reason::Refused(refusal) => write!(f, "the listener at {path} refused: {}", explain(*refusal)),
-            Reason::TooLarge { found, most } => write!(
+            RendezvousReason::Refused(refusal) => write!(f, "the listener at {path} refused: {}", explain(*refusal)),
+            RendezvousReason::TooLarge { found, most } => write!(
                 f,
                 "the listener at {path} has a lane of {found} bytes, and at most {most} are accepted; \
                  raise `Builder::max_peer_capacity` if it may have them"
             ),
-            Reason::Protocol(what) | Reason::Memory(what) => {
+            RendezvousReason::Protocol(what) | RendezvousReason::Memory(what) => {
                 write!(f, "the other party at {path} does not keep to the rules of the rendezvous: {what}")
             }
-            Reason::BadDescriptor(why) => write!(f, "{path} cannot be used: {why}"),
-            Reason::HungUp => write!(
+            RendezvousReason::BadDescriptor(why) => write!(f, "{path} cannot be used: {why}"),
+            RendezvousReason::HungUp => write!(
                 f,
                 "the listener at {path} hung up before it had accepted: it has ended, or stopped listening; try again"
             ),
-            Reason::ChildEnded => write!(f, "the child that was to connect to {path} has ended, or closed it"),
-            Reason::CannotListen => write!(f, "nobody can listen at {path}: connect to it instead"),
-            Reason::TimedOut => write!(f, "nobody answered at {path} in time"),
-            Reason::Cancelled => write!(f, "waiting at {path} was cancelled"),
-            Reason::System(what, e) => write!(f, "cannot {what} at {path}: {e}{}", advice(e)),
+            RendezvousReason::ChildEnded => {
+                write!(f, "the child that was to connect to {path} has ended, or closed it")
+            }
+            RendezvousReason::CannotListen => write!(f, "no process can listen at {path}: connect to it instead"),
+            RendezvousReason::TimedOut => write!(f, "no process answered at {path} in time"),
+            RendezvousReason::Cancelled => write!(f, "waiting at {path} was cancelled"),
+            RendezvousReason::System(what, e) => write!(f, "cannot {what} at {path}: {e}{}", advice(e)),
         }
     }
 }
@@ -307,17 +329,17 @@ fn explain(refusal: Refusal) -> &'static str {
     }
 }
 
-impl std::error::Error for Error {
+impl std::error::Error for RendezvousError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.reason {
-            Reason::System(_, e) => Some(e),
+            RendezvousReason::System(_, e) => Some(e),
             _ => None,
         }
     }
 }
 
-impl From<Error> for io::Error {
-    fn from(e: Error) -> Self {
+impl From<RendezvousError> for io::Error {
+    fn from(e: RendezvousError) -> Self {
         io::Error::new(e.kind(), e)
     }
 }

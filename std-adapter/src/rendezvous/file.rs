@@ -8,14 +8,14 @@
 //! was found out about a name is checked again once the lock is held, because it may have been replaced in between.
 
 use super::claiming::LOOK_AGAIN;
-use super::name::Name;
+use super::name::RegionName;
 use super::region::Region;
-use super::{Connected, Error, Reason, Refusal};
+use super::{Connected, Refusal, RendezvousError, RendezvousReason};
 use crate::futex;
 use crate::header::fresh::Extent;
-use crate::liveness::names::NameWatch;
-use crate::liveness::news;
-use crate::liveness::{Half, Life, SizeWatch, sleep::sleep};
+use crate::liveness::event_count;
+use crate::liveness::name_watch::NameWatch;
+use crate::liveness::{Half, PeerMonitor, SizeWatch, sleep::sleep};
 use crate::lock::Byte;
 use crate::trace;
 use smstream_core::geometry::Config;
@@ -32,27 +32,31 @@ use std::time::Duration;
 ///
 /// When it is dropped, by the process that made it, the name is removed.
 #[derive(Debug)]
-pub struct Listener {
-    name: Name,
+pub struct RegionListener {
+    name: RegionName,
     config: Config,
     /// Before the region, whose file it watches.
     size: Option<SizeWatch>,
     /// The watch on the name, once this has slept: before the region, whose file it watches.
     named: Option<NameWatch>,
     current: Region,
-    interrupt: Arc<Life>,
+    interrupt: Arc<PeerMonitor>,
     pid: u32,
     guard: Option<Installed>,
 }
 
-impl Listener {
+impl RegionListener {
     /// Listens at `path`, for channels with the capacities and the start of `config`; the alignment is a page. A name
     /// whose listener died is taken over. With a guard, memory that is cut short is an error.
     ///
     /// # Errors
     /// `AddrInUse` when another listener has the name, `AlreadyExists` when something else is there, `StorageFull` when the file
-    /// system has no room, and what else [`Reason`] has.
-    pub(crate) fn bind(path: impl AsRef<Path>, config: &Config, guard: Option<Installed>) -> Result<Self, Error> {
+    /// system has no room, and what else [`RendezvousReason`] has.
+    pub(crate) fn bind(
+        path: impl AsRef<Path>,
+        config: &Config,
+        guard: Option<Installed>,
+    ) -> Result<Self, RendezvousError> {
         Self::bind_as(path.as_ref(), config, true, guard)
     }
 
@@ -60,22 +64,31 @@ impl Listener {
     ///
     /// # Errors
     /// `AddrInUse` when something has it, and as above.
-    pub(crate) fn bind_new(path: impl AsRef<Path>, config: &Config, guard: Option<Installed>) -> Result<Self, Error> {
+    pub(crate) fn bind_new(
+        path: impl AsRef<Path>,
+        config: &Config,
+        guard: Option<Installed>,
+    ) -> Result<Self, RendezvousError> {
         Self::bind_as(path.as_ref(), config, false, guard)
     }
 
-    fn bind_as(path: &Path, config: &Config, may_take_over: bool, guard: Option<Installed>) -> Result<Self, Error> {
-        let name = Name::of(path)?;
+    fn bind_as(
+        path: &Path,
+        config: &Config,
+        may_take_over: bool,
+        guard: Option<Installed>,
+    ) -> Result<Self, RendezvousError> {
+        let name = RegionName::of(path)?;
         let current = Region::make(&name, config, guard)?;
         while !name.link(&**current.fd())? {
             if !may_take_over {
-                return Err(name.error(Reason::InUse));
+                return Err(name.error(RendezvousReason::InUse));
             }
             if take_over(&name, &current)? {
                 break;
             }
         }
-        let interrupt = Life::none();
+        let interrupt = PeerMonitor::none();
         let size = watch_size(&interrupt, &current);
         Ok(Self { name, config: *config, size, named: None, current, interrupt, pid: process::id(), guard })
     }
@@ -85,9 +98,9 @@ impl Listener {
     /// # Errors
     /// `TimedOut`, `ConnectionAborted` after [`interrupt`](Self::interrupt) was used, `AddrNotAvailable` when the name has been
     /// taken away, or what making the next region meets; then the connector stays pending, and can be accepted later.
-    pub fn accept(&mut self, deadline: Option<Deadline>) -> Result<Connected, Error> {
+    pub fn accept(&mut self, deadline: Option<Deadline>) -> Result<Connected, RendezvousError> {
         loop {
-            let news = news::watch();
+            let events = event_count::watch();
             if let Some(connected) = self.try_accept()? {
                 return Ok(connected);
             }
@@ -99,17 +112,17 @@ impl Listener {
             // The alert stays raised when the region that it was raised for has been replaced.
             self.current.whole(&self.name)?;
             if alerted & !ALERT_CORRUPT != 0 {
-                return Err(self.name.error(Reason::Cancelled));
+                return Err(self.name.error(RendezvousReason::Cancelled));
             }
-            // What happens to the name is news.
-            let watches = [self.watch(), Watch { word: alert, seen: alerted, place: Place::Local }, news];
+            // What happens to the name is an event.
+            let watches = [self.watch(), Watch { word: alert, seen: alerted, place: Place::Local }, events];
             let until = match (self.look_again().map(Deadline::after), deadline) {
                 (Some(soon), Some(deadline)) => Some(soon.min(deadline)),
                 (soon, deadline) => soon.or(deadline),
             };
             sleep(&self.interrupt, Some(Half::Reader), &watches, until);
             if deadline.is_some_and(Deadline::has_passed) && !self.is_pending() {
-                return Err(self.name.error(Reason::TimedOut));
+                return Err(self.name.error(RendezvousReason::TimedOut));
             }
         }
     }
@@ -118,7 +131,7 @@ impl Listener {
     ///
     /// # Errors
     /// As for [`accept`](Self::accept).
-    pub fn try_accept(&mut self) -> Result<Option<Connected>, Error> {
+    pub fn try_accept(&mut self) -> Result<Option<Connected>, RendezvousError> {
         loop {
             let hello = self.current.peer_state();
             self.current.whole(&self.name)?;
@@ -144,15 +157,15 @@ impl Listener {
             }
             accepted.publish_state(state::ACCEPTED);
             accepted.whole(&self.name)?;
-            let life = Life::of_region(Arc::clone(accepted.fd()), Byte::Party1, accepted.cut().cloned());
-            return Ok(Some(accepted.connected(life)));
+            let monitor = PeerMonitor::of_region(Arc::clone(accepted.fd()), Byte::Party1, accepted.cut().cloned());
+            return Ok(Some(accepted.connected(monitor)));
         }
     }
 
     /// Gives the name to a fresh region. The present one holds the right to do so.
-    fn publish_next(&self) -> Result<Region, Error> {
+    fn publish_next(&self) -> Result<Region, RendezvousError> {
         if !self.name.is(self.current.id())? {
-            return Err(self.name.error(Reason::NameLost));
+            return Err(self.name.error(RendezvousReason::NameLost));
         }
         self.name.check_own(&**self.current.fd(), Extent::Identity)?;
         let next = Region::make(&self.name, &self.config, self.guard)?;
@@ -172,17 +185,17 @@ impl Listener {
 
     /// After how long to look whether the name is still there, if nothing tells that.
     pub(crate) fn look_again(&self) -> Option<Duration> {
-        let is_told = futex::has_waitv() && self.named.as_ref().is_some_and(NameWatch::is_watched);
-        (!is_told).then_some(LOOK_AGAIN)
+        let is_notified = futex::has_waitv() && self.named.as_ref().is_some_and(NameWatch::is_watched);
+        (!is_notified).then_some(LOOK_AGAIN)
     }
 
     /// That the name still leads to the region, if something may have happened to it.
-    fn check_name(&self) -> Result<(), Error> {
+    fn check_name(&self) -> Result<(), RendezvousError> {
         match &self.named {
             Some(named) if named.take() && !self.name.is(self.current.id())? => {
                 // The next call says so again.
                 named.leave_taken();
-                Err(self.name.error(Reason::NameLost))
+                Err(self.name.error(RendezvousReason::NameLost))
             }
             _ => Ok(()),
         }
@@ -201,7 +214,7 @@ impl Listener {
 
     /// To end a wait in [`accept`](Self::accept) from another thread: raise an alert on its reading half.
     #[must_use]
-    pub fn interrupt(&self) -> Arc<Life> {
+    pub fn interrupt(&self) -> Arc<PeerMonitor> {
         Arc::clone(&self.interrupt)
     }
 
@@ -209,13 +222,13 @@ impl Listener {
     ///
     /// # Errors
     /// What the system says; the name may be left then, and the next listener takes it over.
-    pub fn close(mut self) -> Result<(), Error> {
+    pub fn close(mut self) -> Result<(), RendezvousError> {
         self.pid = 0;
         self.name.remove(self.current.id(), &**self.current.fd(), self.current.shape())
     }
 }
 
-impl Drop for Listener {
+impl Drop for RegionListener {
     fn drop(&mut self) {
         // A forked child has a copy; the name is the parent's.
         if self.pid == process::id() {
@@ -228,14 +241,14 @@ impl Drop for Listener {
 }
 
 /// If the region is guarded: has the watcher alert the threads that wait for a connector when it is cut short.
-fn watch_size(interrupt: &Life, region: &Region) -> Option<SizeWatch> {
+fn watch_size(interrupt: &PeerMonitor, region: &Region) -> Option<SizeWatch> {
     interrupt.watch_size(region.fd(), region.cut()?)
 }
 
 /// Takes a name that exists over for `fresh`: `false` if it has changed meanwhile, look again.
-fn take_over(name: &Name, fresh: &Region) -> Result<bool, Error> {
+fn take_over(name: &RegionName, fresh: &Region) -> Result<bool, RendezvousError> {
     let Some(_stale) = name.open_dead()? else { return Ok(false) };
-    name.replace(&**fresh.fd()).map_err(Error::for_listener)?;
+    name.replace(&**fresh.fd()).map_err(RendezvousError::for_listener)?;
     Ok(true)
 }
 

@@ -9,7 +9,7 @@ fn helper_party() {
     let Some((role, path)) = role.split_once(' ') else { return };
     match role {
         "listen" => {
-            let mut listener = Listener::bind(path, &Config::new(CAPACITIES), None).unwrap();
+            let mut listener = RegionListener::bind(path, &Config::new(CAPACITIES), None).unwrap();
             println!("ready");
             let mut kept = Vec::new();
             loop {
@@ -20,10 +20,10 @@ fn helper_party() {
         "connect" => {
             let connected = connect(path, None).unwrap();
             println!("ready");
-            connected.life.wait_gone(None);
+            connected.monitor.wait_gone(None);
         }
         "claim" => {
-            let name = Name::of(Path::new(path)).unwrap();
+            let name = RegionName::of(Path::new(path)).unwrap();
             let region = Region::open(&name, None).unwrap();
             assert!(claim(&name, &region).unwrap());
             region.set_up_mine(&name).unwrap();
@@ -34,7 +34,7 @@ fn helper_party() {
             }
         }
         "hello-and-no-wake" => {
-            let name = Name::of(Path::new(path)).unwrap();
+            let name = RegionName::of(Path::new(path)).unwrap();
             let region = Region::open(&name, None).unwrap();
             assert!(claim(&name, &region).unwrap());
             region.set_up_mine(&name).unwrap();
@@ -81,11 +81,11 @@ fn a_killed_listener_leaves_a_name_that_is_taken_over() {
     let connected = connect(&path, patience()).unwrap();
     let listener = listener.ready();
     listener.kill();
-    assert!(connected.life.wait_gone(patience()));
+    assert!(connected.monitor.wait_gone(patience()));
     assert_eq!(scratch.names(), ["name"]);
     let e = connect(&path, None).unwrap_err();
     assert_eq!((e.kind(), e.code()), (ErrorKind::ConnectionRefused, Some(ErrorCode::PartnerNotAlive)), "{e}");
-    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+    let mut listener = RegionListener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     let (a, b) = meet(&mut listener, &path);
     talk(&a, &b);
 }
@@ -94,13 +94,13 @@ fn a_killed_listener_leaves_a_name_that_is_taken_over() {
 fn a_killed_connector_is_noticed_after_and_skipped_before_it_is_accepted() {
     let scratch = Scratch::new();
     let path = scratch.path();
-    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+    let mut listener = RegionListener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     let connector = Party::start("connect", &path);
     let accepted = listener.accept(patience()).unwrap();
     let connector = connector.ready();
-    assert!(!accepted.life.ask());
+    assert!(!accepted.monitor.probe());
     connector.kill();
-    assert!(accepted.life.wait_gone(patience()));
+    assert!(accepted.monitor.wait_gone(patience()));
     Party::start("claim", &path).ready().kill();
     assert!(listener.is_pending());
     let (a, b) = meet(&mut listener, &path);
@@ -134,7 +134,7 @@ fn one_listener_wins_a_stale_name() {
         let winners: Vec<_> = thread::scope(|scope| {
             let bind = || {
                 start.wait();
-                match Listener::bind(&path, &Config::new(CAPACITIES), None) {
+                match RegionListener::bind(&path, &Config::new(CAPACITIES), None) {
                     Ok(listener) => Some(listener),
                     Err(e) => {
                         assert_eq!(e.kind(), ErrorKind::AddrInUse, "{e}");
@@ -154,7 +154,7 @@ fn one_listener_wins_a_stale_name() {
 
 /// In a process of its own: a listener that cannot make the next region.
 fn limited(path: &Path) {
-    let mut listener = Listener::bind(path, &Config::new(CAPACITIES), None).unwrap();
+    let mut listener = RegionListener::bind(path, &Config::new(CAPACITIES), None).unwrap();
     let low = Rlimit { current: Some(4096), maximum: None };
     setrlimit(Resource::Fsize, low).unwrap();
     println!("ready");
@@ -172,7 +172,7 @@ fn limited(path: &Path) {
     setrlimit(Resource::Fsize, Rlimit { current: None, maximum: None }).unwrap();
     let accepted = listener.accept(None).unwrap();
     println!("ready");
-    accepted.life.wait_gone(None);
+    accepted.monitor.wait_gone(None);
 }
 
 #[test]
@@ -203,33 +203,31 @@ fn a_hello_without_its_wake_holds_up_no_other() {
     for killed in [true, false] {
         let scratch = Scratch::new();
         let path = scratch.path();
-        let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+        let mut listener = RegionListener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
         thread::scope(|scope| {
-            let (tell, told) = std::sync::mpsc::channel();
+            let (sender, receiver) = std::sync::mpsc::channel();
             let (bury, dead) = std::sync::mpsc::channel();
             let accepting = scope.spawn(move || {
-                tell.send(rustix::thread::gettid()).unwrap();
-                let accept = |listener: &mut Listener| listener.accept(patience()).unwrap();
+                sender.send(rustix::thread::gettid()).unwrap();
+                let accept = |listener: &mut RegionListener| listener.accept(patience()).unwrap();
                 let mut first = accept(&mut listener);
                 // A connector that is being killed holds its lock until the kernel has closed its files. If the listener looks
                 // just then, it accepts an end whose peer is gone: then the next one is the other connector.
-                while killed {
-                    dead.recv().unwrap();
-                    if !first.life.ask() {
-                        break;
-                    }
+                if !killed {
+                    return (accept(&mut listener), Some(first));
+                }
+                dead.recv().unwrap();
+                if first.monitor.probe() {
                     first = accept(&mut listener);
                 }
-                if killed { (first, None) } else { (accept(&mut listener), Some(first)) }
+                (first, None)
             });
-            asleep(told.recv().unwrap());
+            asleep(receiver.recv().unwrap());
             let silent = Party::start("hello-and-no-wake", &path).ready();
             let mut kept = None;
             if killed {
                 silent.kill();
-                for _ in 0..2 {
-                    bury.send(()).unwrap();
-                }
+                bury.send(()).unwrap();
             } else {
                 kept = Some(silent);
             }
@@ -260,10 +258,10 @@ fn asleep(thread: rustix::thread::Pid) {
 fn a_connector_with_a_bad_header_costs_itself_only() {
     let scratch = Scratch::new();
     let path = scratch.path();
-    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+    let mut listener = RegionListener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     // Party, capacities, start, version: words of the identity that a listener checks.
     for word in [0x0c, 0x14, 0x18, 0x1c, 0x20, 0x24, 0x28] {
-        let name = Name::of(&path).unwrap();
+        let name = RegionName::of(&path).unwrap();
         let region = Region::open(&name, None).unwrap();
         assert!(claim(&name, &region).unwrap());
         region.set_up_mine(&name).unwrap();
@@ -284,7 +282,7 @@ fn a_connector_with_a_bad_header_costs_itself_only() {
 fn a_refusal_says_why() {
     let scratch = Scratch::new();
     let path = scratch.path();
-    let listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+    let listener = RegionListener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     thread::scope(|scope| {
         let connector = scope.spawn(|| connect(&path, patience()).unwrap_err());
         while listener.current.peer_state() == state::NONE {
@@ -292,7 +290,7 @@ fn a_refusal_says_why() {
         }
         listener.current.publish_state(state::REFUSED | (Refusal::Memory as u32) << 8);
         let e = connector.join().unwrap();
-        assert!(matches!(e.reason(), Reason::Refused(Refusal::Memory)), "{e}");
+        assert!(matches!(e.reason(), RendezvousReason::Refused(Refusal::Memory)), "{e}");
     });
 }
 
@@ -301,8 +299,8 @@ fn a_refusal_says_why() {
 fn who_has_given_up_is_not_accepted() {
     let scratch = Scratch::new();
     let path = scratch.path();
-    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
-    let mut connecting = Connecting::to(&path, None).unwrap();
+    let mut listener = RegionListener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+    let mut connecting = RegionAttempt::to(&path, None).unwrap();
     assert!(connecting.step().unwrap().is_none());
     // As a thread has it that is just asking.
     let Stage::Asking { region, .. } = &connecting.stage else { panic!("it has not said HELLO") };
@@ -318,7 +316,7 @@ fn the_listener_says_where_its_lane_begins() {
     let scratch = Scratch::new();
     let path = scratch.path();
     for offset in [768_u32, 896, 3968] {
-        let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+        let mut listener = RegionListener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
         let file = fs::File::options().write(true).open(&path).unwrap();
         file.write_all_at(&offset.to_ne_bytes(), 0x1c).unwrap();
         let (a, b) = meet(&mut listener, &path);

@@ -1,4 +1,4 @@
-use super::super::claiming::{Connecting, Stage, claim};
+use super::super::claiming::{RegionAttempt, Stage, claim};
 use super::*;
 use crate::parking::{DEFAULT_SPIN, Parker};
 use crate::testing::{helper, role};
@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 /// Without a guard.
-fn connect(path: impl AsRef<Path>, deadline: Option<Deadline>) -> Result<Connected, Error> {
-    Connecting::to(path, None)?.wait(deadline)
+fn connect(path: impl AsRef<Path>, deadline: Option<Deadline>) -> Result<Connected, RendezvousError> {
+    RegionAttempt::to(path, None)?.wait(deadline)
 }
 
 const CAPACITIES: [u32; 2] = [4096, 1 << 16];
@@ -87,7 +87,7 @@ fn end(c: &Connected) -> End<'_, Parker> {
     // SAFETY: the mappings are valid as long as `c` is borrowed, and no process shortens the file. Headers are accessed
     // through atomics only. Each test makes one end of each `Connected`.
     let attached = unsafe { geometry::attach(my, c.my.len(), c.peer.as_ptr(), c.peer.len()) };
-    let park = |half| Parker::new(Arc::clone(&c.life), half, DEFAULT_SPIN);
+    let park = |half| Parker::new(Arc::clone(&c.monitor), half, DEFAULT_SPIN);
     attached.unwrap().into_end(park(Half::Writer), park(Half::Reader))
 }
 
@@ -106,7 +106,7 @@ fn talk(a: &Connected, b: &Connected) {
 }
 
 /// Connects from another thread while this one accepts.
-fn meet(listener: &mut Listener, path: &Path) -> (Connected, Connected) {
+fn meet(listener: &mut RegionListener, path: &Path) -> (Connected, Connected) {
     thread::scope(|scope| {
         let connector = scope.spawn(|| connect(path, patience()).unwrap());
         let accepted = listener.accept(patience()).unwrap();
@@ -118,13 +118,13 @@ fn meet(listener: &mut Listener, path: &Path) -> (Connected, Connected) {
 fn two_parties_meet_and_talk_again_and_again() {
     let scratch = Scratch::new();
     let path = scratch.path();
-    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+    let mut listener = RegionListener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     let mut kept = Vec::new();
     for _ in 0..20 {
         let (a, b) = meet(&mut listener, &path);
         assert_eq!((a.party, b.party), (0, 1));
         talk(&a, &b);
-        assert!(!a.life.ask() && !b.life.ask());
+        assert!(!a.monitor.probe() && !b.monitor.probe());
         kept.push((a, b));
     }
     let meta = fs::metadata(&path).unwrap();
@@ -132,7 +132,7 @@ fn two_parties_meet_and_talk_again_and_again() {
     assert_eq!(scratch.names(), ["name"]);
     for (a, b) in kept {
         drop(a);
-        assert!(b.life.wait_gone(patience()));
+        assert!(b.monitor.wait_gone(patience()));
     }
     listener.close().unwrap();
     assert!(scratch.names().is_empty());
@@ -142,7 +142,7 @@ fn two_parties_meet_and_talk_again_and_again() {
 fn many_connect_at_once() {
     let scratch = Scratch::new();
     let path = scratch.path();
-    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+    let mut listener = RegionListener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
@@ -155,7 +155,7 @@ fn many_connect_at_once() {
                     end.write(&buffer).unwrap();
                     end.close();
                     // The listener has read it when its end is gone.
-                    assert!(c.life.wait_gone(patience()));
+                    assert!(c.monitor.wait_gone(patience()));
                 }
             });
         }
@@ -174,8 +174,8 @@ fn many_connect_at_once() {
 #[test]
 fn a_name_in_use_is_left_alone() {
     let scratch = Scratch::new();
-    let mut listener = Listener::bind(scratch.path(), &Config::new(CAPACITIES), None).unwrap();
-    let e = Listener::bind(scratch.path(), &Config::new(CAPACITIES), None).unwrap_err();
+    let mut listener = RegionListener::bind(scratch.path(), &Config::new(CAPACITIES), None).unwrap();
+    let e = RegionListener::bind(scratch.path(), &Config::new(CAPACITIES), None).unwrap_err();
     assert_eq!((e.kind(), e.code()), (ErrorKind::AddrInUse, Some(ErrorCode::NotAlone)), "{e}");
     let (a, b) = meet(&mut listener, &scratch.path());
     talk(&a, &b);
@@ -189,8 +189,8 @@ fn no_process_listens() {
     assert_eq!(connect("/", None).unwrap_err().kind(), ErrorKind::InvalidInput);
     assert_eq!(connect(scratch.path().join("x"), None).unwrap_err().kind(), ErrorKind::NotFound);
     let long = scratch.0.join("x".repeat(252));
-    assert_eq!(Listener::bind(long, &Config::new(CAPACITIES), None).unwrap_err().kind(), ErrorKind::InvalidInput);
-    Listener::bind(scratch.0.join("x".repeat(251)), &Config::new(CAPACITIES), None).unwrap();
+    assert_eq!(RegionListener::bind(long, &Config::new(CAPACITIES), None).unwrap_err().kind(), ErrorKind::InvalidInput);
+    RegionListener::bind(scratch.0.join("x".repeat(251)), &Config::new(CAPACITIES), None).unwrap();
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn what_is_no_region_is_never_replaced() {
         make(&path);
         let _ = fs::set_permissions(&path, fs::Permissions::from_mode(0o600));
         let before = fs::symlink_metadata(&path).unwrap();
-        let e = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap_err();
+        let e = RegionListener::bind(&path, &Config::new(CAPACITIES), None).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::AlreadyExists, "{what}: {e}");
         let e = connect(&path, None).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::InvalidData, "{what}: {e}");
@@ -229,7 +229,7 @@ fn what_is_no_region_is_never_replaced() {
 fn regions_that_do_not_fit_are_distinguished() {
     let scratch = Scratch::new();
     let path = scratch.path();
-    let listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+    let listener = RegionListener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     let whole = fs::read(&path).unwrap();
     let connect_to = |offset: usize, bytes: &[u8], len: usize| {
         let mut copy = whole.clone();
@@ -258,7 +258,7 @@ fn regions_that_do_not_fit_are_distinguished() {
 #[test]
 fn a_region_that_others_may_open_is_refused() {
     let scratch = Scratch::new();
-    let _listener = Listener::bind(scratch.path(), &Config::new(CAPACITIES), None).unwrap();
+    let _listener = RegionListener::bind(scratch.path(), &Config::new(CAPACITIES), None).unwrap();
     fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o660)).unwrap();
     let e = connect(scratch.path(), None).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::PermissionDenied);
@@ -269,10 +269,10 @@ fn a_region_that_others_may_open_is_refused() {
 fn capacities_that_cannot_be() {
     let scratch = Scratch::new();
     for capacities in [[3, 4], [4, 3], [1 << 30, 4]] {
-        let e = Listener::bind(scratch.path(), &Config::new(capacities), None).unwrap_err();
+        let e = RegionListener::bind(scratch.path(), &Config::new(capacities), None).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::InvalidInput, "{e}");
     }
-    let mut listener = Listener::bind(scratch.path(), &Config::new([0, 1]), None).unwrap();
+    let mut listener = RegionListener::bind(scratch.path(), &Config::new([0, 1]), None).unwrap();
     let (a, b) = meet(&mut listener, &scratch.path());
     assert_eq!(end(&b).write(b"x").unwrap(), 1);
     assert_eq!(end(&a).wait_bytes(1, patience()).unwrap(), 1);
@@ -282,7 +282,7 @@ fn capacities_that_cannot_be() {
 fn time_is_up_at_either_side() {
     let scratch = Scratch::new();
     let path = scratch.path();
-    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+    let mut listener = RegionListener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     assert!(listener.try_accept().unwrap().is_none());
     assert_eq!(listener.accept(soon()).unwrap_err().kind(), ErrorKind::TimedOut);
     assert_eq!(connect(&path, soon()).unwrap_err().kind(), ErrorKind::TimedOut);
@@ -299,8 +299,8 @@ fn time_is_up_at_either_side() {
 fn a_claimer_that_goes_without_a_word_leaves_no_trace() {
     let scratch = Scratch::new();
     let path = scratch.path();
-    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
-    let name = Name::of(&path).unwrap();
+    let mut listener = RegionListener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+    let name = RegionName::of(&path).unwrap();
     let region = Region::open(&name, None).unwrap();
     assert!(claim(&name, &region).unwrap());
     assert_eq!(connect(&path, soon()).unwrap_err().kind(), ErrorKind::TimedOut);
@@ -312,7 +312,7 @@ fn a_claimer_that_goes_without_a_word_leaves_no_trace() {
 #[test]
 fn a_wait_can_be_cancelled() {
     let scratch = Scratch::new();
-    let mut listener = Listener::bind(scratch.path(), &Config::new(CAPACITIES), None).unwrap();
+    let mut listener = RegionListener::bind(scratch.path(), &Config::new(CAPACITIES), None).unwrap();
     let interrupt = listener.interrupt();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| listener.accept(patience()).unwrap_err().kind());
@@ -326,14 +326,14 @@ fn a_kept_link_to_a_region_in_use_says_so() {
     let scratch = Scratch::new();
     let path = scratch.path();
     let kept = scratch.0.join("kept");
-    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+    let mut listener = RegionListener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     fs::hard_link(&path, &kept).unwrap();
     let (a, b) = meet(&mut listener, &path);
     let e = connect(&kept, patience()).unwrap_err();
     assert_eq!((e.kind(), e.code()), (ErrorKind::ResourceBusy, Some(ErrorCode::NotAlone)), "{e}");
     drop(b);
     assert_eq!(connect(&kept, patience()).unwrap_err().kind(), ErrorKind::ResourceBusy);
-    assert_eq!(Listener::bind(&kept, &Config::new(CAPACITIES), None).unwrap_err().kind(), ErrorKind::AddrInUse);
+    assert_eq!(RegionListener::bind(&kept, &Config::new(CAPACITIES), None).unwrap_err().kind(), ErrorKind::AddrInUse);
     drop(a);
     assert_eq!(connect(&kept, patience()).unwrap_err().kind(), ErrorKind::ResourceBusy);
     let (a, b) = meet(&mut listener, &path);
@@ -344,9 +344,9 @@ fn a_kept_link_to_a_region_in_use_says_so() {
 fn a_name_that_was_taken_away_is_not_taken_back() {
     let scratch = Scratch::new();
     let path = scratch.path();
-    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+    let mut listener = RegionListener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     fs::rename(&path, scratch.0.join("aside")).unwrap();
-    let mut other = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+    let mut other = RegionListener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     thread::scope(|scope| {
         let connector = scope.spawn(|| connect(scratch.0.join("aside"), patience()).unwrap_err().kind());
         let e = listener.accept(patience()).unwrap_err();
@@ -363,7 +363,7 @@ fn a_name_that_was_taken_away_is_not_taken_back() {
 fn what_is_in_the_way_of_the_next_region() {
     let scratch = Scratch::new();
     let (path, new) = (scratch.path(), scratch.0.join("name.new"));
-    let mut listener = Listener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
+    let mut listener = RegionListener::bind(&path, &Config::new(CAPACITIES), None).unwrap();
     let leftover = fs::read(&path).unwrap();
     // Another program's text stays, and the connector stays pending.
     fs::write(&new, "precious").unwrap();

@@ -7,13 +7,13 @@ mod name;
 mod region;
 pub(crate) mod socket;
 
-use crate::liveness::Life;
+use crate::liveness::PeerMonitor;
 use crate::peer_socket::PeerSocket;
 use rustix::fd::OwnedFd;
 use smstream_shm::memory::Mapping;
 use std::sync::Arc;
 
-pub use error::{Error, Reason};
+pub use error::{RendezvousError, RendezvousReason};
 pub use socket::{Credentials, Refusal};
 
 /// Two parties that have found each other, seen from one of them.
@@ -28,7 +28,7 @@ pub struct Connected {
     /// 0 for the listener, 1 for the connector.
     pub party: u32,
     /// Whether the peer lives.
-    pub life: Arc<Life>,
+    pub monitor: Arc<PeerMonitor>,
     /// What the two have beside the memory, if they met over a socket.
     pub(crate) link: Option<Link>,
 }

@@ -2,7 +2,7 @@
 //!
 //! The directory is held open, so that all steps are about the same one, even if it is renamed meanwhile.
 
-use super::error::{Error, Reason};
+use super::error::{RendezvousError, RendezvousReason};
 use crate::header::fresh::{self, Extent, OTHER_FILE, Shape, Stale};
 use crate::leftover::{self, Kept};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
@@ -48,28 +48,28 @@ pub(super) struct Found {
 
 /// A name in a directory.
 #[derive(Debug)]
-pub(super) struct Name {
+pub(super) struct RegionName {
     directory: OwnedFd,
     base: OsString,
     new: OsString,
     path: PathBuf,
 }
 
-impl Name {
+impl RegionName {
     /// The name that `path` says. Its directory must exist.
-    pub(super) fn of(path: &Path) -> Result<Self, Error> {
+    pub(super) fn of(path: &Path) -> Result<Self, RendezvousError> {
         let (Some(base), Some(parent)) = (path.file_name(), path.parent()) else {
-            return Err(Error::new(path, Reason::BadName));
+            return Err(RendezvousError::new(path, RendezvousReason::BadName));
         };
         let mut new = base.to_os_string();
         new.push(NEW);
         if new.len() > LONGEST {
-            return Err(Error::new(path, Reason::BadName));
+            return Err(RendezvousError::new(path, RendezvousReason::BadName));
         }
         let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = retry(|| rustix::fs::open(parent, flags, Mode::empty()))
-            .map_err(|e| Error::new(path, Reason::System("open the directory", e.into())))?;
+            .map_err(|e| RendezvousError::new(path, RendezvousReason::System("open the directory", e.into())))?;
         Ok(Self { directory, base: base.to_os_string(), new, path: path.to_path_buf() })
     }
 
@@ -84,17 +84,17 @@ impl Name {
     }
 
     /// An error about this name.
-    pub(super) fn error(&self, reason: Reason) -> Error {
-        Error::new(&self.path, reason)
+    pub(super) fn error(&self, reason: RendezvousReason) -> RendezvousError {
+        RendezvousError::new(&self.path, reason)
     }
 
     /// An error of the system: what was tried, and what it said.
-    pub(super) fn system(&self, what: &'static str) -> impl FnOnce(io::Error) -> Error {
-        move |e| self.error(Reason::System(what, e))
+    pub(super) fn system(&self, what: &'static str) -> impl FnOnce(io::Error) -> RendezvousError {
+        move |e| self.error(RendezvousReason::System(what, e))
     }
 
     /// Opens what has the name, if it can be a region: `None` if nothing has it.
-    fn open_as(&self, base: &OsStr) -> Result<Option<(OwnedFd, Stat)>, Error> {
+    fn open_as(&self, base: &OsStr) -> Result<Option<(OwnedFd, Stat)>, RendezvousError> {
         // Without waiting for the other side of a fifo, without following a link that another process may have put there.
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let mut attempts = 0;
@@ -114,47 +114,47 @@ impl Name {
             Err(Errno::NOENT) => return Ok(None),
             Err(e) => {
                 return Err(self.error(match e {
-                    Errno::LOOP => Reason::NotARegion("a symbolic link"),
-                    Errno::ISDIR => Reason::NotARegion("a directory"),
-                    Errno::NXIO => Reason::NotARegion("a socket"),
-                    Errno::TXTBSY => Reason::NotARegion("a program"),
+                    Errno::LOOP => RendezvousReason::NotARegion("a symbolic link"),
+                    Errno::ISDIR => RendezvousReason::NotARegion("a directory"),
+                    Errno::NXIO => RendezvousReason::NotARegion("a socket"),
+                    Errno::TXTBSY => RendezvousReason::NotARegion("a program"),
                     e => match self.stat(base) {
-                        Ok(stat) if stat.st_uid != euid() => Reason::ForeignOwner(stat.st_uid),
-                        _ => Reason::System("open the file", e.into()),
+                        Ok(stat) if stat.st_uid != euid() => RendezvousReason::ForeignOwner(stat.st_uid),
+                        _ => RendezvousReason::System("open the file", e.into()),
                     },
                 }));
             }
         };
         let stat = rustix::fs::fstat(&fd).map_err(|e| self.system("look at the file")(e.into()))?;
         if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() {
-            return Err(self.error(Reason::NotARegion("no regular file")));
+            return Err(self.error(RendezvousReason::NotARegion("no regular file")));
         }
         if stat.st_uid != euid() {
-            return Err(self.error(Reason::ForeignOwner(stat.st_uid)));
+            return Err(self.error(RendezvousReason::ForeignOwner(stat.st_uid)));
         }
         Ok(Some((fd, stat)))
     }
 
     /// Opens what has the name, if it is a region, of whatever version.
-    pub(super) fn open_region(&self) -> Result<Option<Found>, Error> {
+    pub(super) fn open_region(&self) -> Result<Option<Found>, RendezvousError> {
         let Some((fd, stat)) = self.open_as(&self.base)? else { return Ok(None) };
         let mut found = [0; 8];
         let read =
             retry(|| rustix::io::pread(&fd, &mut found, 0)).map_err(|e| self.system("read the file")(e.into()))?;
         if read != found.len() || found != smstream_core::layout::MAGIC {
-            return Err(self.error(Reason::NotARegion(OTHER_FILE)));
+            return Err(self.error(RendezvousReason::NotARegion(OTHER_FILE)));
         }
         Ok(Some(Found { fd, stat }))
     }
 
     /// Opens what has the name, if it is a dead region that may be replaced: `None` if nothing has the name. As long as the
     /// result lives, no other listener takes the name over.
-    pub(super) fn open_dead(&self) -> Result<Option<OwnedFd>, Error> {
+    pub(super) fn open_dead(&self) -> Result<Option<OwnedFd>, RendezvousError> {
         self.open_dead_as(&self.base)
     }
 
-    fn open_dead_as(&self, base: &OsStr) -> Result<Option<OwnedFd>, Error> {
-        let Some((fd, _)) = self.open_as(base).map_err(Error::for_listener)? else { return Ok(None) };
+    fn open_dead_as(&self, base: &OsStr) -> Result<Option<OwnedFd>, RendezvousError> {
+        let Some((fd, _)) = self.open_as(base).map_err(RendezvousError::for_listener)? else { return Ok(None) };
         let mut attempts = 0;
         let judged = loop {
             attempts += 1;
@@ -167,16 +167,16 @@ impl Name {
         };
         let id = judged.map_err(|kept| {
             self.error(match kept {
-                Kept::Other(what) => Reason::Occupied(what),
-                Kept::Foreign(uid) => Reason::ForeignOwner(uid),
-                Kept::InUse(_) | Kept::Judged | Kept::Gone => Reason::InUse,
-                Kept::System(e) => Reason::System("find out whether a listener lives", e),
+                Kept::Other(what) => RendezvousReason::Occupied(what),
+                Kept::Foreign(uid) => RendezvousReason::ForeignOwner(uid),
+                Kept::InUse(_) | Kept::Judged | Kept::Gone => RendezvousReason::InUse,
+                Kept::System(e) => RendezvousReason::System("find out whether a listener lives", e),
             })
         })?;
         // Between opening and judging it another listener may have taken the name over.
         match self.stat(base) {
             Ok(stat) if identity(&stat) == id => Ok(Some(fd)),
-            Ok(_) => Err(self.error(Reason::InUse)),
+            Ok(_) => Err(self.error(RendezvousReason::InUse)),
             Err(Errno::NOENT) => Ok(None),
             Err(e) => Err(self.system("look at the file")(e.into())),
         }
@@ -184,10 +184,10 @@ impl Name {
 
     /// Checks that the region of this listener, which has the name, is what this listener made: what another program has
     /// written over it is neither replaced nor removed.
-    pub(super) fn check_own(&self, fd: impl AsFd, extent: Extent) -> Result<(), Error> {
+    pub(super) fn check_own(&self, fd: impl AsFd, extent: Extent) -> Result<(), RendezvousError> {
         fresh::check(fd, extent).map_err(|stale| match stale {
-            Stale::Other(what) => self.error(Reason::Overwritten(what)),
-            Stale::System(e) => self.error(Reason::System("look at the region", e)),
+            Stale::Other(what) => self.error(RendezvousReason::Overwritten(what)),
+            Stale::System(e) => self.error(RendezvousReason::System("look at the region", e)),
         })
     }
 
@@ -196,7 +196,7 @@ impl Name {
     }
 
     /// Whether this file has the name now.
-    pub(super) fn is(&self, id: FileId) -> Result<bool, Error> {
+    pub(super) fn is(&self, id: FileId) -> Result<bool, RendezvousError> {
         match self.stat(&self.base) {
             Ok(stat) => Ok(FileId::of(&stat) == id),
             Err(Errno::NOENT) => Ok(false),
@@ -205,11 +205,11 @@ impl Name {
     }
 
     /// Gives the name to a file without one: `false` if something has it already.
-    pub(super) fn link(&self, fd: impl AsFd) -> Result<bool, Error> {
+    pub(super) fn link(&self, fd: impl AsFd) -> Result<bool, RendezvousError> {
         self.link_as(fd, &self.base)
     }
 
-    fn link_as(&self, fd: impl AsFd, base: &OsStr) -> Result<bool, Error> {
+    fn link_as(&self, fd: impl AsFd, base: &OsStr) -> Result<bool, RendezvousError> {
         let fd = fd.as_fd();
         let number = format!("/proc/self/fd/{}", fd.as_raw_fd());
         let mut result = retry(|| rustix::fs::linkat(CWD, &number, &self.directory, base, AtFlags::SYMLINK_FOLLOW));
@@ -227,7 +227,7 @@ impl Name {
 
     /// Gives the name to a file without one, and takes it from whatever has it. The caller holds the right to do so:
     /// the lock on the name byte of the region that has it.
-    pub(super) fn replace(&self, fd: impl AsFd) -> Result<(), Error> {
+    pub(super) fn replace(&self, fd: impl AsFd) -> Result<(), RendezvousError> {
         let fd = fd.as_fd();
         let mut new = self.new.clone();
         while !self.link_as(fd, &new)? {
@@ -244,12 +244,13 @@ impl Name {
     }
 
     /// Removes what a listener left that died while it replaced the name: a dead region and nothing else.
-    fn remove_stale_new(&self) -> Result<New, Error> {
-        let in_the_way = |e: Error| Error::new(&self.path.with_file_name(&self.new), e.into_reason());
+    fn remove_stale_new(&self) -> Result<New, RendezvousError> {
+        let in_the_way =
+            |e: RendezvousError| RendezvousError::new(&self.path.with_file_name(&self.new), e.into_reason());
         let dead = match self.open_dead_as(&self.new) {
             Ok(Some(dead)) => dead,
             Ok(None) => return Ok(New::Gone),
-            Err(e) if matches!(e.reason(), Reason::InUse) => return Ok(New::Lives),
+            Err(e) if matches!(e.reason(), RendezvousReason::InUse) => return Ok(New::Lives),
             Err(e) => return Err(in_the_way(e)),
         };
         let result = match rustix::fs::unlinkat(&self.directory, &self.new, AtFlags::empty()) {
@@ -262,7 +263,7 @@ impl Name {
 
     /// Removes the name, if this file has it, and still is the region that its listener made. What has been written over
     /// it is kept.
-    pub(super) fn remove(&self, id: FileId, fd: impl AsFd, shape: Shape) -> Result<(), Error> {
+    pub(super) fn remove(&self, id: FileId, fd: impl AsFd, shape: Shape) -> Result<(), RendezvousError> {
         if !self.is(id)? {
             return Ok(());
         }

@@ -1,11 +1,11 @@
 //! A region: a file with both segments, mapped by one party.
 
-use super::error::Reason;
-use super::name::{FileId, Found, Name};
-use super::{Connected, Error};
+use super::error::RendezvousReason;
+use super::name::{FileId, Found, RegionName};
+use super::{Connected, RendezvousError};
 use crate::barrier;
 use crate::header::fresh;
-use crate::liveness::{self, Life};
+use crate::liveness::{self, PeerMonitor};
 use crate::lock::{self, Byte};
 use rustix::fd::OwnedFd;
 use rustix::fs::Stat;
@@ -39,8 +39,8 @@ pub(super) struct Region {
 
 impl Region {
     /// Makes a region without a name: both segments set up, ARMED, the locks of the listener taken.
-    pub(super) fn make(name: &Name, config: &Config, guard: Option<Installed>) -> Result<Self, Error> {
-        let bad = |problem| name.error(Reason::BadConfig(problem));
+    pub(super) fn make(name: &RegionName, config: &Config, guard: Option<Installed>) -> Result<Self, RendezvousError> {
+        let bad = |problem| name.error(RendezvousReason::BadConfig(problem));
         let align = u32::try_from(page_size()).map_err(|_| bad(Problem::Align(u32::MAX)))?;
         let config = signed(Config { align, ..*config });
         config.check().map_err(bad)?;
@@ -62,7 +62,7 @@ impl Region {
         for byte in [Byte::Party0, Byte::Name] {
             if !lock::try_lock(&*region.fd, byte).map_err(name.system("lock the region"))? {
                 // No other process has ever seen the file.
-                return Err(name.error(Reason::InUse));
+                return Err(name.error(RendezvousReason::InUse));
             }
         }
         Ok(region)
@@ -80,10 +80,10 @@ impl Region {
     }
 
     /// Opens the region that has the name, as the connector, who claims nothing yet.
-    pub(super) fn open(name: &Name, guard: Option<Installed>) -> Result<Self, Error> {
-        let Found { fd, stat } = name.open_region()?.ok_or_else(|| name.error(Reason::NobodyListens))?;
+    pub(super) fn open(name: &RegionName, guard: Option<Installed>) -> Result<Self, RendezvousError> {
+        let Found { fd, stat } = name.open_region()?.ok_or_else(|| name.error(RendezvousReason::NoListener))?;
         if stat.st_mode & 0o077 != 0 {
-            return Err(name.error(Reason::OpenToOthers(stat.st_mode & 0o7777)));
+            return Err(name.error(RendezvousReason::OpenToOthers(stat.st_mode & 0o7777)));
         }
         let cut = guard.map(|guard| Cut::new(guard, u64::try_from(stat.st_size).unwrap_or(0)));
         let channel = Self::read_config(name, &fd, &stat, cut.as_ref())?;
@@ -93,11 +93,11 @@ impl Region {
     /// What the listener's segment says of the region, checked against the size of the file. The connector's own
     /// segment is not looked at: the connector that holds the claim sets it up anew.
     fn read_config(
-        name: &Name,
+        name: &RegionName,
         fd: &OwnedFd,
         stat: &Stat,
         cut: Option<&Arc<Cut>>,
-    ) -> Result<(Config, Description), Error> {
+    ) -> Result<(Config, Description), RendezvousError> {
         let len = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
         let all = Mapping::guarded(fd, 0, len, Access::ReadOnly, cut).map_err(unmapped(name))?;
         // SAFETY: the mapping is valid for reads of `len` bytes as long as it lives, which is longer than the call. All
@@ -105,8 +105,8 @@ impl Region {
         // regions).
         let inspected = Findings::collect(|report| unsafe { geometry::inspect_reporting(all.as_ptr(), len, report) });
         whole(name, cut)?;
-        let listener = inspected.map_err(|findings| name.error(Reason::BadRegion(Box::new(findings))))?;
-        let bad = |problem| name.error(Reason::Unfit(problem));
+        let listener = inspected.map_err(|findings| name.error(RendezvousReason::BadRegion(Box::new(findings))))?;
+        let bad = |problem| name.error(RendezvousReason::Unfit(problem));
         if listener.party != 0 {
             return Err(bad(Problem::Party(listener.party)));
         }
@@ -126,13 +126,13 @@ impl Region {
     }
 
     fn of(
-        name: &Name,
+        name: &RegionName,
         fd: OwnedFd,
         stat: &Stat,
         (config, first): (Config, Description),
         party: u32,
         cut: Option<Arc<Cut>>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, RendezvousError> {
         let fd = liveness::move_above_watcher_fds(fd);
         let (my, peer) = map(name, &fd, (&config, &first), party as usize, cut.as_ref())?;
         Ok(Self { my, peer, config, party, fd: Arc::new(fd), id: FileId::of(stat), cut })
@@ -144,7 +144,7 @@ impl Region {
     }
 
     /// That what was read from the region, before this was called, was there.
-    pub(super) fn whole(&self, name: &Name) -> Result<(), Error> {
+    pub(super) fn whole(&self, name: &RegionName) -> Result<(), RendezvousError> {
         whole(name, self.cut())
     }
 
@@ -155,7 +155,7 @@ impl Region {
     }
 
     /// Sets the connector's segment up, whatever a dead claimer left in it. The caller holds the claim.
-    pub(super) fn set_up_mine(&self, name: &Name) -> Result<(), Error> {
+    pub(super) fn set_up_mine(&self, name: &RegionName) -> Result<(), RendezvousError> {
         initialize(name, &self.my, &self.config, self.party as usize)
     }
 
@@ -195,7 +195,7 @@ impl Region {
 
     /// Checks both segments, as attaching does. What is wrong with the peer's; what is wrong with mine is found when this end
     /// attaches.
-    pub(super) fn check_peer(&self, name: &Name) -> Result<Result<(), Finding>, Error> {
+    pub(super) fn check_peer(&self, name: &RegionName) -> Result<Result<(), Finding>, RendezvousError> {
         let Some(start) = self.my.as_mut_ptr() else {
             return Err(name.system("write to a read-only segment")(ErrorKind::PermissionDenied.into()));
         };
@@ -230,15 +230,15 @@ impl Region {
     }
 
     /// Whether another open description holds the lock on `byte`.
-    pub(super) fn is_held(&self, name: &Name, byte: Byte) -> Result<bool, Error> {
+    pub(super) fn is_held(&self, name: &RegionName, byte: Byte) -> Result<bool, RendezvousError> {
         lock::is_held(&*self.fd, byte).map_err(name.system("ask for the locks of the region"))
     }
 
     /// The region in use.
-    pub(super) fn connected(self, life: Arc<Life>) -> Connected {
-        // The description, and with it this end's lock, lives on in `life`.
+    pub(super) fn connected(self, monitor: Arc<PeerMonitor>) -> Connected {
+        // The description, and with it this end's lock, lives on in `monitor`.
         let Self { my, peer, party, .. } = self;
-        Connected { my, peer, party, life, link: None }
+        Connected { my, peer, party, monitor, link: None }
     }
 }
 
@@ -248,26 +248,26 @@ fn signed(config: Config) -> Config {
     Config { pid: process::id(), made, features: barrier::features(config.features), ..config }
 }
 
-fn whole(name: &Name, cut: Option<&Arc<Cut>>) -> Result<(), Error> {
-    if cut.is_some_and(|cut| cut.is_set()) { Err(name.error(Reason::CutShort)) } else { Ok(()) }
+fn whole(name: &RegionName, cut: Option<&Arc<Cut>>) -> Result<(), RendezvousError> {
+    if cut.is_some_and(|cut| cut.is_set()) { Err(name.error(RendezvousReason::CutShort)) } else { Ok(()) }
 }
 
 /// Why a region could not be mapped whose size has been looked at before.
-fn unmapped(name: &Name) -> impl Fn(std::io::Error) -> Error {
+fn unmapped(name: &RegionName) -> impl Fn(std::io::Error) -> RendezvousError {
     |e| match e.kind() {
-        ErrorKind::UnexpectedEof => name.error(Reason::CutShort),
+        ErrorKind::UnexpectedEof => name.error(RendezvousReason::CutShort),
         _ => name.system("map the region")(e),
     }
 }
 
 /// Maps the segment of `party` for writing and the other one for reading. The first says itself where its lane begins.
 fn map(
-    name: &Name,
+    name: &RegionName,
     fd: &OwnedFd,
     (config, first): (&Config, &Description),
     party: usize,
     cut: Option<&Arc<Cut>>,
-) -> Result<(Mapping, Mapping), Error> {
+) -> Result<(Mapping, Mapping), RendezvousError> {
     let places = [(0, first.segment_len()), (first.next_segment(), config.describe(1).segment_len())];
     let segment = |party: usize, access| {
         let (start, len) = places[party];
@@ -276,7 +276,7 @@ fn map(
     Ok((segment(party, Access::ReadWrite)?, segment(1 - party, Access::ReadOnly)?))
 }
 
-fn initialize(name: &Name, segment: &Mapping, config: &Config, party: usize) -> Result<(), Error> {
+fn initialize(name: &RegionName, segment: &Mapping, config: &Config, party: usize) -> Result<(), RendezvousError> {
     let Some(start) = segment.as_mut_ptr() else {
         return Err(name.system("write to a read-only segment")(ErrorKind::PermissionDenied.into()));
     };
@@ -284,5 +284,5 @@ fn initialize(name: &Name, segment: &Mapping, config: &Config, party: usize) -> 
     // through atomics only. No party is attached: either the file has no name yet, so that no other party has it, or the
     // caller holds the claim of party 1, and party 0 attaches only after that has said HELLO.
     let made = unsafe { geometry::init(start, segment.len(), config, party) };
-    made.map_err(|finding| name.error(Reason::BadRegion(Box::new(finding.into()))))
+    made.map_err(|finding| name.error(RendezvousReason::BadRegion(Box::new(finding.into()))))
 }

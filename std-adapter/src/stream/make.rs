@@ -14,7 +14,7 @@ use crate::doorbell::Doorbell;
 use crate::error::{Error, Reason, Result};
 use crate::half::{Mode, Peer, ReadHalf, Shared, WriteHalf};
 use crate::history::History;
-use crate::liveness::{Half, Life, WatchMode};
+use crate::liveness::{Half, PeerMonitor, WatchMode};
 use crate::parking::Parker;
 use crate::rendezvous::{Connected, Link};
 use crate::settings::Settings;
@@ -58,9 +58,9 @@ impl Stream {
         let there = Segments { mine: other_mine, peer: other_peer };
         // SAFETY: both segments have just been set up, in memory of this process that cannot shrink (it is sealed), and
         // each party gets one end.
-        let a = unsafe { Stream::attach(here, Life::none(), None, settings, "the other end of the pair") }?;
+        let a = unsafe { Stream::attach(here, PeerMonitor::none(), None, settings, "the other end of the pair") }?;
         // SAFETY: as above.
-        let b = unsafe { Stream::attach(there, Life::none(), None, settings, "the other end of the pair") }?;
+        let b = unsafe { Stream::attach(there, PeerMonitor::none(), None, settings, "the other end of the pair") }?;
         Ok((a, b))
     }
 
@@ -72,7 +72,7 @@ impl Stream {
         // SAFETY: the rendezvous gave each segment to one party, which holds the lock of its end or has made the segment
         // itself, and this end has just been made: no other code in this process uses the segments. Parties of a `file:` region
         // are trusted not to shorten it; memory that came over a socket is sealed and cannot be shortened.
-        unsafe { Stream::attach(segments, connected.life, connected.link, settings, &peer) }
+        unsafe { Stream::attach(segments, connected.monitor, connected.link, settings, &peer) }
     }
 
     /// Makes an end of two mapped segments.
@@ -82,7 +82,7 @@ impl Stream {
     /// segments, this party has no other end, and no process shortens the memory.
     unsafe fn attach(
         segments: Segments,
-        life: Arc<Life>,
+        monitor: Arc<PeerMonitor>,
         link: Option<Link>,
         settings: &Settings,
         peer: &str,
@@ -109,12 +109,12 @@ impl Stream {
             Signals { wanted: settings.terms.wake_signal, peer: link.as_ref().and_then(|link| link.pidfd.clone()) };
         let doorbell = link.as_ref().map(|link| Doorbell::new(Arc::clone(&link.socket)));
         let parker = |half| {
-            let parker = Parker::new(Arc::clone(&life), half, settings.spin).adapting(settings.adapts);
+            let parker = Parker::new(Arc::clone(&monitor), half, settings.spin).adapting(settings.adapts);
             parker.with_signals(signals.clone()).with_doorbell(doorbell.clone())
         };
         let end = attachment.into_end(parker(Half::Writer), parker(Half::Reader));
         let (consumer, producer) = end.split();
-        let how = match (life.watch_mode(), peer_party) {
+        let how = match (monitor.watch_mode(), peer_party) {
             (WatchMode::None, _) => "paired",
             (_, 0) => "connected",
             _ => "accepted",
@@ -127,8 +127,8 @@ impl Stream {
             peer: Peer { pid: peer_pid, credentials },
             capacities,
             counters: [producer.counters(), consumer.counters()],
-            cut: life.cut().cloned(),
-            life,
+            cut: monitor.cut().cloned(),
+            monitor,
             link,
             doorbell,
             read: Mode::default(),

@@ -2,10 +2,10 @@
 
 use super::spin::Spin;
 use super::watch;
-use crate::doorbell::{Doorbell, Left};
+use crate::doorbell::{Doorbell, Remaining};
 use crate::error::Result;
 use crate::half::Polled;
-use crate::liveness::{Half, Life};
+use crate::liveness::{Half, PeerMonitor};
 use crate::peer_socket::PeerSocket;
 use ::tokio::io::unix::AsyncFd;
 use ::tokio::task::{coop, yield_now};
@@ -26,7 +26,7 @@ const RINGS: u32 = 4;
 pub(super) struct Readiness {
     fd: AsyncFd<Arc<PeerSocket>>,
     doorbell: Arc<Doorbell>,
-    life: Arc<Life>,
+    monitor: Arc<PeerMonitor>,
     spin: Duration,
     waiters: Arc<Waiters>,
     /// Wakes all waiters.
@@ -74,12 +74,12 @@ pub(super) struct Side {
 
 impl Readiness {
     /// For an end with this doorbell. Its halves are rung from now on.
-    pub(super) fn new(doorbell: Arc<Doorbell>, life: Arc<Life>, spin: Duration) -> Result<Arc<Self>> {
+    pub(super) fn new(doorbell: Arc<Doorbell>, monitor: Arc<PeerMonitor>, spin: Duration) -> Result<Arc<Self>> {
         let fd = watch(doorbell.socket())?;
         doorbell.set_polled(true);
         let waiters = Arc::new(Waiters::default());
         let waker = Waker::from(Arc::clone(&waiters));
-        Ok(Arc::new(Readiness { fd, doorbell, life, spin, waiters, waker }))
+        Ok(Arc::new(Readiness { fd, doorbell, monitor, spin, waiters, waker }))
     }
 
     /// The end's halves sleep by futex again.
@@ -150,7 +150,7 @@ impl Readiness {
                 Poll::Ready(rung) => rung,
             };
             let mut rung = rung?;
-            if self.doorbell.take(&self.life) == Left::Nothing {
+            if self.doorbell.take(&self.monitor) == Remaining::Nothing {
                 rung.clear_ready();
             }
             // It may have been for the other one, who finds nothing there now.

@@ -48,7 +48,7 @@ impl Stream {
         let spin = stream.halves_mut().0.consumer().park().spin_time();
         let readiness = stream.doorbell_for("used with tokio").and_then(|doorbell| {
             stream.set_nonblocking(true)?;
-            Readiness::new(doorbell, Arc::clone(stream.life()), spin)
+            Readiness::new(doorbell, Arc::clone(stream.monitor()), spin)
         });
         match readiness {
             Ok(readiness) => Ok(Stream { reading: Side::default(), writing: Side::default(), stream, readiness }),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use smstream::internal::{Half, Life, Parker};
+use smstream::internal::{Half, Parker, PeerMonitor};
 use smstream::smstream_core::error::{ReadError, WriteError};
 use smstream::smstream_core::geometry::{self, Config};
 use smstream::smstream_core::park::Park;
@@ -19,7 +19,7 @@ const CHANNEL: Config = Config::new([64, 256]);
 const BYTES: usize = 100_000;
 
 fn parker(half: Half) -> Parker {
-    Parker::new(Life::none(), half, Duration::from_micros(20))
+    Parker::new(PeerMonitor::none(), half, Duration::from_micros(20))
 }
 
 /// The end of `party`. My segment lies in `mine`, the peer's in `peers`, which may be read-only.
@@ -83,7 +83,7 @@ fn a_channel_between_two_processes() {
     let (mine, peers) = (shm.attach().unwrap(), shm.attach_read_only().unwrap());
     for (party, place) in [first, second].into_iter().enumerate() {
         let start = mine.as_mut_ptr().unwrap().wrapping_add(place);
-        // SAFETY: the segment is attached for writing and long enough, and nobody else knows of it yet.
+        // SAFETY: the segment is attached for writing and long enough, and no other process knows of it yet.
         unsafe { geometry::init(start, [second, len - second][party], &CHANNEL, party) }.unwrap();
     }
     let mut child = Second::start(&mut role("channel::connector", &[shm.id()]));

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 
-use smstream::internal::{Deadline, Half, Life, Parker};
+use smstream::internal::{Deadline, Half, Parker, PeerMonitor};
 use smstream::memory::{Access, Mapping, page_size};
 use smstream_core::error::{ReadError, WriteError};
 use smstream_core::geometry::{self, Config};
@@ -104,8 +104,8 @@ impl Rig {
         // SAFETY: both mappings live in the value that is made here, longer than the end, which has no other one of its
         // party. Neither segment can be shortened: the own one is sealed, and the peer's is an honest party's.
         let attached = unsafe { geometry::attach::<'static>(start, own.len(), peer.as_ptr(), peer.len()) };
-        let life = Life::none();
-        let parker = |half| Parker::new(life.clone(), half, std::time::Duration::ZERO);
+        let monitor = PeerMonitor::none();
+        let parker = |half| Parker::new(monitor.clone(), half, std::time::Duration::ZERO);
         let end = attached.map_err(io::Error::other)?.into_end(parker(Half::Writer), parker(Half::Reader));
         Ok(Rig { end, own, peer, own_fd, peer_fd, wire })
     }

@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fates_are_told() {
+    fn fates_are_reported() {
         assert_eq!(fate(ExitStatus::from_raw(9)), "was killed by signal 9");
         assert_eq!(fate(ExitStatus::from_raw(1 << 8)), "ended too early with exit code 1");
     }

@@ -15,7 +15,7 @@ use signal_hook::consts::SIGINT;
 use smstream::inspect::printable;
 
 use crate::failure::{Context, Failure, say};
-use crate::link::line::Line;
+use crate::link::end::LinkEnd;
 use crate::link::{Link, Outcome, Side};
 use crate::options::ProgressArgs;
 use crate::progress::{Meter, Reports};
@@ -270,7 +270,7 @@ impl Runner {
 /// Joins a process and a stream, which breaks off if that fails. What the program says counts as sent.
 fn join(child: &mut Child, stream: Stream) -> io::Result<Link> {
     let program = match (child.stdin.take(), child.stdout.take()) {
-        (Some(stdin), Some(stdout)) => Line::program(stdin.into(), stdout.into()),
+        (Some(stdin), Some(stdout)) => LinkEnd::program(stdin.into(), stdout.into()),
         _ => Err(io::ErrorKind::BrokenPipe.into()),
     };
     let program = match program {
@@ -280,8 +280,8 @@ fn join(child: &mut Child, stream: Stream) -> io::Result<Link> {
             return Err(error);
         }
     };
-    Link::new(program, Line::stream(stream), Arc::new(Meter::new())).map_err(|(lines, error)| {
-        lines.iter().for_each(Line::reset);
+    Link::new(program, LinkEnd::stream(stream), Arc::new(Meter::new())).map_err(|(ends, error)| {
+        ends.iter().for_each(LinkEnd::reset);
         error
     })
 }

@@ -1,4 +1,4 @@
-//! Two lines joined: what one says the other hears, both ways, and the ends and failures too.
+//! Two ends joined: what one says the other hears, both ways, and the ends and failures too.
 //!
 //! Each direction has a thread. What happens to one side is passed on to the other in the words that it has:
 //!
@@ -10,7 +10,7 @@
 //! | breaks off | hears what came before, and then a stream's peer sees a death, a TCP peer a reset |
 
 pub mod cancel;
-pub mod line;
+pub mod end;
 mod program;
 
 use std::fmt;
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use crate::progress::Meter;
 use cancel::CancelToken;
-use line::{Gone, Line};
+use end::{Gone, LinkEnd};
 
 /// How much is moved at once.
 const BUFFER: usize = 128 << 10;
@@ -46,10 +46,10 @@ impl Side {
     }
 }
 
-/// Two lines, and how far their directions have come.
+/// Two ends, and how far their directions have come.
 #[derive(Debug)]
 pub struct Link {
-    lines: [Line; 2],
+    ends: [LinkEnd; 2],
     over: CancelToken,
     state: Mutex<State>,
     /// What goes to the far side, and what comes from it.
@@ -103,21 +103,21 @@ pub struct Outcome {
 }
 
 impl Link {
-    /// Joins two lines. `meter` counts what goes to the far side as sent, and what comes from it as received.
+    /// Joins two ends. `meter` counts what goes to the far side as sent, and what comes from it as received.
     ///
-    /// If that fails the lines come back.
-    pub fn new(from: Line, to: Line, meter: Arc<Meter>) -> Result<Self, ([Line; 2], io::Error)> {
-        let lines = [from, to];
+    /// If that fails the ends come back.
+    pub fn new(from: LinkEnd, to: LinkEnd, meter: Arc<Meter>) -> Result<Self, ([LinkEnd; 2], io::Error)> {
+        let ends = [from, to];
         match CancelToken::new() {
             Ok(over) => Ok(Self {
-                lines,
+                ends,
                 over,
                 state: Mutex::default(),
                 meter,
                 dropped: Default::default(),
                 in_hand: Default::default(),
             }),
-            Err(error) => Err((lines, error)),
+            Err(error) => Err((ends, error)),
         }
     }
 
@@ -140,7 +140,7 @@ impl Link {
         });
         let mut state = self.state();
         let dropped = [Side::From, Side::To].map(|side| {
-            let unread = self.line(side.other()).undelivered();
+            let unread = self.link_end(side.other()).undelivered();
             self.dropped[side as usize].load(Ordering::Relaxed) + unread
         });
         both.map(|()| Outcome { broken: state.broken.take(), cut: state.cut, dropped, unheard: state.unheard })
@@ -161,8 +161,8 @@ impl Link {
         &self.meter
     }
 
-    fn line(&self, side: Side) -> &Line {
-        &self.lines[side as usize]
+    fn link_end(&self, side: Side) -> &LinkEnd {
+        &self.ends[side as usize]
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -174,7 +174,7 @@ impl Link {
         let target = source.other();
         let mut buffer = vec![0; BUFFER];
         loop {
-            let count = match self.line(source).read(&mut buffer, &self.over) {
+            let count = match self.link_end(source).read(&mut buffer, &self.over) {
                 Ok(count) => count,
                 Err(error) => return self.broke_off(source, error),
             };
@@ -185,7 +185,7 @@ impl Link {
             let in_hand = &self.in_hand[source as usize];
             in_hand.store(count as u64, Ordering::Release);
             while !rest.is_empty() {
-                let error = match self.line(target).write(rest, &self.over) {
+                let error = match self.link_end(target).write(rest, &self.over) {
                     Ok(0) => io::ErrorKind::WriteZero.into(),
                     Ok(count) => {
                         rest = rest.get(count..).unwrap_or_default();
@@ -204,7 +204,7 @@ impl Link {
                     return;
                 }
                 let finished = self.state().said[target as usize] == Some(Ending::Whole);
-                if !self.line(target).refused(&error, finished) {
+                if !self.link_end(target).refused(&error, finished) {
                     return self.cannot_hear(target, error);
                 }
                 return self.is_refused(source, &mut buffer);
@@ -216,7 +216,7 @@ impl Link {
     fn is_whole(&self, source: Side) {
         let target = source.other();
         // How a program ends decides whether its output was whole.
-        let program = self.line(source).as_program().is_some();
+        let program = self.link_end(source).as_program().is_some();
         let last = {
             let mut state = self.state();
             if state.broken.as_ref().is_some_and(|(side, _)| *side == source) {
@@ -228,7 +228,7 @@ impl Link {
             }
             let last = !program && state.said[target as usize] == Some(Ending::Whole);
             if !last {
-                self.line(target).finish();
+                self.link_end(target).finish();
                 if program {
                     state.output_ended = true;
                 } else {
@@ -240,7 +240,7 @@ impl Link {
         if last {
             return self.is_all(source);
         }
-        match self.line(source).wait_gone(&self.over) {
+        match self.link_end(source).wait_gone(&self.over) {
             Gone::Over => {}
             // The program has said all, and the peer needs no more: how the program ends decides.
             Gone::Closed if !program && self.state().output_ended => {}
@@ -260,15 +260,15 @@ impl Link {
     /// could not use what it got: a stream closes then, or it breaks off.
     fn is_all(&self, source: Side) {
         let target = source.other();
-        if let Err(error) = self.line(source).verdict(&self.over, CLOSING) {
+        if let Err(error) = self.link_end(source).verdict(&self.over, CLOSING) {
             return self.broke_off(source, error);
         }
         if self.over.is_set() {
             return;
         }
-        self.line(target).finish();
-        self.line(target).took_all();
-        if let Err(error) = self.line(target).verdict(&self.over, CLOSING) {
+        self.link_end(target).finish();
+        self.link_end(target).took_all();
+        if let Err(error) = self.link_end(target).verdict(&self.over, CLOSING) {
             return self.broke_off(target, error);
         }
         self.ended(&mut self.state(), source, Ending::Whole);
@@ -276,7 +276,7 @@ impl Link {
 
     /// Bytes that were sent to a side and that it did not take.
     fn untaken(&self, target: Side) -> u64 {
-        self.line(target).undelivered() + self.in_hand[target.other() as usize].load(Ordering::Acquire)
+        self.link_end(target).undelivered() + self.in_hand[target.other() as usize].load(Ordering::Acquire)
     }
 
     /// A side has gone, perhaps without taking all: waits a moment for the other one to say whether that was all. What is on
@@ -284,7 +284,7 @@ impl Link {
     fn settle(&self, gone: Side) {
         let end = Instant::now() + MOMENT;
         let other = gone.other() as usize;
-        let program = self.line(gone).as_program().is_some();
+        let program = self.link_end(gone).as_program().is_some();
         while (program || self.untaken(gone) > 0) && self.state().said[other].is_none() && Instant::now() < end {
             if self.over.is_set() {
                 return;
@@ -298,7 +298,7 @@ impl Link {
     /// A stream that has ended already cannot learn it: it has nothing left to send that would be refused. Then it is broken
     /// off at the end.
     fn is_refused(&self, source: Side, buffer: &mut [u8]) {
-        let (more, end) = self.line(source).drain(&self.over, MOMENT);
+        let (more, end) = self.link_end(source).drain(&self.over, MOMENT);
         self.dropped[source as usize].fetch_add(more, Ordering::Relaxed);
         {
             let mut state = self.state();
@@ -310,11 +310,11 @@ impl Link {
             }
             self.ended(&mut state, source, Ending::Short);
         }
-        if end || self.line(source).refuse() {
+        if end || self.link_end(source).refuse() {
             return;
         }
         while !self.over.is_set() {
-            match self.line(source).read(buffer, &self.over) {
+            match self.link_end(source).read(buffer, &self.over) {
                 Ok(0) => return,
                 Ok(count) => drop(self.dropped[source as usize].fetch_add(count as u64, Ordering::Relaxed)),
                 Err(error) => return self.broke_off(source, error),
@@ -324,14 +324,14 @@ impl Link {
 
     /// The program of a link has ended; `how`, if that was no end in order.
     pub fn note_program_end(&self, how: Option<&str>) {
-        for program in self.lines.iter().filter_map(Line::as_program) {
+        for program in self.ends.iter().filter_map(LinkEnd::as_program) {
             program.note_end(how.map(str::to_owned));
         }
     }
 
     /// Closes the pipes of a program.
     pub fn close_program(&self) {
-        self.lines.iter().filter_map(Line::as_program).for_each(program::Program::close);
+        self.ends.iter().filter_map(LinkEnd::as_program).for_each(program::Program::close);
     }
 
     /// Reading failed: nothing more will come from this side.
@@ -369,7 +369,7 @@ impl Link {
         self.over.set();
         for side in [Side::From, Side::To] {
             let off = state.broken.is_some() || state.cut || state.unheard == Some(side);
-            if off { self.line(side).reset() } else { self.line(side).leave() }
+            if off { self.link_end(side).reset() } else { self.link_end(side).leave() }
         }
     }
 }

@@ -14,18 +14,18 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
+use super::endpoint::Endpoint;
 use super::network::Network;
-use super::place::Place;
 use crate::link::cancel::CancelToken;
-use crate::link::line::Line;
+use crate::link::end::LinkEnd;
 use crate::mode;
 use crate::service;
 use crate::transport::{self, Addr, Listener, Options};
 
-/// Waits for connections at a place. Dropping it removes the name.
+/// Waits for connections at an endpoint. Dropping it removes the name.
 #[derive(Debug)]
 pub struct Acceptor {
-    kind: Kind,
+    kind: AnyListener,
     terms: Terms,
     over: CancelToken,
 }
@@ -45,9 +45,9 @@ pub struct Terms {
 
 /// What accepting has brought.
 #[derive(Debug)]
-pub enum Came {
+pub enum AcceptResult {
     /// A connection, and who made it.
-    Connection(Line, String),
+    Connection(LinkEnd, String),
     /// One that was refused, and why.
     Refused(String),
 }
@@ -56,83 +56,84 @@ pub enum Came {
 const QUESTIONS: u32 = 6;
 
 #[derive(Debug)]
-enum Kind {
+enum AnyListener {
     Stream(Box<Listener>),
     Tcp(TcpListener),
-    Uds(UnixListener, Option<Name>),
+    Uds(UnixListener, Option<SocketFile>),
 }
 
 /// The file of a socket, and which one it is.
 #[derive(Debug)]
-struct Name {
+struct SocketFile {
     path: PathBuf,
     id: (u64, u64),
 }
 
 impl Acceptor {
-    /// Listens at a place.
-    pub fn open(place: &Place, terms: Terms) -> io::Result<Self> {
-        let kind = match place {
-            Place::Stream(Addr::Fd(number)) => inherited(*number)?,
-            Place::Stream(addr) => Kind::Stream(Box::new(transport::bind(addr, &terms.stream)?)),
-            Place::Tcp(text) => {
+    /// Listens at an endpoint.
+    pub fn open(endpoint: &Endpoint, terms: Terms) -> io::Result<Self> {
+        let kind = match endpoint {
+            Endpoint::Stream(Addr::Fd(number)) => inherited(*number)?,
+            Endpoint::Stream(addr) => AnyListener::Stream(Box::new(transport::bind(addr, &terms.stream)?)),
+            Endpoint::Tcp(text) => {
                 let listener = TcpListener::bind(text.as_str())?;
                 listener.set_nonblocking(true)?;
-                Kind::Tcp(listener)
+                AnyListener::Tcp(listener)
             }
-            Place::Uds(path) => {
+            Endpoint::Uds(path) => {
                 let listener = bind(path)?;
                 let name = fs::symlink_metadata(path)?;
                 listener.set_nonblocking(true)?;
-                Kind::Uds(listener, Some(Name { path: path.clone(), id: (name.dev(), name.ino()) }))
+                AnyListener::Uds(listener, Some(SocketFile { path: path.clone(), id: (name.dev(), name.ino()) }))
             }
-            Place::Abstract(name) => {
+            Endpoint::Abstract(name) => {
                 let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)?;
                 listener.set_nonblocking(true)?;
-                Kind::Uds(listener, None)
+                AnyListener::Uds(listener, None)
             }
         };
         let acceptor = Self { kind, terms, over: CancelToken::new()? };
-        if let (Some(mode), Place::Uds(path) | Place::Stream(Addr::Unix(path))) = (acceptor.terms.mode, place) {
+        if let (Some(mode), Endpoint::Uds(path) | Endpoint::Stream(Addr::Unix(path))) = (acceptor.terms.mode, endpoint)
+        {
             mode::set(path, mode)?;
         }
         Ok(acceptor)
     }
 
     /// Where it is, with the port that the system chose.
-    pub fn place(&self, asked: &Place) -> Place {
+    pub fn endpoint(&self, asked: &Endpoint) -> Endpoint {
         match (&self.kind, asked) {
-            (Kind::Tcp(listener), Place::Tcp(_)) => {
-                listener.local_addr().map_or_else(|_| asked.clone(), |addr| Place::Tcp(addr.to_string()))
+            (AnyListener::Tcp(listener), Endpoint::Tcp(_)) => {
+                listener.local_addr().map_or_else(|_| asked.clone(), |addr| Endpoint::Tcp(addr.to_string()))
             }
             _ => asked.clone(),
         }
     }
 
     /// Waits for a connection. An error while [`Acceptor::close`] was called means that.
-    pub fn accept(&self) -> io::Result<Came> {
+    pub fn accept(&self) -> io::Result<AcceptResult> {
         match &self.kind {
-            Kind::Stream(listener) => {
+            AnyListener::Stream(listener) => {
                 let stream = listener.accept()?;
                 let who = service::peer(&stream);
-                Ok(Came::Connection(Line::stream(stream), who))
+                Ok(AcceptResult::Connection(LinkEnd::stream(stream), who))
             }
-            Kind::Tcp(listener) => {
+            AnyListener::Tcp(listener) => {
                 let (socket, addr) = self.wait(listener, || listener.accept())?;
                 let who = format!("tcp:{addr}");
                 if !self.terms.allowed.is_empty() && !self.terms.allowed.iter().any(|it| it.contains(addr.ip())) {
                     let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
-                    return Ok(Came::Refused(format!("{who} is not allowed (--allow-address)")));
+                    return Ok(AcceptResult::Refused(format!("{who} is not allowed (--allow-address)")));
                 }
-                Ok(Came::Connection(tcp(socket, self.terms.keepalive)?, who))
+                Ok(AcceptResult::Connection(tcp(socket, self.terms.keepalive)?, who))
             }
-            Kind::Uds(listener, _) => {
+            AnyListener::Uds(listener, _) => {
                 let (socket, _) = self.wait(listener, || listener.accept())?;
                 let who = sockopt::socket_peercred(&socket).map_or_else(
                     |_| "a process".to_owned(),
                     |it| format!("process {} of user {}", it.pid, it.uid.as_raw()),
                 );
-                Ok(Came::Connection(Line::uds(socket)?, who))
+                Ok(AcceptResult::Connection(LinkEnd::uds(socket)?, who))
             }
         }
     }
@@ -154,7 +155,7 @@ impl Acceptor {
     /// Ends all waits, now and later, from any thread.
     pub fn close(&self) {
         self.over.set();
-        if let Kind::Stream(listener) = &self.kind {
+        if let AnyListener::Stream(listener) = &self.kind {
             listener.shutdown();
         }
     }
@@ -168,7 +169,7 @@ impl Acceptor {
 impl Drop for Acceptor {
     fn drop(&mut self) {
         // A name that another socket has by now is left alone.
-        if let Kind::Uds(_, Some(Name { path, id })) = &self.kind
+        if let AnyListener::Uds(_, Some(SocketFile { path, id })) = &self.kind
             && fs::symlink_metadata(path).is_ok_and(|now| (now.dev(), now.ino()) == *id)
         {
             let _ = fs::remove_file(path);
@@ -196,7 +197,7 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// A listening socket that this process has inherited, as from a service manager: sd_listen_fds(3).
-fn inherited(number: RawFd) -> io::Result<Kind> {
+fn inherited(number: RawFd) -> io::Result<AnyListener> {
     let wrong = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("descriptor {number} {why}"));
     if number < 3 {
         return Err(wrong("is a standard stream"));
@@ -214,14 +215,14 @@ fn inherited(number: RawFd) -> io::Result<Kind> {
     let stream = sockopt::socket_type(&socket)? == SocketType::STREAM;
     rustix::io::ioctl_fionbio(&socket, true)?;
     match sockopt::socket_domain(&socket)? {
-        AddressFamily::INET | AddressFamily::INET6 if stream => Ok(Kind::Tcp(socket.into())),
-        AddressFamily::UNIX if stream => Ok(Kind::Uds(socket.into(), None)),
+        AddressFamily::INET | AddressFamily::INET6 if stream => Ok(AnyListener::Tcp(socket.into())),
+        AddressFamily::UNIX if stream => Ok(AnyListener::Uds(socket.into(), None)),
         _ => Err(wrong("is neither a TCP nor a Unix stream socket")),
     }
 }
 
 /// A TCP connection, with questions to a peer that says nothing for long, so that one that has vanished is noticed.
-fn tcp(socket: TcpStream, keepalive: Option<Duration>) -> io::Result<Line> {
+fn tcp(socket: TcpStream, keepalive: Option<Duration>) -> io::Result<LinkEnd> {
     if let Some(idle) = keepalive {
         let between = (idle / QUESTIONS).max(Duration::from_secs(1));
         sockopt::set_socket_keepalive(&socket, true)?;
@@ -232,17 +233,17 @@ fn tcp(socket: TcpStream, keepalive: Option<Duration>) -> io::Result<Line> {
         let all = idle + between * QUESTIONS;
         sockopt::set_tcp_user_timeout(&socket, u32::try_from(all.as_millis()).unwrap_or(u32::MAX))?;
     }
-    Line::tcp(socket)
+    LinkEnd::tcp(socket)
 }
 
-/// Makes a connection to a place; to a stream, with a limit, waits for no longer than that to be accepted.
-pub fn dial(place: &Place, terms: &Terms, limit: Option<Duration>) -> io::Result<Line> {
-    match place {
-        Place::Stream(addr) => Ok(Line::stream(transport::connect(addr, &terms.stream, limit)?)),
-        Place::Tcp(text) => tcp(TcpStream::connect(text.as_str())?, terms.keepalive),
-        Place::Uds(path) => Line::uds(UnixStream::connect(path)?),
-        Place::Abstract(name) => {
-            Line::uds(UnixStream::connect_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)?)
+/// Makes a connection to an endpoint; to a stream, with a limit, waits for no longer than that to be accepted.
+pub fn dial(endpoint: &Endpoint, terms: &Terms, limit: Option<Duration>) -> io::Result<LinkEnd> {
+    match endpoint {
+        Endpoint::Stream(addr) => Ok(LinkEnd::stream(transport::connect(addr, &terms.stream, limit)?)),
+        Endpoint::Tcp(text) => tcp(TcpStream::connect(text.as_str())?, terms.keepalive),
+        Endpoint::Uds(path) => LinkEnd::uds(UnixStream::connect(path)?),
+        Endpoint::Abstract(name) => {
+            LinkEnd::uds(UnixStream::connect_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)?)
         }
     }
 }

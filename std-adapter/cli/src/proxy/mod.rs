@@ -1,9 +1,9 @@
-//! `smstream proxy`: connections that come in at one place go on to another one.
+//! `smstream proxy`: connections that come in at one endpoint go on to another one.
 
 mod acceptor;
 mod connections;
+mod endpoint;
 mod network;
-mod place;
 mod server;
 
 use std::sync::Arc;
@@ -23,8 +23,8 @@ use crate::stdio::Output;
 use crate::transport::in_options;
 use acceptor::{Acceptor, Terms};
 use connections::{Connections, Tally};
+use endpoint::Endpoint;
 use network::Network;
-use place::Place;
 use server::{Accepted, Proxy};
 
 /// The help's last part.
@@ -77,11 +77,11 @@ Keys of --json (with --counts, a line for each time):
 #[derive(Debug, Args)]
 pub struct ProxyArgs {
     /// Where to listen
-    #[arg(value_parser = Place::parser())]
-    pub from: Place,
+    #[arg(value_parser = Endpoint::parser())]
+    pub from: Endpoint,
     /// Where to connect to, for each connection that comes in
-    #[arg(value_parser = Place::parser())]
-    pub to: Place,
+    #[arg(value_parser = Endpoint::parser())]
+    pub to: Endpoint,
     /// Serve all connections that come, at once, until a signal ends it
     #[arg(short, long)]
     pub keep_open: bool,
@@ -131,7 +131,7 @@ pub fn run(args: &ProxyArgs) -> Result<u8, Failure> {
     let start = Instant::now();
     if args.from.is_same(&args.to) {
         return Err(Failure::usage(format!(
-            "{} would be connected to itself, again and again: give two places",
+            "{} would be connected to itself, again and again: give two endpoints",
             args.from
         )));
     }
@@ -149,10 +149,10 @@ pub fn run(args: &ProxyArgs) -> Result<u8, Failure> {
     };
     let interrupt = Interrupt::install().or_broken("could not wait for signals")?;
     let mut acceptor = open()?;
-    let from = acceptor.place(&args.from);
+    let from = acceptor.endpoint(&args.from);
     let proxy = Arc::new(Proxy {
         connections: Connections::default(),
-        places: [from.clone(), args.to.clone()],
+        endpoints: [from.clone(), args.to.clone()],
         terms: terms.clone(),
         wait: args.wait,
         many: args.keep_open,

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::acceptor::{Acceptor, Came, Terms, dial};
+use super::acceptor::{AcceptResult, Acceptor, Terms, dial};
 use super::connections::{Connections, Count};
-use super::place::Place;
+use super::endpoint::Endpoint;
 use crate::backoff::{self, Backoff};
 use crate::failure::{Failure, say};
-use crate::link::line::Line;
+use crate::link::end::LinkEnd;
 use crate::link::{Link, Outcome, Side};
 use crate::progress::Meter;
 use crate::size::Bytes;
@@ -21,7 +21,7 @@ pub struct Proxy {
     /// Those of the moment.
     pub connections: Connections,
     /// Where they come from and where they go.
-    pub places: [Place; 2],
+    pub endpoints: [Endpoint; 2],
     /// What they are to be like.
     pub terms: Terms,
     /// How long to keep trying to connect.
@@ -51,24 +51,24 @@ impl Proxy {
                 self.connections.wait_for_less_than(most as usize);
             }
             let (from, who) = match acceptor.accept() {
-                Ok(Came::Connection(from, who)) => (from, who),
-                Ok(Came::Refused(why)) => {
+                Ok(AcceptResult::Connection(from, who)) => (from, who),
+                Ok(AcceptResult::Refused(why)) => {
                     if self.verbose {
-                        say(format_args!("refused at {}: {why}", self.places[0]));
+                        say(format_args!("refused at {}: {why}", self.endpoints[0]));
                     }
                     continue;
                 }
                 Err(_) if acceptor.is_closed() => return Accepted::Done,
                 Err(error) if backoff.is_lost(&error) => return Accepted::Lost(error),
                 Err(error) => {
-                    backoff.after(&self.places[0], &error);
+                    backoff.after(&self.endpoints[0], &error);
                     continue;
                 }
             };
             backoff.restore();
             let number = self.connections.begin();
             if self.verbose {
-                say(format_args!("connection {number}: {who} connected at {}", self.places[0]));
+                say(format_args!("connection {number}: {who} connected at {}", self.endpoints[0]));
             }
             // The thread takes it from here, so that it is here still if there can be no thread.
             let from = Arc::new(Mutex::new(Some(from)));
@@ -91,22 +91,22 @@ impl Proxy {
     }
 
     /// Serves a connection that came in, to its end.
-    fn serve(&self, number: u64, from: Line) {
+    fn serve(&self, number: u64, from: LinkEnd) {
         let failed = Count { failed: true, ..Count::default() };
-        let to = match backoff::keep_trying(self.wait, |limit| dial(&self.places[1], &self.terms, limit)) {
+        let to = match backoff::keep_trying(self.wait, |limit| dial(&self.endpoints[1], &self.terms, limit)) {
             Ok(to) => to,
             Err((error, hint)) => {
                 // So that no answer does not look like an empty one.
                 from.reset();
                 drop(from);
-                let what = format!("to {}: could not connect: {}{hint}", self.places[1], in_options(&error));
+                let what = format!("to {}: could not connect: {}{hint}", self.endpoints[1], in_options(&error));
                 return self.ended(number, failed, Some(Failure::no_connection(what)));
             }
         };
         let link = match Link::new(from, to, Arc::new(Meter::new())) {
             Ok(link) => Arc::new(link),
-            Err((lines, error)) => {
-                lines.iter().for_each(Line::reset);
+            Err((ends, error)) => {
+                ends.iter().for_each(LinkEnd::reset);
                 let failure = Failure::broken(format!("could not prepare for a connection: {error}"));
                 return self.ended(number, failed, Some(failure));
             }
@@ -143,18 +143,18 @@ impl Proxy {
                 outcome.broken.as_ref().filter(|(broken, _)| *broken == side).map(|(_, error)| error.to_string());
             let bytes = outcome.dropped[side.other() as usize];
             let lost = (bytes > 0)
-                .then(|| format!("did not take {} that {} sent", Bytes(bytes), self.places[side.other() as usize]));
+                .then(|| format!("did not take {} that {} sent", Bytes(bytes), self.endpoints[side.other() as usize]));
             let said: Vec<_> = error.into_iter().chain(lost).collect();
             if !said.is_empty() {
-                parts.push(format!("{side} {}: {}", self.places[side as usize], said.join("; ")));
+                parts.push(format!("{side} {}: {}", self.endpoints[side as usize], said.join("; ")));
             }
         }
         (!parts.is_empty()).then(|| Failure::broken(parts.join("; ")))
     }
 }
 
-fn take(line: &Mutex<Option<Line>>) -> Option<Line> {
-    line.lock().unwrap_or_else(PoisonError::into_inner).take()
+fn take(end: &Mutex<Option<LinkEnd>>) -> Option<LinkEnd> {
+    end.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 fn no_thread(error: &io::Error) -> Failure {

@@ -1,4 +1,4 @@
-//! One connection, as `nc` handles it: standard input goes in, what comes goes to standard output.
+//! One connection, as `nc` handles it: standard input is sent, and what is received goes to standard output.
 //!
 //! Each direction has a thread of its own; the calling thread waits for what they report. It ends when both directions
 //! have ended and the peer has closed. A thread that waits for standard input is called off when the peer has closed

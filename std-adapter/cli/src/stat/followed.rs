@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use smstream::inspect::{Follower, Report, Stream};
+use smstream::inspect::{Follower, InspectedStream, Report};
 
 use crate::failure::Failure;
 use crate::target::Target;
@@ -16,7 +16,7 @@ pub struct Followed {
     /// Each, and whether a party of it was seen alive.
     watches: Vec<(Follower, bool)>,
     /// All streams of the last look at all processes.
-    known: Vec<Stream>,
+    known: Vec<InspectedStream>,
     /// When that was.
     found: Instant,
 }
@@ -37,7 +37,7 @@ impl Followed {
         }
         self.found = Instant::now();
         for stream in self.target.streams(&mut self.known).unwrap_or_default() {
-            let id = |stream: &Stream| stream.channel.segment(0).0.id();
+            let id = |stream: &InspectedStream| stream.channel.segment(0).0.id();
             match self.watches.iter_mut().find(|(known, _)| id(known.stream()) == id(&stream)) {
                 Some((known, _)) => known.update(stream),
                 None => self.watches.push(fresh(stream)),
@@ -46,7 +46,7 @@ impl Followed {
     }
 
     /// Looks at all of them. What both parties have left is shown once more, and then no longer followed.
-    pub fn look(&mut self) -> Vec<(Stream, Report)> {
+    pub fn look(&mut self) -> Vec<(InspectedStream, Report)> {
         let mut reports = Vec::new();
         self.watches.retain_mut(|(watch, lived)| {
             let Ok(report) = watch.look() else { return false };
@@ -60,6 +60,6 @@ impl Followed {
     }
 }
 
-fn fresh(stream: Stream) -> (Follower, bool) {
+fn fresh(stream: InspectedStream) -> (Follower, bool) {
     (Follower::new(stream), false)
 }

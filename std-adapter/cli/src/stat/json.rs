@@ -1,17 +1,17 @@
 //! One report, for programs.
 
 use smstream::Counts;
-use smstream::inspect::{HalfReport, Report, SleepState, Stream};
+use smstream::inspect::{HalfReport, InspectedStream, Report, SleepState};
 
 use crate::json::Json;
 use crate::ls;
 
 /// All streams on one line.
-pub fn all(reports: &[(Stream, Report)]) -> Json {
+pub fn all(reports: &[(InspectedStream, Report)]) -> Json {
     Json::Object(vec![("streams", Json::List(reports.iter().map(|(stream, report)| one(stream, report)).collect()))])
 }
 
-fn one(stream: &Stream, report: &Report) -> Json {
+fn one(stream: &InspectedStream, report: &Report) -> Json {
     let lane = |n: usize| {
         let (lane, halves) = (&report.look.sample.lanes[n], &report.lanes[n]);
         Json::Object(vec![

@@ -1,7 +1,7 @@
 //! What there is to say of a stream, in words: for a report and for the live view alike.
 
 use smstream::Counts;
-use smstream::inspect::{HalfReport, Look, Report, SleepState, Stream};
+use smstream::inspect::{HalfReport, InspectedStream, Look, Report, SleepState};
 
 use crate::ls::{party_name, span};
 use crate::size::{Bytes, Rate};
@@ -94,7 +94,7 @@ fn rest(half: &HalfReport, over: bool, word: &str, unit: &str) -> (String, bool)
 }
 
 /// Who has an end of it: a line each.
-pub fn parties(stream: &Stream, look: &Look) -> Vec<(String, bool)> {
+pub fn parties(stream: &InspectedStream, look: &Look) -> Vec<(String, bool)> {
     let mut lines = Vec::new();
     for (party, name) in ["listener", "connector"].into_iter().enumerate() {
         let alive = match look.alive[party] {
@@ -117,7 +117,7 @@ pub fn parties(stream: &Stream, look: &Look) -> Vec<(String, bool)> {
 }
 
 /// The first line: what it is.
-pub fn title(stream: &Stream) -> String {
+pub fn title(stream: &InspectedStream) -> String {
     stream.addr.clone().unwrap_or_else(|| stream.channel.segment(0).0.what().to_owned())
 }
 
@@ -144,7 +144,7 @@ pub mod tests {
     use std::io::Write;
 
     /// A real stream of this process, asleep in the middle: the listener's, and what is seen of it twice.
-    pub fn with_report(act: impl FnOnce(&Stream, &Report)) {
+    pub fn with_report(act: impl FnOnce(&InspectedStream, &Report)) {
         let dir = std::env::temp_dir().join(format!(
             "smstream-stat-{}-{:?}",
             std::process::id(),
@@ -160,7 +160,7 @@ pub mod tests {
             here.write_all(&[1; 65536]).expect("written");
             let scan = smstream::inspect::scan(false).expect("a look");
             let wanted = format!("file:{}", path.display());
-            let is_it = |it: &Stream| it.addr.as_ref() == Some(&wanted) && it.of_party(1).count() == 1;
+            let is_it = |it: &InspectedStream| it.addr.as_ref() == Some(&wanted) && it.of_party(1).count() == 1;
             let stream = scan.streams.into_iter().find(is_it).expect("the stream");
             let mut watch = Follower::new(stream);
             watch.look().expect("a look");

@@ -54,7 +54,7 @@ pub fn run(args: &StatArgs) -> Result<(), Failure> {
     let mut terminal = ratatui::try_init().or_broken("could not draw on the terminal")?;
     let mut view = View::new(Paint::for_stdout().is_on(), is_unicode(), args.interval);
     let result = show(&mut terminal, &mut followed, &mut view);
-    // In any case the terminal is as it was.
+    // However it ends, the terminal is as it was.
     let restored = ratatui::try_restore();
     result.and(restored).or_broken("could not draw on the terminal")
 }

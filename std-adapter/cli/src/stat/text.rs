@@ -1,6 +1,6 @@
 //! One report, for people.
 
-use smstream::inspect::{Report, Stream};
+use smstream::inspect::{InspectedStream, Report};
 
 use super::bar::bar;
 use super::rows::{self, DIRECTIONS};
@@ -11,12 +11,12 @@ use crate::style::{self, Paint, Role};
 const WIDTH: usize = 34;
 
 /// All streams, one under the other.
-pub fn all(reports: &[(Stream, Report)], paint: Paint) -> String {
+pub fn all(reports: &[(InspectedStream, Report)], paint: Paint) -> String {
     let texts: Vec<String> = reports.iter().map(|(stream, report)| one(stream, report, paint)).collect();
     texts.join("\n")
 }
 
-fn one(stream: &Stream, report: &Report, paint: Paint) -> String {
+fn one(stream: &InspectedStream, report: &Report, paint: Paint) -> String {
     let (look, state) = (&report.look, report.look.state());
     let title = paint.text(Role::Strong, rows::title(stream));
     let mut text = format!("{title}  {}  {}\n", paint.text(ls::role(state), state.name()), rows::age(look));

@@ -9,7 +9,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols::border;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Sparkline};
-use smstream::inspect::{Report, State, Stream};
+use smstream::inspect::{InspectedStream, Report, State};
 
 use super::bar::bar;
 use super::rows::{self, DIRECTIONS};
@@ -38,7 +38,7 @@ const ASCII: border::Set<'static> = border::Set {
 
 /// One stream, with its past.
 struct Seen {
-    stream: Stream,
+    stream: InspectedStream,
     report: Report,
     /// The bytes a second of each lane, the last one at the end.
     past: [VecDeque<u64>; 2],
@@ -64,8 +64,8 @@ impl View {
     }
 
     /// Takes what was seen just now.
-    pub fn take(&mut self, reports: Vec<(Stream, Report)>) {
-        let id = |stream: &Stream| stream.channel.segment(0).0.id();
+    pub fn take(&mut self, reports: Vec<(InspectedStream, Report)>) {
+        let id = |stream: &InspectedStream| stream.channel.segment(0).0.id();
         for seen in &mut self.seen {
             seen.ended = !reports.iter().any(|(stream, _)| id(stream) == id(&seen.stream));
         }
@@ -255,7 +255,7 @@ mod tests {
         terminal.backend().to_string()
     }
 
-    fn with_view(unicode: bool, act: impl FnOnce(&mut View, (Stream, Report))) {
+    fn with_view(unicode: bool, act: impl FnOnce(&mut View, (InspectedStream, Report))) {
         rows::tests::with_report(|stream, report| {
             let mut view = View::new(true, unicode, Duration::from_secs(1));
             view.take(vec![(stream.clone(), report.clone())]);

@@ -68,7 +68,7 @@ pub fn smstream<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Command {
     command
 }
 
-/// The same through a shell, which redirects as it is told, for what [`Command`] cannot do.
+/// The same through a shell, which redirects as its text says, for what [`Command`] cannot do.
 pub fn through_shell(redirection: &str, args: &[&str]) -> Command {
     let mut command = Command::new("sh");
     command.arg("-c").arg(format!("exec \"$0\" \"$@\" {redirection}"));
@@ -229,18 +229,18 @@ fn all_of(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
 /// Writes everything in a thread, and closes.
 pub fn feed(mut stdin: ChildStdin, bytes: Vec<u8>) -> JoinHandle<()> {
     thread::spawn(move || {
-        // Whoever does not want all of it closes early.
+        // A reader that does not want all of it closes early.
         let _ = stdin.write_all(&bytes);
     })
 }
 
-/// Connects from within the test, as soon as somebody listens.
+/// Connects from within the test, as soon as a listener is there.
 pub fn reach(addr: &str) -> Stream {
     let start = Instant::now();
     loop {
         match Stream::connect(addr) {
             Ok(stream) => return stream,
-            Err(error) => assert!(start.elapsed() < HANGS, "nobody listens at {addr}: {error}"),
+            Err(error) => assert!(start.elapsed() < HANGS, "no process listens at {addr}: {error}"),
         }
         thread::yield_now();
     }
@@ -260,11 +260,11 @@ pub fn in_the_end<T>(mut look: impl FnMut() -> Option<T>) -> T {
 
 /// Does something that may hang, in a thread.
 pub fn within_time<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        let _ = tell.send(act());
+        let _ = sender.send(act());
     });
-    told.recv_timeout(HANGS).expect("it did not hang")
+    receiver.recv_timeout(HANGS).expect("it did not hang")
 }
 
 /// Bytes that are all over the place, different for each seed.

@@ -63,7 +63,7 @@ fn json_is_all_that_comes_with_json() {
 }
 
 #[test]
-fn the_death_of_the_second_process_is_told() {
+fn the_death_of_the_second_process_is_reported() {
     let mut command = smstream(["demo", "--bytes", "1TiB"]);
     let mut demo = Running::start(&mut command);
     let pid = demo.id();
@@ -87,7 +87,7 @@ fn an_interrupted_demo_leaves_nothing_behind() {
     }
 }
 
-/// Over sockets too, with lanes of more than a stranger may offer.
+/// Over sockets too, with lanes of more than another user may offer.
 #[test]
 fn large_lanes_over_a_socket() {
     let demo = ["demo", "--over", "unix", "--capacity", "128MiB", "--bytes", "1", "--rounds", "5"];

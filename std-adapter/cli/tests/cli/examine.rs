@@ -32,7 +32,7 @@ fn region(dir: &Dir) -> (PathBuf, u64) {
     there.write_all(&[2; 50]).expect("written");
     let scan = smstream::inspect::scan(false).expect("a look");
     let wanted = Some(addr);
-    let is_it = |it: &&smstream::inspect::Stream| it.addr == wanted && it.of_party(1).next().is_some();
+    let is_it = |it: &&smstream::inspect::InspectedStream| it.addr == wanted && it.of_party(1).next().is_some();
     let stream = scan.streams.iter().find(is_it).expect("the connection");
     let (source, second) = stream.channel.segment(1);
     let mut bytes = vec![0; usize::try_from(source.len().expect("a length")).expect("a length")];
@@ -67,7 +67,7 @@ fn a_sound_region_is_sound() {
     for part in ["100 bytes are in the lane", "50 bytes are in the lane", "300 bytes in 1 publications"] {
         assert!(text.contains(part), "no '{part}' in {text}");
     }
-    // Nobody holds its locks any more, and it is said to be a stream with a name.
+    // No process holds its locks any more, and it is said to be a stream with a name.
     assert!(lines(&checked, "note").iter().any(|it| it["rule"] == "orphan"), "{text}");
 }
 
@@ -139,7 +139,7 @@ fn wherever_it_is_cut_off_something_is_bad() {
 }
 
 #[test]
-fn the_other_byte_order_is_told_and_read() {
+fn the_other_byte_order_is_reported_and_read() {
     let dir = Dir::new();
     let (path, second) = region(&dir);
     let file = File::options().read(true).write(true).open(&path).expect("the copy");
@@ -149,7 +149,7 @@ fn the_other_byte_order_is_told_and_read() {
         for word in header[8..].chunks_exact_mut(4) {
             word.reverse();
         }
-        file.write_all_at(&header, segment).expect("turned round");
+        file.write_all_at(&header, segment).expect("byte-swapped");
     }
     let checked = examine(&path, 1);
     let bad = lines(&checked, "bad");
@@ -191,7 +191,7 @@ fn it_changes_nothing() {
 fn what_is_no_region() {
     let dir = Dir::new();
     let letter = dir.path("letter");
-    fs::write(&letter, "somebody's letter").expect("a file");
+    fs::write(&letter, "a user's letter").expect("a file");
     let checked = examine(&letter, 1);
     assert!(
         lines(&checked, "bad").iter().any(|it| it["meaning"].as_str().is_some_and(|it| it.contains("something else")))
@@ -208,13 +208,13 @@ fn what_is_no_region() {
         (fifo, "no regular file"),
         (link, "a symbolic link"),
         (dir.path("."), "a directory"),
-        (dir.path("nobody"), "No such file"),
+        (dir.path("none"), "No such file"),
         ("/dev/zero".into(), "no regular file"),
     ] {
         let path = path.display().to_string();
         Running::start(&mut smstream(["doctor", &path])).end().expect(3).saying(why);
     }
-    Running::start(&mut smstream(["doctor", "unix:@nobody"])).end().expect(3).saying("PID:FD");
+    Running::start(&mut smstream(["doctor", "unix:@none"])).end().expect(3).saying("PID:FD");
     Running::start(&mut smstream(["doctor", "4194305:0"])).end().expect(3);
 }
 

@@ -55,7 +55,7 @@ fn exit_codes() {
 }
 
 #[test]
-fn what_cannot_be_run_is_told_to_both() {
+fn what_cannot_be_run_is_reported_to_both() {
     let dir = Dir::new();
     std::fs::write(dir.path("text"), "no program").expect("a file");
     let text = dir.path("text").display().to_string();
@@ -69,7 +69,7 @@ fn what_cannot_be_run_is_told_to_both() {
 }
 
 #[test]
-fn a_program_that_reads_no_more_is_told_to_the_peer() {
+fn a_program_that_reads_no_more_is_reported_to_the_peer() {
     let dir = Dir::new();
     let listener = Running::start(&mut smstream(["listen", &dir.addr(), "--", "head", "-c", "3"]));
     let mut peer = reach(&dir.addr());
@@ -190,7 +190,7 @@ fn a_signal_is_passed_on_and_breaks_the_connection_off() {
 }
 
 #[test]
-fn an_interrupt_while_nobody_is_there() {
+fn an_interrupt_without_a_connection() {
     for (keep, code) in [(None, 128 + 15), (Some("-k"), 128 + 15)] {
         let dir = Dir::new();
         let addr = dir.addr();

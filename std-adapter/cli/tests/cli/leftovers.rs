@@ -9,7 +9,7 @@ use smstream::Listener;
 use crate::command::{Dir, Running, in_the_end, smstream};
 use crate::looking::json;
 
-/// The verdict on a file, when nobody uses it any more. (Other tests fork; for a moment a child has what this process has.)
+/// The verdict on a file, when no process uses it any more. (Other tests fork; for a moment a child has what this process has.)
 fn verdict(dir: &Dir, name: &str, options: &[&str]) -> String {
     let directory = dir.path("").display().to_string();
     let mut args = vec!["gc", "--json"];
@@ -37,7 +37,7 @@ fn a_dead_listeners_name_goes() {
     let dir = Dir::new();
     left_over(&dir);
     fs::write(dir.path("letter"), "smstream is mentioned here").expect("a file");
-    fs::write(dir.path("other"), "somebody's letter").expect("a file");
+    fs::write(dir.path("other"), "a user's letter").expect("a file");
     assert_eq!(verdict(&dir, "stream", &["--dry-run"]), "would_remove");
     assert!(dir.path("stream").exists(), "a dry run removes nothing");
     assert_eq!(verdict(&dir, "stream", &[]), "removed");
@@ -98,7 +98,7 @@ fn a_report_for_people() {
     assert!(String::from_utf8(ended.stdout).expect("text").ends_with("stream: removed\n"));
 }
 
-/// A socket goes with its lock file, if that is ours and nobody listens.
+/// A socket goes with its lock file, if that is ours and no process listens.
 #[test]
 fn a_dead_listeners_socket_goes() {
     let dir = Dir::new();
@@ -133,9 +133,9 @@ fn a_dead_listeners_socket_goes() {
     assert_eq!(verdict(&dir, "alone.lock", &[]), "removed");
 }
 
-/// Somebody listens there who knows nothing of the lock.
+/// A process listens there that knows nothing of the lock.
 #[test]
-fn a_socket_at_which_somebody_listens_stays() {
+fn a_socket_at_which_a_process_listens_stays() {
     let dir = Dir::new();
     let _listener = std::os::unix::net::UnixListener::bind(dir.path("socket")).expect("a socket");
     fs::write(dir.path("socket.lock"), EMPTY_LOCK).expect("a file");

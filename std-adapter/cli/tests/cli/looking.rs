@@ -72,7 +72,7 @@ fn a_listener_and_its_streams_are_listed() {
     for part in ["STATE", "listening", "half-closed", &addr, &format!("{}", listener.id())] {
         assert!(text.contains(part), "no '{part}' in\n{text}");
     }
-    assert!(!text.contains('\x1b'), "no colours where nobody looks");
+    assert!(!text.contains('\x1b'), "no colours where no terminal is");
     drop(mine);
 }
 
@@ -169,7 +169,7 @@ fn what_may_not_be_seen_is_said() {
     let mut command = std::process::Command::new(&copy);
     command.args(["ls", "--all", "--json"]).stdin(std::process::Stdio::null());
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    // As root everything is seen, so it is run as nobody; the test's own process is then somebody else's. Otherwise the
+    // As root everything is seen, so it is run as nobody; the test's own process is then another user's. Otherwise the
     // first process is.
     let hidden = if rustix::process::geteuid().is_root() {
         command.uid(65534).gid(65534);
@@ -246,16 +246,16 @@ fn a_name_that_was_left_over_is_seen_as_that() {
 #[test]
 fn nothing_to_look_at() {
     let dir = Dir::new();
-    fs::write(dir.path("letter"), "somebody's letter, which is longer than nothing").expect("a file");
+    fs::write(dir.path("letter"), "a user's letter, which is longer than nothing").expect("a file");
     let letter = dir.path("letter").display().to_string();
     let directory = dir.path(".").display().to_string();
-    for target in [dir.addr().as_str(), &letter, &directory, "4194305:1", "unix:@nobody", "shm:/smstream-nobody"] {
+    for target in [dir.addr().as_str(), &letter, &directory, "4194305:1", "unix:@none", "shm:/smstream-none"] {
         for command in [&["stat", target][..], &["stat", "--json", target]] {
             let ended = Running::start(&mut smstream(command)).end().expect(3);
             assert!(ended.stdout.is_empty() && !ended.stderr.is_empty(), "{ended:?}");
         }
     }
-    Running::start(&mut smstream(["stat", "unix:@nobody"])).end().expect(3).saying("smstream ls");
+    Running::start(&mut smstream(["stat", "unix:@none"])).end().expect(3).saying("smstream ls");
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn echo(listener: TcpListener) {
                 let mut socket = socket.expect("a connection");
                 let mut bytes = [0; 1000];
                 while let Ok(count @ 1..) = socket.read(&mut bytes) {
-                    // Whoever has gone does not want it.
+                    // A client that has gone does not want it.
                     let _ = socket.write_all(&bytes[..count]);
                 }
             });
@@ -136,7 +136,7 @@ fn many_at_once() {
     let (listener, place) = server();
     let mut far = proxy(&["--keep-open", &dir.addr(), &place]);
     let (mut near, door) = tcp_proxy(&["-k", "tcp:127.0.0.1:0", &dir.addr()]);
-    // Nobody goes on before all have got their first byte back: so all are open at once.
+    // No client goes on before all have got their first byte back: so all are open at once.
     let all = Arc::new(Barrier::new(MANY));
     echo(listener);
     let clients: Vec<_> = (0..MANY)
@@ -293,7 +293,7 @@ fn a_slow_reader_slows_the_writer_down() {
 }
 
 #[test]
-fn a_peer_that_takes_no_more_is_told_to_the_other() {
+fn a_peer_that_takes_no_more_is_reported_to_the_other() {
     let dir = Dir::new();
     let there = Listener::bind(dir.path("there")).expect("a listener");
     let proxy = proxy(&[&dir.addr(), &format!("file:{}", dir.path("there").display())]);
@@ -347,7 +347,7 @@ fn a_peer_that_has_gone_ends_an_idle_connection() {
 }
 
 #[test]
-fn the_errors_of_the_two_sides_are_told_apart() {
+fn the_errors_of_the_two_sides_differ() {
     let dir = Dir::new();
     let (listener, place) = server();
     drop(listener);
@@ -386,7 +386,7 @@ fn an_interrupt_breaks_off_and_counts() {
 }
 
 #[test]
-fn an_interrupt_while_nobody_is_there() {
+fn an_interrupt_without_a_connection() {
     let dir = Dir::new();
     let sockets = ["tcp:127.0.0.1:0".to_owned(), format!("uds:{}", dir.path("socket").display())];
     for place in dir.addrs().into_iter().chain(sockets) {
@@ -400,7 +400,7 @@ fn an_interrupt_while_nobody_is_there() {
 }
 
 #[test]
-fn the_name_of_a_socket_that_nobody_listens_at_is_taken_over() {
+fn the_name_of_a_socket_without_a_listener_is_taken_over() {
     let dir = Dir::new();
     let path = dir.path("socket");
     let place = format!("uds:{}", path.display());
@@ -421,9 +421,9 @@ fn the_name_of_a_socket_that_nobody_listens_at_is_taken_over() {
     running.end().expect(0);
     assert!(!path.exists(), "the name was left");
 
-    std::fs::write(&path, "somebody's letter").expect("a file");
+    std::fs::write(&path, "a user's letter").expect("a file");
     Running::start(&mut smstream(["proxy", &place, &dir.addr()])).end().expect(3);
-    assert_eq!(std::fs::read(&path).expect("a file"), b"somebody's letter");
+    assert_eq!(std::fs::read(&path).expect("a file"), b"a user's letter");
 }
 
 #[test]

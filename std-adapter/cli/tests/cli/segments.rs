@@ -22,7 +22,7 @@ fn helper_makes_segments() {
     let segments: Vec<Shm> = (0..3).map(|_| Shm::create(Key::PRIVATE, 4096).expect("a segment")).collect();
     let memory: Vec<Attachment> = segments.iter().map(|it| it.attach().expect("attached")).collect();
     cleanup::mark(&memory[0]).expect("marked");
-    memory[1].copy_in(0, b"somebody's segment").expect("written");
+    memory[1].copy_in(0, b"a user's segment").expect("written");
     cleanup::mark(&memory[2]).expect("marked");
     memory[2].copy_in(VERSION, &[0xff; 4]).expect("written");
     let ids: Vec<String> = segments.iter().map(|it| it.id().to_string()).collect();

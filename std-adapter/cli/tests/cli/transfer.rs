@@ -42,7 +42,7 @@ fn through_a_ring_of_one_byte_and_one_of_megabytes() {
 }
 
 #[test]
-fn a_rounded_capacity_is_told() {
+fn a_rounded_capacity_is_reported() {
     let dir = Dir::new();
     let listener = Running::start(&mut smstream(["listen", "--capacity", "100000", &dir.addr()]));
     let mut peer = reach(&dir.addr());
@@ -94,7 +94,7 @@ fn an_open_terminal_does_not_keep_a_finished_connection() {
         let mut peer = reach(&addr);
         peer.write_all(b"that was all").expect("written");
     });
-    // The peer has closed altogether; nobody closes our end of standard input.
+    // The peer has closed altogether; no process closes our end of standard input.
     let ended = listener.end().expect(0);
     assert_eq!(ended.stdout, b"that was all");
     drop(input);

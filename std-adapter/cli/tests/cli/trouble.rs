@@ -10,7 +10,7 @@ use smstream::Listener;
 use crate::command::{Dir, Running, feed, noise, reach, smstream, through_shell, within_time};
 
 #[test]
-fn a_killed_peer_is_told() {
+fn a_killed_peer_is_reported() {
     let dir = Dir::new();
     let (listener, input) = Running::start_with_input(&mut smstream(["listen", &dir.addr()]));
     let (mut connector, mut there) = Running::start_with_input(&mut smstream(["connect", "--wait", "60", &dir.addr()]));
@@ -46,7 +46,7 @@ fn undelivered_bytes_are_counted() {
     within_time(move || {
         let mut peer = listener.accept().expect("a connection");
         let scan = smstream::inspect::scan(false).expect("a look");
-        let is_its = |stream: &&smstream::inspect::Stream| stream.of_party(1).any(|holder| holder.pid == pid);
+        let is_its = |stream: &&smstream::inspect::InspectedStream| stream.of_party(1).any(|holder| holder.pid == pid);
         let stream = scan.streams.iter().find(is_its).expect("the connection");
         // Full, so that more of it is in the hands of the command.
         let until_full = || loop {
@@ -104,7 +104,7 @@ fn standard_output_whose_reader_has_gone() {
 }
 
 #[test]
-fn a_full_disk_is_told_on_both_sides() {
+fn a_full_disk_is_reported_on_both_sides() {
     let dir = Dir::new();
     let full = File::options().write(true).open("/dev/full").expect("/dev/full");
     let listener = Running::start(smstream(["listen", &dir.addr()]).stdout(full));
@@ -142,7 +142,7 @@ fn unreadable_standard_input_does_not_look_like_the_end() {
 }
 
 #[test]
-fn nobody_listens() {
+fn no_process_listens() {
     let dir = Dir::new();
     let ended = Running::start(&mut smstream(["connect", &dir.addr()])).end().expect(3);
     ended.saying(&dir.addr()).saying("--wait");
@@ -151,7 +151,7 @@ fn nobody_listens() {
 }
 
 #[test]
-fn somebody_listens_already() {
+fn a_process_listens_already() {
     let dir = Dir::new();
     let _listener = Listener::bind(dir.addr()).expect("a listener");
     Running::start(&mut smstream(["listen", &dir.addr()])).end().expect(3).saying(&dir.addr());
@@ -162,10 +162,10 @@ fn nowhere_to_listen() {
     let dir = Dir::new();
     let addr = format!("file:{}", dir.path("missing/stream").display());
     Running::start(&mut smstream(["listen", &addr])).end().expect(3).saying(&addr);
-    std::fs::write(dir.path("stream"), "somebody's letter").expect("a file");
+    std::fs::write(dir.path("stream"), "a user's letter").expect("a file");
     Running::start(&mut smstream(["listen", &dir.addr()])).end().expect(3).saying(&dir.addr());
     Running::start(&mut smstream(["connect", &dir.addr()])).end().expect(3).saying(&dir.addr());
-    assert_eq!(std::fs::read(dir.path("stream")).expect("a file"), b"somebody's letter");
+    assert_eq!(std::fs::read(dir.path("stream")).expect("a file"), b"a user's letter");
 }
 
 #[test]

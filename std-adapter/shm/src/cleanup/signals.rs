@@ -21,7 +21,7 @@ static PREVIOUS: [Previous; SIGNALS] =
 
 /// Has these signals remove what is registered, before they do what they did before: the handler that was installed is
 /// called next, or the process ends by the signal, as its parent will see. Typical are `SIGTERM`, `SIGINT` and
-/// `SIGHUP`; choose signals only that end the process, because what is registered is gone afterwards in any case.
+/// `SIGHUP`; choose signals only that end the process, because what is registered is gone afterwards even if the process goes on.
 ///
 /// A signal that is ignored stays ignored, as `nohup` wants it. Signals that were chosen before are fine. A program
 /// that installs a handler of its own afterwards has to call the one it finds, or [`Guard`](super::Guard)s have to do

@@ -226,7 +226,7 @@ impl Shm {
 
     /// Removes it: the key is free at once, and the memory goes when the last process has detached, however it ends.
     ///
-    /// Do this as soon as all who need it have attached, and nothing is left behind in any case. On Linux, the id can
+    /// Do this as soon as all who need it have attached, and nothing is left behind however they end. On Linux, the id can
     /// still be attached as long as one process has it attached.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use crate::msg::{private, ty};
 use crate::roles::{Second, given_ids, role};
 
 #[test]
-fn limits_and_usage_are_told() {
+fn limits_and_usage_are_reported() {
     let limits = limits().unwrap();
     let read = |name| fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap().trim().to_owned();
     assert_eq!(read("shmmni"), limits.shm_segments.to_string());

@@ -53,7 +53,7 @@ fn a_set_without_its_values_is_never_seen() {
 }
 
 #[test]
-fn a_creator_that_died_halfway_is_told() {
+fn a_creator_that_died_halfway_is_reported() {
     let key = fresh_key();
     // SAFETY: semget takes numbers only.
     let id = unsafe { libc::semget(key.raw(), 1, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) };

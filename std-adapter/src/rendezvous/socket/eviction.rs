@@ -1,7 +1,7 @@
 //! Which pending connectors of a listener have to go, and when: those that take too long, and those that crowd it.
 
 use super::handshake::{Handshake, HandshakeError};
-use super::listener::{Listener, SOCKET};
+use super::listener::{SOCKET, SocketListener};
 use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 use smstream_shm::Deadline;
@@ -19,7 +19,7 @@ impl Handshake {
     }
 }
 
-impl Listener {
+impl SocketListener {
     pub(super) fn has_backlog(&self) -> bool {
         poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&Timespec::default())) != Ok(0)
     }

@@ -3,13 +3,13 @@
 //! Nothing that the connector does can do more than end its own handshake.
 
 use super::attested::Attested;
-use super::message::{Garbled, Kind, LEN, Message, Refusal, WANTS_SIGNAL, segment_features};
+use super::message::{Garbled, LEN, Message, MessageKind, Refusal, WANTS_SIGNAL, segment_features};
 use super::segment::{self, OwnSegment, SegmentError};
 use super::terms::{Terms, is_unknown};
 use crate::liveness::move_above_watcher_fds;
 use crate::packet::{self, Received, Sender};
 use crate::peer_socket::PeerSocket;
-use crate::rendezvous::Reason;
+use crate::rendezvous::RendezvousReason;
 use crate::untrusted_fds::UntrustedFds;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -81,7 +81,7 @@ pub(super) enum HandshakeError {
     Limit(u32),
     Garbled(Garbled),
     /// A message that was not due.
-    NotDue(Kind),
+    NotDue(MessageKind),
     /// It does not say who sent it.
     Anonymous,
     /// Another process or user goes on than has begun.
@@ -116,15 +116,17 @@ impl fmt::Display for HandshakeError {
 
 impl HandshakeError {
     /// The reason that the caller in this process gets. `what` it did when the system failed.
-    pub(super) fn into_reason(self, what: &'static str) -> Reason {
+    pub(super) fn into_reason(self, what: &'static str) -> RendezvousReason {
         match self {
-            HandshakeError::HungUp => Reason::HungUp,
-            HandshakeError::NotAllowed(uid) => Reason::NotAllowed(uid),
-            HandshakeError::System(e) => Reason::System(what, e),
+            HandshakeError::HungUp => RendezvousReason::HungUp,
+            HandshakeError::NotAllowed(uid) => RendezvousReason::NotAllowed(uid),
+            HandshakeError::System(e) => RendezvousReason::System(what, e),
             // The other side's memory is in order; this process has no room for it.
-            HandshakeError::Segment(SegmentError::System(e)) => Reason::System("map the other side's memory", e),
-            HandshakeError::Segment(unfit) => Reason::Memory(unfit.to_string()),
-            other => Reason::Protocol(other.to_string()),
+            HandshakeError::Segment(SegmentError::System(e)) => {
+                RendezvousReason::System("map the other side's memory", e)
+            }
+            HandshakeError::Segment(unfit) => RendezvousReason::Memory(unfit.to_string()),
+            other => RendezvousReason::Protocol(other.to_string()),
         }
     }
 
@@ -236,7 +238,7 @@ impl Handshake {
             return Err(HandshakeError::NotAllowed(sender.uid));
         }
         match (std::mem::replace(&mut self.stage, Stage::Over), message.kind) {
-            (Stage::Connected, Kind::Hello) => {
+            (Stage::Connected, MessageKind::Hello) => {
                 let Some(_) = Message::common_version(message.versions) else {
                     return Err(HandshakeError::Version(message.versions));
                 };
@@ -255,11 +257,12 @@ impl Handshake {
                 self.welcome(config, terms, Attested::begin(&self.socket, sender, wants_signal))?;
                 Ok(None)
             }
-            (Stage::Welcomed { own, config, attested }, Kind::Segment) => {
+            (Stage::Welcomed { own, config, attested }, MessageKind::Segment) => {
                 let pidfd = attested.finish(sender, came.pidfd).ok_or(HandshakeError::Changed)?;
                 let peer = segment::map_peers(came.fds, &config, 1).map_err(HandshakeError::Segment)?;
                 segment::check(&own, &peer).map_err(HandshakeError::Segment)?;
-                packet::send(&self.socket, &Message::new(Kind::Accepted, 0).to_bytes(), None).map_err(sending)?;
+                packet::send(&self.socket, &Message::new(MessageKind::Accepted, 0).to_bytes(), None)
+                    .map_err(sending)?;
                 Ok(Some(Established { own, peer, sender, pidfd }))
             }
             (_, kind) => Err(HandshakeError::NotDue(kind)),
@@ -271,7 +274,7 @@ impl Handshake {
         let peer = segment::map_peers(fds, config, 1).map_err(HandshakeError::Segment)?;
         let own = segment::make(config, 0).map_err(HandshakeError::System)?;
         segment::check(&own, &peer).map_err(HandshakeError::Segment)?;
-        let accepted = Message::new(Kind::Accepted, 0).to_bytes();
+        let accepted = Message::new(MessageKind::Accepted, 0).to_bytes();
         packet::send(&self.socket, &accepted, Some(own.fd.as_fd())).map_err(sending)?;
         Ok(Established { own, peer, sender, pidfd: None })
     }
@@ -307,7 +310,7 @@ pub(super) fn receive(socket: &OwnedFd) -> Result<Option<(Message, Received)>, H
     if came.len == 0 && came.sender.is_none() {
         return Err(HandshakeError::HungUp);
     }
-    // There is room for one in any case, so it is this process that has no number for it.
+    // There is room for one, whatever else came, so it is this process that has no number for it.
     if came.cut && came.fds.is_empty() {
         return Err(HandshakeError::System(Errno::MFILE.into()));
     }
@@ -341,13 +344,13 @@ mod tests {
         for failed in [HandshakeError::System(again()), HandshakeError::Segment(SegmentError::System(again()))] {
             assert_eq!(failed.refusal(), Some(Refusal::Resources));
             let reason = failed.into_reason("talk");
-            assert!(matches!(reason, Reason::System(_, e) if e.kind() == io::ErrorKind::WouldBlock));
+            assert!(matches!(reason, RendezvousReason::System(_, e) if e.kind() == io::ErrorKind::WouldBlock));
         }
         let (a, b) = pair();
         packet::ask_for_credentials(&b).unwrap();
         assert!(matches!(receive(&b), Ok(None)));
-        packet::send(&a, &Message::new(Kind::Accepted, 0).to_bytes(), None).unwrap();
-        assert!(matches!(receive(&b), Ok(Some((message, _))) if message.kind == Kind::Accepted));
+        packet::send(&a, &Message::new(MessageKind::Accepted, 0).to_bytes(), None).unwrap();
+        assert!(matches!(receive(&b), Ok(Some((message, _))) if message.kind == MessageKind::Accepted));
         assert!(matches!(receive(&b), Ok(None)));
         drop(a);
         assert!(matches!(receive(&b), Err(HandshakeError::HungUp)));
@@ -375,6 +378,6 @@ mod tests {
         let hello = Message::hello(1 << 20, 0, None);
         packet::send(&a, &hello.to_bytes(), None).unwrap();
         assert!(matches!(handshake.advance(&config, &terms), Progress::Failed(HandshakeError::System(_))));
-        assert!(matches!(receive(&a), Ok(Some((message, _))) if message.kind == Kind::Refused));
+        assert!(matches!(receive(&a), Ok(Some((message, _))) if message.kind == MessageKind::Refused));
     }
 }

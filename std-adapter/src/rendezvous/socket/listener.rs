@@ -9,10 +9,10 @@ use super::interrupt::Interrupt;
 use super::name::{Right, SocketName};
 use super::terms::Terms;
 use crate::barrier;
-use crate::liveness::names::NameWatch;
+use crate::liveness::name_watch::NameWatch;
 use crate::packet;
 use crate::peer_socket::PeerSocket;
-use crate::rendezvous::{Connected, Error, Reason};
+use crate::rendezvous::{Connected, RendezvousError, RendezvousReason};
 use crate::trace;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -48,7 +48,7 @@ const FIRST: u64 = 4;
 
 /// Listens at the name of a socket. When it is dropped, by the process that made it, the name is removed.
 #[derive(Debug)]
-pub(crate) struct Listener {
+pub(crate) struct SocketListener {
     pub(super) name: SocketName,
     right: Option<Right>,
     config: Config,
@@ -71,22 +71,27 @@ pub(crate) struct Listener {
     pid: u32,
 }
 
-impl Listener {
+impl SocketListener {
     /// Listens at `name`, for channels with the capacities and the start of `config`.
-    pub(crate) fn bind(name: SocketName, config: &Config, terms: Terms, take_over: bool) -> Result<Self, Error> {
+    pub(crate) fn bind(
+        name: SocketName,
+        config: &Config,
+        terms: Terms,
+        take_over: bool,
+    ) -> Result<Self, RendezvousError> {
         let align = u32::try_from(page_size()).unwrap_or(u32::MAX);
         let config = Config { align, features: barrier::features(config.features), pid: process::id(), ..*config };
-        config.check().map_err(|problem| name.error(Reason::BadConfig(problem)))?;
+        config.check().map_err(|problem| name.error(RendezvousReason::BadConfig(problem)))?;
         let made = |what: &'static str| {
             let name = name.clone();
-            move |e: Errno| name.error(Reason::System(what, e.into()))
+            move |e: Errno| name.error(RendezvousReason::System(what, e.into()))
         };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket =
             socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).map_err(made("make a socket"))?;
         // What connectors send before they are accepted is to have a sender, too.
         packet::ask_for_credentials(&socket)
-            .map_err(|e| name.error(Reason::System("ask who is on the other side", e)))?;
+            .map_err(|e| name.error(RendezvousReason::System("ask who is on the other side", e)))?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(made("make an epoll instance"))?;
         let interrupt = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(made("make an eventfd"))?;
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)
@@ -106,7 +111,7 @@ impl Listener {
             },
             None => None,
         };
-        Ok(Listener {
+        Ok(SocketListener {
             name,
             right,
             config,
@@ -130,7 +135,7 @@ impl Listener {
     /// # Errors
     /// `TimedOut`, `ConnectionAborted` after an interruption, and what the system says when it cannot accept. What is
     /// wrong with a connector ends its own rendezvous and nothing else.
-    pub(crate) fn accept(&mut self, deadline: Option<Deadline>) -> Result<Connected, Error> {
+    pub(crate) fn accept(&mut self, deadline: Option<Deadline>) -> Result<Connected, RendezvousError> {
         loop {
             if let Some(connected) = self.ready.pop_front() {
                 return Ok(connected);
@@ -156,7 +161,7 @@ impl Listener {
             self.poll_once(deadline)?;
             // Whatever there was to do: connectors that come and go in crowds must not outlast the deadline.
             if self.ready.is_empty() && deadline.is_some_and(Deadline::has_passed) {
-                return Err(self.name.error(Reason::TimedOut));
+                return Err(self.name.error(RendezvousReason::TimedOut));
             }
         }
     }
@@ -166,7 +171,7 @@ impl Listener {
     ///
     /// # Errors
     /// As for [`accept`](Self::accept).
-    pub(crate) fn try_accept(&mut self) -> Result<Option<Connected>, Error> {
+    pub(crate) fn try_accept(&mut self) -> Result<Option<Connected>, RendezvousError> {
         for _ in 0..MOST_AT_ONCE {
             if !self.ready.is_empty() || !self.poll_once(Some(Deadline::now()))? {
                 return Ok(self.ready.pop_front());
@@ -191,7 +196,7 @@ impl Listener {
     }
 
     /// Sleeps until something happens, and sees to it. `false`: nothing did.
-    fn poll_once(&mut self, deadline: Option<Deadline>) -> Result<bool, Error> {
+    fn poll_once(&mut self, deadline: Option<Deadline>) -> Result<bool, RendezvousError> {
         if let (Some((watch, bell)), Some(right)) = (&mut self.named, &self.right)
             && watch.is_inherited()
         {
@@ -206,11 +211,11 @@ impl Listener {
         let events = match epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()) {
             Ok((events, _)) => &*events,
             Err(Errno::INTR) => return Ok(true),
-            Err(e) => return Err(self.name.error(Reason::System("wait for connectors", e.into()))),
+            Err(e) => return Err(self.name.error(RendezvousReason::System("wait for connectors", e.into()))),
         };
         let tokens: Vec<u64> = events.iter().map(|e| e.data.u64()).collect();
         if tokens.contains(&INTERRUPT) {
-            return Err(self.name.error(Reason::Cancelled));
+            return Err(self.name.error(RendezvousReason::Cancelled));
         }
         // First those who have come farthest. One that is ready is enough: the others go on making the instance readable,
         // and so a caller that waits for that sees each.
@@ -233,7 +238,7 @@ impl Listener {
     }
 
     /// That the name still leads to the socket, if something may have happened to it.
-    fn check_name(&self) -> Result<(), Error> {
+    fn check_name(&self) -> Result<(), RendezvousError> {
         let (Some((watch, bell)), Some(right)) = (&self.named, &self.right) else { return Ok(()) };
         if !watch.take() {
             return Ok(());
@@ -244,11 +249,11 @@ impl Listener {
         }
         // The bell stays readable, and so the next call says so again.
         watch.leave_taken();
-        Err(self.name.error(Reason::NameLost))
+        Err(self.name.error(RendezvousReason::NameLost))
     }
 
     /// Accepts those who have connected, a few at a time, so that those who came before get on.
-    fn accept_pending(&mut self) -> Result<(), Error> {
+    fn accept_pending(&mut self) -> Result<(), RendezvousError> {
         for accepted in 0..MOST_AT_ONCE / 4 {
             let full = self.pending.len() >= MOST_AT_ONCE;
             if !self.ready.is_empty() || (full && !(self.has_backlog() && self.make_room())) {
@@ -262,7 +267,7 @@ impl Listener {
                 // The kernel makes the descriptor before it looks who waits, and perhaps no connector does. If one does,
                 // the next call reports it.
                 Err(Errno::MFILE | Errno::NFILE) if accepted > 0 => return Ok(()),
-                Err(e) => return Err(self.name.error(Reason::System("accept", e.into()))),
+                Err(e) => return Err(self.name.error(RendezvousReason::System("accept", e.into()))),
             };
             match Handshake::new(socket, &self.terms) {
                 Ok(handshake) => self.receive(handshake),
@@ -350,7 +355,7 @@ impl Listener {
     ///
     /// # Errors
     /// What the system says; the name may be left then, and the next listener takes it over.
-    pub(crate) fn close(mut self) -> Result<(), Error> {
+    pub(crate) fn close(mut self) -> Result<(), RendezvousError> {
         // A forked child has a copy; the name is the parent's.
         if self.pid != process::id() {
             return Ok(());
@@ -362,8 +367,8 @@ impl Listener {
 }
 
 /// Makes the epoll instance readable when something happens to the name.
-fn watch_name(name: &SocketName, right: &Right, epoll: &OwnedFd) -> Result<(NameWatch, Arc<OwnedFd>), Error> {
-    let system = |what| move |e: Errno| name.error(Reason::System(what, e.into()));
+fn watch_name(name: &SocketName, right: &Right, epoll: &OwnedFd) -> Result<(NameWatch, Arc<OwnedFd>), RendezvousError> {
+    let system = |what| move |e: Errno| name.error(RendezvousReason::System(what, e.into()));
     let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
     let bell = Arc::new(eventfd(0, flags).map_err(system("make an eventfd"))?);
     epoll::add(epoll, &bell, epoll::EventData::new_u64(NAME), epoll::EventFlags::IN)
@@ -371,16 +376,16 @@ fn watch_name(name: &SocketName, right: &Right, epoll: &OwnedFd) -> Result<(Name
     let file = name.open(right)?;
     let watch = NameWatch::new(file, Some(Arc::clone(&bell)));
     // It may have been taken away before the watch was there.
-    if name.leads_to(right)? { Ok((watch, bell)) } else { Err(name.error(Reason::NameLost)) }
+    if name.leads_to(right)? { Ok((watch, bell)) } else { Err(name.error(RendezvousReason::NameLost)) }
 }
 
-impl AsFd for Listener {
+impl AsFd for SocketListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
     }
 }
 
-impl Drop for Listener {
+impl Drop for SocketListener {
     fn drop(&mut self) {
         // A forked child has a copy; the name is the parent's.
         if self.pid != process::id() {

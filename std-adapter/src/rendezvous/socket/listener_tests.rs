@@ -1,17 +1,17 @@
-use super::super::Connecting;
+use super::super::SocketAttempt;
 use super::super::eviction::GRACE;
-use super::super::message::{Kind, Message};
+use super::super::message::{Message, MessageKind};
 use super::*;
 use rustix::event::{PollFd, PollFlags, poll};
 use smstream_core::geometry;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-fn listener() -> (SocketName, Listener) {
+fn listener() -> (SocketName, SocketListener) {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let name = format!("smstream-test-listener-{}-{}", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let name = SocketName::of_abstract(name.as_ref()).unwrap();
     let config = Config::new([4096, 4096]);
-    let listener = Listener::bind(name.clone(), &config, Terms::plain(), false).unwrap();
+    let listener = SocketListener::bind(name.clone(), &config, Terms::plain(), false).unwrap();
     (name, listener)
 }
 
@@ -43,9 +43,9 @@ fn wanted() -> Config {
 }
 
 /// A connector that has proposed that.
-fn proposing(name: &SocketName) -> Connecting {
+fn proposing(name: &SocketName) -> SocketAttempt {
     let terms = Terms { proposal: Some(wanted()), ..Terms::plain() };
-    let mut connecting = Connecting::to(name.clone(), terms).unwrap();
+    let mut connecting = SocketAttempt::to(name.clone(), terms).unwrap();
     assert!(connecting.step().unwrap().is_none());
     connecting
 }
@@ -77,7 +77,7 @@ fn a_proposal_is_taken_if_it_fits() {
         let (name, mut listener) = listener();
         listener.terms.wake_signal = ours;
         let terms = Terms { proposal, wake_signal: theirs, ..Terms::plain() };
-        let mut connecting = Connecting::to(name, terms).unwrap();
+        let mut connecting = SocketAttempt::to(name, terms).unwrap();
         assert!(connecting.step().unwrap().is_none(), "{case}");
         let mut accepted = listener.try_accept().unwrap();
         assert_eq!(accepted.is_some(), at_once, "{case}");
@@ -109,7 +109,7 @@ fn a_flood_does_not_outlast_the_deadline() {
     let (name, mut listener) = listener();
     flood(&name);
     let e = listener.accept(Some(Deadline::now())).unwrap_err();
-    assert!(matches!(e.reason(), Reason::TimedOut), "{e}");
+    assert!(matches!(e.reason(), RendezvousReason::TimedOut), "{e}");
     assert!(is_readable(&listener.epoll()), "all were dealt with first");
 }
 
@@ -122,7 +122,7 @@ fn a_flood_of_proposals_does_not_outlast_the_deadline() {
     }
     let mut last = proposing(&name);
     let e = listener.accept(Some(Deadline::now())).map(drop).unwrap_err();
-    assert!(matches!(e.reason(), Reason::TimedOut), "{e}");
+    assert!(matches!(e.reason(), RendezvousReason::TimedOut), "{e}");
     assert!(is_readable(&listener.epoll()), "all were dealt with first");
     while listener.try_accept().unwrap().is_none() {}
     assert!(last.step().unwrap().is_some());
@@ -136,7 +136,7 @@ fn a_flood_keeps_no_caller_that_does_not_wait() {
     let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
     epoll::add(&edges, listener.epoll(), epoll::EventData::new_u64(0), flags).unwrap();
     flood(&name);
-    let mut connecting = Connecting::to(name, Terms::plain()).unwrap();
+    let mut connecting = SocketAttempt::to(name, Terms::plain()).unwrap();
     assert!(connecting.step().unwrap().is_none());
     assert!(was_notified(&edges));
     assert!(listener.try_accept().unwrap().is_none());
@@ -159,7 +159,7 @@ fn a_flood_keeps_no_caller_that_does_not_wait() {
 #[test]
 fn the_ripe_make_room_for_others() {
     let (name, mut listener) = listener();
-    let hello = Message { capacities: [1 << 20; 2], ..Message::new(Kind::Hello, 0) };
+    let hello = Message { capacities: [1 << 20; 2], ..Message::new(MessageKind::Hello, 0) };
     let crowd: Vec<_> = (0..MOST_AT_ONCE - 1).map(|_| silent(&name)).collect();
     for connector in &crowd {
         packet::send(connector, &hello.to_bytes(), None).unwrap();
@@ -203,10 +203,10 @@ fn ended(child: libc::pid_t) {
 #[test]
 fn what_a_forked_child_drops_its_parent_keeps() {
     let (name, mut listener) = listener();
-    let mut connecting = Connecting::to(name.clone(), Terms::plain()).unwrap();
+    let mut connecting = SocketAttempt::to(name.clone(), Terms::plain()).unwrap();
     assert!(connecting.step().unwrap().is_none());
     assert!(listener.try_accept().unwrap().is_none());
-    let mut others = [0, 1].map(|_| Connecting::to(name.clone(), Terms::plain()).unwrap());
+    let mut others = [0, 1].map(|_| SocketAttempt::to(name.clone(), Terms::plain()).unwrap());
     assert!(others[0].step().unwrap().is_none());
     let child = fork();
     if child == 0 {
@@ -232,7 +232,7 @@ fn what_a_forked_child_drops_its_parent_keeps() {
 fn what_a_forked_child_drops_its_parent_proposes() {
     let (name, mut listener) = listener();
     let terms = Terms { proposal: Some(wanted()), ..Terms::plain() };
-    let mut both = [Connecting::to(name.clone(), terms).unwrap(), proposing(&name)];
+    let mut both = [SocketAttempt::to(name.clone(), terms).unwrap(), proposing(&name)];
     let child = fork();
     if child == 0 {
         drop(both);

@@ -26,7 +26,7 @@ const LEASE_PAUSE: Duration = Duration::from_millis(1);
 
 /// What a lock file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct LockRecord {
     /// The socket that was bound: device and inode. `None`: not yet.
     pub(crate) bound: Option<(u64, u64)>,
 }
@@ -37,17 +37,17 @@ pub(super) struct LockFile {
     lock: OwnedFd,
     path: PathBuf,
     /// What a listener left that was killed. `None`: this one has made the file.
-    left: Option<Left>,
+    left: Option<StaleLock>,
 }
 
 /// What was left of a lock file.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Left {
-    record: Record,
+pub(super) struct StaleLock {
+    record: LockRecord,
     stat: Stat,
 }
 
-impl Left {
+impl StaleLock {
     /// Whether that listener bound this socket.
     pub(super) fn names(&self, socket: &Stat) -> bool {
         self.record.is_of(&self.stat, socket)
@@ -68,7 +68,7 @@ pub(super) enum NoLock {
 }
 
 /// What a lock file says; `None` if it is no lock file of a listener, byte for byte.
-pub(crate) fn read(lock: impl AsFd) -> rustix::io::Result<Option<Record>> {
+pub(crate) fn read(lock: impl AsFd) -> rustix::io::Result<Option<LockRecord>> {
     let mut content = [0; LEN + 1];
     let mut len = 0;
     while len < content.len() {
@@ -86,10 +86,10 @@ pub(crate) fn read(lock: impl AsFd) -> rustix::io::Result<Option<Record>> {
         bytes.copy_from_slice(&rest[at..at + 8]);
         u64::from_ne_bytes(bytes)
     };
-    Ok(Some(Record { bound: Some((number(0), number(8))).filter(|&id| id != (0, 0)) }))
+    Ok(Some(LockRecord { bound: Some((number(0), number(8))).filter(|&id| id != (0, 0)) }))
 }
 
-fn bytes(record: Record) -> [u8; LEN] {
+fn bytes(record: LockRecord) -> [u8; LEN] {
     let (device, inode) = record.bound.unwrap_or_default();
     let mut bytes = [0; LEN];
     bytes[..8].copy_from_slice(&MAGIC);
@@ -98,7 +98,7 @@ fn bytes(record: Record) -> [u8; LEN] {
     bytes
 }
 
-impl Record {
+impl LockRecord {
     /// Whether this is the socket that the listener with this lock file bound. `lock` is what the system says of the lock file.
     ///
     /// A listener that was killed between binding the socket and writing that down left one that is younger than what it had
@@ -154,7 +154,7 @@ impl LockFile {
     }
 
     /// Locks the file that is there, if it is one of a listener: `None` if it has gone meanwhile.
-    fn hold(lock: &OwnedFd, path: &Path) -> Result<Option<Left>, NoLock> {
+    fn hold(lock: &OwnedFd, path: &Path) -> Result<Option<StaleLock>, NoLock> {
         let found = rustix::fs::fstat(lock).map_err(|e| NoLock::System("look at its lock file", e))?;
         if found.st_uid != euid() {
             return Err(NoLock::Foreign(found.st_uid));
@@ -173,7 +173,9 @@ impl LockFile {
         }
         // Its last holder removes the file before giving the lock up. Then this is the lock of nothing.
         match rustix::fs::lstat(path) {
-            Ok(now) if identity(&now) == identity(&found) => Ok(record()?.map(|record| Left { record, stat: now })),
+            Ok(now) if identity(&now) == identity(&found) => {
+                Ok(record()?.map(|record| StaleLock { record, stat: now }))
+            }
             Ok(_) | Err(Errno::NOENT) => Ok(None),
             Err(e) => Err(NoLock::System("look at its lock file", e)),
         }
@@ -188,7 +190,7 @@ impl LockFile {
         let lock = retry(|| rustix::fs::open(&first, flags, Mode::RUSR | Mode::WUSR)).map_err(system)?;
         let made = (|| {
             retry(|| rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive))?;
-            note(&lock, Record { bound: None })?;
+            note(&lock, LockRecord { bound: None })?;
             match rustix::fs::renameat_with(CWD, &first, CWD, path, RenameFlags::NOREPLACE) {
                 // A file system that cannot do both at once.
                 Err(Errno::INVAL | Errno::NOSYS) => {
@@ -208,12 +210,12 @@ impl LockFile {
     }
 
     /// What a listener left that was killed, if the file was there already.
-    pub(super) fn left(&self) -> Option<&Left> {
+    pub(super) fn left(&self) -> Option<&StaleLock> {
         self.left.as_ref()
     }
 
     /// Writes down which socket this listener has bound.
-    pub(super) fn note(&self, record: Record) -> rustix::io::Result<()> {
+    pub(super) fn note(&self, record: LockRecord) -> rustix::io::Result<()> {
         note(&self.lock, record)
     }
 
@@ -231,7 +233,7 @@ impl LockFile {
     }
 }
 
-fn note(lock: &OwnedFd, record: Record) -> rustix::io::Result<()> {
+fn note(lock: &OwnedFd, record: LockRecord) -> rustix::io::Result<()> {
     let bytes = bytes(record);
     match retry(|| rustix::io::pwrite(lock, &bytes, 0))? {
         LEN => Ok(()),

@@ -35,7 +35,7 @@ pub(super) const PROPOSES: u32 = 1 << 30;
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MessageKind {
     Hello = 1,
     Welcome = 2,
     Segment = 3,
@@ -82,7 +82,7 @@ impl Refusal {
 /// One message, read or to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Message {
-    pub(super) kind: Kind,
+    pub(super) kind: MessageKind,
     /// The lowest and the highest layout version that the sender knows.
     pub(super) versions: [u32; 2],
     /// The sender's features, [`WANTS_SIGNAL`] and [`PROPOSES`].
@@ -122,7 +122,7 @@ impl std::fmt::Display for Garbled {
 
 impl Message {
     /// A message that says nothing but what it is, and which versions this program knows.
-    pub(super) fn new(kind: Kind, features: u32) -> Self {
+    pub(super) fn new(kind: MessageKind, features: u32) -> Self {
         Message {
             kind,
             versions: [VERSION, VERSION],
@@ -138,7 +138,7 @@ impl Message {
 
     /// HELLO of one who accepts lanes of `most` bytes, and perhaps proposes a channel.
     pub(super) fn hello(most: u32, features: u32, proposal: Option<&Config>) -> Self {
-        let hello = Message { capacities: [most; 2], ..Message::new(Kind::Hello, features) };
+        let hello = Message { capacities: [most; 2], ..Message::new(MessageKind::Hello, features) };
         let Some(config) = proposal else { return hello };
         Message {
             features: features | PROPOSES,
@@ -153,13 +153,13 @@ impl Message {
 
     /// The channel that a HELLO proposes, if this program knows its layout.
     pub(super) fn proposal(&self) -> Option<Config> {
-        let proposes = self.kind == Kind::Hello && self.features & PROPOSES != 0 && self.version == VERSION;
+        let proposes = self.kind == MessageKind::Hello && self.features & PROPOSES != 0 && self.version == VERSION;
         proposes.then(|| Message { capacities: self.last, ..*self }.config())
     }
 
     /// REFUSED, and why.
     pub(super) fn refused(why: Refusal) -> Self {
-        Message { last: [why as u32, 0], ..Message::new(Kind::Refused, 0) }
+        Message { last: [why as u32, 0], ..Message::new(MessageKind::Refused, 0) }
     }
 
     /// WELCOME to a channel.
@@ -170,7 +170,7 @@ impl Message {
             align: config.align,
             start: config.start,
             channel: config.channel,
-            ..Message::new(Kind::Welcome, features)
+            ..Message::new(MessageKind::Welcome, features)
         }
     }
 
@@ -234,11 +234,11 @@ impl Message {
             return Err(Garbled::ByteOrder);
         }
         let kind = match word(3) {
-            1 => Kind::Hello,
-            2 => Kind::Welcome,
-            3 => Kind::Segment,
-            4 => Kind::Accepted,
-            5 => Kind::Refused,
+            1 => MessageKind::Hello,
+            2 => MessageKind::Welcome,
+            3 => MessageKind::Segment,
+            4 => MessageKind::Accepted,
+            5 => MessageKind::Refused,
             other => return Err(Garbled::Kind(other)),
         };
         Ok(Message {
@@ -271,8 +271,8 @@ mod tests {
             Message::hello(1 << 20, WANTS_SIGNAL, None),
             Message::hello(1 << 20, 0, Some(&config)),
             Message::welcome(&config, Features::COUNTERS.bits()),
-            Message::new(Kind::Segment, 0),
-            Message::new(Kind::Accepted, 0),
+            Message::new(MessageKind::Segment, 0),
+            Message::new(MessageKind::Accepted, 0),
             Message::refused(Refusal::TooLarge),
         ];
         for message in messages {
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn the_words_stand_where_the_layout_says() {
         let message = Message {
-            kind: Kind::Welcome,
+            kind: MessageKind::Welcome,
             versions: [4, 5],
             features: 6,
             version: 7,
@@ -308,8 +308,15 @@ mod tests {
         for n in 4..16 {
             assert_eq!(word(n), n as u32);
         }
-        for (number, kind) in
-            [Kind::Hello, Kind::Welcome, Kind::Segment, Kind::Accepted, Kind::Refused].iter().enumerate()
+        for (number, kind) in [
+            MessageKind::Hello,
+            MessageKind::Welcome,
+            MessageKind::Segment,
+            MessageKind::Accepted,
+            MessageKind::Refused,
+        ]
+        .iter()
+        .enumerate()
         {
             assert_eq!(*kind as usize, number + 1);
         }
@@ -317,7 +324,7 @@ mod tests {
 
     #[test]
     fn kinds_of_garbage_are_distinguished() {
-        let good = Message::new(Kind::Hello, 0).to_bytes();
+        let good = Message::new(MessageKind::Hello, 0).to_bytes();
         assert_eq!(Message::parse(&good[1..]), Err(Garbled::Length(LEN - 1)));
         assert_eq!(Message::parse(b""), Err(Garbled::Length(0)));
         let changed = |at: usize| {

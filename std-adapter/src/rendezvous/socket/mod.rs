@@ -4,8 +4,8 @@
 //! descriptor to the other one; the kernel attests who that is. Then the socket stays open and silent: its hang-up is the
 //! death of the peer.
 
+mod attempt;
 mod attested;
-mod connecting;
 mod eviction;
 mod handshake;
 mod host;
@@ -17,8 +17,8 @@ mod name;
 mod segment;
 mod terms;
 
-use super::{Connected, Error, Link, Reason};
-use crate::liveness::Life;
+use super::{Connected, Link, RendezvousError, RendezvousReason};
+use crate::liveness::PeerMonitor;
 use crate::packet::Sender;
 use crate::peer_socket::PeerSocket;
 use rustix::fd::OwnedFd;
@@ -26,10 +26,10 @@ use segment::OwnSegment;
 use smstream_shm::memory::Mapping;
 use std::sync::Arc;
 
-pub(crate) use connecting::{Connecting, check_socket_type};
+pub(crate) use attempt::{SocketAttempt, check_socket_type};
 pub(crate) use host::Host;
 pub(crate) use interrupt::Interrupt;
-pub(crate) use listener::Listener;
+pub(crate) use listener::SocketListener;
 pub use message::Refusal;
 pub(crate) use name::SocketName;
 #[cfg(feature = "inspect")]
@@ -38,13 +38,13 @@ pub use terms::Credentials;
 pub(crate) use terms::{Allow, Terms};
 
 /// Why no process can listen at an address like `fd:N`.
-pub(crate) fn cannot_listen(addr: &str) -> Error {
-    Error::new(addr.as_ref(), Reason::CannotListen)
+pub(crate) fn cannot_listen(addr: &str) -> RendezvousError {
+    RendezvousError::new(addr.as_ref(), RendezvousReason::CannotListen)
 }
 
 /// Why a descriptor cannot be used.
-pub(crate) fn bad_descriptor(addr: &str, why: impl Into<String>) -> Error {
-    Error::new(addr.as_ref(), Reason::BadDescriptor(why.into()))
+pub(crate) fn bad_descriptor(addr: &str, why: impl Into<String>) -> RendezvousError {
+    RendezvousError::new(addr.as_ref(), RendezvousReason::BadDescriptor(why.into()))
 }
 
 /// Two parties that have met over a socket, seen from `party`.
@@ -57,9 +57,9 @@ fn connected(
     pidfd: Option<OwnedFd>,
 ) -> Connected {
     socket.mark_established();
-    let life = Life::of_socket(Arc::clone(&socket));
+    let monitor = PeerMonitor::of_socket(Arc::clone(&socket));
     let link = Link { socket, memory: own.fd, credentials: sender.into(), pidfd: pidfd.map(Arc::new) };
-    Connected { my: own.mapping, peer, party, life, link: Some(link) }
+    Connected { my: own.mapping, peer, party, monitor, link: Some(link) }
 }
 
 /// A number for a channel. It is for people who look at several processes; chance must not repeat it often.

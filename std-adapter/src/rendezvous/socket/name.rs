@@ -1,7 +1,7 @@
 //! The name of a listening socket: how a listener gets it, and gives it back. See [`lock_file`](super::lock_file).
 
-use super::lock_file::{self, LockFile, NoLock, Record, describe};
-use crate::rendezvous::{Error, Reason};
+use super::lock_file::{self, LockFile, LockRecord, NoLock, describe};
+use crate::rendezvous::{RendezvousError, RendezvousReason};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -33,34 +33,35 @@ pub(super) struct Right {
 
 impl SocketName {
     /// `unix:PATH`.
-    pub(crate) fn of_path(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn of_path(path: &Path) -> Result<Self, RendezvousError> {
         let shown = shown("unix:", path.as_os_str());
         // Later a directory may be the working one that is not now.
         let absolute = std::path::absolute(path);
         let fits = absolute.ok().filter(|p| SocketAddrUnix::new(p).is_ok()).unwrap_or_else(|| path.to_path_buf());
-        let address = SocketAddrUnix::new(&fits).map_err(|_| Error::new(&shown, Reason::BadSocketName))?;
+        let address =
+            SocketAddrUnix::new(&fits).map_err(|_| RendezvousError::new(&shown, RendezvousReason::BadSocketName))?;
         if path.file_name().is_none() {
-            return Err(Error::new(&shown, Reason::BadSocketName));
+            return Err(RendezvousError::new(&shown, RendezvousReason::BadSocketName));
         }
         Ok(SocketName { address, path: Some(fits), shown })
     }
 
     /// `unix:@NAME`.
-    pub(crate) fn of_abstract(name: &OsStr) -> Result<Self, Error> {
+    pub(crate) fn of_abstract(name: &OsStr) -> Result<Self, RendezvousError> {
         let shown = shown("unix:@", name);
         match SocketAddrUnix::new_abstract_name(name.as_bytes()) {
             Ok(address) if !name.is_empty() => Ok(SocketName { address, path: None, shown }),
-            _ => Err(Error::new(&shown, Reason::BadSocketName)),
+            _ => Err(RendezvousError::new(&shown, RendezvousReason::BadSocketName)),
         }
     }
 
     /// An error about this name.
-    pub(crate) fn error(&self, reason: Reason) -> Error {
-        Error::new(&self.shown, reason)
+    pub(crate) fn error(&self, reason: RendezvousReason) -> RendezvousError {
+        RendezvousError::new(&self.shown, reason)
     }
 
-    fn system(&self, what: &'static str) -> impl Fn(Errno) -> Error + '_ {
-        move |e| self.error(Reason::System(what, e.into()))
+    fn system(&self, what: &'static str) -> impl Fn(Errno) -> RendezvousError + '_ {
+        move |e| self.error(RendezvousReason::System(what, e.into()))
     }
 
     /// Connects a socket to it.
@@ -69,16 +70,16 @@ impl SocketName {
     }
 
     /// Why connecting failed.
-    pub(super) fn not_connected(&self, e: Errno) -> Error {
+    pub(super) fn not_connected(&self, e: Errno) -> RendezvousError {
         self.error(match (e, &self.path) {
-            (Errno::NOENT, _) => Reason::NobodyListens,
-            (Errno::CONNREFUSED, None) => Reason::NoSuchName,
+            (Errno::NOENT, _) => RendezvousReason::NoListener,
+            (Errno::CONNREFUSED, None) => RendezvousReason::NoSuchName,
             (Errno::CONNREFUSED, Some(path)) => match kind_of(path) {
-                Ok(FileType::Socket) | Err(_) => Reason::ListenerDied,
-                Ok(other) => Reason::NotARegion(describe(other)),
+                Ok(FileType::Socket) | Err(_) => RendezvousReason::ListenerDied,
+                Ok(other) => RendezvousReason::NotARegion(describe(other)),
             },
-            (Errno::PROTOTYPE, _) => Reason::NotARegion("a socket of another type than SOCK_SEQPACKET"),
-            (e, _) => Reason::System("connect", e.into()),
+            (Errno::PROTOTYPE, _) => RendezvousReason::NotARegion("a socket of another type than SOCK_SEQPACKET"),
+            (e, _) => RendezvousReason::System("connect", e.into()),
         })
     }
 
@@ -91,7 +92,7 @@ impl SocketName {
         backlog: i32,
         others: bool,
         take_over: bool,
-    ) -> Result<Option<Right>, Error> {
+    ) -> Result<Option<Right>, RendezvousError> {
         let Some(path) = &self.path else {
             retry(|| rustix::net::bind(socket, &self.address)).map_err(|e| self.not_bound(e))?;
             retry(|| rustix::net::listen(socket, backlog)).map_err(self.system("listen"))?;
@@ -116,7 +117,7 @@ impl SocketName {
         others: bool,
         take_over: bool,
         right: &mut Right,
-    ) -> Result<(), Error> {
+    ) -> Result<(), RendezvousError> {
         // The file gets the mode of the socket, less the umask: only this user may connect, for now.
         retry(|| rustix::fs::fchmod(socket, Mode::RUSR | Mode::WUSR)).map_err(self.system("set the mode"))?;
         loop {
@@ -135,35 +136,35 @@ impl SocketName {
             }
         };
         right.bound = Some(bound);
-        right.lock.note(Record { bound: Some(bound) }).map_err(self.system("write its lock file"))?;
+        right.lock.note(LockRecord { bound: Some(bound) }).map_err(self.system("write its lock file"))?;
         if others {
             self.open_to_others(right)?;
         }
         retry(|| rustix::net::listen(socket, backlog)).map_err(self.system("listen"))
     }
 
-    fn not_bound(&self, e: Errno) -> Error {
+    fn not_bound(&self, e: Errno) -> RendezvousError {
         match e {
-            Errno::ADDRINUSE => self.error(Reason::InUse),
-            e => self.error(Reason::System("give the socket its name", e.into())),
+            Errno::ADDRINUSE => self.error(RendezvousReason::InUse),
+            e => self.error(RendezvousReason::System("give the socket its name", e.into())),
         }
     }
 
-    fn no_lock(&self, e: NoLock, path: &Path) -> Error {
+    fn no_lock(&self, e: NoLock, path: &Path) -> RendezvousError {
         match e {
-            NoLock::Held => self.error(Reason::InUse),
-            NoLock::Foreign(uid) => self.error(Reason::ForeignOwner(uid)),
+            NoLock::Held => self.error(RendezvousReason::InUse),
+            NoLock::Foreign(uid) => self.error(RendezvousReason::ForeignOwner(uid)),
             NoLock::System(what, e) => self.system(what)(e),
             NoLock::Other(what) => {
                 let mut name = path.as_os_str().to_os_string();
                 name.push(lock_file::SUFFIX);
-                Error::new(Path::new(&name), Reason::ForeignLock(what))
+                RendezvousError::new(Path::new(&name), RendezvousReason::ForeignLock(what))
             }
         }
     }
 
     /// Removes the socket of a listener that died. The caller holds the lock. What the lock file does not name stays.
-    fn remove_stale(&self, path: &Path, lock: &LockFile) -> Result<(), Error> {
+    fn remove_stale(&self, path: &Path, lock: &LockFile) -> Result<(), RendezvousError> {
         let found = match rustix::fs::lstat(path) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(()),
@@ -171,17 +172,17 @@ impl SocketName {
         };
         let kind = FileType::from_raw_mode(found.st_mode);
         if kind != FileType::Socket {
-            return Err(self.error(Reason::Occupied(describe(kind))));
+            return Err(self.error(RendezvousReason::Occupied(describe(kind))));
         }
         if found.st_uid != euid() {
-            return Err(self.error(Reason::ForeignOwner(found.st_uid)));
+            return Err(self.error(RendezvousReason::ForeignOwner(found.st_uid)));
         }
         // A program that knows nothing of the lock may listen there.
         if !is_stale(&self.address) {
-            return Err(self.error(Reason::InUse));
+            return Err(self.error(RendezvousReason::InUse));
         }
         if !lock.left().is_some_and(|left| left.names(&found)) {
-            return Err(self.error(Reason::Occupied("a socket that another program left")));
+            return Err(self.error(RendezvousReason::Occupied("a socket that another program left")));
         }
         match rustix::fs::lstat(path) {
             Ok(now) if identity(&now) == identity(&found) => {}
@@ -190,14 +191,14 @@ impl SocketName {
         match retry(|| rustix::fs::unlink(path)) {
             Ok(()) | Err(Errno::NOENT) => {
                 // The number may be that of another socket soon.
-                lock.note(Record { bound: None }).map_err(self.system("write its lock file"))
+                lock.note(LockRecord { bound: None }).map_err(self.system("write its lock file"))
             }
             Err(e) => Err(self.system("remove the socket that was left")(e)),
         }
     }
 
     /// Lets all users connect: the permission to write to the file is what connecting needs. No process listens yet.
-    fn open_to_others(&self, right: &Right) -> Result<(), Error> {
+    fn open_to_others(&self, right: &Right) -> Result<(), RendezvousError> {
         let file = self.open(right)?;
         // Through the descriptor: whatever the name leads to by now, this is the socket.
         let number = format!("/proc/self/fd/{}", file.as_raw_fd());
@@ -207,7 +208,7 @@ impl SocketName {
     }
 
     /// Whether the name leads to the socket that was bound.
-    pub(super) fn leads_to(&self, right: &Right) -> Result<bool, Error> {
+    pub(super) fn leads_to(&self, right: &Right) -> Result<bool, RendezvousError> {
         let (Some(path), Some(bound)) = (&self.path, right.bound) else { return Ok(true) };
         match rustix::fs::lstat(path) {
             Ok(now) => Ok(identity(&now) == bound),
@@ -217,22 +218,22 @@ impl SocketName {
     }
 
     /// Opens the file of the socket that was bound, for its name only.
-    pub(super) fn open(&self, right: &Right) -> Result<OwnedFd, Error> {
+    pub(super) fn open(&self, right: &Right) -> Result<OwnedFd, RendezvousError> {
         let (Some(path), Some(bound)) = (&self.path, right.bound) else {
-            return Err(self.error(Reason::NameLost));
+            return Err(self.error(RendezvousReason::NameLost));
         };
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let system = self.system("look at the socket");
         let file = retry(|| rustix::fs::open(path, flags, Mode::empty())).map_err(&system)?;
         let found = rustix::fs::fstat(&file).map_err(&system)?;
         if identity(&found) != bound {
-            return Err(self.error(Reason::NameLost));
+            return Err(self.error(RendezvousReason::NameLost));
         }
         Ok(file)
     }
 
     /// Removes the socket's file, if it still is the one that was bound, and then the lock file.
-    pub(super) fn remove(&self, right: &Right) -> Result<(), Error> {
+    pub(super) fn remove(&self, right: &Right) -> Result<(), RendezvousError> {
         if let (Some(path), Some(bound)) = (&self.path, right.bound) {
             match rustix::fs::lstat(path) {
                 Ok(now) if identity(&now) == bound => match retry(|| rustix::fs::unlink(path)) {

@@ -21,7 +21,7 @@ impl Drop for Dir {
     }
 }
 
-fn listen(path: &Path) -> Result<(OwnedFd, Right), Error> {
+fn listen(path: &Path) -> Result<(OwnedFd, Right), RendezvousError> {
     let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
     let right = SocketName::of_path(path)?.listen(&socket, 1, false, true)?;
     Ok((socket, right.unwrap()))
@@ -93,7 +93,7 @@ fn the_socket_of_another_program_is_left_alone() {
     let before = identity_of(&path);
     let refused = |left: Option<&[u8]>| {
         let e = listen(&path).unwrap_err();
-        assert!(matches!(e.reason(), Reason::Occupied(_)), "{e}");
+        assert!(matches!(e.reason(), RendezvousReason::Occupied(_)), "{e}");
         assert!(e.to_string().contains("left alone"), "{e}");
         assert_eq!(identity_of(&path), before);
         assert_eq!(fs::read(&lock).ok().as_deref(), left);
@@ -113,7 +113,7 @@ fn who_cannot_listen_leaves_no_lock() {
     let (_dir, path, lock) = Dir::new("no-lock");
     fs::write(&path, "something else").unwrap();
     let e = listen(&path).unwrap_err();
-    assert!(matches!(e.reason(), Reason::Occupied(_)), "{e}");
+    assert!(matches!(e.reason(), RendezvousReason::Occupied(_)), "{e}");
     assert!(path.exists() && !lock.exists());
 }
 

@@ -16,7 +16,7 @@ static PLACE: AtomicUsize = AtomicUsize::new(0);
 /// How often a handler of this program was called.
 static CALLS: AtomicU32 = AtomicU32::new(0);
 /// Where the last fault was, as the kernel reported it to the handler, if it did.
-static TOLD: AtomicUsize = AtomicUsize::new(0);
+static REPORTED: AtomicUsize = AtomicUsize::new(0);
 /// Whether the handler found blocked what it had asked for: SIGUSR2 and SIGBUS itself.
 static MASKED: AtomicBool = AtomicBool::new(false);
 
@@ -33,7 +33,7 @@ extern "C" fn with_info(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc
     // SAFETY: the kernel gives it a valid `siginfo_t`.
     let info = unsafe { &*info };
     // SAFETY: a SIGBUS of the kernel's has an address.
-    TOLD.store(unsafe { info.si_addr() }.addr(), Ordering::Relaxed);
+    REPORTED.store(unsafe { info.si_addr() }.addr(), Ordering::Relaxed);
     // SAFETY: `sigset_t` is a C struct of integers: all zeros is a valid value.
     let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: no new mask is given; the present one is stored to a set that outlives the call.
@@ -84,19 +84,19 @@ pub(crate) fn elsewhere() -> io::Result<String> {
     let byte = place.cast::<u8>().wrapping_add(123);
     ftruncate(&fd, 0)?;
     PLACE.store(place.addr(), Ordering::Relaxed);
-    TOLD.store(0, Ordering::Relaxed);
+    REPORTED.store(0, Ordering::Relaxed);
     // SAFETY: the page is mapped and stays so. There is nothing behind it, which is what this is about.
     let found = unsafe { byte.read_volatile() };
-    let told = TOLD.load(Ordering::Relaxed);
-    let told = if told == byte.addr() {
+    let address = REPORTED.load(Ordering::Relaxed);
+    let seen = if address == byte.addr() {
         "there"
-    } else if told == 0 {
+    } else if address == 0 {
         "nowhere"
     } else {
         "somewhere else"
     };
     let masked = MASKED.load(Ordering::Relaxed);
-    Ok(format!("{found} calls={} told={told} masked={masked}", CALLS.load(Ordering::Relaxed)))
+    Ok(format!("{found} calls={} seen={seen} masked={masked}", CALLS.load(Ordering::Relaxed)))
 }
 
 /// Does `work` in a thread whose stack for signals is hardly larger than what the kernel puts there.

@@ -77,8 +77,8 @@ fn dawdle(random: &mut Random) {
 }
 
 /// `Ok` if this is the error that the stream is to report to party 0.
-fn told(result: io::Result<()>) -> io::Result<()> {
-    let Err(e) = result else { return Err(wrong("nobody was told")) };
+fn reported(result: io::Result<()>) -> io::Result<()> {
+    let Err(e) = result else { return Err(wrong("no party got Deadlock")) };
     let inner = e.get_ref().and_then(|e| e.downcast_ref::<smstream::Error>());
     let is = inner.is_some_and(|e| e.reason() == Reason::Deadlock && e.code() == Some(ErrorCode::Deadlock));
     if is && e.kind() == ErrorKind::Deadlock { Ok(()) } else { Err(e) }
@@ -131,17 +131,17 @@ fn first(
     let in_the_call = witness.is_in_the_call_of(round);
     if plan.reads {
         let expected = into.at() + gets;
-        told(match plan.manner {
+        reported(match plan.manner {
             // Of what comes after, so that it never succeeds.
             Manner::All => stream.read_exact(&mut [0; 3]),
             manner => into.receive(stream, u64::MAX, manner),
         })?;
         was_so(witness, round)?;
-        same(into.at(), expected, "read before it was told")?;
+        same(into.at(), expected, "read before the report")?;
         out.send(stream, out.at() + sends, Manner::Mixed)?;
     } else {
         let full = out.at() + stream.stats().capacities[0] as u64;
-        told(match plan.manner {
+        reported(match plan.manner {
             Manner::All => {
                 out.send(stream, full, Manner::All)?;
                 stream.write_all(&[0; 3])
@@ -149,7 +149,7 @@ fn first(
             manner => out.send(stream, u64::MAX, manner),
         })?;
         was_so(witness, round)?;
-        same(out.at(), full, "written before it was told")?;
+        same(out.at(), full, "written before the report")?;
         let peers = stream.stats().capacities[1] as u64;
         into.receive(stream, into.at() + peers + plan.after[1], Manner::Mixed)?;
     }
@@ -184,7 +184,7 @@ fn other(
 }
 
 fn was_so(witness: &Witness, round: u64) -> io::Result<()> {
-    if witness.is_in_the_call_of(round) { Ok(()) } else { Err(wrong("told while the peer was not waiting")) }
+    if witness.is_in_the_call_of(round) { Ok(()) } else { Err(wrong("reported while the peer was not waiting")) }
 }
 
 fn same(is: u64, expected: u64, what: &str) -> io::Result<()> {

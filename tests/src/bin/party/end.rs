@@ -183,7 +183,7 @@ impl End {
                         let reason = inner.map_or("the end".into(), |e| format!("{:?}", e.reason()));
                         return format!("{reason} after {}", self.into.at());
                     }
-                    Ok(()) => unreachable!("nobody sends so much"),
+                    Ok(()) => unreachable!("no peer sends so much"),
                 }
             }
         })
@@ -193,10 +193,10 @@ impl End {
     fn shut_under(&mut self, how: &str) -> io::Result<String> {
         let Self { stream, out, .. } = self;
         let stream = &*stream;
-        let (tell, told) = channel();
+        let (sender, receiver) = channel();
         thread::scope(|scope| {
             let waiting = scope.spawn(move || {
-                let _ = tell.send(rustix::thread::gettid());
+                let _ = sender.send(rustix::thread::gettid());
                 match how {
                     "read" => (&*stream).read(&mut [0; 1]).map_or_else(|e| e.kind().to_string(), |n| n.to_string()),
                     _ => format!(
@@ -205,7 +205,7 @@ impl End {
                     ),
                 }
             });
-            let thread = told.recv().map_err(|_| wrong("the thread is gone"))?;
+            let thread = receiver.recv().map_err(|_| wrong("the thread is gone"))?;
             asleep(std::process::id(), thread.as_raw_nonzero().get() as u32);
             stream.shutdown(if how == "read" { Shutdown::Read } else { Shutdown::Write })?;
             waiting.join().map_err(|_| wrong("a thread panicked"))

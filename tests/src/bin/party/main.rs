@@ -96,7 +96,7 @@ impl Party {
     }
 
     /// A builder as the test has set the party up beforehand.
-    fn told(&self, builder: Builder) -> Builder {
+    fn with_settings(&self, builder: Builder) -> Builder {
         let builder = builder.deadlock_detection(!self.undetected).records(self.speaks_records);
         let builder = self.allowed.iter().fold(builder, |builder, &uid| builder.allow_uid(uid));
         let builder = self.patience.map_or(builder.clone(), |time| builder.handshake_timeout(time));
@@ -120,7 +120,7 @@ impl Party {
                 let addr = words.text()?;
                 let (capacities, start) = ([words.number()?, words.number()?], words.number()?);
                 let builder = words.spin()?.capacities(capacities[0], capacities[1]).start_cursor(start);
-                let builder = self.told(builder);
+                let builder = self.with_settings(builder);
                 let listener = builder.bind(addr)?;
                 let [first, second] = listener.capacities();
                 self.listener = Some(listener);
@@ -136,7 +136,7 @@ impl Party {
             "connect" => {
                 let addr = words.text()?;
                 let time = words.time()?;
-                let builder = self.told(words.spin()?);
+                let builder = self.with_settings(words.spin()?);
                 let stream = match time {
                     None => builder.connect(addr)?,
                     Some(time) => builder.connect_timeout(addr, time)?,
@@ -200,11 +200,11 @@ impl Party {
                 done
             }
             "serving" => {
-                let serving = self.serving.as_ref().ok_or_else(|| wrong("nobody serves"))?;
+                let serving = self.serving.as_ref().ok_or_else(|| wrong("no server runs"))?;
                 Ok(serving.open().to_string())
             }
             "serve-no-more" => {
-                let serving = self.serving.take().ok_or_else(|| wrong("nobody serves"))?;
+                let serving = self.serving.take().ok_or_else(|| wrong("no server runs"))?;
                 Ok(serving.end()?.to_string())
             }
             // Everything that begins so is done by hand, and not by the library.

@@ -74,7 +74,7 @@ pub(crate) fn connect(addr: &str, seed: u64) -> io::Result<String> {
         match Stream::connect_timeout(addr, PATIENCE) {
             Ok(stream) => say(talk(stream, random.draw(), false)),
             Err(e) if e.reason() == Reason::NotReady => {
-                say("nobody");
+                say("none");
                 thread::sleep(Duration::from_millis(random.below(3)));
             }
             Err(e) => panic!("connect: {:?}: {e}", e.reason()),

@@ -193,14 +193,14 @@ fn userfaultfd(s: &Scene<'_>) -> Tried {
 fn clear_at_exit(s: &Scene<'_>) -> Tried {
     let map = s.map();
     let word = start(&map).wrapping_add(s.at & !3).addr();
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
     // Not to be joined: that waits for the word which the kernel would have cleared otherwise.
     drop(std::thread::spawn(move || {
         // SAFETY: the call gives the kernel an address, which the kernel checks itself.
         let thread = unsafe { libc::syscall(libc::SYS_set_tid_address, ptr::without_provenance::<u8>(word)) };
-        let _ = tell.send(thread);
+        let _ = sender.send(thread);
     }));
-    let thread = told.recv().map_err(|_| Errno::SRCH)?;
+    let thread = receiver.recv().map_err(|_| Errno::SRCH)?;
     let path = format!("/proc/self/task/{thread}");
     smstream_tests::party::until("the thread has ended", || !std::path::Path::new(&path).exists());
     Ok(())

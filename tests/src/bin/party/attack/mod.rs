@@ -109,7 +109,7 @@ impl Attacker {
             "rig-connect" => self.take(Rig::connect(words.text()?)?),
             "rig-listen" => self.door = Some(wire::door(words.text()?)?),
             "rig-accept" => {
-                let door = self.door.as_ref().ok_or_else(|| wrong("nobody listens"))?;
+                let door = self.door.as_ref().ok_or_else(|| wrong("no process listens"))?;
                 self.take(Rig::accept(door, &wire::config(words.number()?))?);
             }
             "rig-stage" => {
@@ -132,7 +132,7 @@ impl Attacker {
             "rig-land" => self.flying = None,
             // Lets a connector in, and tells what comes first.
             "rig-hear" => {
-                let door = self.door.as_ref().ok_or_else(|| wrong("nobody listens"))?;
+                let door = self.door.as_ref().ok_or_else(|| wrong("no process listens"))?;
                 return Ok(match Wire::accept(door)?.hear()? {
                     None => "nothing".to_owned(),
                     Some((message, _)) => message.kind().to_string(),
@@ -178,7 +178,7 @@ impl Attacker {
         let mut scene = Scene { fd, access: Access::ReadOnly, len, at, new: !old, owner, owner_fd, owner_start };
         let tried = way(&scene);
         let after = State::of(fd)?;
-        let mut seen = told(tried);
+        let mut seen = described(tried);
         if after != before {
             seen = format!("{seen}: CHANGED");
         }
@@ -215,7 +215,7 @@ fn control(words: &mut Words<'_>) -> io::Result<String> {
         owner_start: own.as_ptr().addr(),
     };
     let tried = way(&scene);
-    Ok(if State::of(&fd)? == before { told(tried) } else { "changes it".to_owned() })
+    Ok(if State::of(&fd)? == before { described(tried) } else { "changes it".to_owned() })
 }
 
 fn find(name: &str) -> io::Result<Attempt> {
@@ -224,7 +224,7 @@ fn find(name: &str) -> io::Result<Attempt> {
 }
 
 /// What came of a way that changed nothing.
-fn told(tried: Tried) -> String {
+fn described(tried: Tried) -> String {
     match tried {
         Ok(()) => "no effect".to_owned(),
         Err(No::Error(e)) => describe(e),

@@ -3,7 +3,7 @@
 use super::attested::Attested;
 use super::channel_number;
 use super::handshake::{HandshakeError, receive, sending};
-use super::message::{Kind, Message, WANTS_SIGNAL, segment_features};
+use super::message::{Message, MessageKind, WANTS_SIGNAL, segment_features};
 use super::name::SocketName;
 use super::segment::{self, OwnSegment};
 use super::terms::Terms;
@@ -11,7 +11,7 @@ use crate::barrier;
 use crate::liveness::move_above_watcher_fds;
 use crate::packet;
 use crate::peer_socket::PeerSocket;
-use crate::rendezvous::{Connected, Error, Reason};
+use crate::rendezvous::{Connected, RendezvousError, RendezvousReason};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
@@ -29,8 +29,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A connection that is being made.
 #[derive(Debug)]
-pub(crate) struct Connecting {
-    place: Place,
+pub(crate) struct SocketAttempt {
+    destination: Destination,
     terms: Terms,
     socket: Arc<PeerSocket>,
     stage: Stage,
@@ -38,7 +38,7 @@ pub(crate) struct Connecting {
 
 /// Whom it goes to.
 #[derive(Debug)]
-enum Place {
+enum Destination {
     Name(SocketName),
     /// A socket that was connected before: how to call it.
     Given(String),
@@ -70,32 +70,32 @@ struct Answer {
     attested: Attested,
 }
 
-impl Connecting {
+impl SocketAttempt {
     /// Begins to connect to a name. Nothing is sent yet.
-    pub(crate) fn to(name: SocketName, terms: Terms) -> Result<Self, Error> {
-        let place = Place::Name(name);
+    pub(crate) fn to(name: SocketName, terms: Terms) -> Result<Self, RendezvousError> {
+        let destination = Destination::Name(name);
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
-            .map_err(|e| place.error(Reason::System("make a socket", e.into())))?;
-        Self::over(place, socket, terms)
+            .map_err(|e| destination.error(RendezvousReason::System("make a socket", e.into())))?;
+        Self::over(destination, socket, terms)
     }
 
     /// Begins on a socket that is connected already; `called` is what messages call it.
-    pub(crate) fn on(socket: OwnedFd, called: String, terms: Terms) -> Result<Self, Error> {
-        Self::over(Place::Given(called), socket, terms)
+    pub(crate) fn on(socket: OwnedFd, called: String, terms: Terms) -> Result<Self, RendezvousError> {
+        Self::over(Destination::Given(called), socket, terms)
     }
 
-    fn over(place: Place, socket: OwnedFd, terms: Terms) -> Result<Self, Error> {
+    fn over(destination: Destination, socket: OwnedFd, terms: Terms) -> Result<Self, RendezvousError> {
         let socket = PeerSocket::new(move_above_watcher_fds(socket));
         // Before anything can have been sent.
         packet::ask_for_credentials(&socket)
-            .map_err(|e| place.error(Reason::System("ask who is on the other side", e)))?;
+            .map_err(|e| destination.error(RendezvousReason::System("ask who is on the other side", e)))?;
         let stage = Stage::Queue(proposal(&terms).map(Box::new));
-        Ok(Connecting { place, terms, socket: Arc::new(socket), stage })
+        Ok(SocketAttempt { destination, terms, socket: Arc::new(socket), stage })
     }
 
     /// Waits until it is made, or the deadline passes.
-    pub(crate) fn wait(mut self, deadline: Option<Deadline>) -> Result<Connected, Error> {
+    pub(crate) fn wait(mut self, deadline: Option<Deadline>) -> Result<Connected, RendezvousError> {
         match mem::replace(&mut self.stage, Stage::Over) {
             Stage::Queue(proposal) => {
                 if !self.connect()? {
@@ -128,23 +128,27 @@ impl Connecting {
             }
             let timeout = deadline.and_then(|d| rustix::time::Timespec::try_from(d.remaining()).ok());
             match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], timeout.as_ref()) {
-                Ok(0) if deadline.is_some_and(Deadline::has_passed) => return Err(self.place.error(Reason::TimedOut)),
+                Ok(0) if deadline.is_some_and(Deadline::has_passed) => {
+                    return Err(self.destination.error(RendezvousReason::TimedOut));
+                }
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(e) => return Err(self.place.error(Reason::System("wait for the listener", e.into()))),
+                Err(e) => {
+                    return Err(self.destination.error(RendezvousReason::System("wait for the listener", e.into())));
+                }
             }
         }
     }
 
     /// Waits until the listener's queue has room, and connects. Only a socket that blocks can wait for that.
-    fn queue(&self, deadline: Option<Deadline>) -> Result<(), Error> {
-        let system = |e: Errno| self.place.error(Reason::System("wait for the listener", e.into()));
+    fn queue(&self, deadline: Option<Deadline>) -> Result<(), RendezvousError> {
+        let system = |e: Errno| self.destination.error(RendezvousReason::System("wait for the listener", e.into()));
         let flags = rustix::fs::fcntl_getfl(&self.socket).map_err(system)?;
         rustix::fs::fcntl_setfl(&self.socket, flags - OFlags::NONBLOCK).map_err(system)?;
         loop {
             if let Some(deadline) = deadline {
                 let left = deadline.remaining();
                 if left.is_zero() {
-                    return Err(self.place.error(Reason::TimedOut));
+                    return Err(self.destination.error(RendezvousReason::TimedOut));
                 }
                 // The kernel counts in microseconds, and takes 0 for ever.
                 let left = left.max(Duration::from_millis(1));
@@ -158,7 +162,7 @@ impl Connecting {
 
     /// Goes on as far as it can without waiting. `None`: call again when the socket is readable, or, while the
     /// listener's queue is full, a little later.
-    pub(crate) fn step(&mut self) -> Result<Option<Connected>, Error> {
+    pub(crate) fn step(&mut self) -> Result<Option<Connected>, RendezvousError> {
         loop {
             match mem::replace(&mut self.stage, Stage::Over) {
                 Stage::Queue(proposal) => {
@@ -181,14 +185,16 @@ impl Connecting {
                         return Ok(Some(connected));
                     }
                 }
-                Stage::Over => return Err(self.place.error(Reason::Protocol("the rendezvous is over".into()))),
+                Stage::Over => {
+                    return Err(self.destination.error(RendezvousReason::Protocol("the rendezvous is over".into())));
+                }
             }
         }
     }
 
     /// Connects the socket: `false` if the listener's queue is full, or a signal came while it was.
-    fn connect(&self) -> Result<bool, Error> {
-        if let Place::Name(name) = &self.place {
+    fn connect(&self) -> Result<bool, RendezvousError> {
+        if let Destination::Name(name) = &self.destination {
             match name.connect(&self.socket) {
                 Ok(()) | Err(Errno::ISCONN) => {}
                 // A signal ends the wait for room. The next one is for the rest of the time only.
@@ -197,15 +203,15 @@ impl Connecting {
             }
         }
         // Who called listen: before anything is said to them.
-        let listener =
-            packet::peer_of(&self.socket).map_err(|e| self.place.error(Reason::System("ask who listens", e)))?;
+        let listener = packet::peer_of(&self.socket)
+            .map_err(|e| self.destination.error(RendezvousReason::System("ask who listens", e)))?;
         if !self.terms.allow.allows(listener.uid) {
-            return Err(self.place.error(Reason::NotAllowed(listener.uid)));
+            return Err(self.destination.error(RendezvousReason::NotAllowed(listener.uid)));
         }
         Ok(true)
     }
 
-    fn greet(&mut self, mut proposal: Option<Box<Proposal>>) -> Result<(), Error> {
+    fn greet(&mut self, mut proposal: Option<Box<Proposal>>) -> Result<(), RendezvousError> {
         let features = if self.terms.wake_signal.is_some() { WANTS_SIGNAL } else { 0 };
         loop {
             let hello =
@@ -230,36 +236,36 @@ impl Connecting {
         &mut self,
         stage: Stage,
         (message, came): (Message, packet::Received),
-    ) -> Result<Option<Connected>, Error> {
+    ) -> Result<Option<Connected>, RendezvousError> {
         let sender = came.sender.ok_or_else(|| self.failed(HandshakeError::Anonymous))?;
         if !self.terms.allow.allows(sender.uid) {
-            return Err(self.place.error(Reason::NotAllowed(sender.uid)));
+            return Err(self.destination.error(RendezvousReason::NotAllowed(sender.uid)));
         }
         match (stage, message.kind) {
-            (_, Kind::Refused) => Err(self.place.error(Reason::Refused(message.refusal()))),
-            (Stage::Greeted(Some(proposal)), Kind::Accepted) => {
+            (_, MessageKind::Refused) => Err(self.destination.error(RendezvousReason::Refused(message.refusal()))),
+            (Stage::Greeted(Some(proposal)), MessageKind::Accepted) => {
                 let Proposal { config, own } = *proposal;
                 let peer =
                     segment::map_peers(came.fds, &config, 0).map_err(|e| self.failed(HandshakeError::Segment(e)))?;
                 segment::check(&own, &peer).map_err(|e| self.failed(HandshakeError::Segment(e)))?;
                 Ok(Some(super::connected(1, Arc::clone(&self.socket), own, peer, sender, None)))
             }
-            (Stage::Greeted(proposal), Kind::Welcome) => {
+            (Stage::Greeted(proposal), MessageKind::Welcome) => {
                 drop(proposal);
                 let config = self.geometry(&message)?;
                 let attested = Attested::begin(&self.socket, sender, message.features & WANTS_SIGNAL != 0);
                 let peer =
                     segment::map_peers(came.fds, &config, 0).map_err(|e| self.failed(HandshakeError::Segment(e)))?;
                 let own = segment::make(&config, 1)
-                    .map_err(|e| self.place.error(Reason::System("make this end's memory", e)))?;
+                    .map_err(|e| self.destination.error(RendezvousReason::System("make this end's memory", e)))?;
                 segment::check(&own, &peer).map_err(|e| self.failed(HandshakeError::Segment(e)))?;
                 let features = segment_features(config.features, self.terms.wake_signal.is_some());
-                let segment = Message::new(Kind::Segment, features).to_bytes();
+                let segment = Message::new(MessageKind::Segment, features).to_bytes();
                 packet::send(&self.socket, &segment, Some(own.fd.as_fd())).map_err(|e| self.not_sent(e))?;
                 self.stage = Stage::Answered(Box::new(Answer { own, peer, attested }));
                 Ok(None)
             }
-            (Stage::Answered(answer), Kind::Accepted) => {
+            (Stage::Answered(answer), MessageKind::Accepted) => {
                 let Answer { own, peer, attested } = *answer;
                 let pidfd = attested.finish(sender, came.pidfd).ok_or_else(|| self.failed(HandshakeError::Changed))?;
                 Ok(Some(super::connected(1, Arc::clone(&self.socket), own, peer, sender, pidfd)))
@@ -269,33 +275,39 @@ impl Connecting {
     }
 
     /// The channel that a WELCOME describes, if it can be.
-    fn geometry(&self, message: &Message) -> Result<Config, Error> {
+    fn geometry(&self, message: &Message) -> Result<Config, RendezvousError> {
         if message.version != smstream_core::layout::VERSION {
             return Err(self.failed(HandshakeError::Chose(message.version)));
         }
         let config = made_here(Config { features: self.terms.features, ..message.config() });
         if let Some(&large) = config.capacities.iter().find(|&&c| c > self.terms.max_peer_capacity) {
-            return Err(self.place.error(Reason::TooLarge { found: large, most: self.terms.max_peer_capacity }));
+            return Err(self
+                .destination
+                .error(RendezvousReason::TooLarge { found: large, most: self.terms.max_peer_capacity }));
         }
         if !segment::fits(&config) {
-            return Err(self.place.error(Reason::Protocol("the channel that it describes cannot be".into())));
+            return Err(self
+                .destination
+                .error(RendezvousReason::Protocol("the channel that it describes cannot be".into())));
         }
         Ok(config)
     }
 
     /// Why a message could not be sent. A listener that has hung up has perhaps said why.
-    fn not_sent(&self, e: io::Error) -> Error {
+    fn not_sent(&self, e: io::Error) -> RendezvousError {
         let failed = sending(e);
         match receive(&self.socket) {
-            Ok(Some((message, _))) if matches!(failed, HandshakeError::HungUp) && message.kind == Kind::Refused => {
-                self.place.error(Reason::Refused(message.refusal()))
+            Ok(Some((message, _)))
+                if matches!(failed, HandshakeError::HungUp) && message.kind == MessageKind::Refused =>
+            {
+                self.destination.error(RendezvousReason::Refused(message.refusal()))
             }
             _ => self.failed(failed),
         }
     }
 
-    fn failed(&self, failed: HandshakeError) -> Error {
-        self.place.error(failed.into_reason("talk to the listener"))
+    fn failed(&self, failed: HandshakeError) -> RendezvousError {
+        self.destination.error(failed.into_reason("talk to the listener"))
     }
 
     /// Whether it waits for room in the listener's queue, which no readiness tells.
@@ -329,11 +341,11 @@ fn made_here(config: Config) -> Config {
     Config { pid: process::id(), made, features: barrier::features(config.features), ..config }
 }
 
-impl Place {
-    fn error(&self, reason: Reason) -> Error {
+impl Destination {
+    fn error(&self, reason: RendezvousReason) -> RendezvousError {
         match self {
-            Place::Name(name) => name.error(reason),
-            Place::Given(called) => Error::new(called.as_ref(), reason),
+            Destination::Name(name) => name.error(reason),
+            Destination::Given(called) => RendezvousError::new(called.as_ref(), reason),
         }
     }
 }
@@ -360,9 +372,9 @@ mod tests {
         let (ours, _theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
         let terms = Terms { spin: Duration::from_secs(60), ..Terms::plain() };
         let begin = Instant::now();
-        let connecting = Connecting::on(ours, "test".into(), terms).unwrap();
+        let connecting = SocketAttempt::on(ours, "test".into(), terms).unwrap();
         let e = connecting.wait(Some(Deadline::after(Duration::from_millis(10)))).unwrap_err();
-        assert!(matches!(e.reason(), Reason::TimedOut), "{e}");
+        assert!(matches!(e.reason(), RendezvousReason::TimedOut), "{e}");
         assert!(begin.elapsed() < Duration::from_secs(30));
     }
 }

@@ -13,7 +13,7 @@ use crate::transport::{Addr, shown};
 
 /// An address of either kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Endpoint {
     /// An address of this library.
     Stream(Addr),
     /// `tcp:HOST:PORT`, here without its `tcp:`.
@@ -27,8 +27,8 @@ pub enum Place {
 /// The longest path of a socket: unix(7), less the NUL at its end.
 const LONGEST: usize = 107;
 
-impl Place {
-    /// Reads a place, which need not be UTF-8.
+impl Endpoint {
+    /// Reads an endpoint, which need not be UTF-8.
     pub fn parse(text: &OsStr) -> Result<Self, String> {
         if let Some(rest) = text.as_bytes().strip_prefix(b"tcp:") {
             let rest = String::from_utf8_lossy(rest);
@@ -43,12 +43,12 @@ impl Place {
         Ok(Self::Stream(addr))
     }
 
-    /// Reads a place from the command line.
+    /// Reads an endpoint from the command line.
     pub fn parser() -> impl TypedValueParser<Value = Self> {
         OsStringValueParser::new().try_map(|text| Self::parse(&text))
     }
 
-    /// Whether two places are one, however they are written.
+    /// Whether two endpoints are one, however they are written.
     pub fn is_same(&self, other: &Self) -> bool {
         let region = |addr: &Addr| match addr {
             Addr::File(path) => Some(path.clone()),
@@ -91,7 +91,7 @@ fn tcp(text: &str) -> Result<(), String> {
 }
 
 /// Reads what follows `uds:`.
-fn uds(text: &[u8]) -> Result<Place, String> {
+fn uds(text: &[u8]) -> Result<Endpoint, String> {
     let wrong = |why: &str| Err(format!("\"uds:{}\" is not an address: {why}", printable(text)));
     let name = text.strip_prefix(b"@");
     match name.unwrap_or(text) {
@@ -99,13 +99,13 @@ fn uds(text: &[u8]) -> Result<Place, String> {
         path if path.contains(&0) => wrong("it has a NUL byte"),
         path if path.len() > LONGEST => wrong("it is longer than the 107 bytes that a socket's name may have"),
         path => Ok(match name {
-            Some(name) => Place::Abstract(OsStr::from_bytes(name).to_owned()),
-            None => Place::Uds(PathBuf::from(OsStr::from_bytes(path))),
+            Some(name) => Endpoint::Abstract(OsStr::from_bytes(name).to_owned()),
+            None => Endpoint::Uds(PathBuf::from(OsStr::from_bytes(path))),
         }),
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stream(addr) => f.write_str(&shown(addr)),
@@ -125,13 +125,13 @@ mod tests {
         for text in
             ["file:/tmp/x", "shm:/x", "unix:@x", "tcp:localhost:80", "tcp:[::1]:0", "uds:/run/x", "uds:@a b", "uds:x"]
         {
-            assert_eq!(Place::parse(OsStr::new(text)).map(|place| place.to_string()), Ok(text.to_owned()));
+            assert_eq!(Endpoint::parse(OsStr::new(text)).map(|endpoint| endpoint.to_string()), Ok(text.to_owned()));
         }
     }
 
     #[test]
-    fn the_same_place_in_other_words() {
-        let place = |text: &str| Place::parse(OsStr::new(text)).expect("a place");
+    fn the_same_endpoint_in_other_words() {
+        let endpoint = |text: &str| Endpoint::parse(OsStr::new(text)).expect("an endpoint");
         let here = std::env::current_dir().expect("a directory").display().to_string();
         for (one, other) in [
             (format!("unix:{here}/x"), "unix:./x".to_owned()),
@@ -139,9 +139,9 @@ mod tests {
             ("uds:/tmp/../tmp/x".to_owned(), "uds:/tmp/x".to_owned()),
             ("shm:/x".to_owned(), "file:/dev/shm/x".to_owned()),
         ] {
-            assert!(place(&one).is_same(&place(&other)), "{one} and {other}");
+            assert!(endpoint(&one).is_same(&endpoint(&other)), "{one} and {other}");
         }
-        assert!(!place("unix:x").is_same(&place("uds:x")) && !place("unix:x").is_same(&place("unix:y")));
+        assert!(!endpoint("unix:x").is_same(&endpoint("uds:x")) && !endpoint("unix:x").is_same(&endpoint("unix:y")));
     }
 
     #[test]
@@ -151,7 +151,7 @@ mod tests {
             ["tcp:", "tcp:80", "tcp::80", "tcp:x:", "tcp:x:+1", "tcp:x:65536", "tcp:::1:80", "tcp:a b:1", "tcp:[x:1"];
         let others = ["", "x/", "udp:x:1", "uds:", "uds:@", "uds:a\0b", &long];
         for text in tcp.into_iter().chain(others) {
-            let error = Place::parse(OsStr::new(text)).expect_err(text);
+            let error = Endpoint::parse(OsStr::new(text)).expect_err(text);
             assert!(error.contains("tcp:") || error.contains("uds:"), "{error}");
         }
     }

@@ -1,13 +1,13 @@
 //! What the watcher has to say about the name of a listener.
 
-use super::news;
+use super::event_count;
 use rustix::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What the watcher says about a name.
 #[derive(Debug)]
-pub(super) struct Named {
+pub(super) struct NameEvents {
     /// Something has happened since this was taken last.
     pub(super) touched: AtomicBool,
     /// Nothing will be said any more.
@@ -16,10 +16,10 @@ pub(super) struct Named {
     bell: Option<Arc<OwnedFd>>,
 }
 
-impl Named {
+impl NameEvents {
     /// Nothing is known: something may have happened.
     pub(super) fn new(bell: Option<Arc<OwnedFd>>) -> Self {
-        Named { touched: AtomicBool::new(true), lost: AtomicBool::new(false), bell }
+        NameEvents { touched: AtomicBool::new(true), lost: AtomicBool::new(false), bell }
     }
 
     /// Something has happened to the file.
@@ -29,7 +29,7 @@ impl Named {
             // It can only fail when it is readable already.
             let _ = rustix::io::write(bell, &1u64.to_ne_bytes());
         }
-        news::tell();
+        event_count::notify();
     }
 
     /// The watch is lost.

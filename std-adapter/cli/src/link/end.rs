@@ -15,7 +15,7 @@ use crate::transport::Stream;
 
 /// One side of a connection. Two threads use it, one for each direction.
 #[derive(Debug)]
-pub enum Line {
+pub enum LinkEnd {
     /// A stream of this library.
     Stream(Box<Stream>),
     /// A TCP connection, not blocking.
@@ -37,7 +37,7 @@ pub enum Gone {
     Over,
 }
 
-impl Line {
+impl LinkEnd {
     /// A stream.
     pub fn stream(stream: Stream) -> Self {
         Self::Stream(Box::new(stream))

@@ -1,15 +1,15 @@
 //! What an error of the rendezvous means to a user.
 
 use super::{Error, Reason, names};
-use crate::rendezvous::{Error as HandshakeError, Reason as Why, Refusal};
+use crate::rendezvous::{Refusal, RendezvousError, RendezvousReason as Why};
 use std::io;
 use std::sync::Arc;
 
-impl From<HandshakeError> for Error {
-    fn from(e: HandshakeError) -> Self {
+impl From<RendezvousError> for Error {
+    fn from(e: RendezvousError) -> Self {
         let reason = match e.reason() {
             Why::BadName | Why::BadSocketName | Why::BadDescriptor(_) | Why::CannotListen => Reason::InvalidInput,
-            Why::NobodyListens
+            Why::NoListener
             | Why::NoSuchName
             | Why::ListenerDied
             | Why::HungUp

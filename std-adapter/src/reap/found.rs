@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// Where something was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Place {
+pub enum Location {
     /// A file, in `/dev/shm` a shared memory object.
     File(PathBuf),
     /// A System V shared memory segment, by its id.
@@ -16,7 +16,7 @@ pub enum Place {
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum LeftoverKind {
     /// The region of a listener.
     Region,
     /// A memory with a mark.
@@ -28,7 +28,7 @@ pub enum Kind {
 /// What became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Verdict {
+pub enum ReapOutcome {
     /// It was left over, and is gone.
     Removed,
     /// It is left over; a dry run removes nothing.
@@ -42,16 +42,16 @@ pub enum Verdict {
 /// One thing that was found, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Finding {
+pub struct Leftover {
     /// Where.
-    pub place: Place,
+    pub location: Location,
     /// What.
-    pub kind: Kind,
+    pub kind: LeftoverKind,
     /// What became of it.
-    pub verdict: Verdict,
+    pub outcome: ReapOutcome,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),
@@ -60,14 +60,14 @@ impl fmt::Display for Place {
     }
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for Leftover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.place)?;
-        match &self.verdict {
-            Verdict::Removed => f.write_str("removed"),
-            Verdict::WouldRemove => f.write_str("would be removed"),
-            Verdict::InUse(why) => write!(f, "left: {why}"),
-            Verdict::Doubt(why) => write!(f, "left, because it is not certain: {why}"),
+        write!(f, "{}: ", self.location)?;
+        match &self.outcome {
+            ReapOutcome::Removed => f.write_str("removed"),
+            ReapOutcome::WouldRemove => f.write_str("would be removed"),
+            ReapOutcome::InUse(why) => write!(f, "left: {why}"),
+            ReapOutcome::Doubt(why) => write!(f, "left, because it is not certain: {why}"),
         }
     }
 }
