@@ -59,7 +59,8 @@ Keys of --json:
   level
   conforms        whether nothing fails
   clauses         a list:
-    clause, level, verdict (pass, fail, not reached), text
+    clause, level, text
+    verdict       pass, fail or not reached
 
 Exit codes:
   0  nothing fails
