@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use smstream::inspect::{Channel, DoctorTarget, Follower, Source, Stream, examine};
-use smstream::reap::{Reaper, Verdict};
+use smstream::inspect::{Channel, DoctorTarget, Follower, InspectedStream, Source, examine};
+use smstream::reap::{ReapOutcome, Reaper};
 use smstream_core::findings::Findings;
 use smstream_core::geometry;
 use smstream_core::park::Spin;
 use smstream_tests::kit::image::{Loaded, load, store};
 use smstream_tests::kit::{self, run::perform};
-use smstream_tests::leftover::Place;
+use smstream_tests::leftover::Directory;
 use smstream_tests::rules::{self, Segment, WORDS};
 
 use crate::bytes::Bytes;
@@ -85,7 +85,7 @@ pub fn trace(data: &[u8]) -> String {
     let input = parse(data);
     let loaded = Loaded::read(&images()[input.image], [None; 2]).0;
     for &(segment, word, value) in &input.patches {
-        store(loaded[segment].own(), 4 * word, value);
+        store(loaded[segment].own(), loaded[segment].len(), 4 * word, value);
     }
     let described: [Segment; 2] =
         [0, 1].map(|n| (std::array::from_fn(|word| load(loaded[n].own(), 4 * word)), loaded[n].len()));
@@ -110,7 +110,8 @@ pub fn trace(data: &[u8]) -> String {
         let mut end = attachment.into_end(Spin, Spin);
         for token in &input.steps {
             let before = load(my_start, 0x080);
-            let came = perform(token, &mut end, my_start, peer_start);
+            let came;
+            (end, came) = perform(token, end, my_start, (peer_start, loaded[peer].len()));
             let _ = write!(trace, " {came}");
             assert_eq!(before >> 31 & !(load(my_start, 0x080) >> 31), 0, "FIN was taken back");
         }
@@ -130,8 +131,8 @@ fn segment_bytes(start: *mut u8, len: usize) -> Option<Vec<u8>> {
 /// file, so it is a copy at best.
 fn leave_alone(segments: &[Option<Vec<u8>>; 2]) {
     let [Some(first), Some(second)] = segments else { return };
-    let place = Place::new();
-    let path = place.path("name");
+    let directory = Directory::new();
+    let path = directory.path("name");
     let mut bytes = first.clone();
     let word = |at: usize| u32::from_ne_bytes(first[at..at + 4].try_into().expect("a word"));
     let align = (word(0x018) as usize).clamp(1, 4096);
@@ -141,8 +142,8 @@ fn leave_alone(segments: &[Option<Vec<u8>>; 2]) {
     std::io::Write::write_all(&mut made.expect("a file"), &bytes).expect("written");
     look_at(&path);
     smstream::Builder::new().connect_timeout(&path, Duration::ZERO).expect_err("no listener lives");
-    let verdict = Reaper::of(path.parent().expect("a directory")).run().expect("a directory that can be read");
-    assert!(verdict.iter().all(|finding| finding.verdict != Verdict::Removed), "a copy was removed");
+    let leftovers = Reaper::of(path.parent().expect("a directory")).run().expect("a directory that can be read");
+    assert!(leftovers.iter().all(|leftover| leftover.outcome != ReapOutcome::Removed), "a copy was removed");
     assert!(fs::read(&path).expect("it is there") == bytes, "a copy was changed");
 }
 
@@ -153,7 +154,7 @@ fn look_at(path: &Path) {
         assert!(!checks.is_empty());
     }
     if let Ok(channel) = Channel::of_region(source) {
-        let stream = Stream::unknown(channel);
+        let stream = InspectedStream::unknown(channel);
         if let Ok(look) = stream.look() {
             assert!(!look.state().name().is_empty());
             let _ = look.age();

@@ -7,6 +7,7 @@ mod args;
 mod backoff;
 mod bench;
 mod completions;
+mod conform;
 mod connect;
 mod demo;
 mod doctor;
@@ -76,6 +77,7 @@ fn run() -> Result<u8, Failure> {
         Command::Ls(args) => ls::run(&args),
         Command::Stat(args) => stat::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Conform(args) => conform::run(&args),
         Command::Gc(args) => gc::run(&args),
         Command::Shm(args) => sysv::shm::run(&args),
         Command::Sem(args) => sysv::sem::run(&args),

@@ -1,6 +1,6 @@
 //! What an error of the rendezvous means to a user.
 
-use super::{Error, Reason};
+use super::{Error, Reason, names};
 use crate::rendezvous::{Refusal, RendezvousError, RendezvousReason as Why};
 use std::io;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ impl From<RendezvousError> for Error {
             | Why::Unfit(_)
             | Why::CutShort
             | Why::Protocol(_)
+            | Why::Memory(_)
             | Why::Refused(Refusal::Memory | Refusal::Protocol) => Reason::Corrupt,
             Why::BadConfig(_) | Why::TooLarge { .. } | Why::Refused(Refusal::TooLarge) => Reason::Capacity,
             Why::ForeignOwner(_)
@@ -37,6 +38,7 @@ impl From<RendezvousError> for Error {
         let (kind, code, text) = (e.kind(), e.code(), e.to_string());
         Error {
             reason,
+            name: names::of_handshake(e.reason()),
             kind,
             code: code.or(reason.code()),
             text,

@@ -61,6 +61,8 @@ pub enum RendezvousReason {
     },
     /// The other party does not keep to the rules of the rendezvous: how.
     Protocol(String),
+    /// What the other party handed out is no segment of the channel: why.
+    Memory(String),
     /// The descriptor is no socket to meet over: why.
     BadDescriptor(String),
     /// The listener closed the connection in the middle of the rendezvous, without a reason.
@@ -136,6 +138,7 @@ impl RendezvousError {
             | RendezvousReason::CutShort
             | RendezvousReason::Overwritten(_)
             | RendezvousReason::Protocol(_)
+            | RendezvousReason::Memory(_)
             | RendezvousReason::Refused(Refusal::Version | Refusal::Memory | Refusal::Protocol) => {
                 ErrorKind::InvalidData
             }
@@ -285,7 +288,7 @@ impl fmt::Display for RendezvousError {
                 "the listener at {path} has a lane of {found} bytes, and at most {most} are accepted; \
                  raise `Builder::max_peer_capacity` if it may have them"
             ),
-            RendezvousReason::Protocol(what) => {
+            RendezvousReason::Protocol(what) | RendezvousReason::Memory(what) => {
                 write!(f, "the other party at {path} does not keep to the rules of the rendezvous: {what}")
             }
             RendezvousReason::BadDescriptor(why) => write!(f, "{path} cannot be used: {why}"),

@@ -5,6 +5,7 @@
 mod bench;
 mod command;
 mod completions;
+mod conform;
 mod demo;
 mod examine;
 mod exec;

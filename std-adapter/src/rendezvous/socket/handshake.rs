@@ -125,6 +125,7 @@ impl HandshakeError {
             HandshakeError::Segment(SegmentError::System(e)) => {
                 RendezvousReason::System("map the other side's memory", e)
             }
+            HandshakeError::Segment(unfit) => RendezvousReason::Memory(unfit.to_string()),
             other => RendezvousReason::Protocol(other.to_string()),
         }
     }
