@@ -8,8 +8,8 @@ use super::handshake::{Established, Handshake, HandshakeError, Progress};
 use super::interrupt::Interrupt;
 use super::name::{Right, SocketName};
 use super::terms::Terms;
+use super::watched_name::WatchedName;
 use crate::barrier;
-use crate::liveness::name_watch::NameWatch;
 use crate::packet;
 use crate::peer_socket::PeerSocket;
 use crate::rendezvous::{Connected, RendezvousError, RendezvousReason};
@@ -59,11 +59,11 @@ pub(crate) struct SocketListener {
     /// Whether the timer runs. It is left running when the last connector leaves: the next one will come soon, or it goes off
     /// once for nothing.
     pub(super) timed: bool,
-    /// Whether no connector is let in, because all who are here have only just come.
+    /// Whether accepting pauses, because all pending connectors have only just come.
     pub(super) paused: bool,
     interrupt: Arc<Interrupt>,
-    /// The watch on the name, if that is a file, and what it rings.
-    named: Option<(NameWatch, Arc<OwnedFd>)>,
+    /// The watch on the name, if that is a file.
+    named: Option<WatchedName>,
     /// Those in the middle of it, by number: the oldest first.
     pub(super) pending: BTreeMap<u64, Handshake>,
     next: u64,
@@ -102,7 +102,7 @@ impl SocketListener {
         }
         let right = name.listen(&socket, BACKLOG, terms.allow.others(), take_over)?;
         let named = match &right {
-            Some(right) => match watch_name(&name, right, &epoll) {
+            Some(right) => match WatchedName::new(&name, right, &epoll, NAME) {
                 Ok(named) => Some(named),
                 Err(e) => {
                     let _ = name.remove(right);
@@ -197,13 +197,11 @@ impl SocketListener {
 
     /// Sleeps until something happens, and sees to it. `false`: nothing did.
     fn poll_once(&mut self, deadline: Option<Deadline>) -> Result<bool, RendezvousError> {
-        if let (Some((watch, bell)), Some(right)) = (&mut self.named, &self.right)
-            && watch.is_inherited()
-        {
-            *watch = NameWatch::new(self.name.open(right)?, Some(Arc::clone(bell)));
+        if let (Some(named), Some(right)) = (&mut self.named, &self.right) {
+            named.watch_in_this_process(&self.name, right)?;
         }
         // Nothing tells what happens to the name: it is looked at now and then.
-        let is_blind = self.named.as_ref().is_some_and(|(watch, _)| !watch.is_watched());
+        let is_blind = self.named.as_ref().is_some_and(|named| !named.is_watched());
         let most = if is_blind { LOOK_AGAIN } else { LONGEST_SLEEP };
         let left = deadline.map(|deadline| deadline.remaining().min(most)).or(is_blind.then_some(most));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
@@ -239,17 +237,10 @@ impl SocketListener {
 
     /// That the name still leads to the socket, if something may have happened to it.
     fn check_name(&self) -> Result<(), RendezvousError> {
-        let (Some((watch, bell)), Some(right)) = (&self.named, &self.right) else { return Ok(()) };
-        if !watch.take() {
-            return Ok(());
+        match (&self.named, &self.right) {
+            (Some(named), Some(right)) => named.check(&self.name, right),
+            _ => Ok(()),
         }
-        if self.name.leads_to(right)? {
-            let _ = rustix::io::read(bell, &mut [0; 8]);
-            return Ok(());
-        }
-        // The bell stays readable, and so the next call says so again.
-        watch.leave_taken();
-        Err(self.name.error(RendezvousReason::NameLost))
     }
 
     /// Accepts those who have connected, a few at a time, so that those who came before get on.
@@ -364,19 +355,6 @@ impl SocketListener {
         self.pid = 0;
         self.right.take().map_or(Ok(()), |right| self.name.remove(&right))
     }
-}
-
-/// Makes the epoll instance readable when something happens to the name.
-fn watch_name(name: &SocketName, right: &Right, epoll: &OwnedFd) -> Result<(NameWatch, Arc<OwnedFd>), RendezvousError> {
-    let system = |what| move |e: Errno| name.error(RendezvousReason::System(what, e.into()));
-    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-    let bell = Arc::new(eventfd(0, flags).map_err(system("make an eventfd"))?);
-    epoll::add(epoll, &bell, epoll::EventData::new_u64(NAME), epoll::EventFlags::IN)
-        .map_err(system("watch the name"))?;
-    let file = name.open(right)?;
-    let watch = NameWatch::new(file, Some(Arc::clone(&bell)));
-    // It may have been taken away before the watch was there.
-    if name.leads_to(right)? { Ok((watch, bell)) } else { Err(name.error(RendezvousReason::NameLost)) }
 }
 
 impl AsFd for SocketListener {

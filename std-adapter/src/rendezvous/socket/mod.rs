@@ -16,6 +16,7 @@ mod message;
 mod name;
 mod segment;
 mod terms;
+mod watched_name;
 
 use super::{Connected, Link, RendezvousError, RendezvousReason};
 use crate::liveness::PeerMonitor;
