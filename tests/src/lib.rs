@@ -1,17 +1,17 @@
 //! What the tests of smstream share.
 
+pub mod attacks;
+pub mod bad_fds;
 pub mod cursors;
 pub mod flow;
 pub mod forks;
 pub mod kinds;
 pub mod kit;
 pub mod leftover;
-pub mod lies;
 pub mod memory;
 pub mod oracle;
 pub mod party;
 pub mod privileges;
 pub mod waits;
 pub mod watchdog;
-pub mod ways;
 pub mod wire;
