@@ -2,6 +2,7 @@
 #![no_std]
 #![deny(missing_docs, unsafe_op_in_unsafe_fn, clippy::as_conversions)]
 #![warn(missing_debug_implementations)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(any(loom, test, smstream_mutants))]
 extern crate std;
@@ -22,6 +23,7 @@ pub mod findings;
 pub mod geometry;
 pub mod identity;
 #[cfg(feature = "zerocopy")]
+#[cfg_attr(docsrs, doc(cfg(feature = "zerocopy")))]
 pub mod items;
 pub mod lane;
 pub mod layout;

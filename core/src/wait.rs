@@ -18,8 +18,11 @@ mod section;
 mod wfe;
 
 #[cfg(all(feature = "embedded-io-async", not(loom)))]
+#[cfg_attr(docsrs, doc(cfg(feature = "embedded-io-async")))]
 pub use async_ring::{AsyncConsumer, AsyncProducer, AsyncRing};
 #[cfg(feature = "critical-section")]
+#[cfg_attr(docsrs, doc(cfg(feature = "critical-section")))]
 pub use section::InCriticalSection;
 #[cfg(all(feature = "wfe", any(target_arch = "arm", target_arch = "aarch64")))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "wfe", any(target_arch = "arm", target_arch = "aarch64")))))]
 pub use wfe::Wfe;

@@ -1,5 +1,7 @@
 //! What the tests of smstream share.
 
+pub mod attacks;
+pub mod bad_fds;
 pub mod cursors;
 pub mod flow;
 pub mod forks;
@@ -7,7 +9,6 @@ pub mod handshake;
 pub mod kinds;
 pub mod kit;
 pub mod leftover;
-pub mod lies;
 pub mod memory;
 pub mod messages;
 pub mod oracle;
@@ -18,5 +19,4 @@ pub mod ring;
 pub mod rules;
 pub mod waits;
 pub mod watchdog;
-pub mod ways;
 pub mod wire;

@@ -43,7 +43,7 @@ fn layout_fields() {
 /// What `security.rs` tries, and what comes of it.
 #[test]
 fn ways_to_write_to_a_segment() {
-    check("docs/SAFETY.md", "ways", &smstream_tests::ways::table());
+    check("docs/SAFETY.md", "ways", &smstream_tests::attacks::table());
 }
 
 /// Offsets rise, fields do not overlap, and the lane comes after all of them.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use smstream::{Builder, Error, Kind, Listener, Pollable, PollableListener, Reason, Stream};
+use smstream_tests::bad_fds::Lingering;
 use smstream_tests::flow::{Flow, NEAR_WRAP};
-use smstream_tests::lies::Lingering;
 use smstream_tests::party::{Party, Scratch};
 use smstream_tests::watchdog::Watchdog;
 use smstream_tests::wire::Stage;

@@ -6,11 +6,11 @@
 use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use smstream_tests::attacks::{CHANGES, Relation, WAYS, WRITES, Way};
 use smstream_tests::flow::NEAR_WRAP;
 use smstream_tests::party::Party;
 use smstream_tests::privileges::is_root_to_show;
 use smstream_tests::watchdog::Watchdog;
-use smstream_tests::ways::{CHANGES, Relation, WAYS, WRITES, Way};
 
 const PARTY: &str = env!("CARGO_BIN_EXE_party");
 /// Users without rights. They need no names.

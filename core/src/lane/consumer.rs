@@ -122,6 +122,7 @@ impl<'m, P: Park> Consumer<'m, P> {
     ///
     /// # Errors
     /// [`ReadError`]; nothing was read then.
+    // The usual read is this function and the two after it.
     #[inline(always)]
     pub fn read(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
         let (old, n, at) = (self.received, saturating(out.len()), self.ring.place(self.received));
@@ -142,14 +143,6 @@ impl<'m, P: Park> Consumer<'m, P> {
         Ok(out.len())
     }
 
-    /// Any [`read`](Consumer::read), also those that are at the end, find nothing, or go round the end of the lane.
-    #[inline(never)]
-    fn read_closely(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
-        let n = self.read_deferred(out)?;
-        self.flush();
-        Ok(n)
-    }
-
     /// Whether there is nothing unusual, less than `len` bytes were known, and the peer has sent exactly `len` from the place
     /// `at` on, to the cursor `new`, which do not reach the end of the lane. Then they are known. It is the usual case of a
     /// message that was waited for.
@@ -168,6 +161,35 @@ impl<'m, P: Park> Consumer<'m, P> {
             self.word_seen = word;
         }
         is
+    }
+
+    /// Publishes `received`, which is `n` bytes after `old`, which was published before.
+    #[inline(always)]
+    fn publish_from(&mut self, old: u32, n: u32, last: bool) {
+        if self.fence == Fence::NoLook && !last {
+            ordering::publish_received(&self.mine.received.word, self.received);
+            if self.tally.keeps() {
+                self.tally.published(&self.mine.reads, n);
+            }
+            return;
+        }
+        let publication = publication(self.mine, self.peer, self.ring.capacity(), self.fence);
+        let park = publication.publish(old, self.received, last);
+        if self.tally.wants(park) {
+            self.tally.published(&self.mine.reads, n);
+            if park & ASLEEP != 0 && publication.wake_if_crossed(&self.park, park, old, self.received, last) {
+                self.tally.woke(&self.mine.reads);
+            }
+        }
+        publication.store_late(self.received, last);
+    }
+
+    /// Any [`read`](Consumer::read), also those that are at the end, find nothing, or go round the end of the lane.
+    #[inline(never)]
+    fn read_closely(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
+        let n = self.read_deferred(out)?;
+        self.flush();
+        Ok(n)
     }
 
     /// Reads like [`read`](Consumer::read) without giving the room back: the peer cannot use it until
@@ -290,27 +312,6 @@ impl<'m, P: Park> Consumer<'m, P> {
         let (old, n) = (self.published(), core::mem::take(&mut self.deferred));
         self.settle();
         self.publish_from(old, n, last);
-    }
-
-    /// Publishes `received`, which is `n` bytes after `old`, which was published before.
-    #[inline(always)]
-    fn publish_from(&mut self, old: u32, n: u32, last: bool) {
-        if self.fence == Fence::NoLook && !last {
-            ordering::publish_received(&self.mine.received.word, self.received);
-            if self.tally.keeps() {
-                self.tally.published(&self.mine.reads, n);
-            }
-            return;
-        }
-        let publication = publication(self.mine, self.peer, self.ring.capacity(), self.fence);
-        let park = publication.publish(old, self.received, last);
-        if self.tally.wants(park) {
-            self.tally.published(&self.mine.reads, n);
-            if park & ASLEEP != 0 && publication.wake_if_crossed(&self.park, park, old, self.received, last) {
-                self.tally.woke(&self.mine.reads);
-            }
-        }
-        publication.store_late(self.received, last);
     }
 
     /// For [`Peek`](super::Peek): the lane and where the next byte is.

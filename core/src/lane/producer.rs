@@ -6,7 +6,7 @@ mod waiting;
 
 use super::ring::Ring;
 use crate::counter::Tally;
-use crate::cursor::{self, ASLEEP, FIN, STOP};
+use crate::cursor::{self, ASLEEP, FIN, STOP, STOPPED_HINT};
 use crate::error::WriteError;
 use crate::layout::{Features, Port};
 use crate::mutant::{mutant, unless_mutant};
@@ -15,6 +15,7 @@ use crate::park::Park;
 use crate::publication::{Fence, Publication};
 use crate::size::{at_most, saturating, to_usize};
 use crate::sync::LaneByte;
+use crate::waiting::alerts;
 
 /// The half that puts bytes into its party's lane.
 ///
@@ -131,6 +132,7 @@ impl<'m, P: Park> Producer<'m, P> {
     ///
     /// # Errors
     /// [`WriteError`]; nothing was written then.
+    // The usual write is this function and the two after it.
     #[inline(always)]
     pub fn write(&mut self, bytes: &[u8]) -> Result<usize, WriteError> {
         if bytes.len().wrapping_sub(1) >= to_usize(self.quick) || self.is_to_look() {
@@ -145,6 +147,34 @@ impl<'m, P: Park> Producer<'m, P> {
         self.sent = old + n;
         self.publish_from(old, n, false);
         Ok(bytes.len())
+    }
+
+    /// Whether the peer has stopped, or there is an alert.
+    #[inline(always)]
+    fn is_to_look(&self) -> bool {
+        // A peer that has stopped says so in a word that costs nothing to look at (see `cursor::STOPPED_HINT`).
+        ordering::peer_park(&self.peer.park.read_park) == STOPPED_HINT || alerts(self) != 0
+    }
+
+    /// Publishes `sent`, which is `n` bytes after `old`, which was published before.
+    #[inline(always)]
+    fn publish_from(&mut self, old: u32, n: u32, last: bool) {
+        if self.fence == Fence::NoLook && !last {
+            ordering::publish_sent(&self.mine.sent.word, self.sent);
+            if self.tally.keeps() {
+                self.tally.published(&self.mine.writes, n);
+            }
+            return;
+        }
+        let publication = publication(self.mine, self.peer, self.ring.capacity(), self.fence);
+        let park = publication.publish(old, self.sent, last);
+        if self.tally.wants(park) {
+            self.tally.published(&self.mine.writes, n);
+            if park & ASLEEP != 0 && publication.wake_if_crossed(&self.park, park, old, self.sent, last) {
+                self.tally.woke(&self.mine.writes);
+            }
+        }
+        publication.store_late(self.sent, last);
     }
 
     /// Any [`write`](Producer::write), also those that are over, wait for room, or go round the end of the lane.
@@ -270,27 +300,6 @@ impl<'m, P: Park> Producer<'m, P> {
         let (old, n) = (self.published(), core::mem::take(&mut self.deferred));
         self.settle();
         self.publish_from(old, n, last);
-    }
-
-    /// Publishes `sent`, which is `n` bytes after `old`, which was published before.
-    #[inline(always)]
-    fn publish_from(&mut self, old: u32, n: u32, last: bool) {
-        if self.fence == Fence::NoLook && !last {
-            ordering::publish_sent(&self.mine.sent.word, self.sent);
-            if self.tally.keeps() {
-                self.tally.published(&self.mine.writes, n);
-            }
-            return;
-        }
-        let publication = publication(self.mine, self.peer, self.ring.capacity(), self.fence);
-        let park = publication.publish(old, self.sent, last);
-        if self.tally.wants(park) {
-            self.tally.published(&self.mine.writes, n);
-            if park & ASLEEP != 0 && publication.wake_if_crossed(&self.park, park, old, self.sent, last) {
-                self.tally.woke(&self.mine.writes);
-            }
-        }
-        publication.store_late(self.sent, last);
     }
 
     /// For [`Reservation`](super::Reservation): the lane and where the reservation begins.

@@ -21,10 +21,10 @@ pub trait Channel: Send {
 /// The loops over a [`Channel`], compiled for each kind, so that no call inside of them is indirect.
 pub trait Runner: Send {
     /// Sends `count` messages of `size` bytes; returns when it began.
-    fn pour(&mut self, size: usize, count: u64) -> io::Result<u64>;
+    fn send_messages(&mut self, size: usize, count: u64) -> io::Result<u64>;
 
-    /// Receives what the other side pours; returns when the last byte was here.
-    fn drain(&mut self, size: usize, count: u64) -> io::Result<u64>;
+    /// Receives what the other side sends; returns when the last byte was here.
+    fn recv_messages(&mut self, size: usize, count: u64) -> io::Result<u64>;
 
     /// Makes `count` round trips; returns how long they took in nanoseconds.
     fn ping(&mut self, size: usize, count: u64) -> io::Result<u64>;
@@ -40,7 +40,7 @@ pub trait Runner: Send {
 }
 
 impl<C: Channel> Runner for C {
-    fn pour(&mut self, size: usize, count: u64) -> io::Result<u64> {
+    fn send_messages(&mut self, size: usize, count: u64) -> io::Result<u64> {
         let mut message = vec![0xa5; size];
         let start = now();
         for number in 0..count {
@@ -50,7 +50,7 @@ impl<C: Channel> Runner for C {
         Ok(start)
     }
 
-    fn drain(&mut self, size: usize, count: u64) -> io::Result<u64> {
+    fn recv_messages(&mut self, size: usize, count: u64) -> io::Result<u64> {
         let mut message = vec![0; size];
         for number in 0..count {
             self.recv(&mut message)?;

@@ -92,7 +92,7 @@ fn obey(
             control.send("ok")?;
             let (before, calls) = (Usage::of_thread(), end.calls());
             let till = match pattern {
-                Pattern::Throughput => end.drain(size, count)?,
+                Pattern::Throughput => end.recv_messages(size, count)?,
                 Pattern::RoundTrip => {
                     end.pong(size, count)?;
                     0

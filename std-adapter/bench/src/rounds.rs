@@ -299,7 +299,7 @@ impl Bench<'_> {
         let (before, calls) = (Usage::of_thread(), end.calls());
         let (nanos, outcome) = match pattern {
             Pattern::Throughput => {
-                let start = end.pour(size, count).map_err(context)?;
+                let start = end.send_messages(size, count).map_err(context)?;
                 let outcome = Outcome::parse(&self.control.receive().map_err(context)?)?;
                 (outcome.end.saturating_sub(start), outcome)
             }

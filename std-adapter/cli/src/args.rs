@@ -42,7 +42,7 @@ pub enum Command {
     /// Pass connections on: from streams to sockets, from sockets to streams, or between two of a kind
     #[command(after_help = proxy::more())]
     Proxy(proxy::ProxyArgs),
-    /// Check on this machine that every byte arrives, and measure against pipes, sockets and the machine's floors
+    /// Check on this machine that every byte arrives, and measure beside pipes, sockets and the machine's floors
     #[command(after_help = demo::more())]
     Demo(demo::DemoArgs),
     /// Measure streams beside pipes, sockets and message queues: throughput, round trips, CPU time, system calls

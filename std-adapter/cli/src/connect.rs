@@ -26,9 +26,9 @@ pub fn more() -> String {
 const EXAMPLES: &str = "\
 When it ends:
   When both directions have ended and the peer has closed: the end of standard input ends one
-  direction, the peer the other. When the peer has closed both, it ends at once. A terminal as
-  standard input is not waited for when the peer has said all and standard output is no
-  terminal. A peer that has ended both directions and does not close is waited for 5 seconds.
+  direction, the peer ends the other. When the peer has closed both, the command ends at once. It
+  does not wait for a terminal as standard input when the peer has sent everything and standard
+  output is no terminal. It waits 5 seconds for a peer that has ended both directions to close.
 
 Examples:
   smstream connect unix:/tmp/x < data          send a file

@@ -11,16 +11,16 @@ use crate::target::{self, Target};
 
 /// What the help says beside the options.
 pub const MORE: &str = "\
-It only reads, and needs no party to answer: it works on regions that are damaged, cut off,
-orphaned, or of another version or byte order. A line for each rule:
+The command only reads, and needs no party to answer: it works on regions that are damaged, cut
+off, orphaned, or of another version or byte order. It writes a line for each rule:
 
-  ok    it holds
+  ok    the rule holds
   bad   it does not: damage, or a party that breaks the rules
   note  no fault, but worth knowing when looking for one
 
-A unix: address means the stream that met there. If there are several, it lists them, and you
-choose one by PID:FD. The streams of a process that has accepted at several such addresses are
-named by PID:FD only: which one met where does not show.
+A unix: address stands for the stream that was accepted there. If there are several, the command
+lists them, and you choose one by PID:FD. The streams of a process that has accepted at several
+such addresses are named by PID:FD only: the address of each cannot be found out.
 
 Examples:
   smstream doctor file:/dev/shm/x              the region that waits there
@@ -39,7 +39,7 @@ Exit codes:
   0  nothing is bad
   1  something is bad, or standard output could not be written
   2  the command line is wrong
-  3  it cannot be opened, or not read; no stream, or more than one, met at the address";
+  3  the target cannot be opened or read; no stream, or more than one, was accepted at the address";
 
 /// `smstream doctor`.
 #[derive(Debug, Args)]

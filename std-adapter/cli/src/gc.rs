@@ -13,14 +13,15 @@ use crate::style::{Paint, Role};
 
 /// What the help says beside the options.
 pub const MORE: &str = "\
-It removes names of listeners that died, and shared memory that smstream has marked, if its maker
-is proven to be gone, no process uses it, and it belongs to this user. A socket goes with its
-lock file. What it finds of smstream and leaves, it says, and why. It looks at the files of a directory, not at those of
-directories in it: by default in /dev/shm, /tmp, $TMPDIR and $XDG_RUNTIME_DIR.
+The command removes the names of listeners that died, and shared memory that smstream has marked,
+if its creator is proven to be gone, no process uses it, and it belongs to this user. A socket is
+removed with its lock file. The command lists what smstream has made and it leaves, and why. It
+looks at the files of a directory, not at those of directories below: by default in /dev/shm,
+/tmp, $TMPDIR and $XDG_RUNTIME_DIR.
 
 Examples:
-  smstream gc --dry-run                        see what would go
-  smstream gc                                  let it go
+  smstream gc --dry-run                        see what would be removed
+  smstream gc                                  remove it
   smstream gc --sysv /var/run/app              this directory, and System V segments
 
 Keys of --json:
@@ -45,7 +46,7 @@ pub struct GcArgs {
     /// Where to look, instead of the usual places
     #[arg(value_name = "DIRECTORY")]
     pub directories: Vec<PathBuf>,
-    /// Only say what would be removed
+    /// Only list what would be removed
     #[arg(short = 'n', long)]
     pub dry_run: bool,
     /// Look at System V shared memory as well; each segment is attached for a moment, for reading
@@ -139,7 +140,7 @@ fn report(found: &[Leftover], paint: Paint) -> String {
         text += &format!("{}: {}\n", place(&leftover.location), paint.text(role, word));
     }
     if found.is_empty() {
-        text += "nothing of ours was found\n";
+        text += "nothing that smstream has left was found\n";
     }
     text
 }
@@ -189,7 +190,7 @@ mod tests {
 
     #[test]
     fn nothing_found_is_said() {
-        assert_eq!(report(&[], Paint::off()), "nothing of ours was found\n");
+        assert_eq!(report(&[], Paint::off()), "nothing that smstream has left was found\n");
         let skipped = [("/x".to_owned(), "gone".to_owned())];
         let text = json(true, &[], &skipped).to_string();
         assert_eq!(text, r#"{"dry_run":true,"found":[],"not_looked_at":[{"directory":"/x","why":"gone"}]}"#);

@@ -23,11 +23,12 @@ pub fn more() -> String {
 
 const EXAMPLES: &str = "\
 When it ends:
-  With the connection, without --keep-open. A connection ends when both directions have ended
-  and the peer has closed: the end of standard input ends one direction, the peer the other.
-  When the peer has closed both, it ends at once. A terminal as standard input is read only in
-  the foreground, and is not waited for when the peer has said all and standard output is no
-  terminal: so `smstream listen ADDR > file &` ends with the file.
+  Without --keep-open the command ends with its connection. A connection ends when both
+  directions have ended and the peer has closed: the end of standard input ends one direction,
+  the peer ends the other. When the peer has closed both, the connection ends at once. A terminal
+  as standard input is read only in the foreground. The command does not wait for a terminal when
+  the peer has sent everything and standard output is no terminal: so
+  `smstream listen ADDR > file &` ends with the file.
 
 Examples:
   smstream listen unix:/tmp/x > copy           receive a file
@@ -44,9 +45,9 @@ pub struct ListenArgs {
     pub addr: Addr,
     /// Serve one connection after another, until a signal ends it
     ///
-    /// Standard input goes to the connection of the moment. What was read of it and could not be sent any more goes to
-    /// the next one. A connector that fails costs that connection only; where descriptors or memory are short, accepting is
-    /// tried again until it works.
+    /// Standard input goes to the current connection. What was read of it and could not be sent goes to the next one. A
+    /// connector that fails costs that connection only; where descriptors or memory are short, the command tries again to
+    /// accept until that works.
     #[arg(short, long)]
     pub keep_open: bool,
     /// With --keep-open and a command: serve at most so many connections at once; others wait

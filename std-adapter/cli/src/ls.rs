@@ -14,10 +14,10 @@ use crate::target;
 
 /// What the help says beside the options.
 pub const MORE: &str = "\
-It looks at the processes of this user and opens the memory of their streams for reading. What
-it could not see, it says, and why. Not to be seen from outside: a pair within one process
-(Stream::pair), and what processes in another PID namespace have. A socket at unix:@NAME may be
-another program's: it counts as not seen until a stream shows that it is a listener.
+The command looks at this user's processes and opens the memory of their streams for reading. It
+lists what it could not see, and why. It cannot see streams within one process, nor those of
+processes in another PID namespace. A socket at unix:@NAME may be another program's: it counts as
+not seen until a stream shows that it is a listener.
 
 States:
   listening    waits for a connector           half-closed  one direction has ended

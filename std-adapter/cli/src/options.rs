@@ -16,7 +16,7 @@ Exit codes:
        or local input or output failed
   2    the command line is wrong
   3    no connection: could not listen, accept or connect
-  4    it would have had to wait (sem, msg)
+  4    the command would have had to wait (sem, msg)
   129, 130, 143  ended by SIGHUP, SIGINT (Ctrl-C) or SIGTERM: names are removed, connections
        broken off";
 
@@ -43,8 +43,8 @@ pub struct StreamArgs {
     pub allow_any_user: bool,
     /// How long to look for bytes before sleeping, such as 0, 50us or 2ms
     ///
-    /// Longer answers sooner and takes processor time. By default the library decides: where only one processor may be used
-    /// there is none.
+    /// A longer time gives a sooner answer and takes processor time. By default the library decides: it does not look where
+    /// the process may use one processor only.
     #[arg(long, value_name = "TIME", value_parser = parse_spin)]
     pub spin: Option<Duration>,
 }
@@ -73,22 +73,22 @@ pub struct TransferArgs {
     /// Only receive: standard input is not read
     #[arg(short = 'd', long)]
     pub recv_only: bool,
-    /// Only send: what the peer says is not taken, and standard output is not used
+    /// Only send: what the peer sends is not read, and standard output is not used
     #[arg(long, conflicts_with = "recv_only")]
     pub send_only: bool,
-    /// Tell the peer at the end of standard input that no more comes; so it is without this option, too
+    /// At the end of standard input, tell the peer that no more comes (this is the default)
     #[arg(short = 'N', long, overrides_with = "no_shutdown")]
     pub shutdown: bool,
-    /// Do not tell it: after the end of standard input the peer may still think that more comes, until it has said all
+    /// At the end of standard input, do not tell the peer: this direction stays open until the peer has ended the other
     #[arg(long)]
     pub no_shutdown: bool,
     /// Break the connection off when nothing has gone either way for so long (fractions are allowed)
     #[arg(short = 'w', long, value_name = "SECONDS", value_parser = parse_pause)]
     pub idle: Option<Duration>,
-    /// Pass bytes on by whole lines: what is typed, and what is received
+    /// Pass bytes on by whole lines, both those sent and those received
     #[arg(long)]
     pub lines: bool,
-    /// Say on standard error who connected, what was refused and why, and how each connection ended
+    /// Report on standard error who connected, what was refused and why, and how each connection ended
     #[arg(short, long)]
     pub verbose: bool,
     /// How to show what goes on.
@@ -101,11 +101,11 @@ pub struct TransferArgs {
 pub struct ProgressArgs {
     /// Show on standard error how many bytes went each way
     ///
-    /// By default that is so when standard error is a terminal and standard output is not one too.
+    /// By default the command shows them when standard error is a terminal and standard output is none.
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true)]
     #[arg(default_value = "auto", default_missing_value = "always", hide_default_value = true)]
     pub progress: When,
-    /// Write the counts to standard error as a line of JSON, so often and at the end
+    /// Write the counts to standard error as a line of JSON, at this interval and at the end
     ///
     /// Its keys: sent and received (bytes), seconds (since the connection began), ended (whether it is the last line).
     #[arg(long, value_name = "SECONDS", value_parser = parse_pause)]

@@ -39,7 +39,7 @@ pub(super) fn of_handshake(why: &Why) -> &'static str {
         Why::NameLost | Why::Overwritten(_) => "NameLost",
         // The first that is wrong, in the order of the layout: A15.
         Why::BadRegion(findings) => findings.as_slice().first().map_or("NotARegion", |finding| finding.problem.name()),
-        Why::Unfit(problem) | Why::BadConfig(problem) => problem.name(),
+        Why::BadSegment(problem) | Why::BadConfig(problem) => problem.name(),
         Why::CutShort => "TooShort",
         Why::NotAllowed(_) => "NotAllowed",
         Why::Refused(_) => "Refused",

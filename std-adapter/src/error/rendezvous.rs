@@ -20,7 +20,7 @@ impl From<RendezvousError> for Error {
             Why::BadRegion(findings) if findings.is_foreign() => Reason::Version,
             Why::Refused(Refusal::Version) => Reason::Version,
             Why::BadRegion(_)
-            | Why::Unfit(_)
+            | Why::BadSegment(_)
             | Why::CutShort
             | Why::Protocol(_)
             | Why::Memory(_)

@@ -29,7 +29,7 @@ pub enum RendezvousReason {
     /// A region that cannot be used: what is wrong with it.
     BadRegion(Box<Findings>),
     /// A region whose segments cannot be mapped apart: what is wrong with the listener's.
-    Unfit(Problem),
+    BadSegment(Problem),
     /// The capacities asked for cannot be.
     BadConfig(Problem),
     /// Where the lock file of a socket is due there is something else: what it is.
@@ -134,7 +134,7 @@ impl RendezvousError {
             RendezvousReason::Occupied(_) | RendezvousReason::ForeignLock(_) => ErrorKind::AlreadyExists,
             RendezvousReason::NotARegion(_)
             | RendezvousReason::BadRegion(_)
-            | RendezvousReason::Unfit(_)
+            | RendezvousReason::BadSegment(_)
             | RendezvousReason::CutShort
             | RendezvousReason::Overwritten(_)
             | RendezvousReason::Protocol(_)
@@ -178,8 +178,8 @@ impl RendezvousError {
                 })
             }
             // The listener's segment lies in the file; behind it there is no room for the connector's.
-            RendezvousReason::Unfit(Problem::TooShort { .. }) => Some(ErrorCode::SRing),
-            RendezvousReason::Unfit(Problem::LaneOffset(_)) => Some(ErrorCode::MRing),
+            RendezvousReason::BadSegment(Problem::TooShort { .. }) => Some(ErrorCode::SRing),
+            RendezvousReason::BadSegment(Problem::LaneOffset(_)) => Some(ErrorCode::MRing),
             RendezvousReason::BadConfig(Problem::Capacity(_)) => Some(ErrorCode::MRing),
             _ => None,
         }
@@ -246,7 +246,7 @@ impl fmt::Display for RendezvousError {
                 write!(f, "{path} cannot be used: {findings}; let both programs use the same version of smstream")
             }
             RendezvousReason::BadRegion(findings) => write!(f, "{path} cannot be used: {findings}; {DAMAGED}"),
-            RendezvousReason::Unfit(problem) => {
+            RendezvousReason::BadSegment(problem) => {
                 write!(f, "{path} cannot be used: the listener's segment {problem}; {DAMAGED}")
             }
             RendezvousReason::BadConfig(problem) => {

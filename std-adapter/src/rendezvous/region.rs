@@ -106,7 +106,7 @@ impl Region {
         let inspected = Findings::collect(|report| unsafe { geometry::inspect_reporting(all.as_ptr(), len, report) });
         whole(name, cut)?;
         let listener = inspected.map_err(|findings| name.error(RendezvousReason::BadRegion(Box::new(findings))))?;
-        let bad = |problem| name.error(RendezvousReason::Unfit(problem));
+        let bad = |problem| name.error(RendezvousReason::BadSegment(problem));
         if listener.party != 0 {
             return Err(bad(Problem::Party(listener.party)));
         }

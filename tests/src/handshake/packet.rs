@@ -7,7 +7,7 @@ use std::rc::Rc;
 use smstream::memory::Mapping;
 use smstream_core::geometry::Config;
 
-use crate::lies::not_a_segment;
+use crate::bad_fds::not_a_segment;
 use crate::rules::{Segment, WORDS};
 use crate::wire::{LEN, Message, kind, segment};
 

@@ -1,7 +1,7 @@
 //! What the peer of a writing half has done: each look at its words, and the check of what they say.
 
 use super::Producer;
-use crate::cursor::{self, STOP, STOPPED_HINT};
+use crate::cursor::{self, STOP};
 use crate::error::WriteError;
 use crate::ordering;
 use crate::park::{ALERT_CORRUPT, ALERT_GONE, Park};
@@ -30,13 +30,6 @@ impl<P: Park> Producer<'_, P> {
             return self.check_closely();
         }
         Ok(())
-    }
-
-    /// Whether the peer has stopped, or there is an alert.
-    #[inline(always)]
-    pub(super) fn is_to_look(&self) -> bool {
-        // A peer that has stopped says so in a word that costs nothing to look at (see `cursor::STOPPED_HINT`).
-        ordering::peer_park(&self.peer.park.read_park) == STOPPED_HINT || alerts(self) != 0
     }
 
     #[cold]

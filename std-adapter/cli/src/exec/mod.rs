@@ -21,13 +21,13 @@ use crate::transport::{Addr, Listener, Stream, in_options};
 /// The help's part about it.
 pub const HELP: &str = "\
 With a command:
-  -- COMMAND ARGS... runs it for the connection, with the stream as its standard input and
-  output. The end of the stream is the end of its input, and when it closes its output that is
-  the end for the peer. If the peer dies, the command gets SIGHUP. It finds the address in
-  SMSTREAM_ADDR, and in SMSTREAM_PEER_PID the process on the other side, as that one says itself.
+  -- COMMAND ARGS... runs a command for the connection, with the stream as its standard input
+  and output. The end of the stream is the end of its input, and the end of its output is the end
+  for the peer. If the peer dies, the command gets SIGHUP. Its environment has the address in
+  SMSTREAM_ADDR, and in SMSTREAM_PEER_PID the peer's process, as the peer states it.
   With --keep-open there is a process for each connection, any number at once.
-  When the command ends, so does the connection, after all that the command wrote: what a
-  process that it left in the background writes later is not passed on.
+  The connection ends with the command, after everything that the command wrote. What a process
+  that it left in the background writes later is not passed on.
   If a signal kills the command, or it ends without reading all that the peer sent, the
   connection is broken off, and both ends say so.
   Exit codes then: the command's own, 126 if it cannot be run, 127 if it is not found, 128 and

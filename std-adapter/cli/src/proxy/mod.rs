@@ -42,26 +42,26 @@ Addresses:
 
 What becomes of a connection:
   When one side says that no more will come, the other one learns it, and the opposite
-  direction goes on. A side that is slow slows the other one down. When one side breaks off,
-  the other one gets what was sent before, and then an error: a stream's peer sees that its
-  partner died, a TCP peer a reset (which may overtake the last bytes). A Unix socket has
-  nothing of the kind: a uds: peer sees an ordinary end, and one that dies looks like one that
-  closed. A side that has ended, and whose last bytes the other side left unread, is broken off.
-  TCP connections have no delay (TCP_NODELAY), and a peer that has vanished is noticed
+  direction goes on. A slow side slows the other one down. When one side breaks off, the other
+  one gets what was sent before, and then an error: a stream's peer sees that its partner died, a
+  TCP peer sees a reset (which may overtake the last bytes). A Unix socket has no such error: a
+  uds: peer sees an ordinary end, and a uds: peer that dies looks like one that closed. If a side
+  has ended, and the other side leaves its last bytes unread, the first side is broken off.
+  TCP connections are sent without delay (TCP_NODELAY), and a vanished peer is noticed
   (--keepalive).
 
 Beyond one machine:
   A pair of proxies carries streams over TCP. What they send can be read on the way: for secrecy
   use `ssh -L` or stunnel between them, which speak TLS or SSH on one side and TCP on the other.
 
-A signal (SIGINT, SIGTERM, SIGHUP) ends it: open connections are broken off, and the counts are
-shown.
+A signal (SIGINT, SIGTERM, SIGHUP) ends the command: it breaks open connections off, and shows the
+counts.
 
 Examples:
   smstream proxy -k tcp:127.0.0.1:8080 shm:/web      a server's streams for TCP clients
   smstream proxy -k shm:/web tcp:127.0.0.1:80        a TCP server for stream clients
   smstream proxy file:/tmp/x uds:/run/app.sock       one connection, then the end
-  ssh -N -L 7000:127.0.0.1:7000 server &             streams to another machine, in secret
+  ssh -N -L 7000:127.0.0.1:7000 server &             streams to another machine, encrypted
   smstream proxy -k --wait 30 unix:/tmp/web tcp:127.0.0.1:7000
 
 Keys of --json (with --counts, a line for each time):
@@ -92,7 +92,7 @@ pub struct ProxyArgs {
     /// Keep trying for so long while there is no listener at TO, at growing intervals (fractions are allowed)
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub wait: Option<Duration>,
-    /// Over TCP: break a connection off when its peer has vanished, which is asked after so long in silence; 0: never ask
+    /// Over TCP: after so long in silence, probe whether the peer is still there, and break off if not; 0: never probe
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse_keepalive)]
     pub keepalive: Duration,
     /// At tcp: let only this address, or this network, connect (may be given several times)
@@ -101,16 +101,16 @@ pub struct ProxyArgs {
     /// The permissions of the socket's file at unix:PATH or uds:PATH, octal [default: 600]
     #[arg(long, value_name = "MODE", value_parser = mode::parse)]
     pub mode: Option<u32>,
-    /// Say nothing but what keeps it from its work
+    /// Print errors only
     #[arg(short, long)]
     pub quiet: bool,
-    /// Say who connects, and how each connection ends
+    /// Report who connects, and how each connection ends
     #[arg(short, long, conflicts_with = "quiet")]
     pub verbose: bool,
     /// Write the counts as one line of JSON to standard output
     #[arg(long)]
     pub json: bool,
-    /// Write them so often, too
+    /// Write the counts at this interval, too
     #[arg(long, value_name = "SECONDS", requires = "json", value_parser = parse_pause)]
     pub counts: Option<Duration>,
     /// What the streams are to be like.

@@ -23,13 +23,13 @@ pub use args::StatArgs;
 
 /// What the help says beside the options.
 pub const MORE: &str = "\
-It only looks: it takes no lock, wakes no process and writes nothing. Rates are those between
-two looks. A time of sleep is how long this command has seen it; it may be longer. While it
-looks, the memory of the stream stays, even when both ends have gone.
+The command only looks: it takes no lock, wakes no process and writes nothing. Rates are those
+between two looks. A time of sleep is how long this command has seen that sleep; the sleep may be
+longer. While the command looks, the memory of the stream stays, even when both ends have gone.
 
-An address means its listener and the streams that it has accepted. At a unix: address there is
-nothing to look at before the first stream, and the streams of a process that has accepted at
-several such addresses are named by PID:FD only: which one met where does not show.
+An address stands for its listener and the streams that it has accepted. At a unix: address there
+is nothing to look at before the first stream. The streams of a process that has accepted at
+several such addresses are named by PID:FD only: the address of each cannot be found out.
 
 Keys of --watch:
   q, Esc, Ctrl-C  end                      + -    look more or less often

@@ -15,7 +15,7 @@ pub const MORE: &str = "\
 The queue has the key that ftok makes of the current directory and the letter M, and its
 messages are Pascal strings of 256 bytes: what Free Pascal's msgtool uses. What others send
 is shown as it is. Every command creates the queue if it is not there, with the mode 0666,
-so that everybody may use it. Modes are octal here; msgtool's are decimal (438 there is 666
+so that every user may use it. Modes are octal here; msgtool's are decimal (438 there is 666
 here).
 
 Examples:

@@ -14,7 +14,7 @@ const MAX: u16 = 5;
 pub const MORE: &str = "\
 The set has the key that ftok makes of the current directory and the letter s: what Free
 Pascal's semtool uses. Every member begins with 5, which it cannot pass. A lock lasts until
-an unlock, also when the command has ended. The mode of a new set is 0666, so that everybody
+an unlock, also when the command has ended. The mode of a new set is 0666, so that every user
 may use it. Modes are octal here; semtool's are decimal (438 there is 666 here).
 
 Examples:
@@ -56,7 +56,7 @@ enum SemCommand {
         /// Wait while the member is 0
         #[arg(long)]
         wait: bool,
-        /// Do not wait: so it is without this option, too
+        /// Do not wait (this is the default)
         #[arg(long, conflicts_with = "wait")]
         nowait: bool,
         #[command(flatten)]

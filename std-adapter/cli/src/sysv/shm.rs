@@ -14,7 +14,7 @@ const SIZE: usize = 100;
 pub const MORE: &str = "\
 The segment has 100 bytes and the key that ftok makes of the current directory and the
 letter S: what Free Pascal's shmtool uses. Every command creates it if it is not there,
-with the mode 0666, so that everybody may use it. Modes are octal here; shmtool's are
+with the mode 0666, so that every user may use it. Modes are octal here; shmtool's are
 decimal (438 there is 666 here). `read` writes the text alone to standard output, and what
 shmtool says beside it to standard error.
 

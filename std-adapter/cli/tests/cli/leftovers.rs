@@ -87,7 +87,7 @@ fn a_report_for_people() {
     let dir = Dir::new();
     let directory = dir.path("").display().to_string();
     let ended = Running::start(&mut smstream(["gc", &directory])).end().expect(0);
-    assert_eq!(ended.stdout, b"nothing of ours was found\n");
+    assert_eq!(ended.stdout, b"nothing that smstream has left was found\n");
     left_over(&dir);
     let ended = Running::start(&mut smstream(["gc", "-n", &directory])).end().expect(0);
     let text = String::from_utf8(ended.stdout).expect("text");

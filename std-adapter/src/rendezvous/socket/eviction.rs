@@ -24,7 +24,7 @@ impl SocketListener {
         poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&Timespec::default())) != Ok(0)
     }
 
-    /// Turns one out. `false`: all have only just come, and no connector is let in for a while.
+    /// Evicts one connector. `false`: all have only just come, and accepting pauses for a while.
     pub(super) fn make_room(&mut self) -> bool {
         let mut count = HashMap::new();
         for connector in self.pending.values() {
@@ -32,7 +32,7 @@ impl SocketListener {
         }
         let most = count.values().max().copied();
         let of_the_crowd = || self.pending.iter().filter(|(_, connector)| count.get(&connector.uid).copied() == most);
-        // The oldest come first, so those who are ripe do.
+        // The oldest come first, so those that may be evicted do.
         let now = Deadline::now();
         let evictable = || of_the_crowd().take_while(|(_, connector)| connector.evictable_at() <= now);
         let silent = evictable().find(|(_, connector)| connector.is_silent());
@@ -41,13 +41,13 @@ impl SocketListener {
             return true;
         }
         let first = of_the_crowd().next().map(|(_, connector)| connector.evictable_at());
-        if let Some(ripe) = first {
-            self.pause_accepting(ripe);
+        if let Some(time) = first {
+            self.pause_accepting(time);
         }
         first.is_none()
     }
 
-    /// Lets no connector in until one leaves, or this time has come.
+    /// Accepts no connector until one leaves, or this time has come.
     pub(super) fn pause_accepting(&mut self, until: Deadline) {
         let data = epoll::EventData::new_u64(SOCKET);
         // It can only fail for want of kernel memory. Then it is tried again at once, for the socket stays readable.
@@ -55,7 +55,7 @@ impl SocketListener {
         self.wake_at(until);
     }
 
-    /// Lets people in again.
+    /// Accepts connectors again.
     pub(super) fn resume_accepting(&mut self) {
         if self.paused {
             let data = epoll::EventData::new_u64(SOCKET);
@@ -63,7 +63,7 @@ impl SocketListener {
         }
     }
 
-    /// Turns out those whose time is up.
+    /// Evicts the connectors whose time is up.
     pub(super) fn expire(&mut self) {
         self.clear_timer();
         self.resume_accepting();

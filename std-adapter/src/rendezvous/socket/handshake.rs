@@ -29,7 +29,7 @@ pub(super) struct Handshake {
     pub(super) came: Deadline,
     /// When its time is up.
     pub(super) due: Deadline,
-    /// The user that connected. Connectors of the user that crowds the listener are turned away first.
+    /// The user that connected. Connectors of the user that crowds the listener are evicted first.
     pub(super) uid: u32,
 }
 

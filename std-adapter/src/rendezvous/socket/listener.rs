@@ -8,8 +8,8 @@ use super::handshake::{Established, Handshake, HandshakeError, Progress};
 use super::interrupt::Interrupt;
 use super::name::{Right, SocketName};
 use super::terms::Terms;
+use super::watched_name::WatchedName;
 use crate::addr::Addr;
-use crate::liveness::name_watch::NameWatch;
 use crate::peer_socket::PeerSocket;
 use crate::rendezvous::{Connected, RendezvousError, RendezvousReason};
 use crate::trace;
@@ -56,11 +56,11 @@ pub(crate) struct SocketListener {
     /// Whether the timer runs. It is left running when the last connector leaves: the next one will come soon, or it goes off
     /// once for nothing.
     pub(super) timed: bool,
-    /// Whether no connector is let in, because all who are here have only just come.
+    /// Whether accepting pauses, because all pending connectors have only just come.
     pub(super) paused: bool,
     pub(super) interrupt: Arc<Interrupt>,
-    /// The watch on the name, if that is a file, and what it rings.
-    pub(super) named: Option<(NameWatch, Arc<OwnedFd>)>,
+    /// The watch on the name, if that is a file.
+    pub(super) named: Option<WatchedName>,
     /// Those in the middle of it, by number: the oldest first.
     pub(super) pending: BTreeMap<u64, Handshake>,
     pub(super) next: u64,
@@ -141,13 +141,11 @@ impl SocketListener {
 
     /// Sleeps until something happens, and sees to it. `false`: nothing did.
     fn poll_once(&mut self, deadline: Option<Deadline>) -> Result<bool, RendezvousError> {
-        if let (Some((watch, bell)), Some(right)) = (&mut self.named, &self.right)
-            && watch.is_inherited()
-        {
-            *watch = NameWatch::new(self.name.open(right)?, Some(Arc::clone(bell)));
+        if let (Some(named), Some(right)) = (&mut self.named, &self.right) {
+            named.watch_in_this_process(&self.name, right)?;
         }
         // Nothing tells what happens to the name: it is looked at now and then.
-        let is_blind = self.named.as_ref().is_some_and(|(watch, _)| !watch.is_watched());
+        let is_blind = self.named.as_ref().is_some_and(|named| !named.is_watched());
         let most = if is_blind { LOOK_AGAIN } else { LONGEST_SLEEP };
         let left = deadline.map(|deadline| deadline.remaining().min(most)).or(is_blind.then_some(most));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
@@ -183,17 +181,10 @@ impl SocketListener {
 
     /// That the name still leads to the socket, if something may have happened to it.
     fn check_name(&self) -> Result<(), RendezvousError> {
-        let (Some((watch, bell)), Some(right)) = (&self.named, &self.right) else { return Ok(()) };
-        if !watch.take() {
-            return Ok(());
+        match (&self.named, &self.right) {
+            (Some(named), Some(right)) => named.check(&self.name, right),
+            _ => Ok(()),
         }
-        if self.name.leads_to(right)? {
-            let _ = rustix::io::read(bell, &mut [0; 8]);
-            return Ok(());
-        }
-        // The bell stays readable, and so the next call says so again.
-        watch.leave_taken();
-        Err(self.name.error(RendezvousReason::NameLost))
     }
 
     /// Accepts those who have connected, a few at a time, so that those who came before get on.

@@ -159,9 +159,9 @@ fn a_flood_keeps_no_caller_that_does_not_wait() {
     assert!(met.is_some());
 }
 
-/// One that has only just come is not turned out, and keeps no older one in.
+/// A connector that has only just come is not evicted, and keeps no older one in.
 #[test]
-fn the_ripe_make_room_for_others() {
+fn the_oldest_are_evicted_for_others() {
     let (name, mut listener) = listener();
     let hello = Message { capacities: [1 << 20; 2], ..Message::new(MessageKind::Hello, 0) };
     let crowd: Vec<_> = (0..MOST_AT_ONCE - 1).map(|_| silent(&name)).collect();

@@ -18,6 +18,7 @@ mod name;
 mod opening;
 mod segment;
 mod terms;
+mod watched_name;
 
 use super::{Connected, Link, RendezvousError, RendezvousReason};
 use crate::liveness::PeerMonitor;

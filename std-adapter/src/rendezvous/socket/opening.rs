@@ -2,11 +2,11 @@
 
 use super::interrupt::Interrupt;
 use super::listener::{FIRST, INTERRUPT, NAME, SOCKET, SocketListener, TIMER};
-use super::name::{Right, SocketName};
+use super::name::SocketName;
 use super::terms::Terms;
+use super::watched_name::WatchedName;
 use super::{bad_descriptor, check_socket_type};
 use crate::barrier;
-use crate::liveness::name_watch::NameWatch;
 use crate::packet;
 use crate::rendezvous::{RendezvousError, RendezvousReason};
 use rustix::event::{EventfdFlags, epoll, eventfd};
@@ -38,7 +38,7 @@ impl SocketListener {
         this.right = this.name.listen(&this.socket, BACKLOG, this.terms.allow.others(), take_over)?;
         if let Some(right) = &this.right {
             // If this fails, dropping the listener removes the name.
-            this.named = Some(watch_name(&this.name, right, &this.epoll)?);
+            this.named = Some(WatchedName::new(&this.name, right, &this.epoll, NAME)?);
         }
         Ok(this)
     }
@@ -100,17 +100,4 @@ impl SocketListener {
             pid: process::id(),
         })
     }
-}
-
-/// Makes the epoll instance readable when something happens to the name.
-fn watch_name(name: &SocketName, right: &Right, epoll: &OwnedFd) -> Result<(NameWatch, Arc<OwnedFd>), RendezvousError> {
-    let system = |what| move |e: Errno| name.error(RendezvousReason::System(what, e.into()));
-    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-    let bell = Arc::new(eventfd(0, flags).map_err(system("make an eventfd"))?);
-    epoll::add(epoll, &bell, epoll::EventData::new_u64(NAME), epoll::EventFlags::IN)
-        .map_err(system("watch the name"))?;
-    let file = name.open(right)?;
-    let watch = NameWatch::new(file, Some(Arc::clone(&bell)));
-    // It may have been taken away before the watch was there.
-    if name.leads_to(right)? { Ok((watch, bell)) } else { Err(name.error(RendezvousReason::NameLost)) }
 }

@@ -13,7 +13,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use smstream::{Builder, Reason, Stream};
 use smstream_core::geometry::{self, Config};
 use smstream_core::layout::{FIELDS, HEADER_LEN};
-use smstream_tests::lies::{Lingering, memory, not_a_segment};
+use smstream_tests::bad_fds::{Lingering, memory, not_a_segment};
 use smstream_tests::party::{Party, belongings, until};
 use smstream_tests::privileges::is_root_to_show;
 use smstream_tests::watchdog::{PATIENCE, Watchdog};

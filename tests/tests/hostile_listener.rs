@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use smstream::Builder;
 use smstream_core::geometry::Config;
+use smstream_tests::bad_fds::{Lingering, not_a_segment};
 use smstream_tests::flow::NEAR_WRAP;
-use smstream_tests::lies::{Lingering, not_a_segment};
 use smstream_tests::party::{Party, Refusal, belongings, until};
 use smstream_tests::watchdog::Watchdog;
 use smstream_tests::wire::{self, Message, Rig, Wire, door, kind, segment, word};
