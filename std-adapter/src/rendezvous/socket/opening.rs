@@ -21,7 +21,7 @@ use std::process;
 use std::sync::Arc;
 
 /// How many connectors the kernel keeps waiting. It has a limit of its own (net.core.somaxconn).
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 impl Listener {
     /// Listens at `name`, for channels with the capacities and the start of `config`.
