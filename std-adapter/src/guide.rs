@@ -145,7 +145,9 @@
 //! # A child process
 //!
 //! A child that is *executed* inherits a socket: [`Builder::hand_over`], and the example `fork_exec`. A child that is only
-//! *forked* has the stream itself; the process that does not go on using it calls [`Stream::relinquish`].
+//! *forked* has the stream itself; the process that does not go on using it calls [`Stream::relinquish`]. A listener that another
+//! thread was accepting at, at the moment of the fork, is that thread's for ever in the child: there it accepts nothing, and
+//! [`accept`](Listener::accept) waits without end ([`accept_timeout`](Listener::accept_timeout) does not). Fork first.
 //!
 //! # Messages
 //!

@@ -35,12 +35,13 @@ Examples:
   smstream listen unix:/tmp/x < data           offer a file to the first that connects
   smstream listen -k unix:/tmp/x >> log        one connection after another
   smstream listen -d unix:/tmp/x | tar -x      receive only
-  smstream listen -k unix:/tmp/x -- wc -c      a program for each connection";
+  smstream listen -k unix:/tmp/x -- wc -c      a program for each connection
+  smstream listen -k fd:3 -- wc -c             at a socket of systemd (ListenSequentialPacket=)";
 
 /// `smstream listen`.
 #[derive(Debug, Args)]
 pub struct ListenArgs {
-    /// Where to listen, such as unix:/tmp/NAME
+    /// Where to listen, such as unix:/tmp/NAME; or fd:N, a listening socket that was inherited
     #[arg(value_parser = addr_parser())]
     pub addr: Addr,
     /// Serve one connection after another, until a signal ends it
