@@ -86,9 +86,7 @@ impl Operation for Meeting {
             (Step::Bind, Kind::File) => &["left: nothing", "left: name"],
             (Step::TakeOver, Kind::File) => &["left: name", "left: name, name.new"],
             (Step::Unbind, Kind::File) => &["left: name", "left: nothing"],
-            (Step::Bind, Kind::Unix) => {
-                &["left: nothing", "left: .smstream-*.lock", "left: name.lock", "left: name, name.lock"]
-            }
+            (Step::Bind, Kind::Unix) => &["left: nothing", "left: name.lock", "left: name, name.lock"],
             (Step::TakeOver, Kind::Unix) => &["left: name, name.lock", "left: name.lock"],
             (Step::Unbind, Kind::Unix) => &["left: name, name.lock", "left: name.lock", "left: nothing"],
             (Step::Accept, _) => &["refused: `NotReady`", "accepted: 0 bytes, `PeerGone`"],

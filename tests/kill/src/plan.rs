@@ -138,9 +138,33 @@ fn chosen(points: &[Point], number: usize, extent: Extent, part: f64) -> (Vec<us
 
 /// Two points of which the later one shows less.
 fn out_of_order(seen: &BTreeMap<usize, usize>, points: &[Point], outcomes: &[&str]) -> Option<String> {
-    let by_step = seen.iter().collect::<Vec<_>>();
-    by_step.windows(2).find(|pair| pair[0].1 > pair[1].1).map(|pair| {
+    let in_order: Vec<_> = seen.iter().collect();
+    in_order.windows(2).find(|pair| pair[0].1 > pair[1].1).map(|pair| {
         let said = |(at, n): (&usize, &usize)| format!("{:?}: {}", points[*at], outcomes[*n]);
         format!("what was seen goes back, from {} to {}", said(pair[0]), said(pair[1]))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BTreeMap, Chance, Place, Point, out_of_order};
+
+    #[test]
+    fn the_same_seed_gives_the_same_points() {
+        let order = Chance(7).shuffled(100);
+        assert_eq!(order, Chance(7).shuffled(100));
+        assert_ne!(order, Chance(8).shuffled(100));
+        let mut all = order;
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..100), "each point once");
+    }
+
+    #[test]
+    fn what_is_seen_must_not_go_back() {
+        let points: Vec<_> = (0..4).map(|step| Point::new(step, step as u64, 1, Place::Code)).collect();
+        let seen = |saw: [usize; 3]| BTreeMap::from([(0, saw[0]), (1, saw[1]), (3, saw[2])]);
+        assert_eq!(out_of_order(&seen([0, 0, 1]), &points, &["nothing", "all"]), None);
+        let said = out_of_order(&seen([0, 1, 0]), &points, &["nothing", "all"]).expect("all, then nothing");
+        assert!(said.contains("all") && said.contains("step: 3"), "{said}");
+    }
 }

@@ -22,6 +22,12 @@ pub struct Point {
     pub place: Place,
 }
 
+impl Point {
+    pub fn new(step: usize, address: u64, nth: usize, place: Place) -> Self {
+        Point { step, address, nth, place }
+    }
+}
+
 /// What kind of place it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -133,7 +139,7 @@ impl<'a> Trial<'a> {
                     () if is_behind_call => Some(Place::AfterCall),
                     () => text.contains(&address).then_some(Place::Code),
                 };
-                points.extend(place.map(|place| Point { step, address, nth: *nth, place }));
+                points.extend(place.map(|place| Point::new(step, address, *nth, place)));
             }
             (before, is_behind_call) = (address, is_call);
             let may_wait = is_call && state::waits(registers.rax);
@@ -142,7 +148,7 @@ impl<'a> Trial<'a> {
                 Stop::At(address) if address == mark::before() => break,
                 Stop::At(_) => {}
                 Stop::Hangs if self.operation.shape().never_ends => {
-                    points.push(Point { step: step + 1, address, nth: 0, place: Place::Asleep });
+                    points.push(Point::new(step + 1, address, 0, Place::Asleep));
                     subject.kill();
                     self.finish("killed")?;
                     return Ok(if every { points } else { thinned(points) });
@@ -337,5 +343,23 @@ fn live(operation: &dyn Operation, rig: &Rig, mut line: Line) {
             thread::sleep(Duration::from_micros(100));
         }
         cue.outcome(&saw);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Place, Point, thinned};
+
+    #[test]
+    fn of_a_loop_the_first_and_the_last_visit_are_kept() {
+        let visit = |step, address, nth| Point::new(step, address, nth, Place::Code);
+        let call = |step, nth| Point::new(step, 9, nth, Place::BeforeCall);
+        let looped = vec![visit(0, 1, 1), visit(1, 2, 1), visit(2, 1, 2), visit(3, 2, 2), visit(4, 1, 3), call(5, 1)];
+        let kept: Vec<_> = thinned(looped.clone()).iter().map(|point| point.step).collect();
+        assert_eq!(kept, [0, 1, 3, 4, 5]);
+        // A system call begins a new count.
+        let twice = [looped, vec![visit(6, 1, 4), visit(7, 1, 5), visit(8, 1, 6)]].concat();
+        let kept: Vec<_> = thinned(twice).iter().map(|point| point.step).collect();
+        assert_eq!(kept, [0, 1, 3, 4, 5, 6, 8]);
     }
 }
