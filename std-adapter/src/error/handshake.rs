@@ -29,7 +29,7 @@ impl From<HandshakeError> for Error {
                 Reason::Denied
             }
             Why::NotAlone => Reason::Claimed,
-            Why::TimedOut => Reason::TimedOut,
+            Why::TimedOut | Why::Short(_) => Reason::TimedOut,
             Why::System(_, e) if e.kind() == io::ErrorKind::PermissionDenied => Reason::Denied,
             _ => Reason::System,
         };

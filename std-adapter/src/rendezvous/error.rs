@@ -71,6 +71,8 @@ pub enum Reason {
     CannotListen,
     /// The deadline passed.
     TimedOut,
+    /// The deadline passed, and a connector was turned away for what this process was short of: what the system said.
+    Short(String),
     /// The wait was cancelled.
     Cancelled,
     /// The system refused: what was tried, and what it said.
@@ -142,7 +144,7 @@ impl Error {
             Reason::Refused(Refusal::Resources | Refusal::Limited) => ErrorKind::ConnectionRefused,
             Reason::NotAlone => ErrorKind::ResourceBusy,
             Reason::NameLost => ErrorKind::AddrNotAvailable,
-            Reason::TimedOut => ErrorKind::TimedOut,
+            Reason::TimedOut | Reason::Short(_) => ErrorKind::TimedOut,
             Reason::Cancelled => ErrorKind::ConnectionAborted,
             Reason::System(_, e) => e.kind(),
         }
@@ -180,6 +182,7 @@ fn advice(e: &io::Error) -> &'static str {
     let inner = std::error::Error::source(e).and_then(|e| e.downcast_ref::<io::Error>()).unwrap_or(e);
     match (e.kind(), inner.raw_os_error()) {
         (_, Some(libc::EMFILE | libc::ENFILE)) => "; close some files, or raise the limit (`ulimit -n`)",
+        (_, Some(libc::EFBIG)) => "; raise the limit on the size of files (RLIMIT_FSIZE, `ulimit -f`)",
         (ErrorKind::NotFound, _) => "; make the directory first",
         (ErrorKind::PermissionDenied, _) => "; use a directory that you may search and write to",
         (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => "; free some space, or ask for smaller capacities",
@@ -276,6 +279,11 @@ impl fmt::Display for Error {
             Reason::ChildEnded => write!(f, "the child that was to connect to {path} has ended, or closed it"),
             Reason::CannotListen => write!(f, "nobody can listen at {path}: connect to it instead"),
             Reason::TimedOut => write!(f, "nobody answered at {path} in time"),
+            Reason::Short(what) => write!(
+                f,
+                "no connection came about at {path} in time: a connector was turned away, because this process could not \
+                 serve it: {what}"
+            ),
             Reason::Cancelled => write!(f, "waiting at {path} was cancelled"),
             Reason::System(what, e) => write!(f, "cannot {what} at {path}: {e}{}", advice(e)),
         }

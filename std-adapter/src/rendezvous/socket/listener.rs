@@ -13,7 +13,6 @@ use crate::liveness::names::NameWatch;
 use crate::packet;
 use crate::peer_socket::PeerSocket;
 use crate::rendezvous::{Connected, Error, Reason};
-use crate::trace;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -68,6 +67,8 @@ pub(crate) struct Listener {
     pub(super) pending: BTreeMap<u64, Handshake>,
     next: u64,
     ready: VecDeque<Connected>,
+    /// What this process was short of when a connector was last turned away for that, during the present wait.
+    pub(super) short: Option<String>,
     pid: u32,
 }
 
@@ -121,6 +122,7 @@ impl Listener {
             pending: BTreeMap::new(),
             next: FIRST,
             ready: VecDeque::new(),
+            short: None,
             pid: process::id(),
         })
     }
@@ -129,8 +131,9 @@ impl Listener {
     ///
     /// # Errors
     /// `TimedOut`, `ConnectionAborted` after an interruption, and what the system says when it cannot accept. What is
-    /// wrong with a connector ends its own rendezvous and nothing else.
+    /// wrong with a connector ends its own rendezvous and nothing else. At the deadline it is said what was short.
     pub(crate) fn accept(&mut self, deadline: Option<Deadline>) -> Result<Connected, Error> {
+        self.short = None;
         loop {
             if let Some(connected) = self.ready.pop_front() {
                 return Ok(connected);
@@ -156,7 +159,7 @@ impl Listener {
             self.poll_once(deadline)?;
             // Whatever there was to do: connectors that come and go in crowds must not outlast the deadline.
             if self.ready.is_empty() && deadline.is_some_and(Deadline::has_passed) {
-                return Err(self.name.error(Reason::TimedOut));
+                return Err(self.name.error(self.short.take().map_or(Reason::TimedOut, Reason::Short)));
             }
         }
     }
@@ -326,11 +329,6 @@ impl Listener {
         let _ = epoll::delete(&self.epoll, connector.socket());
         self.resume_accepting();
         Some(connector)
-    }
-
-    /// What became of a connector that was not accepted. It is its own affair.
-    pub(super) fn note(&self, failed: &HandshakeError) {
-        trace::turned_away(&self.name, failed);
     }
 
     /// Lets no process connect any more, and hangs up on those that have and were not accepted: one by one, because what they
