@@ -1,10 +1,10 @@
 //! What is left over, and whether it may go.
 
 mod finding;
+mod opening;
 mod segments;
 mod sockets;
 
-use crate::inspect::Source;
 use crate::lease;
 use crate::leftover::{self, Kept};
 use crate::lock::{self, Byte};
@@ -135,10 +135,17 @@ impl Reaper {
 
     /// Looks at one file.
     fn look(&self, path: PathBuf) -> Option<Finding> {
-        let Some(file) = Candidate::open(&path) else {
-            let socket = Leftover::of(&path)?;
-            let verdict = socket.judge(self.dry_run);
-            return Some(Finding { place: Place::File(socket.path), kind: Kind::Socket, verdict });
+        let doubt = |e: io::Error| Verdict::Doubt(format!("it cannot be looked at: {e}"));
+        let file = match Candidate::open(&path) {
+            Ok(Some(file)) => file,
+            Ok(None) => {
+                let (place, verdict) = match Leftover::of(&path) {
+                    Ok(socket) => socket.map(|socket| (socket.path.clone(), socket.judge(self.dry_run)))?,
+                    Err(e) => (path, doubt(e)),
+                };
+                return Some(Finding { place: Place::File(place), kind: Kind::Socket, verdict });
+            }
+            Err(e) => return Some(Finding { place: Place::File(path), kind: Kind::Region, verdict: doubt(e) }),
         };
         let kind = file.kind;
         let result = match kind {
@@ -169,35 +176,46 @@ struct Candidate<'a> {
 
 impl<'a> Candidate<'a> {
     /// Opens a file, if it is one of ours. Others are left alone: not even opened, if that can be helped.
-    fn open(path: &'a Path) -> Option<Self> {
-        let before = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    ///
+    /// # Errors
+    /// It cannot be looked at, and so may be one.
+    fn open(path: &'a Path) -> io::Result<Option<Self>> {
+        let before = match rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(before) => before,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
         let regular = FileType::from_raw_mode(before.st_mode).is_file();
         if !regular || before.st_uid != rustix::process::geteuid().as_raw() || before.st_size < 8 {
-            return None;
+            return Ok(None);
         }
         // For reading first: a process that watches a file that is not ours shall get no event that it may have been written.
         let mut head = [0; MARK_LEN];
-        let source = Source::path(path).ok()?;
-        source.read_at(0, &mut head).ok()?;
+        let Some(source) = opening::open(path)? else { return Ok(None) };
+        source.read_at(0, &mut head)?;
         let id = source.id();
         drop(source);
         if !head.starts_with(&MAGIC) && !is_mark(&head) {
-            return None;
+            return Ok(None);
         }
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd = retry(|| rustix::fs::open(path, flags, Mode::empty())).ok()?;
-        let stat = rustix::fs::fstat(&fd).ok()?;
+        let fd = match retry(|| rustix::fs::open(path, flags, Mode::empty())) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        let stat = rustix::fs::fstat(&fd)?;
         if id != identity(&before) || id != identity(&stat) {
-            return None;
+            return Ok(None);
         }
         let mut head = [0; MARK_LEN];
-        retry(|| rustix::io::pread(&fd, &mut head, 0)).ok()?;
+        retry(|| rustix::io::pread(&fd, &mut head, 0))?;
         let kind = match () {
             () if head.starts_with(&MAGIC) => Kind::Region,
             () if is_mark(&head) => Kind::Marked,
-            () => return None,
+            () => return Ok(None),
         };
-        Some(Self { path, fd, id, kind, is_alone: stat.st_nlink == 1, head })
+        Ok(Some(Self { path, fd, id, kind, is_alone: stat.st_nlink == 1, head }))
     }
 
     /// A region is left over if all of it says so: see [`leftover::judge`]. The right to its name is taken then, which keeps
@@ -209,6 +227,7 @@ impl<'a> Candidate<'a> {
             Kept::Other(what) => Verdict::Doubt(format!("it is {what}")),
             Kept::Foreign(uid) => Verdict::Doubt(format!("it belongs to user {uid}")),
             Kept::InUse(why) => Verdict::InUse(why),
+            Kept::Claimed => Verdict::InUse("a party of it lives"),
             Kept::Judged | Kept::Gone => Verdict::InUse("a listener takes its name over"),
             Kept::System(e) => Verdict::Doubt(format!("it cannot be found out whether it is in use: {e}")),
         })?;
@@ -222,8 +241,9 @@ impl<'a> Candidate<'a> {
         let bytes = self.path.as_os_str().as_bytes();
         let Some(base) = bytes.strip_suffix(b".new") else { return Ok(None) };
         let path = Path::new(OsStr::from_bytes(base));
-        let Some(named) = Candidate::open(path).filter(|named| named.kind == Kind::Region) else { return Ok(None) };
         let doubt = |e: io::Error| Verdict::Doubt(format!("the locks of {} cannot be asked for: {e}", path.display()));
+        let named = Candidate::open(path).map_err(doubt)?.filter(|named| named.kind == Kind::Region);
+        let Some(named) = named else { return Ok(None) };
         if !lock::try_lock(&named.fd, Byte::Name).map_err(doubt)? {
             return Err(Verdict::InUse("the listener that has the name lives, and removes it when it needs to"));
         }
