@@ -9,6 +9,8 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::Mode;
 
+use crate::failure::say;
+
 /// The directory to remove, while there is one.
 static DIRECTORY: Mutex<Option<PathBuf>> = Mutex::new(None);
 
@@ -51,7 +53,9 @@ impl Drop for Place {
 /// Removes the directory, if there is one. To be called before any exit that runs no destructors.
 pub fn remove() {
     let directory = DIRECTORY.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(directory) = directory {
-        let _ = fs::remove_dir_all(directory);
+    if let Some(directory) = directory
+        && let Err(error) = fs::remove_dir_all(&directory)
+    {
+        say(format_args!("could not remove {}: {error}; remove it by hand", directory.display()));
     }
 }

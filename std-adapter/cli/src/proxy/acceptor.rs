@@ -16,6 +16,7 @@ use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use super::network::Network;
 use super::place::Place;
+use crate::failure::say;
 use crate::link::cancel::CancelToken;
 use crate::link::line::Line;
 use crate::mode;
@@ -70,6 +71,13 @@ struct Name {
 }
 
 impl Acceptor {
+    /// Stops listening, and says if the name could not be removed.
+    pub fn stop(self) {
+        if let Kind::Stream(listener) = self.kind {
+            service::close(*listener);
+        }
+    }
+
     /// Listens at a place.
     pub fn open(place: &Place, terms: Terms) -> io::Result<Self> {
         let kind = match place {
@@ -165,13 +173,14 @@ impl Acceptor {
     }
 }
 
-impl Drop for Acceptor {
+impl Drop for Name {
     fn drop(&mut self) {
+        let Self { path, id } = self;
         // A name that another socket has by now is left alone.
-        if let Kind::Uds(_, Some(Name { path, id })) = &self.kind
-            && fs::symlink_metadata(path).is_ok_and(|now| (now.dev(), now.ino()) == *id)
+        if fs::symlink_metadata(&*path).is_ok_and(|now| (now.dev(), now.ino()) == *id)
+            && let Err(error) = fs::remove_file(&*path)
         {
-            let _ = fs::remove_file(path);
+            say(format_args!("could not remove {}: {error}", path.display()));
         }
     }
 }
