@@ -11,7 +11,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 /// How long anything may take, on a machine that is busy. What takes longer hangs.
-const BOUND: Duration = Duration::from_secs(20);
+const BOUND: Duration = Duration::from_secs(45);
 
 /// What a run shows.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub fn run(scenario: &Scenario, rule: Rule, room: &Room, expected: Expected<'_>)
     }
     let usual = run.children.last().and_then(|child| match scenario.kind {
         Kind::Party => answer(child, "left"),
-        Kind::Transfer | Kind::Command => Some(plain(&child.output.text())),
+        Kind::Transfer | Kind::Proxy | Kind::Command => Some(plain(&child.output.text())),
     });
     let Run { children, watched, .. } = run;
     drop(children);
@@ -55,6 +55,16 @@ fn attempt(scenario: &Scenario, run: &mut Run, room: &Room, expected: Expected<'
         }
     }
     run.add_asked(scenario.tried.start(true)?)?;
+    if matches!(scenario.kind, Kind::Transfer | Kind::Proxy) {
+        // It goes on listening, and can serve no connector: these are told why.
+        let refused = |p: &Child| said(p, "refused") > 0 || p.errors.text().contains("refused: ");
+        if !run.until(bound(), |all| tried(all).ended() || refused(&all[0]))? {
+            return Ok(hang("it does not end, and its partner is not told", &run.children));
+        }
+        if refused(&run.children[0]) {
+            tried(&run.children).signal(libc::SIGTERM);
+        }
+    }
     if !run.until(bound(), |all| tried(all).ended())? {
         return Ok(hang("it does not end", &run.children));
     }

@@ -19,8 +19,8 @@ usage: tests/faults/run [--sample | --all | --minutes N] [--seed N] [--only TEXT
 pub struct Options {
     /// This process is one of several workers.
     pub worker: bool,
-    /// Which share of the cells it does, of how many.
-    pub share: (u64, u64),
+    /// Which share of the scenarios it does, of how many.
+    pub share: (usize, usize),
     /// How long; `None`: all cells.
     pub time: Option<Duration>,
     /// What the choice begins from.

@@ -24,6 +24,8 @@ pub enum Kind {
     Party,
     /// The command at both sides, with files as standard input.
     Transfer,
+    /// A proxy between two parties.
+    Proxy,
     /// Another command, beside a party that does something to look at.
     Command,
 }
@@ -40,12 +42,11 @@ pub fn all(room: &Room) -> Vec<Scenario> {
         all.extend(["poll", "tokio"].map(|way| meeting(room, "unix", side, way)));
         all.extend(["file", "unix"].map(|kind| transfer(room, kind, side)));
     }
-    all.push(Scenario {
-        name: "pair".into(),
-        kind: Kind::Party,
-        tried: program(room, PARTY, &["tried", "pair", "-", "pair"]),
-        partner: None,
-    });
+    for (side, way) in [("pair", "pair"), ("hand", "both")] {
+        let tried = program(room, PARTY, &["tried", side, "-", way]);
+        all.push(Scenario { name: side.into(), kind: Kind::Party, tried, partner: None });
+    }
+    all.extend(["file", "unix"].map(|kind| proxy(room, kind)));
     all.extend(commands(room));
     all
 }
@@ -83,6 +84,21 @@ fn transfer(room: &Room, kind: &str, side: &str) -> Scenario {
     }
 }
 
+/// The proxy between two parties of one process.
+fn proxy(room: &Room, kind: &str) -> Scenario {
+    let (from, to) = (format!("{}-from", room.address(kind)), room.address(kind));
+    Scenario {
+        name: format!("smstream proxy {kind}"),
+        kind: Kind::Proxy,
+        tried: program(
+            room,
+            "smstream",
+            &["proxy", "-q", "--spin", "0", "--capacity", "4k", "--wait", "60", &from, &to],
+        ),
+        partner: Some(program(room, PARTY, &["around", &from, &to, "both"])),
+    }
+}
+
 /// The other commands. Beside most is a process that holds both ends of a stream, and listens.
 fn commands(room: &Room) -> Vec<Scenario> {
     let mut all = Vec::new();
@@ -102,6 +118,9 @@ fn commands(room: &Room) -> Vec<Scenario> {
         add(&["connect", "-z", addr], Some(("hold", kind)));
         add(&["gc", &directory], Some(("leave", kind)));
     }
+    let bench =
+        "bench --sizes 64 --rounds 1 --turn 1 --only smstream,smstream-unix --waiting asleep --placement free --json";
+    add(&bench.split(' ').collect::<Vec<_>>(), None);
     for (words, count) in [("shm write hello", 3), ("sem create 2", 3), ("msg send 1 hello", 4)] {
         add(&words.splitn(count, ' ').collect::<Vec<_>>(), None);
     }

@@ -17,7 +17,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 /// How often each scenario runs without a fault, to see what it uses: threads may be faster or slower.
-const LOOKS: usize = 3;
+const LOOKS: usize = 2;
 /// Up to this use each one fails; of more, each that is half as much again.
 const EACH: usize = 12;
 /// How many seconds a listener waits where no connection may ever come about.
@@ -25,7 +25,7 @@ const SHORT: &str = "2";
 /// And otherwise: longer than a scenario may take.
 const LONG: &str = "100";
 /// How many environments, each with a scenario, a sample has.
-const ROWS: usize = 100;
+const ROWS: usize = 60;
 
 /// What a scenario does without a fault.
 struct Looked {
@@ -47,18 +47,29 @@ pub fn work(options: &Options) -> io::Result<()> {
     let room = Room::enter()?;
     let began = Instant::now();
     let mut looked = Vec::new();
-    for scenario in scenario::all(&room) {
-        if options.only.as_ref().is_none_or(|only| scenario.name.contains(only)) {
+    let (share, shares) = options.share;
+    for (number, scenario) in scenario::all(&room).into_iter().enumerate() {
+        if number % shares == share && options.only.as_ref().is_none_or(|only| scenario.name.contains(only)) {
             looked.push(look(scenario, &room)?);
         }
     }
     let rows = if options.cell.is_some() { Vec::new() } else { rows(&looked, options) };
     for (row, scenario) in &rows {
+        // The other half is for the faults.
+        if options.time.is_some_and(|time| began.elapsed() > time / 2) {
+            break;
+        }
         let line = in_row(row, scenario, &room)?;
         println!("{line}");
     }
     let mut faults = faults(&looked, options);
     faults.sort_by_cached_key(|fault| hash(&(options.seed, name(&looked, fault))));
+    // Of each scenario as many as of any other, as long as there are some.
+    let mut ranks = vec![0; looked.len()];
+    faults.sort_by_cached_key(|fault| {
+        ranks[fault.looked] += 1;
+        ranks[fault.looked]
+    });
     println!("{}", Line::Cells(faults.len()));
     for fault in &faults {
         if options.time.is_some_and(|time| began.elapsed() > time) {
@@ -66,7 +77,13 @@ pub fn work(options: &Options) -> io::Result<()> {
         }
         let looked = &looked[fault.looked];
         let error = names::error(fault.error).unwrap_or(libc::EINVAL);
-        let expected = Expected { usual: Some(&looked.usual), lasting: false };
+        let expected = Expected {
+            usual: Some(&looked.usual),
+            // A name of which the system says that it has gone, and has not, is in the way.
+            lasting: fault.key.starts_with("unlink") && fault.error == "ENOENT",
+            gone: matches!(fault.error, "ENOENT" | "ESRCH"),
+            mute: fault.key.starts_with("write"),
+        };
         let rule = Rule::Once { key: fault.key.clone(), error, nth: fault.nth };
         let shown = cell::run(&looked.scenario, rule, &room, expected)?;
         unlisted(&looked.scenario, &shown.watched.unlisted);
@@ -77,15 +94,15 @@ pub fn work(options: &Options) -> io::Result<()> {
     Ok(())
 }
 
-/// This worker's share of the environments, each with each scenario.
+/// The environments, each with each scenario.
 fn rows(looked: &[Looked], options: &Options) -> Vec<(Row, Scenario)> {
-    let (share, shares) = options.share;
     let each = row::all().into_iter().flat_map(|row| looked.iter().map(move |one| (row.clone(), one.scenario.clone())));
     let mut each: Vec<_> = each.filter(|(row, scenario)| row.fits(scenario)).collect();
-    each.retain(|(row, scenario)| hash(&(&row.name, &scenario.name)) % shares == share);
-    if options.time.is_some_and(|time| time <= SAMPLE) {
+    if options.time.is_some() {
         each.sort_by_cached_key(|(row, scenario)| hash(&(options.seed, &row.name, &scenario.name)));
-        each.truncate(ROWS / shares as usize);
+    }
+    if options.time.is_some_and(|time| time <= SAMPLE) {
+        each.truncate(ROWS / options.share.1);
     }
     each
 }
@@ -101,7 +118,7 @@ fn in_row(row: &Row, scenario: &Scenario, room: &Room) -> io::Result<Line> {
     if let Some(pages) = row.pages {
         room.fill(pages)?;
     }
-    let shown = cell::run(&scenario, row.rule.clone(), room, Expected { usual: None, lasting: true });
+    let shown = cell::run(&scenario, row.rule.clone(), room, Expected { lasting: true, ..Expected::default() });
     room.empty()?;
     Ok(Line::Row { row: row.name.clone(), scenario: scenario.name, outcome: shown?.outcome })
 }
@@ -135,7 +152,7 @@ fn look(scenario: Scenario, room: &Room) -> io::Result<Looked> {
     Ok(looked)
 }
 
-/// All faults of this worker's share.
+/// All faults.
 fn faults(looked: &[Looked], options: &Options) -> Vec<Fault> {
     let mut all = Vec::new();
     for (index, one) in looked.iter().enumerate() {
@@ -146,11 +163,7 @@ fn faults(looked: &[Looked], options: &Options) -> Vec<Fault> {
             }
         }
     }
-    let (share, shares) = options.share;
-    all.retain(|fault| {
-        let name = name(looked, fault);
-        hash(&name) % shares == share && options.cell.as_ref().is_none_or(|cell| name.starts_with(cell))
-    });
+    all.retain(|fault| options.cell.as_ref().is_none_or(|cell| name(looked, fault).starts_with(cell)));
     all
 }
 

@@ -5,6 +5,7 @@ use crate::task::{LONG, Task};
 use smstream::{Builder, Stream};
 use std::io::{self, Error, ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::process::Command;
 use std::time::Duration;
 
 /// How all parties make their streams: small lanes, and no looking before they sleep.
@@ -23,12 +24,29 @@ pub fn run(task: &Task) -> io::Result<()> {
         "connect" => exchange(&builder().connect_timeout(task.addr.as_str(), LONG)?, true, &task.way),
         "pair" => {
             let (here, there) = builder().pair()?;
-            let other = std::thread::Builder::new().spawn(move || exchange(&there, true, "pair"))?;
+            let other = std::thread::Builder::new()
+                .spawn(move || exchange(&there, true, "pair"))
+                .map_err(|e| Error::new(e.kind(), format!("the program cannot start a thread: {e}")))?;
             let result = exchange(&here, false, "pair");
             // What fails here ends the other one, too.
             drop(here);
             other.join().map_err(|_| Error::other("the other end's thread panicked"))??;
             result
+        }
+        "hand" => {
+            let tried =
+                |what: &'static str| move |e: Error| Error::new(e.kind(), format!("cannot {what} the child: {e}"));
+            let mut command = Command::new(std::env::current_exe().map_err(tried("find"))?);
+            let handover = builder().hand_over(&mut command)?;
+            let addr = handover.addr().to_string();
+            let tried =
+                |what: &'static str| move |e: Error| Error::new(e.kind(), format!("cannot {what} the child: {e}"));
+            let mut child = command.args(["once", "connect", &addr, "both"]).spawn().map_err(tried("start"))?;
+            let met = handover.accept_timeout(task.patience).map_err(Error::from);
+            let result = met.and_then(|stream| exchange(&stream, false, "both"));
+            let status = child.wait().map_err(tried("wait for"))?;
+            result?;
+            if status.success() { Ok(()) } else { Err(Error::other(format!("the child has failed: {status}"))) }
         }
         other => Err(Error::new(ErrorKind::InvalidInput, format!("no side is called {other}"))),
     }

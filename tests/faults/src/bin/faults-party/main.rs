@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [role, side, addr, way, more @ ..] = arguments.as_slice() else {
         eprintln!(
-            "usage: faults-party tried|partner|hold|leave listen|connect|pair ADDR both|oneway|any|poll|tokio [SECONDS]"
+            "usage: faults-party tried|once|partner|around|hold|leave listen|connect|hand|pair ADDR both|oneway|any|poll|tokio [SECONDS]"
         );
         return ExitCode::from(2);
     };
@@ -32,6 +32,17 @@ fn main() -> ExitCode {
         "tried" => tried(&task, more.get(1).map(String::as_str)),
         "partner" => {
             partner::run(&task);
+            ExitCode::SUCCESS
+        }
+        "once" => {
+            let result = once(&task);
+            if let Err(e) = &result {
+                eprintln!("the child: {e}");
+            }
+            ExitCode::from(u8::from(result.is_err()))
+        }
+        "around" => {
+            partner::around(&task);
             ExitCode::SUCCESS
         }
         "hold" => ended(held::hold(&task)),

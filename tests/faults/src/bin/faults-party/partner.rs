@@ -2,13 +2,23 @@
 //! way, and ends when its standard input does.
 
 use crate::blocking::{builder, exchange};
-use crate::task::{Task, tell};
+use crate::task::{LONG, Task, tell};
 use smstream::Reason;
 use std::io::{self, Write};
 use std::time::Duration;
 
 /// How long it waits before it looks at its standard input.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// Both sides, in two threads: the connector at the address that stands for the side, the listener at the other one.
+pub fn around(task: &Task) {
+    let connector = Task { side: "connect".to_owned(), addr: task.side.clone(), ..task.clone() };
+    let listener = Task { side: "listen".to_owned(), ..task.clone() };
+    std::thread::scope(|scope| {
+        scope.spawn(move || run(&listener));
+        run(&connector);
+    });
+}
 
 /// Until standard input ends.
 pub fn run(task: &Task) {
@@ -32,15 +42,18 @@ pub fn run(task: &Task) {
     } else {
         say("ready");
         while !is_over() {
-            match builder().connect_timeout(task.addr.as_str(), PAUSE) {
+            match builder().connect_timeout(task.addr.as_str(), LONG) {
                 Ok(stream) => {
                     say("begin");
                     tell("end", &exchange(&stream, true, &task.way));
                 }
-                Err(e) if matches!(e.reason(), Reason::TimedOut | Reason::NotReady | Reason::Claimed) => {
+                // There is no listener, or it went away half-way.
+                Err(e) => {
+                    if e.to_string().contains("refused") {
+                        tell("refused", &Err(e.into()));
+                    }
                     std::thread::sleep(Duration::from_millis(1));
                 }
-                Err(e) => tell("connect", &Err(e.into())),
             }
         }
     }

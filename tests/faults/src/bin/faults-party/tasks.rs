@@ -9,7 +9,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Meets once, and exchanges the bytes.
 pub fn run(task: &Task) -> io::Result<()> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| io::Error::new(e.kind(), format!("the program cannot make a runtime: {e}")))?;
+    runtime.block_on(async {
         if task.side == "listen" {
             let listener = Listener::from_std(builder().bind(task.addr.as_str())?)?;
             let accepted = tokio::time::timeout(task.patience, listener.accept()).await;
