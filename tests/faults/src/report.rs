@@ -10,7 +10,7 @@ use std::io;
 
 /// Where the table is, from the directory of the repository.
 const DOCUMENT: &str = "docs/FAULTS.md";
-const BEGIN: &str = "<!-- faults: begin, by tests/faults/run --all --write -->\n";
+const BEGIN: &str = "<!-- faults: begin, by tests/faults/run --write -->\n";
 const END: &str = "<!-- faults: end -->\n";
 
 /// What came of the cells of one error of a call.
