@@ -124,7 +124,8 @@ impl Listener {
     /// Waits like [`accept`](Listener::accept), but no longer than `timeout`.
     ///
     /// # Errors
-    /// [`Reason::TimedOut`], and as above.
+    /// [`Reason::TimedOut`], and as above. If a connector came and this process had no memory or descriptors for the
+    /// connection, the text says so.
     pub fn accept_timeout(&self, timeout: Duration) -> Result<Stream> {
         self.accept_until(Some(Deadline::after(timeout)))
     }

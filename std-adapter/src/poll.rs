@@ -324,23 +324,27 @@ impl Pollable {
         if Some(pending) != self.shown || (pending && anew) {
             // If this fails half-way it is done next time.
             self.shown = None;
-            let (socket, data) = (self.doorbell.socket(), epoll::EventData::new_u64(0));
-            if pending {
-                // Not `modify`: of a socket that is on its list of ready ones already, the instance wakes no poller then.
-                match epoll::delete(&self.epoll, socket) {
-                    Ok(()) | Err(Errno::NOENT) => {}
-                    Err(e) => return Err(e.into()),
-                }
-                epoll::add(&self.epoll, socket, data, epoll::EventFlags::IN | epoll::EventFlags::OUT)?;
-            } else {
-                match epoll::modify(&self.epoll, socket, data, epoll::EventFlags::IN) {
-                    Err(Errno::NOENT) => epoll::add(&self.epoll, socket, data, epoll::EventFlags::IN)?,
-                    other => other?,
-                }
-            }
+            self.watch(pending).map_err(|e| explain(e, "cannot watch the socket of a stream"))?;
             self.shown = Some(pending);
         }
         Ok(())
+    }
+
+    /// Watches the socket for something to read, or for what it always is.
+    fn watch(&self, always: bool) -> rustix::io::Result<()> {
+        let (socket, data) = (self.doorbell.socket(), epoll::EventData::new_u64(0));
+        if always {
+            // Not `modify`: of a socket that is on its list of ready ones already, the instance wakes no poller then.
+            match epoll::delete(&self.epoll, socket) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(e) => return Err(e),
+            }
+            return epoll::add(&self.epoll, socket, data, epoll::EventFlags::IN | epoll::EventFlags::OUT);
+        }
+        match epoll::modify(&self.epoll, socket, data, epoll::EventFlags::IN) {
+            Err(Errno::NOENT) => epoll::add(&self.epoll, socket, data, epoll::EventFlags::IN),
+            other => other,
+        }
     }
 }
 

@@ -113,14 +113,14 @@ fn serve(args: &ListenArgs) -> Result<u8, Failure> {
         let stream = listener.accept().map_err(io::Error::from);
         if let Some(code) = code(&pump) {
             // This removes the name.
-            drop(signals::sole(listener));
+            service::stop_listening(listener);
             return Ok(code);
         }
         let stream = match stream {
             Ok(stream) => stream,
             Err(error) if backoff.is_lost(&error) => {
                 say(format_args!("{}: listening anew", in_options(&error)));
-                drop(signals::sole(listener));
+                service::stop_listening(listener);
                 listener = Arc::new(bind(args)?);
                 backoff.restore();
                 continue;
@@ -137,13 +137,13 @@ fn serve(args: &ListenArgs) -> Result<u8, Failure> {
         if !args.keep_open {
             pump.interrupt.clear();
             // The next connector shall not wait for an answer that never comes.
-            drop(signals::sole(listener));
+            service::stop_listening(listener);
             let trouble = pump.run(stream)?;
             return code(&pump).map_or_else(|| pump::conclude(trouble), Ok);
         }
         let trouble = pump.run(stream);
         if let Some(code) = code(&pump) {
-            drop(signals::sole(listener));
+            service::stop_listening(listener);
             return Ok(code);
         }
         if let Some(trouble) = trouble? {

@@ -47,7 +47,7 @@ pub(super) fn of_handshake(why: &Why) -> &'static str {
         Why::Protocol(_) => "Protocol",
         Why::Memory(_) => "Memory",
         Why::HungUp | Why::ChildEnded => "HungUp",
-        Why::TimedOut => "TimedOut",
+        Why::TimedOut | Why::Short(_) => "TimedOut",
         Why::Cancelled => "Cancelled",
         Why::System(..) => "System",
     }

@@ -31,7 +31,7 @@ impl From<RendezvousError> for Error {
             | Why::NotAllowed(_)
             | Why::Refused(Refusal::User | Refusal::UnknownUser) => Reason::Denied,
             Why::NotAlone => Reason::Claimed,
-            Why::TimedOut => Reason::TimedOut,
+            Why::TimedOut | Why::Short(_) => Reason::TimedOut,
             Why::System(_, e) if e.kind() == io::ErrorKind::PermissionDenied => Reason::Denied,
             _ => Reason::System,
         };

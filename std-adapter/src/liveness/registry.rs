@@ -21,6 +21,8 @@ use std::time::Duration;
 const LAST_STEP: u32 = 35;
 /// How often to ask where a watch has been lost.
 pub(super) const POLL: Duration = Duration::from_millis(20);
+/// How often to ask about a socket where the system does not answer.
+const ATTEMPTS: u32 = 16;
 /// The epoll token of the inotify instance.
 pub(super) const INOTIFY: u64 = 0;
 
@@ -78,7 +80,8 @@ pub(super) fn token(fd: RawFd) -> u64 {
 /// hung up, too: an honest peer does not say so.
 pub(super) fn has_hung_up(socket: impl AsFd) -> bool {
     let mut fds = [PollFd::new(&socket, PollFlags::RDHUP)];
-    matches!(retry(|| poll(&mut fds, Some(&Timespec::default()))), Ok(n) if n > 0)
+    // A question that the system cannot answer now (ENOMEM) is asked again: the watcher is told of a hang-up once only.
+    (0..ATTEMPTS).find_map(|_| retry(|| poll(&mut fds, Some(&Timespec::default()))).ok()).is_some_and(|n| n > 0)
 }
 
 /// What the kernel says.

@@ -73,6 +73,8 @@ pub enum RendezvousReason {
     CannotListen,
     /// The deadline passed.
     TimedOut,
+    /// The deadline passed, and a connector was turned away for what this process was short of: what the system said.
+    Short(String),
     /// The wait was cancelled.
     Cancelled,
     /// The system refused: what was tried, and what it said.
@@ -149,7 +151,7 @@ impl RendezvousError {
             RendezvousReason::Refused(Refusal::Resources | Refusal::Limited) => ErrorKind::ConnectionRefused,
             RendezvousReason::NotAlone => ErrorKind::ResourceBusy,
             RendezvousReason::NameLost => ErrorKind::AddrNotAvailable,
-            RendezvousReason::TimedOut => ErrorKind::TimedOut,
+            RendezvousReason::TimedOut | RendezvousReason::Short(_) => ErrorKind::TimedOut,
             RendezvousReason::Cancelled => ErrorKind::ConnectionAborted,
             RendezvousReason::System(_, e) => e.kind(),
         }
@@ -195,6 +197,7 @@ fn advice(e: &io::Error) -> &'static str {
     let inner = std::error::Error::source(e).and_then(|e| e.downcast_ref::<io::Error>()).unwrap_or(e);
     match (e.kind(), inner.raw_os_error()) {
         (_, Some(libc::EMFILE | libc::ENFILE)) => "; close some files, or raise the limit (`ulimit -n`)",
+        (_, Some(libc::EFBIG)) => "; raise the limit on the size of files (RLIMIT_FSIZE, `ulimit -f`)",
         (ErrorKind::NotFound, _) => "; make the directory first",
         (ErrorKind::PermissionDenied, _) => "; use a directory that you may search and write to",
         (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => "; free some space, or ask for smaller capacities",
@@ -301,6 +304,11 @@ impl fmt::Display for RendezvousError {
             }
             RendezvousReason::CannotListen => write!(f, "no process can listen at {path}: connect to it instead"),
             RendezvousReason::TimedOut => write!(f, "no process answered at {path} in time"),
+            RendezvousReason::Short(what) => write!(
+                f,
+                "no connection came about at {path} in time: a connector was turned away, because this process could not \
+                 serve it: {what}"
+            ),
             RendezvousReason::Cancelled => write!(f, "waiting at {path} was cancelled"),
             RendezvousReason::System(what, e) => write!(f, "cannot {what} at {path}: {e}{}", advice(e)),
         }

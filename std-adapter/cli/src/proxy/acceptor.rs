@@ -65,6 +65,13 @@ enum AnyListener {
 }
 
 impl Acceptor {
+    /// Stops listening, and says if the name could not be removed.
+    pub fn stop(self) {
+        if let AnyListener::Stream(listener) = self.kind {
+            service::close(*listener);
+        }
+    }
+
     /// Listens at a place.
     pub fn open(endpoint: &Endpoint, terms: Terms) -> io::Result<Self> {
         let kind = match endpoint {

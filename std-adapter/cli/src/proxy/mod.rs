@@ -177,7 +177,7 @@ pub fn run(args: &ProxyArgs) -> Result<u8, Failure> {
         });
         let accepted = proxy.accept(&acceptor, args.max_connections);
         // The next connector shall not wait for an answer that never comes.
-        drop(signals::sole(acceptor));
+        signals::sole(acceptor).stop();
         match accepted {
             Accepted::Done => break,
             Accepted::Lost(error) => say(format_args!("{}: listening anew", in_options(&error))),

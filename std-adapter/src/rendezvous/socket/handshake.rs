@@ -130,6 +130,17 @@ impl HandshakeError {
         }
     }
 
+    /// What this process was short of, if that is why: what the system said. A connector that has gone is no such reason.
+    pub(super) fn shortage(&self) -> Option<String> {
+        match self {
+            HandshakeError::Segment(SegmentError::System(e)) | HandshakeError::System(e) => {
+                let gone = matches!(e.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN));
+                (!gone).then(|| e.to_string())
+            }
+            _ => None,
+        }
+    }
+
     /// What is sent to the connector: nothing if it is not there any more.
     fn refusal(&self) -> Option<Refusal> {
         Some(match self {

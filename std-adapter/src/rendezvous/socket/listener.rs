@@ -12,7 +12,6 @@ use super::watched_name::WatchedName;
 use crate::addr::Addr;
 use crate::peer_socket::PeerSocket;
 use crate::rendezvous::{Connected, RendezvousError, RendezvousReason};
-use crate::trace;
 use rustix::event::epoll;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -65,6 +64,8 @@ pub(crate) struct SocketListener {
     pub(super) pending: BTreeMap<u64, Handshake>,
     pub(super) next: u64,
     pub(super) ready: VecDeque<Connected>,
+    /// What this process was short of when a connector was last turned away for that, during the present wait.
+    pub(super) short: Option<String>,
     pub(super) pid: u32,
 }
 
@@ -73,8 +74,9 @@ impl SocketListener {
     ///
     /// # Errors
     /// `TimedOut`, `ConnectionAborted` after an interruption, and what the system says when it cannot accept. What is
-    /// wrong with a connector ends its own rendezvous and nothing else.
+    /// wrong with a connector ends its own rendezvous and nothing else. At the deadline it is said what was short.
     pub(crate) fn accept(&mut self, deadline: Option<Deadline>) -> Result<Connected, RendezvousError> {
+        self.short = None;
         loop {
             if let Some(connected) = self.ready.pop_front() {
                 return Ok(connected);
@@ -100,7 +102,9 @@ impl SocketListener {
             self.poll_once(deadline)?;
             // Whatever there was to do: connectors that come and go in crowds must not outlast the deadline.
             if self.ready.is_empty() && deadline.is_some_and(Deadline::has_passed) {
-                return Err(self.name.error(RendezvousReason::TimedOut));
+                return Err(self
+                    .name
+                    .error(self.short.take().map_or(RendezvousReason::TimedOut, RendezvousReason::Short)));
             }
         }
     }
@@ -266,11 +270,6 @@ impl SocketListener {
         let _ = epoll::delete(&self.epoll, connector.socket());
         self.resume_accepting();
         Some(connector)
-    }
-
-    /// What became of a connector that was not accepted. It is its own affair.
-    pub(super) fn note(&self, failed: &HandshakeError) {
-        trace::turned_away(&self.name, failed);
     }
 
     /// Lets no process connect any more, and hangs up on those that have and were not accepted: one by one, because what they

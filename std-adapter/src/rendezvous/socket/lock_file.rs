@@ -8,7 +8,7 @@
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
-use smstream_shm::memory::retry;
+use smstream_shm::memory::{check_file_size_limit, retry};
 use smstream_shm::posix::identity;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -271,6 +271,8 @@ fn link(lock: &OwnedFd, path: &Path) -> rustix::io::Result<()> {
 }
 
 fn note(lock: &OwnedFd, record: LockRecord) -> rustix::io::Result<()> {
+    // Beyond the limit the kernel would not only refuse: it would send SIGXFSZ, which ends the process.
+    check_file_size_limit(LEN as u64).map_err(|_| Errno::FBIG)?;
     let bytes = bytes(record);
     match retry(|| rustix::io::pwrite(lock, &bytes, 0))? {
         LEN => Ok(()),

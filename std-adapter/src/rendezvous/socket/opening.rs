@@ -97,6 +97,7 @@ impl SocketListener {
             pending: BTreeMap::new(),
             next: FIRST,
             ready: VecDeque::new(),
+            short: None,
             pid: process::id(),
         })
     }
