@@ -213,14 +213,16 @@ fn a_hello_without_its_wake_holds_up_no_other() {
                 let mut first = accept(&mut listener);
                 // A connector that is being killed holds its lock until the kernel has closed its files. If the listener looks
                 // just then, it accepts an end whose peer is gone: then the next one is the other connector.
-                while killed {
+                if !killed {
+                    return (accept(&mut listener), Some(first));
+                }
+                loop {
                     dead.recv().unwrap();
                     if !first.life.ask() {
-                        break;
+                        return (first, None);
                     }
                     first = accept(&mut listener);
                 }
-                if killed { (first, None) } else { (accept(&mut listener), Some(first)) }
             });
             asleep(told.recv().unwrap());
             let silent = Party::start("hello-and-no-wake", &path).ready();

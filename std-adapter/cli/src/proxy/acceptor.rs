@@ -61,7 +61,10 @@ const QUESTIONS: u32 = 6;
 enum Kind {
     Stream(Box<Listener>),
     Tcp(TcpListener),
-    Uds(UnixListener, #[expect(dead_code, reason = "held for its drop, which removes the name")] Option<BoundName>),
+    Uds(
+        UnixListener,
+        #[expect(dead_code, reason = "held for its drop, which removes the name")] Option<Box<BoundName>>,
+    ),
 }
 
 impl Acceptor {
@@ -77,7 +80,7 @@ impl Acceptor {
             }
             Place::Uds(path) => {
                 let (listener, name) = bind(path)?;
-                Kind::Uds(listener, Some(name))
+                Kind::Uds(listener, Some(Box::new(name)))
             }
             Place::Abstract(name) => {
                 let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)?;
