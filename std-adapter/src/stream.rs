@@ -19,7 +19,7 @@ use crate::doorbell::Doorbell;
 use crate::error::{Error, Result};
 use crate::half::{Peer, ReadHalf, Shared, WriteHalf};
 use crate::history::Incident;
-use crate::liveness::{Half, PeerMonitor, WatchMode};
+use crate::liveness::{Half, PeerMonitor, WatchMode, event_count};
 use crate::timed_mutex::{FLUSH, Requests, SHUT_DOWN, TimedMutex};
 use smstream_shm::Deadline;
 
@@ -338,7 +338,9 @@ impl Stream {
 /// for, unless a signal handler has interrupted it.
 fn settle<T: Requests>(half: &TimedMutex<T>) {
     if !half.request(SHUT_DOWN) && !half.is_mine() {
-        drop(half.lock_until(None));
+        // A thread that waits for several things may have been woken by the alert before it was asked.
+        event_count::notify();
+        half.wait_served(SHUT_DOWN);
     }
 }
 

@@ -134,6 +134,15 @@ impl<T: Requests + ?Sized> TimedMutex<T> {
         self.try_lock().is_some()
     }
 
+    /// Waits until what was [requested](Self::request) is done. A holder that keeps the lock for long does it in between:
+    /// [`TimedGuard::serve`].
+    pub(crate) fn wait_served(&self, requests: u32) {
+        while self.requests.load(Ordering::Acquire) & requests != 0 {
+            // Unlocking does it, if its holder has not done so.
+            drop(self.lock_until(Some(Deadline::after(LOOK_AGAIN))));
+        }
+    }
+
     fn take(&self) -> Option<MutexGuard<'_, T>> {
         match self.value.try_lock() {
             Ok(value) => Some(value),
@@ -155,6 +164,18 @@ impl<T: Requests + ?Sized> TimedMutex<T> {
         }
     }
 
+    /// Takes the requests to serve them. What is asked for again from now on is served again, but [`SHUT_DOWN`], which is for ever:
+    /// it stays until it is [`done`](Self::done), because a thread may wait for that.
+    fn begin(&self) -> u32 {
+        self.requests.fetch_and(SHUT_DOWN, Ordering::Acquire)
+    }
+
+    fn done(&self, requests: u32) {
+        if requests & SHUT_DOWN != 0 {
+            self.requests.fetch_and(!SHUT_DOWN, Ordering::Release);
+        }
+    }
+
     #[cold]
     fn serve(&self) {
         // If the lock is taken again, its new holder serves them.
@@ -162,10 +183,23 @@ impl<T: Requests + ?Sized> TimedMutex<T> {
             && let Some(mut value) = self.take()
         {
             self.owner.store(me(), Ordering::Relaxed);
-            value.serve(self.requests.swap(0, Ordering::Acquire));
+            let requests = self.begin();
+            value.serve(requests);
+            self.done(requests);
             self.owner.store(0, Ordering::Relaxed);
             drop(value);
             fence(Ordering::SeqCst);
+        }
+    }
+}
+
+impl<T: Requests + ?Sized> TimedGuard<'_, T> {
+    /// Does what others have asked for, and keeps the lock.
+    pub(crate) fn serve(&mut self) {
+        if self.mutex.requests.load(Ordering::Relaxed) != 0 {
+            let requests = self.mutex.begin();
+            self.deref_mut().serve(requests);
+            self.mutex.done(requests);
         }
     }
 }

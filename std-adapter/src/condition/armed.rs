@@ -114,6 +114,13 @@ impl<'c> Armed<'c> {
         self.what_mut().is_some_and(|what| what.is_ready())
     }
 
+    /// Does what other threads have asked for while this one has the lock.
+    pub(super) fn serve(&mut self) {
+        if let Hold::Locked(guard, _) = &mut self.hold {
+            guard.serve();
+        }
+    }
+
     /// Done for those who look and never wait.
     pub(super) fn maintain(&self) {
         if let Some(monitor) = self.monitor() {

@@ -147,6 +147,8 @@ fn acquire<'c>(conditions: &'c mut [Condition<'_>]) -> Result<Vec<Armed<'c>>> {
 /// Adds all that have become ready.
 fn look(all: &mut [Armed<'_>], ready: &mut ReadySet) {
     for (place, one) in all.iter_mut().enumerate() {
+        // Also of one that is ready: a thread that shuts it down waits for that.
+        one.serve();
         if !ready.contains(place) && (one.is_ready() || one.same().is_some_and(|first| ready.contains(first))) {
             ready.insert(place);
         }

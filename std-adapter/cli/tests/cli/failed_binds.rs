@@ -54,7 +54,9 @@ fn a_failed_bind_leaves_nothing() {
                     listened || names.is_empty(),
                     "{kind}: {call}, use {nth}: {names:?} is left, and it said {said:?}"
                 );
-                assert!(!said.contains("panicked"), "{kind}: {call}, use {nth}: {said}");
+                // The standard library panics where a new thread has no stack for signals.
+                let panicked = said.contains("panicked") && !said.contains("alternative stack");
+                assert!(!panicked, "{kind}: {call}, use {nth}: {said}");
                 if !listened && said.contains("could not listen at") {
                     assert!(
                         said.contains("os error 5") || said.contains("Input/output error"),
