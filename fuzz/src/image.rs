@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use smstream::inspect::{Channel, DoctorTarget, Follower, Source, Stream, examine};
-use smstream::reap::{Reaper, Verdict};
+use smstream::inspect::{Channel, DoctorTarget, Follower, InspectedStream, Source, examine};
+use smstream::reap::{ReapOutcome, Reaper};
 use smstream_core::findings::Findings;
 use smstream_core::geometry;
 use smstream_core::park::Spin;
 use smstream_tests::kit::image::{Loaded, load, store};
 use smstream_tests::kit::{self, run::perform};
-use smstream_tests::leftover::Place;
+use smstream_tests::leftover::Directory;
 use smstream_tests::rules::{self, Segment, WORDS};
 
 use crate::bytes::Bytes;
@@ -130,7 +130,7 @@ fn segment_bytes(start: *mut u8, len: usize) -> Option<Vec<u8>> {
 /// file, so it is a copy at best.
 fn leave_alone(segments: &[Option<Vec<u8>>; 2]) {
     let [Some(first), Some(second)] = segments else { return };
-    let place = Place::new();
+    let place = Directory::new();
     let path = place.path("name");
     let mut bytes = first.clone();
     let word = |at: usize| u32::from_ne_bytes(first[at..at + 4].try_into().expect("a word"));
@@ -141,8 +141,8 @@ fn leave_alone(segments: &[Option<Vec<u8>>; 2]) {
     std::io::Write::write_all(&mut made.expect("a file"), &bytes).expect("written");
     look_at(&path);
     smstream::Builder::new().connect_timeout(&path, Duration::ZERO).expect_err("no listener lives");
-    let verdict = Reaper::of(path.parent().expect("a directory")).run().expect("a directory that can be read");
-    assert!(verdict.iter().all(|finding| finding.verdict != Verdict::Removed), "a copy was removed");
+    let found = Reaper::of(path.parent().expect("a directory")).run().expect("a directory that can be read");
+    assert!(found.iter().all(|leftover| leftover.outcome != ReapOutcome::Removed), "a copy was removed");
     assert!(fs::read(&path).expect("it is there") == bytes, "a copy was changed");
 }
 
@@ -153,7 +153,7 @@ fn look_at(path: &Path) {
         assert!(!checks.is_empty());
     }
     if let Ok(channel) = Channel::of_region(source) {
-        let stream = Stream::unknown(channel);
+        let stream = InspectedStream::unknown(channel);
         if let Ok(look) = stream.look() {
             assert!(!look.state().name().is_empty());
             let _ = look.age();
