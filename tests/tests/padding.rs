@@ -40,7 +40,7 @@ impl Park for Feeder<'_> {
         self.fed.set(fed);
         if fed < FAR_TOO_MANY {
             self.peer.sent.word.store(4 * (fed + 1), SeqCst);
-            self.peer.park.write_park.store(ASLEEP | 4 * (fed + 1), SeqCst);
+            self.peer.park.write_park.store(ASLEEP | (4 * (fed + 1)), SeqCst);
         }
     }
 }
