@@ -56,20 +56,56 @@ impl<const N: usize> Block<N> {
         listener: [P; 2],
         connector: [P; 2],
     ) -> Result<(End<'_, P>, End<'_, P>), Finding> {
-        let awake = if P::SLEEPS { Features::empty() } else { Features::AWAKE };
-        let features = config.features.union(awake);
-        let bases = self.set_up(config, features)?;
         let ([first_write, first_read], [second_write, second_read]) = (listener, connector);
-        let parks = [(first_write, first_read), (second_write, second_read)];
+        self.split_apart(config, (first_write, first_read), (second_write, second_read))
+    }
+
+    /// The same where each half sleeps in its own way: an interrupt that never does, and a main loop that does.
+    ///
+    /// ```
+    /// use smstream_core::block::{Block, block_len};
+    /// use smstream_core::geometry::Config;
+    /// use smstream_core::park::Spin;
+    /// # #[derive(Clone, Copy)]
+    /// # struct Sleepy;
+    /// # impl smstream_core::park::Park for Sleepy {
+    /// #     type Deadline = smstream_core::park::Never;
+    /// #     type Spin = ();
+    /// #     fn spin_start(&self) {}
+    /// #     fn spin(&self, (): &mut ()) -> bool { false }
+    /// #     fn wait(&self, _: &[smstream_core::park::Watch<'_>], _: Option<Self::Deadline>) -> smstream_core::park::Wake {
+    /// #         smstream_core::park::Wake::Maybe
+    /// #     }
+    /// #     fn wake(&self, _: smstream_core::word::SharedWord<'_>, _: u32) {}
+    /// # }
+    ///
+    /// const UART: Config = Config::new([64, 64]);
+    /// let mut block = Block::<{ block_len(&UART) }>::new();
+    /// let (mut handler, mut main_loop) = block.split_apart(&UART, (Spin, Spin), (Sleepy, Sleepy)).unwrap();
+    /// handler.write(b"received").unwrap();
+    /// assert_eq!(main_loop.consumer.wait(1, None), Ok(8));
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`split`](Block::split).
+    #[allow(clippy::type_complexity, reason = "two ends with two ways to sleep each")]
+    pub fn split_apart<W: Park, R: Park, V: Park, Q: Park>(
+        &mut self,
+        config: &Config,
+        listener: (W, R),
+        connector: (V, Q),
+    ) -> Result<(End<'_, W, R>, End<'_, V, Q>), Finding> {
+        let features = [features_of::<W, R>(config), features_of::<V, Q>(config)];
+        let bases = self.set_up(config, features)?;
         // SAFETY: both segments were set up above, as `config` says, and are borrowed for the lifetime of the ends; only the
         // two ends use them, one for each party.
-        Ok(unsafe { ends(bases, config, features, parks) })
+        Ok(unsafe { ends(bases, config, features, listener, connector) })
     }
 
     /// Sets up both segments, with these features instead of those of `config`: where they begin. What it has on the stack is gone
     /// before the ends are made, which need the stack.
     #[inline(never)]
-    fn set_up(&mut self, config: &Config, features: Features) -> Result<[*mut u8; 2], Finding> {
+    fn set_up(&mut self, config: &Config, features: [Features; 2]) -> Result<[*mut u8; 2], Finding> {
         let mine = |problem| Finding { whose: Whose::Mine, problem };
         config.check().map_err(mine)?;
         let ([first, second], needed) = config.block();
@@ -79,15 +115,29 @@ impl<const N: usize> Block<N> {
         if to_usize(config.align) > align_of::<Self>() {
             return Err(mine(Problem::Align(config.align)));
         }
-        let config = &Config { features, ..*config };
         let base: *mut u8 = self.0.as_mut_ptr().cast();
         let other = base.wrapping_add(second);
         // SAFETY: `needed` ≤ N bytes are exclusively borrowed here, and no end is attached.
-        unsafe { geometry::init(base, second - first, config, 0) }?;
+        unsafe { init(base, second - first, config, features[0], 0) }?;
         // SAFETY: as above; the second segment begins within the block at a multiple of the alignment.
-        unsafe { geometry::init(other, needed - second, config, 1) }?;
+        unsafe { init(other, needed - second, config, features[1], 1) }?;
         Ok([base, other])
     }
+}
+
+/// [`geometry::init`] with these features. A function of its own, so that its `Config` is on the stack no longer than it needs.
+///
+/// # Safety
+/// As there.
+#[inline(never)]
+unsafe fn init(segment: *mut u8, len: usize, config: &Config, features: Features, party: usize) -> Result<(), Finding> {
+    // SAFETY: the caller's promise.
+    unsafe { geometry::init(segment, len, &Config { features, ..*config }, party) }
+}
+
+/// What an end with such halves does.
+fn features_of<W: Park, R: Park>(config: &Config) -> Features {
+    if W::SLEEPS || R::SLEEPS { config.features } else { config.features.union(Features::AWAKE) }
 }
 
 /// Both ends, side by side: so they are made where the caller wants them, and need no stack here.
@@ -95,18 +145,20 @@ impl<const N: usize> Block<N> {
 /// # Safety
 /// As for [`fresh_end`](geometry::fresh_end), for both parties.
 #[inline(never)]
-unsafe fn ends<'m, P: Park>(
+#[allow(clippy::type_complexity, reason = "as for the caller")]
+unsafe fn ends<'m, W: Park, R: Park, V: Park, Q: Park>(
     bases: [*mut u8; 2],
     config: &Config,
-    features: Features,
-    parks: [(P, P); 2],
-) -> (End<'m, P>, End<'m, P>) {
-    let ([first, second], [first_parks, second_parks]) = (bases, parks);
+    [first_does, second_does]: [Features; 2],
+    first_parks: (W, R),
+    second_parks: (V, Q),
+) -> (End<'m, W, R>, End<'m, V, Q>) {
+    let [first, second] = bases;
     (
         // SAFETY: the caller's promise.
-        unsafe { geometry::fresh_end(first, second, config, features, 0, first_parks) },
+        unsafe { geometry::fresh_end(first, second, config, [first_does, second_does], 0, first_parks) },
         // SAFETY: the caller's promise.
-        unsafe { geometry::fresh_end(second, first, config, features, 1, second_parks) },
+        unsafe { geometry::fresh_end(second, first, config, [second_does, first_does], 1, second_parks) },
     )
 }
 

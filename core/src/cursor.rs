@@ -4,45 +4,49 @@
 //! most 2²⁹ bytes, so a difference of two honest cursors is far from the modulus, and *empty*, *full* and *corrupt* are
 //! three different things.
 
+use crate::arithmetic::Word;
 use crate::mutant::mutant;
 
+/// The words of the protocol. [`Word`] has the rules for words of any width, where tests try every case of small ones.
+type Rules = Word<32>;
+
 /// Bit 31 of `sent`: no more bytes will come.
-pub const FIN: u32 = 1 << 31;
+pub const FIN: u32 = Rules::FINAL;
 /// Bit 31 of `received`: no more bytes will be taken.
-pub const STOP: u32 = 1 << 31;
+pub const STOP: u32 = Rules::FINAL;
 /// The bits of a cursor.
-pub const CURSOR: u32 = (1 << 31) - 1;
+pub const CURSOR: u32 = Rules::CURSOR;
 
 /// Bit 31 of a park word: asleep, until the threshold is crossed.
-pub const ASLEEP: u32 = 1 << 31;
+pub const ASLEEP: u32 = Rules::FINAL;
 /// Bit 30 of a park word: the whole party sleeps in this wait, without a deadline, so that no thread of it will do anything
 /// else before it is over.
-pub const EXCLUSIVE: u32 = 1 << 30;
+pub const EXCLUSIVE: u32 = Rules::EXCLUSIVE;
 /// The bits of a threshold: the cursor that is waited for, modulo 2³⁰.
-pub const THRESHOLD: u32 = (1 << 30) - 1;
+pub const THRESHOLD: u32 = Rules::THRESHOLD;
 /// A park word that is neither 0 nor `ASLEEP`: awake for ever, and the cursor word of this half has its final bit
 /// set. It lets the peer notice STOP without loading the cursor for every write.
 pub const STOPPED_HINT: u32 = 1;
 
 /// The largest capacity of a lane in bytes: 2²⁹.
-pub const MAX_CAPACITY: u32 = 1 << 29;
+pub const MAX_CAPACITY: u32 = Rules::MAX_CAPACITY;
 
 /// `a - b`, modulo 2³¹. Bits 31 of both are ignored.
 #[inline(always)]
 pub const fn diff(a: u32, b: u32) -> u32 {
-    a.wrapping_sub(b) & CURSOR
+    Rules::diff(a, b)
 }
 
 /// `a + n`, modulo 2³¹, with bit 31 clear.
 #[inline(always)]
 pub const fn add(a: u32, n: u32) -> u32 {
-    a.wrapping_add(n) & CURSOR
+    Rules::add(a, n)
 }
 
 /// Whether `capacity` is one a lane can have: 0, or a power of two of at most 2²⁹.
 #[inline]
 pub const fn is_capacity(capacity: u32) -> bool {
-    capacity == 0 || (capacity.is_power_of_two() && capacity <= MAX_CAPACITY)
+    Rules::is_capacity(capacity)
 }
 
 /// The most bytes, or room, that a half may wait for: `max(1, capacity / 2)`.
@@ -60,7 +64,7 @@ pub fn max_wait(capacity: u32) -> u32 {
 /// The park word of a half whose cursor is at `cursor` and that sleeps until the peer's cursor is `ahead` past it.
 #[inline(always)]
 pub const fn asleep_at(cursor: u32, ahead: u32) -> u32 {
-    ASLEEP | (cursor.wrapping_add(ahead) & THRESHOLD)
+    Rules::asleep_at(cursor, ahead)
 }
 
 /// Whether a publication that moved the cursor from `old` to `new` woke the sleeper of `park`: it is asleep and its
@@ -68,39 +72,40 @@ pub const fn asleep_at(cursor: u32, ahead: u32) -> u32 {
 /// crossed too, for the cursor will not move again.
 #[inline(always)]
 pub fn crosses(park: u32, old: u32, new: u32, last: bool, capacity: u32) -> bool {
-    if park & ASLEEP == 0 {
-        return false;
-    }
-    if mutant!("crossing_untested") {
-        return true;
-    }
-    let threshold = park & THRESHOLD;
-    let moved = new.wrapping_sub(old) & THRESHOLD;
-    let ahead = threshold.wrapping_sub(old) & THRESHOLD;
-    if mutant!("crossing_half_open") {
-        return ahead < moved;
-    }
-    if ahead != 0 && ahead <= moved {
-        return true;
-    }
-    if !last || mutant!("last_rings_on_crossing_only") {
-        return false;
-    }
-    is_ahead(park, new, capacity)
+    Rules::crosses(park, old, new, last, capacity)
 }
 
 /// Whether the threshold of `park` is ahead of `cursor`, and within `capacity`, as the threshold of a sleeper is that waits for
 /// more than has been published.
 #[inline(always)]
 pub const fn is_ahead(park: u32, cursor: u32, capacity: u32) -> bool {
-    let beyond = (park & THRESHOLD).wrapping_sub(cursor) & THRESHOLD;
-    beyond != 0 && beyond <= capacity
+    Rules::is_ahead(park, cursor, capacity)
 }
 
 /// Whether `park` says that its whole party sleeps.
 #[inline(always)]
 pub const fn is_exclusive(park: u32) -> bool {
-    park & (ASLEEP | EXCLUSIVE) == ASLEEP | EXCLUSIVE
+    Rules::is_exclusive(park)
+}
+
+/// Whether a half that attaches believes the peer: `sent` is at most `capacity` bytes past `received`. Bits 31 are ignored.
+#[inline(always)]
+pub(crate) const fn accepts_first(sent: u32, received: u32, capacity: u32) -> bool {
+    Rules::accepts_first(sent, received, capacity)
+}
+
+/// Whether a reader that has published `received` and seen the word `seen` believes its peer's next `sent` word, which differs
+/// from that: the peer had not said FIN, and the cursor has not moved back, nor more than `capacity` past `received`.
+#[inline(always)]
+pub(crate) fn accepts_sent(word: u32, seen: u32, received: u32, capacity: u32) -> bool {
+    Rules::accepts_sent(word, seen, received, capacity)
+}
+
+/// Whether a writer that has published `sent` and seen the word `seen` believes its peer's next `received` word, which differs
+/// from that: the peer had not said STOP, and the cursor has not moved back, nor past `sent`. `capacity` is the lane's.
+#[inline(always)]
+pub(crate) fn accepts_received(word: u32, seen: u32, sent: u32, capacity: u32) -> bool {
+    Rules::accepts_received(word, seen, sent, capacity)
 }
 
 #[cfg(test)]

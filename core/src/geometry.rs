@@ -305,7 +305,7 @@ fn sent_so_far(sender: &Port, receiver: &Port, capacity: u32) -> (u32, bool) {
     let received = ordering::peer_received(&receiver.received.word);
     let sent = ordering::peer_sent(&sender.sent.word);
     let again = ordering::peer_received(&receiver.received.word);
-    let fits = cursor::diff(sent, again) <= capacity || cursor::diff(sent, received) <= capacity;
+    let fits = cursor::accepts_first(sent, again, capacity) || cursor::accepts_first(sent, received, capacity);
     (sent, fits && (capacity != 0 || sent & FIN != 0))
 }
 
@@ -317,7 +317,7 @@ impl<'m> Attachment<'m> {
 
     /// The end. The writing half and the reading half each park in their own way.
     #[inline]
-    pub fn into_end<P: Park>(self, write_park: P, read_park: P) -> End<'m, P> {
+    pub fn into_end<W: Park, R: Park>(self, write_park: W, read_park: R) -> End<'m, W, R> {
         // SAFETY: `attach` has found the memory long enough and aligned, and its caller promised the rest.
         let (mine, peer) = unsafe { ports(self.mine, self.peer) };
         let features = [self.shape.features, self.peer_features];
@@ -336,26 +336,25 @@ impl<'m> Attachment<'m> {
     }
 }
 
-/// The end of `party` in memory that has just been set up by [`init`], for both parties, with this `config` and these `features`:
+/// The end of `party` in memory that has just been set up by [`init`], for both parties, with this `config` and these `features` of its own and of the peer:
 /// there is nothing to check.
 ///
 /// # Safety
 /// It is so; otherwise as for [`attach`].
 #[inline(never)]
-pub(crate) unsafe fn fresh_end<'m, P: Park>(
+pub(crate) unsafe fn fresh_end<'m, W: Park, R: Park>(
     my_base: *mut u8,
     peer_base: *const u8,
     config: &Config,
-    features: Features,
+    features: [Features; 2],
     party: usize,
-    parks: (P, P),
-) -> End<'m, P> {
+    parks: (W, R),
+) -> End<'m, W, R> {
     // SAFETY: the caller's promise.
     let (mine, peer) = unsafe { ports(my_base, peer_base) };
     let offset = to_usize(usual_lane_offset(config.align));
     let (my_lane, peer_lane) = (my_base.wrapping_add(offset), peer_base.wrapping_add(offset));
     let [first, second] = config.capacities;
-    let features = [features; 2];
     let (capacity, peer_capacity) = if party == 0 { (first, second) } else { (second, first) };
     End {
         // SAFETY: the caller's promise.

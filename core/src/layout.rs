@@ -43,7 +43,7 @@ bitflags::bitflags! {
     pub struct Features: u32 {
         /// The owner keeps its counters. May be ignored.
         const COUNTERS = 1 << 16;
-        /// The owner's lane carries whole messages: see [`record`](crate::record). May be ignored: it says how to read the bytes.
+        /// The owner sends and reads whole messages: see [`record`](crate::record). May be ignored: it says how to read the bytes.
         const RECORDS = 1 << 17;
         /// Between announcing that it sleeps and looking again, each half of the owner issues a
         /// [barrier](crate::park::Park::barrier). May be ignored: it spares publishers that can rely on it their full fence.

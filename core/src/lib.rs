@@ -7,6 +7,7 @@
 #[cfg(any(loom, test, smstream_mutants))]
 extern crate std;
 
+mod arithmetic;
 #[cfg(not(loom))]
 pub mod block;
 mod bytes;
@@ -26,6 +27,7 @@ pub mod identity;
 pub mod items;
 pub mod lane;
 pub mod layout;
+pub mod local;
 mod mutant;
 pub mod ordering;
 pub mod park;

@@ -7,17 +7,19 @@ use crate::park::Park;
 
 /// One party's end: it writes its own lane and reads the peer's.
 ///
+/// Its halves may sleep in different ways: `W` is how the writing half does, `R` how the reading half does.
+///
 /// The halves can be used on their own, from two threads, after [`split`](End::split). Dropping an end says nothing to
 /// the peer: call [`close`](End::close), or let the peer find out by its own means that you are gone.
 #[derive(Debug)]
-pub struct End<'m, P> {
+pub struct End<'m, W, R = W> {
     /// The writing half.
-    pub producer: Producer<'m, P>,
+    pub producer: Producer<'m, W>,
     /// The reading half.
-    pub consumer: Consumer<'m, P>,
+    pub consumer: Consumer<'m, R>,
 }
 
-impl<'m, P: Park> End<'m, P> {
+impl<'m, W: Park, R: Park> End<'m, W, R> {
     /// Writes like [`Producer::write`]. If either half found the peer corrupt, the other is, too.
     ///
     /// # Errors
@@ -45,7 +47,7 @@ impl<'m, P: Park> End<'m, P> {
     ///
     /// # Errors
     /// [`WaitError`].
-    pub fn wait_room(&mut self, want: usize, deadline: Option<P::Deadline>) -> Result<usize, WaitError> {
+    pub fn wait_room(&mut self, want: usize, deadline: Option<W::Deadline>) -> Result<usize, WaitError> {
         if !mutant!("end_parks_unflushed") {
             self.consumer.flush();
         }
@@ -59,7 +61,7 @@ impl<'m, P: Park> End<'m, P> {
     ///
     /// # Errors
     /// [`WaitError`].
-    pub fn wait_bytes(&mut self, want: usize, deadline: Option<P::Deadline>) -> Result<usize, WaitError> {
+    pub fn wait_bytes(&mut self, want: usize, deadline: Option<R::Deadline>) -> Result<usize, WaitError> {
         if !mutant!("end_parks_unflushed") {
             self.producer.flush();
         }
@@ -105,7 +107,7 @@ impl<'m, P: Park> End<'m, P> {
     }
 
     /// The halves.
-    pub fn split(self) -> (Consumer<'m, P>, Producer<'m, P>) {
+    pub fn split(self) -> (Consumer<'m, R>, Producer<'m, W>) {
         (self.consumer, self.producer)
     }
 

@@ -2,6 +2,7 @@
 
 use crate::cursor;
 use crate::deadlock::Exclusive;
+use crate::error::WaitError;
 use crate::mutant::mutant;
 use crate::ordering;
 use crate::park::{ALERT_CANCEL, ALERT_CORRUPT, ALERT_GONE, Park, Place, Wake, Watch};
@@ -34,6 +35,18 @@ pub(crate) enum Stopped {
     Deadlock,
 }
 
+impl From<Stopped> for WaitError {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::TimedOut => WaitError::TimedOut,
+            Stopped::Cancelled => WaitError::Cancelled,
+            Stopped::Gone => WaitError::PeerGone,
+            Stopped::Corrupt => WaitError::Corrupt,
+            Stopped::Deadlock => WaitError::Deadlock,
+        }
+    }
+}
+
 /// One half of an end, as the park protocol sees it.
 pub(crate) trait Sleeper {
     /// How it sleeps.
@@ -62,7 +75,7 @@ type Deadline<S> = Option<<<S as Sleeper>::Park as Park>::Deadline>;
 
 /// Waits until `want` is available or there will never be more: looks, spins, parks.
 ///
-/// `want` must respect [`cursor::max_wait`]. With `exclusive` the half waits for its whole party, and there must be no
+/// `want` must respect [`cursor::max_wait`], unless the peer never waits for more than a byte. With `exclusive` the half waits for its whole party, and there must be no
 /// deadline. The park word is 0 again on every way out.
 pub(crate) fn wait<S: Sleeper>(
     half: &mut S,

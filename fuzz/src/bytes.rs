@@ -36,6 +36,16 @@ impl<'a> Bytes<'a> {
         u32::from(self.u16()) << 16 | u32::from(self.u16())
     }
 
+    /// A word: mostly one that is small, one bit or all, seldom any.
+    pub(crate) fn word(&mut self) -> u32 {
+        match self.u8() {
+            code @ 0..=63 => 1 << (code % 32),
+            code @ 64..=95 => u32::from(code - 64),
+            code @ 96..=127 => u32::MAX - u32::from(code - 96),
+            _ => self.u32(),
+        }
+    }
+
     /// Everything that is left, up to `len` bytes.
     pub(crate) fn take(&mut self, len: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(len.min(self.0.len()));

@@ -5,14 +5,22 @@
 
 mod bytes;
 mod hostile;
+mod image;
 mod leftover;
+mod messages;
+mod packets;
+mod text;
 
 use smstream_core::cursor::CURSOR;
 use smstream_tests::oracle::{self, Fill, Half, Op, Outcome, Patience, Setup};
 
 use bytes::Bytes;
 pub use hostile::hostile;
+pub use image::{image, trace};
 pub use leftover::leftover;
+pub use messages::{items, records};
+pub use packets::packets;
+pub use text::text;
 
 /// The most operations that an input can ask for.
 const MAX_OPS: usize = 200;

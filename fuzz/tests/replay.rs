@@ -34,3 +34,28 @@ fn leftover() {
 fn hostile() {
     replay("hostile", smstream_fuzz::hostile);
 }
+
+#[test]
+fn image() {
+    replay("image", smstream_fuzz::image);
+}
+
+#[test]
+fn items() {
+    replay("items", smstream_fuzz::items);
+}
+
+#[test]
+fn packets() {
+    replay("packets", smstream_fuzz::packets);
+}
+
+#[test]
+fn records() {
+    replay("records", smstream_fuzz::records);
+}
+
+#[test]
+fn text() {
+    replay("text", smstream_fuzz::text);
+}

@@ -17,8 +17,8 @@
  *     sms_close(s);
  *
  * THREADS. A stream has two halves. One thread at a time may write (sms_write, sms_try_write, sms_reserve, sms_commit, sms_wait_room,
- * sms_shutdown of SMS_WRITES), and one at a time, perhaps another, may read (sms_read, sms_try_read, sms_peek, sms_consume, sms_wait_bytes,
- * sms_shutdown of SMS_READS). sms_arm and sms_close use both. sms_cancel may be called from any thread and from a signal handler. A listener
+ * sms_send_record, sms_shutdown of SMS_WRITES), and one at a time, perhaps another, may read (sms_read, sms_try_read, sms_peek, sms_consume,
+ * sms_wait_bytes, sms_recv_record, sms_next_record, sms_skip_record, sms_shutdown of SMS_READS). sms_arm, sms_arm_record and sms_close use both. sms_cancel may be called from any thread and from a signal handler. A listener
  * is used by one thread at a time.
  *
  * BLOCKING. Timeouts are in milliseconds: -1 waits for ever, 0 does not wait. A blocked call looks for about 50 microseconds (sms_set_spin),
@@ -31,6 +31,9 @@
  * TRUST. Over unix: and fd: the peer need not be trusted: it can send any bytes, but it cannot make this code read or write outside of a
  * lane, loop for ever, or crash. What it sends is copied once. The pointers of sms_peek are the exception: the peer may change those bytes
  * while you look. Over file: and shm: it is the same user, trusted not to make the file shorter, which would be a SIGBUS.
+ *
+ * RECORDS. If both sides agree to send whole messages, use sms_send_record and sms_recv_record in place of sms_write and sms_read,
+ * on both sides and from the first byte on. A record is received whole or not at all. sms_options.records says so to the peer, which some require.
  *
  * FORK. A child has copies of the descriptors and mappings. Use a stream in one of the two processes; the other one calls sms_forget.
  *
@@ -105,6 +108,7 @@ SMS_STATIC_ASSERT(sizeof(off_t) == 8, "compile with -D_FILE_OFFSET_BITS=64: the 
 #define SMS_WAKE_SOCKET 1u
 #define SMS_MUST_KNOW 0xffffu
 #define SMS_COUNTERS (1u << 16)
+#define SMS_RECORDS (1u << 17)
 enum { SMS_ARMED = 1, SMS_ACCEPTED = 2, SMS_STATE_REFUSED = 3, SMS_HELLO_SAID = 1 };
 
 /* The bytes that begin a segment and every message. */
@@ -205,7 +209,10 @@ SMS_AT(reads.wakes_sent, 0x2a4);
     X(SMS_EPROTOCOL, -37, "Protocol", "a message of the rendezvous is wrong or not due")                                           \
     X(SMS_EHUNGUP, -38, "HungUp", "the other side hung up during the rendezvous")                                                  \
     X(SMS_ETOOLARGE, -39, "TooLarge", "a lane is larger than the limit")                                                           \
-    X(SMS_ENOFD, -40, "NoDescriptor", "this address kind has no descriptor to wait for; use a socket address")
+    X(SMS_ENOFD, -40, "NoDescriptor", "this address kind has no descriptor to wait for; use a socket address")                     \
+    X(SMS_EEND, -41, "End", "no more records come: the peer has said so")                                                          \
+    X(SMS_ETOOLONG, -42, "TooLong", "the record is longer than the lane less four bytes")                                          \
+    X(SMS_ETOOSMALL, -43, "TooSmall", "the next record is longer than the buffer; it stays")
 
 enum {
 #define SMS_X(code, number, name, text) code = number,
@@ -361,6 +368,7 @@ typedef struct sms_config {
     uint32_t align;       /* a multiple of the page size where segments are mapped apart, 128 in plain memory */
     uint32_t start;       /* where the cursors begin, below 2^31 */
     uint64_t channel;     /* a number for people, or 0 */
+    bool records;         /* my lane carries records: feature bit 17 */
 } sms_config;
 
 /* What a header says of its segment, each word loaded once. */
@@ -412,7 +420,7 @@ SMS_API int sms_init(void *segment, size_t len, const sms_config *c, unsigned pa
         sms_store_relaxed(&h->channel[i], (uint32_t)(c->channel >> (32 * i)));
     }
     sms_store_relaxed(&h->byte_order, SMS_BYTE_ORDER);
-    sms_store_relaxed(&h->features, SMS_COUNTERS);
+    sms_store_relaxed(&h->features, SMS_COUNTERS | (c->records ? SMS_RECORDS : 0));
     sms_store_relaxed(&h->party, party);
     sms_store_relaxed(&h->align, c->align);
     sms_store_relaxed(&h->lane_offset, sms_lane_offset(c));
@@ -510,6 +518,7 @@ typedef struct sms_stream {
     uint32_t spin_us;
     int corrupt, gone, cancelled; /* accessed atomically: the halves and sms_cancel share them */
     bool heap;
+    bool records, peer_records; /* this side, the peer sends and reads records: feature bit 17 */
 } sms_stream;
 
 SMS_API int sms_flag(const int *flag) { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); }
@@ -692,13 +701,13 @@ SMS_API int sms_announce(sms_stream *s, sms_half *h, uint32_t want, uint32_t met
     return e < 0 ? e : sms_enough(h, want);
 }
 
-/* Waits until h has want, or there will never be more. Looks for a while, then sleeps in slices: K3, K6. */
-SMS_API int sms_wait(sms_stream *s, sms_half *h, uint32_t want, uint64_t deadline) {
+/* Waits until h has want, at most the whole lane, or there will never be more. Looks for a while, then sleeps in slices: K3, K6. */
+SMS_API int sms_wait_whole(sms_stream *s, sms_half *h, uint32_t want, uint64_t deadline) {
     uint64_t spin_until = 0, asked;
-    uint32_t looks = 0, most = sms_most_wanted(h->capacity);
+    uint32_t looks = 0;
     int e = sms_begin(s, h);
-    if (want > most)
-        want = most;
+    if (want > h->capacity)
+        want = h->capacity;
     if (want == 0)
         want = 1;
     if (e < 0 || (e = sms_refresh(s, h)) < 0)
@@ -757,6 +766,12 @@ SMS_API int sms_wait(sms_stream *s, sms_half *h, uint32_t want, uint64_t deadlin
         if (sms_now_us() >= deadline)
             return SMS_ETIMEDOUT;
     }
+}
+
+/* The same, for at most half of the lane: K1. */
+SMS_API int sms_wait(sms_stream *s, sms_half *h, uint32_t want, uint64_t deadline) {
+    uint32_t most = sms_most_wanted(h->capacity);
+    return sms_wait_whole(s, h, want < most ? want : most, deadline);
 }
 
 SMS_API uint64_t sms_deadline_or_now(int timeout_ms) { return timeout_ms == 0 ? 0 : sms_deadline(timeout_ms); }
@@ -818,10 +833,32 @@ SMS_API int sms_consume(sms_stream *s, size_t n) {
     return SMS_OK;
 }
 
+/* Copies n bytes of the lane from a cursor on, round its end: P1. n is at most what is known to be there. */
+SMS_API void sms_copy_out(const sms_half *h, uint32_t cursor, void *bytes, uint32_t n) {
+    uint32_t at = cursor & (h->capacity - 1), run = h->capacity - at;
+    if (n <= run) {
+        memcpy(bytes, h->lane + at, n);
+    } else {
+        memcpy(bytes, h->lane + at, run);
+        memcpy((uint8_t *)bytes + run, h->lane, n - run);
+    }
+}
+
+/* Copies n bytes into the lane from a cursor on, likewise. */
+SMS_API void sms_copy_in(sms_half *h, uint32_t cursor, const void *bytes, uint32_t n) {
+    uint32_t at = cursor & (h->capacity - 1), run = h->capacity - at;
+    if (n <= run) {
+        memcpy(h->lane + at, bytes, n);
+    } else {
+        memcpy(h->lane + at, bytes, run);
+        memcpy(h->lane, (const uint8_t *)bytes + run, n - run);
+    }
+}
+
 /* Reads what is there: up to len bytes, at least 1. 0 is the end of the stream (or len is 0). SMS_EAGAIN: nothing is there now. */
 SMS_API long sms_try_read(sms_stream *s, void *buffer, size_t len) {
     sms_half *h = &s->reader;
-    uint32_t n, at, run;
+    uint32_t n;
     int e = sms_begin(s, h);
     if (e < 0)
         return e;
@@ -837,14 +874,7 @@ SMS_API long sms_try_read(sms_stream *s, void *buffer, size_t len) {
     }
     if (n > len)
         n = (uint32_t)len;
-    at = h->at & (h->capacity - 1);
-    run = h->capacity - at;
-    if (n <= run) {
-        memcpy(buffer, h->lane + at, n);
-    } else {
-        memcpy(buffer, h->lane + at, run);
-        memcpy((uint8_t *)buffer + run, h->lane, n - run);
-    }
+    sms_copy_out(h, h->at, buffer, n);
     sms_publish(s, h, sms_add(h->at, n), false);
     return (long)n;
 }
@@ -912,7 +942,7 @@ SMS_API int sms_commit(sms_stream *s, size_t n) {
 /* Writes as much as there is room for. SMS_EAGAIN: there is none now. */
 SMS_API long sms_try_write(sms_stream *s, const void *bytes, size_t len) {
     sms_half *h = &s->writer;
-    uint32_t n, at, run;
+    uint32_t n;
     int e = sms_can_write(s);
     if (e < 0)
         return e;
@@ -927,14 +957,7 @@ SMS_API long sms_try_write(sms_stream *s, const void *bytes, size_t len) {
         return SMS_EAGAIN;
     if (n > len)
         n = (uint32_t)len;
-    at = h->at & (h->capacity - 1);
-    run = h->capacity - at;
-    if (n <= run) {
-        memcpy(h->lane + at, bytes, n);
-    } else {
-        memcpy(h->lane + at, bytes, run);
-        memcpy(h->lane, (const uint8_t *)bytes + run, n - run);
-    }
+    sms_copy_in(h, h->at, bytes, n);
     sms_publish(s, h, sms_add(h->at, n), false);
     return (long)n;
 }
@@ -963,6 +986,168 @@ SMS_API long sms_write(sms_stream *s, const void *bytes, size_t len, int timeout
             return done != 0 ? (long)done : e;
     }
 }
+
+/* ---- Records: R --------------------------------------------------------------------------------------------------------------------- */
+
+#define SMS_RECORD_HEADER 4u
+#define SMS_PADDING (1u << 31)
+
+/* The bytes of a lane that a record of n bytes takes. n is at most a capacity. */
+SMS_API uint32_t sms_frame(uint32_t n) { return SMS_RECORD_HEADER + (n + 3u) / 4u * 4u; }
+
+/* Whether the peer says that it sends and receives records. A peer may do so without saying it. */
+SMS_API bool sms_peer_has_records(const sms_stream *s) { return s->peer_records; }
+
+/* The longest record that can be sent: the lane less four bytes. 0 also where none can. */
+SMS_API size_t sms_max_record(const sms_stream *s) {
+    return s->writer.capacity < SMS_RECORD_HEADER ? 0 : s->writer.capacity - SMS_RECORD_HEADER;
+}
+
+/* Sends a record of len bytes, whole, or nothing. Returns 0; SMS_EAGAIN: there is no room for it now. SMS_ETOOLONG: there never is. */
+SMS_API int sms_try_send_record(sms_stream *s, const void *record, size_t len) {
+    sms_half *h = &s->writer;
+    uint32_t n, header;
+    int e;
+    if (h->capacity < SMS_RECORD_HEADER || len > sms_max_record(s))
+        return SMS_ETOOLONG;
+    if ((e = sms_can_write(s)) < 0)
+        return e;
+    header = (uint32_t)len;
+    n = sms_frame(header);
+    if (sms_known(h) < n && (e = sms_refresh(s, h)) < 0)
+        return e;
+    if ((h->seen & SMS_LAST) != 0)
+        return SMS_ECLOSED;
+    if (sms_known(h) < n)
+        return SMS_EAGAIN;
+    sms_copy_in(h, h->at, &header, SMS_RECORD_HEADER);
+    if (len != 0)
+        sms_copy_in(h, sms_add(h->at, SMS_RECORD_HEADER), record, header);
+    /* R1: at the end of a record, and nowhere else. */
+    sms_publish(s, h, sms_add(h->at, n), false);
+    return SMS_OK;
+}
+
+/* Waits until there is room for a record that takes n bytes of the lane, or writing has ended. */
+SMS_API int sms_wait_record_room(sms_stream *s, uint32_t n, uint64_t deadline) {
+    sms_half *h = &s->writer;
+    struct timespec pause;
+    bool gone;
+    int e;
+    /* R4. */
+    if (n <= sms_most_wanted(h->capacity) || (s->records && s->peer_records))
+        return sms_wait_whole(s, h, n, deadline);
+    /* A peer that has not said that it reads records is not counted on to make so much room at once. */
+    if ((e = sms_begin(s, h)) < 0)
+        return e;
+    if (sms_now_us() >= deadline)
+        return SMS_ETIMEDOUT;
+    gone = sms_peer_gone(s);
+    pause.tv_sec = 0;
+    pause.tv_nsec = 1000000;
+    if (!gone)
+        (void)nanosleep(&pause, NULL);
+    if ((e = sms_refresh(s, h)) < 0)
+        return e;
+    return gone && !sms_enough(h, n) ? SMS_EPEERGONE : SMS_OK;
+}
+
+/* Sends a record of len bytes, whole; waits for room. Returns 0, or an error: then nothing of it was sent. */
+SMS_API int sms_send_record(sms_stream *s, const void *record, size_t len, int timeout_ms) {
+    uint64_t deadline = sms_deadline_or_now(timeout_ms);
+    for (;;) {
+        int e = sms_try_send_record(s, record, len);
+        if (e != SMS_EAGAIN || timeout_ms == 0)
+            return e;
+        if ((e = sms_wait_record_room(s, sms_frame((uint32_t)len), deadline)) < 0)
+            return e;
+    }
+}
+
+/* The length of the next record, which stays. SMS_EAGAIN: none is there now. SMS_EEND: no more come. */
+SMS_API long sms_next_record(sms_stream *s) {
+    sms_half *h = &s->reader;
+    bool looked = false;
+    int e = sms_begin(s, h);
+    if (e < 0)
+        return e;
+    if (h->last)
+        return SMS_EEND;
+    for (;;) {
+        uint32_t there = sms_known(h), header, n;
+        if (there == 0) {
+            if ((h->seen & SMS_LAST) != 0)
+                return SMS_EEND;
+            /* Once: a peer that sends padding without an end does not keep this call. */
+            if (looked)
+                return sms_flag(&s->gone) ? SMS_EPEERGONE : SMS_EAGAIN;
+            looked = true;
+            if ((e = sms_refresh(s, h)) < 0)
+                return e;
+            continue;
+        }
+        /* R2: records are published whole, so what a header promises is there, or the peer has lied. */
+        if (there < SMS_RECORD_HEADER)
+            return sms_corrupted(s, h);
+        sms_copy_out(h, h->at, &header, SMS_RECORD_HEADER);
+        n = header & ~SMS_PADDING;
+        if (n > there || sms_frame(n) > there)
+            return sms_corrupted(s, h);
+        if ((header & SMS_PADDING) == 0)
+            return (long)n;
+        sms_publish(s, h, sms_add(h->at, sms_frame(n)), false);
+    }
+}
+
+/* Receives the next record. Returns its length, which may be 0. SMS_EAGAIN: none is there now. SMS_EEND: no more come. SMS_ETOOSMALL: it is longer
+ * than size and stays; sms_next_record says how long it is. */
+SMS_API long sms_try_recv_record(sms_stream *s, void *buffer, size_t size) {
+    sms_half *h = &s->reader;
+    long n = sms_next_record(s);
+    if (n < 0)
+        return n;
+    if ((size_t)n > size)
+        return SMS_ETOOSMALL;
+    if (n != 0)
+        sms_copy_out(h, sms_add(h->at, SMS_RECORD_HEADER), buffer, (uint32_t)n);
+    sms_publish(s, h, sms_add(h->at, sms_frame((uint32_t)n)), false);
+    return n;
+}
+
+/* Drops the next record, of which the room is given back. Returns its length, or an error as sms_next_record does. */
+SMS_API long sms_skip_record(sms_stream *s) {
+    long n = sms_next_record(s);
+    if (n >= 0)
+        sms_publish(s, &s->reader, sms_add(s->reader.at, sms_frame((uint32_t)n)), false);
+    return n;
+}
+
+/* Waits until there is a record, which stays, and returns its length; otherwise an error: SMS_EEND, SMS_ETIMEDOUT... */
+SMS_API long sms_wait_record(sms_stream *s, int timeout_ms) {
+    uint64_t deadline = sms_deadline_or_now(timeout_ms);
+    for (;;) {
+        long n = sms_next_record(s);
+        int e;
+        if (n != SMS_EAGAIN || timeout_ms == 0)
+            return n;
+        e = sms_wait(s, &s->reader, 1, deadline);
+        if (e < 0 && e != SMS_EPEERGONE)
+            return e;
+        /* What a peer that died has published is still to be received. A peer that sends padding only does not prolong the wait. */
+        if (e < 0 || sms_now_us() >= deadline) {
+            n = sms_next_record(s);
+            return n != SMS_EAGAIN ? n : e < 0 ? e : SMS_ETIMEDOUT;
+        }
+    }
+}
+
+/* Receives the next record, as sms_try_recv_record does; waits until there is one. */
+SMS_API long sms_recv_record(sms_stream *s, void *buffer, size_t size, int timeout_ms) {
+    long n = sms_wait_record(s, timeout_ms);
+    return n < 0 ? n : sms_try_recv_record(s, buffer, size);
+}
+
+/* ---- Closing and readiness ---------------------------------------------------------------------------------------------- */
 
 /* Half-closes: SMS_WRITES (no more bytes come from here), SMS_READS (no more are taken here; the peer's writes fail), or both, by |. */
 SMS_API int sms_shutdown(sms_stream *s, int halves) {
@@ -1008,6 +1193,21 @@ SMS_API int sms_arm(sms_stream *s, int halves) {
     return ready;
 }
 
+/* The same for a writer of records that has one of len bytes: SMS_WRITES if there is room for it, or writing has ended; otherwise 0. */
+SMS_API int sms_arm_record(sms_stream *s, size_t len) {
+    sms_half *h = &s->writer;
+    uint32_t want;
+    if (s->socket < 0)
+        return SMS_ENOFD;
+    if (h->capacity < SMS_RECORD_HEADER || len > sms_max_record(s))
+        return SMS_ETOOLONG;
+    want = sms_frame((uint32_t)len);
+    sms_drain(s);
+    if (sms_peer_gone(s) || sms_flag(&s->corrupt) || sms_flag(&s->cancelled) || h->last || sms_known(h) >= want)
+        return SMS_WRITES;
+    return sms_announce(s, h, want, SMS_WAKE_SOCKET) != 0 ? SMS_WRITES : 0;
+}
+
 /* Attaches to memory that both parties have mapped: A. mine is my segment, set up by sms_init; peer is the other one, perhaps mapped for
  * reading only. The memory stays valid until sms_close. The party is what my segment says. */
 SMS_API int sms_attach(sms_stream *s, void *mine, size_t mine_len, const void *peer, size_t peer_len) {
@@ -1030,6 +1230,8 @@ SMS_API int sms_attach(sms_stream *s, void *mine, size_t mine_len, const void *p
     if (a.peer_capacity != b.capacity || b.peer_capacity != a.capacity)
         return SMS_EPEERCAPACITY;
     s->party = (int)a.party;
+    s->records = (a.features & SMS_RECORDS) != 0;
+    s->peer_records = (b.features & SMS_RECORDS) != 0;
     s->writer.writes = true;
     s->writer.own = &m->sent;
     s->writer.peer = &p->received;
@@ -1134,8 +1336,9 @@ typedef struct sms_options {
     bool allow_any;        /* at a socket: every user may be the other side */
     const uid_t *allow;    /* at a socket: these users, besides this process's own */
     size_t allowed;
-    int handshake_ms;      /* listener at a socket: how long one connector may take */
+    int handshake_ms;      /* listener: how long one connector may take. At a file: from its claim to HELLO, see F12 */
     bool propose;          /* connector at a socket: propose the channel, which saves two messages if the listener agrees */
+    bool records;          /* says to the peer that this side sends and receives records. It changes nothing else */
 } sms_options;
 
 SMS_API sms_options sms_options_default(void) {
@@ -1288,7 +1491,10 @@ SMS_API int sms_region_make(sms_region *r, int directory, const sms_config *conf
         /* Segment 1 as a connector would set it up, so that inspectors find two. */
         void *other = sms_map(r->fd, sms_second(config, sms_segment_len(config, 0)), sms_segment_len(config, 1), true);
         if (other != NULL) {
-            (void)sms_init(other, sms_segment_len(config, 1), &r->config, 1);
+            /* R: the connector speaks for itself. */
+            sms_config theirs = r->config;
+            theirs.records = false;
+            (void)sms_init(other, sms_segment_len(config, 1), &theirs, 1);
             (void)munmap(other, sms_segment_len(config, 1));
         }
     }
@@ -1490,7 +1696,7 @@ SMS_API int sms_file_claim(int directory, const char *base, sms_region *r, const
     return e;
 }
 
-SMS_API sms_stream *sms_file_connect(const sms_address *a, int timeout_ms, sms_err *err) {
+SMS_API sms_stream *sms_file_connect(const sms_address *a, bool records, int timeout_ms, sms_err *err) {
     uint64_t deadline = sms_deadline(timeout_ms);
     const char *base;
     sms_region r;
@@ -1510,6 +1716,7 @@ SMS_API sms_stream *sms_file_connect(const sms_address *a, int timeout_ms, sms_e
     (void)close(directory);
     if (e < 0)
         return NULL;
+    r.config.records = records;
     e = sms_init(r.map[0], r.len[0], &r.config, 1);
     if (e < 0) {
         sms_region_free(&r);
@@ -1803,6 +2010,13 @@ SMS_API int sms_memory_map(int fd, const sms_config *c, unsigned party, void **m
         e = SMS_ECAPACITY;
     if (e == SMS_OK && id.peer_capacity != c->capacity[1 - party])
         e = SMS_EPEERCAPACITY;
+    /* A14, with cursors of this side that are at the start. */
+    if (e == SMS_OK) {
+        const sms_header *h = (const sms_header *)*map;
+        uint32_t sent = sms_load(&h->sent), received = sms_load(&h->received);
+        if (sms_diff(sent, c->start) > id.capacity || sms_diff(c->start, received) > id.peer_capacity || (id.capacity == 0 && (sent & SMS_LAST) == 0))
+            e = SMS_ESENT;
+    }
     if (e < 0) {
         (void)munmap(*map, *len);
         *map = NULL;
@@ -1855,6 +2069,7 @@ SMS_API sms_config sms_config_of(const sms_options *o) {
     c.align = sms_page();
     c.start = o->start;
     c.channel = 0;
+    c.records = o->records;
     return c;
 }
 
@@ -1991,7 +2206,7 @@ SMS_API sms_stream *sms_socket_greet(int socket, const sms_options *o, uint64_t 
             if (e < 0)
                 break;
             m = sms_message_new(SMS_M_SEGMENT);
-            m.word[6] = SMS_COUNTERS;
+            m.word[6] = SMS_COUNTERS | (o->records ? SMS_RECORDS : 0);
             if (sms_send(socket, &m, own.fd) < 0 && errno != EPIPE && errno != ECONNRESET) {
                 e = sms_fail(err, SMS_ESYSTEM, errno, "%.200s: cannot talk to the listener", text);
                 break;
@@ -2092,7 +2307,7 @@ SMS_API sms_stream *sms_connect(const char *address, const sms_options *options,
     if (sms_parse(address, &a, err) < 0)
         return NULL;
     if (a.kind == SMS_KIND_FILE)
-        return sms_file_connect(&a, timeout_ms, err);
+        return sms_file_connect(&a, o.records, timeout_ms, err);
     return a.kind == SMS_KIND_FD ? sms_fd_connect(&a, &o, timeout_ms, err) : sms_socket_connect(&a, &o, timeout_ms, err);
 }
 
@@ -2120,6 +2335,7 @@ typedef struct sms_listener {
     int directory;
     const char *base;
     sms_region region;
+    uint64_t claimed; /* since when a connector has been seen to hold it without HELLO, or 0 */
     /* at a socket */
     int socket, epoll, lock;
     bool left; /* the lock file was there, and says this */
@@ -2209,32 +2425,59 @@ SMS_API int sms_file_listen(sms_listener *l, sms_err *err) {
     return e;
 }
 
+/* Gives the name to a fresh region. The one that had it is in *old. */
+SMS_API int sms_renew(sms_listener *l, sms_region *old, sms_err *err) {
+    sms_region next;
+    int e;
+    if (!sms_name_is(l->directory, l->base, l->region.device, l->region.inode))
+        return sms_fail(err, SMS_ENAMELOST, 0, "%.200s", l->address.text);
+    if ((e = sms_region_make(&next, l->directory, &l->config, l->address.text, err)) < 0)
+        return e;
+    if ((e = sms_rename(l, &next, err)) < 0) {
+        sms_unlock(next.fd, 2);
+        sms_region_free(&next);
+        return e;
+    }
+    *old = l->region;
+    l->region = next;
+    l->claimed = 0;
+    return SMS_OK;
+}
+
+/* F12: whether a connector holds the region without HELLO for too long. */
+SMS_API bool sms_claim_is_old(sms_listener *l) {
+    if (!sms_is_held(l->region.fd, 1)) {
+        l->claimed = 0;
+        return false;
+    }
+    if (l->claimed == 0)
+        l->claimed = sms_now_us();
+    return sms_now_us() - l->claimed >= (uint64_t)l->options.handshake_ms * 1000u;
+}
+
 /* F5, F6: one look. The stream, or NULL with SMS_EAGAIN or what is wrong with the listener. */
 SMS_API sms_stream *sms_file_accept(sms_listener *l, sms_err *err) {
     for (;;) {
-        sms_region next, old;
+        sms_region old;
         sms_identity id;
         uint32_t said = sms_load(sms_heard(&l->region));
         bool lives;
         int e;
+        if (said == 0 && sms_claim_is_old(l)) {
+            if (sms_renew(l, &old, err) < 0)
+                return NULL;
+            sms_unlock(old.fd, 2);
+            sms_say(&old, SMS_STATE_REFUSED | 5u << 8);
+            sms_region_free(&old);
+            continue;
+        }
         if (said == 0) {
             (void)sms_fail(err, SMS_EAGAIN, 0, "%.200s", l->address.text);
             return NULL;
         }
         lives = said == SMS_HELLO_SAID && sms_is_held(l->region.fd, 1);
-        if (!sms_name_is(l->directory, l->base, l->region.device, l->region.inode)) {
-            (void)sms_fail(err, SMS_ENAMELOST, 0, "%.200s", l->address.text);
+        if (sms_renew(l, &old, err) < 0)
             return NULL;
-        }
-        if (sms_region_make(&next, l->directory, &l->config, l->address.text, err) < 0)
-            return NULL;
-        if (sms_rename(l, &next, err) < 0) {
-            sms_unlock(next.fd, 2);
-            sms_region_free(&next);
-            return NULL;
-        }
-        old = l->region;
-        l->region = next;
         e = sms_inspect(old.map[1], old.len[1], &id);
         if (e == SMS_OK && (id.party != 1 || id.align != old.config.align || id.start != old.config.start || id.capacity != old.config.capacity[1] ||
                             id.peer_capacity != old.config.capacity[0]))
@@ -2485,7 +2728,7 @@ SMS_API sms_stream *sms_pending_hear(sms_listener *l, sms_pending *p, const sms_
         }
         p->config.channel = sms_channel_number();
         answer = sms_message_new(SMS_M_WELCOME);
-        answer.word[6] = SMS_COUNTERS;
+        answer.word[6] = SMS_COUNTERS | (p->config.records ? SMS_RECORDS : 0);
         answer.word[7] = SMS_LAYOUT_VERSION;
         answer.word[8] = p->config.capacity[0];
         answer.word[9] = p->config.capacity[1];

@@ -70,6 +70,8 @@ type Config struct {
 	NoProposal bool
 	// Start is where the cursors begin, below 2³¹; any value will do.
 	Start uint32
+	// Records says to the peer that this side sends and receives records. It changes nothing else.
+	Records bool
 }
 
 func (c *Config) filled() Config {
@@ -90,7 +92,7 @@ func (c *Config) filled() Config {
 }
 
 func (c Config) geometry() geometry {
-	return geometry{capacity: c.Capacity, align: page(), start: c.Start}
+	return geometry{capacity: c.Capacity, align: page(), start: c.Start, records: c.Records}
 }
 
 // Dial connects to a listener, and waits until it accepts.
@@ -115,7 +117,7 @@ func (c *Config) DialContext(ctx context.Context, _, addr string) (*Conn, error)
 	config := c.filled()
 	switch a.kind {
 	case "file":
-		return dialFile(ctx, a)
+		return dialFile(ctx, a, config.Records)
 	case "fd":
 		return dialFd(ctx, a, &config)
 	}

@@ -147,15 +147,18 @@ func step(c *Conn, what byte, left, right string, mine, peer []byte) string {
 		return err.Error()
 	}
 	half := &c.reader
-	if what == 'w' || what == 'f' && left == "w" {
+	if what == 'w' || what == 'W' || what == 'f' && left == "w" {
 		half = &c.writer
 	}
 	switch what {
-	case 'r', 'w':
+	case 'r', 'w', 'R', 'W':
 		if err := c.begin(half); err != nil {
 			return name(1, err, "")
 		}
 		defer c.end(half)
+		if what == 'R' || what == 'W' {
+			return record(c, what, left)
+		}
 		if what == 'r' {
 			b := make([]byte, d(left))
 			n, err := c.tryRead(b)
@@ -174,6 +177,36 @@ func step(c *Conn, what byte, left, right string, mine, peer []byte) string {
 		return fmt.Sprintf("%08x", load(mine, int(h(left))))
 	}
 	return right
+}
+
+// record does a step with a record, within the turn of its half.
+func record(c *Conn, what byte, left string) string {
+	var n int
+	var err error
+	var good string
+	if what == 'R' {
+		b := make([]byte, d(left))
+		if n, err = c.tryRecv(b); n >= 0 && err == nil {
+			good = hex.EncodeToString(b[:n])
+		}
+	} else {
+		b, _ := hex.DecodeString(left)
+		var sent bool
+		if sent, err = c.trySend(b); !sent {
+			n = -1
+		}
+		good = strconv.Itoa(len(b))
+	}
+	var e *Error
+	switch {
+	case err == io.EOF:
+		return "End"
+	case errors.As(err, &e):
+		return e.Name
+	case n < 0:
+		return "Again"
+	}
+	return good
 }
 
 func TestCases(t *testing.T) {

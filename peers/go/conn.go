@@ -23,6 +23,7 @@ type half struct {
 	at, seen     uint32 // what I have published; the peer's word as last accepted
 	saidMethod   uint32
 	last         bool
+	spinTime     time.Duration // how long to look before sleeping
 	turn         chan struct{} // holds a token while a goroutine uses the half
 	woken        chan struct{} // a wake came through the socket
 	deadline     deadline
@@ -37,6 +38,7 @@ type Conn struct {
 	addr           Addr
 	link           link
 	spin           bool
+	records        [2]bool // this side, the peer says that it sends and reads records
 	corrupt        atomic.Bool
 	gone           atomic.Bool
 	goneCh         chan struct{} // closed when the peer is known to be gone
@@ -88,7 +90,7 @@ func attach(mine, peer []byte, l link, addr Addr, release func()) (*Conn, error)
 	case a.peerCapacity != b.capacity || b.peerCapacity != a.capacity:
 		return nil, fault("PeerCapacity")
 	}
-	c := &Conn{party: int(a.party), addr: addr, link: l, spin: manyProcessors(), release: release}
+	c := &Conn{party: int(a.party), addr: addr, link: l, spin: manyProcessors(), records: [2]bool{a.features&featureRecords != 0, b.features&featureRecords != 0}, release: release}
 	c.goneCh, c.closed = make(chan struct{}), make(chan struct{})
 	lane := func(segment []byte, id identity) []byte { return segment[id.laneOffset:][:id.capacity:id.capacity] }
 	c.writer = half{
@@ -268,9 +270,7 @@ func (c *Conn) tryRead(p []byte) (int, error) {
 		return 0, nil
 	}
 	n = min(n, uint32(min(len(p), maxCapacity)))
-	at := h.at & (h.capacity() - 1)
-	done := copy(p[:n], h.lane[at:])
-	copy(p[done:n], h.lane)
+	h.copyOut(h.at, p[:n])
 	c.publish(h, add(h.at, n), false)
 	return int(n), nil
 }
@@ -317,9 +317,7 @@ func (c *Conn) tryWrite(p []byte) (int, error) {
 	}
 	n := min(h.known(), uint32(min(len(p), maxCapacity)))
 	if n != 0 {
-		at := h.at & (h.capacity() - 1)
-		done := copy(h.lane[at:], p[:n])
-		copy(h.lane, p[done:n])
+		h.copyIn(h.at, p[:n])
 		c.publish(h, add(h.at, n), false)
 	}
 	return int(n), nil

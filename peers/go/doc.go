@@ -7,8 +7,9 @@
 //	conn, err := smstream.Dial("unix:/run/user/1000/chat")  // another one
 //	fmt.Fprintln(conn, "hello")
 //
-// Addresses are file:PATH, shm:/NAME, unix:PATH, unix:@NAME and, to dial, fd:N. The other side can be of any language: this package was
-// written from the project's docs/LAYOUT.md alone. It is a peer of level 2: it parks, and does not tell deadlocks or send signals.
+// Addresses are file:PATH, shm:/NAME, unix:PATH, unix:@NAME and, to dial, fd:N. The other side can be of any language that
+// keeps to the project's docs/LAYOUT.md. This package uses no code of the other peers, and the standard library only. It is a peer of level 2: it parks,
+// and does not tell deadlocks or send signals.
 //
 // # Concurrency
 //

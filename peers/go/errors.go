@@ -9,7 +9,7 @@ import (
 // Error is what can go wrong. Its name is the same in every language.
 type Error struct {
 	// Name says which error it is: the faults of a segment (TooShort … Sent, see A in docs/LAYOUT.md), PeerGone, Closed, Corrupt, InUse, NoListener,
-	// ListenerDied, NotARegion, NameLost, NotAllowed, Refused, Memory, Protocol, HungUp, TooLarge, Address, System.
+	// ListenerDied, NotARegion, NameLost, NotAllowed, Refused, Memory, Protocol, HungUp, TooLarge, TooLong, TooSmall, Address, System.
 	Name string
 	// Addr is the address that it is about, or "".
 	Addr string
@@ -68,6 +68,8 @@ var sentences = map[string]string{
 	"PeerGone":        "the peer has died without closing the stream",
 	"Closed":          "no more bytes are taken: the stream was closed for writing",
 	"Corrupt":         "the peer's words broke the rules; the stream is over",
+	"TooLong":         "the record is longer than the lane less four bytes",
+	"TooSmall":        "the next record is longer than the buffer; it stays",
 	"InUse":           "a listener or some other file has the name",
 	"NoListener":      "no process listens there",
 	"ListenerDied":    "the listener has died",
@@ -99,6 +101,8 @@ var numbers = map[string]error{
 	"Protocol":     syscall.EPROTO,
 	"Memory":       syscall.EPROTO,
 	"TooLarge":     syscall.EMSGSIZE,
+	"TooLong":      syscall.EMSGSIZE,
+	"TooSmall":     syscall.EMSGSIZE,
 }
 
 // Errors of a connection, to be compared with [errors.Is].
@@ -106,6 +110,8 @@ var (
 	ErrPeerGone = &Error{Name: "PeerGone", Err: numbers["PeerGone"]}
 	ErrClosed   = &Error{Name: "Closed", Err: numbers["Closed"]}
 	ErrCorrupt  = &Error{Name: "Corrupt", Err: numbers["Corrupt"]}
+	ErrTooLong  = &Error{Name: "TooLong", Err: numbers["TooLong"]}
+	ErrTooSmall = &Error{Name: "TooSmall", Err: numbers["TooSmall"]}
 )
 
 func fault(name string) error { return &Error{Name: name, Err: syscall.EINVAL} }

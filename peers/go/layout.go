@@ -28,6 +28,7 @@ const (
 
 	mustKnow        = 0xffff
 	featureCounters = 1 << 16
+	featureRecords  = 1 << 17
 
 	stateArmed    = 1
 	stateAccepted = 2
@@ -123,6 +124,15 @@ type geometry struct {
 	align    uint32
 	start    uint32
 	channel  uint64
+	records  bool // my lane carries records
+}
+
+// features is what a segment says of its owner.
+func (g geometry) features() uint32 {
+	if g.records {
+		return featureCounters | featureRecords
+	}
+	return featureCounters
 }
 
 func (g geometry) check() error {
@@ -185,7 +195,7 @@ func setUp(segment []byte, g geometry, party int) error {
 	store(segment, offMagic, binary.NativeEndian.Uint32(magic[:4]))
 	store(segment, offMagic+4, binary.NativeEndian.Uint32(magic[4:]))
 	store(segment, offByteOrder, byteOrder)
-	store(segment, offFeatures, featureCounters)
+	store(segment, offFeatures, g.features())
 	store(segment, offParty, uint32(party))
 	store(segment, offAlign, g.align)
 	store(segment, offLaneOffset, g.laneOffset())
@@ -210,8 +220,8 @@ func closedIf(start uint32, closed bool) uint32 {
 
 // identity is what a header says of its segment, each word loaded once.
 type identity struct {
-	party, align, laneOffset, capacity, peerCapacity, start uint32
-	channel                                                 uint64
+	features, party, align, laneOffset, capacity, peerCapacity, start uint32
+	channel                                                           uint64
 }
 
 func (id identity) geometry() geometry {
@@ -244,8 +254,8 @@ func inspect(segment []byte, size uint64) (identity, error) {
 	if version != layoutVersion {
 		return id, fault("Version")
 	}
-	features := load(segment, offFeatures)
 	id = identity{
+		features:     load(segment, offFeatures),
 		party:        load(segment, offParty),
 		align:        load(segment, offAlign),
 		laneOffset:   load(segment, offLaneOffset),
@@ -255,7 +265,7 @@ func inspect(segment []byte, size uint64) (identity, error) {
 		channel:      load64(segment, offChannel),
 	}
 	switch {
-	case features&mustKnow != 0:
+	case id.features&mustKnow != 0:
 		return id, fault("UnknownFeatures")
 	case id.party > 1:
 		return id, fault("Party")

@@ -239,6 +239,7 @@ func (h *handshake) agree() (uint32, error) {
 		return 3, wrong
 	}
 	proposal := m.described([2]uint32{m[14], m[15]})
+	proposal.records = h.g.records
 	fits := proposal
 	fits.channel = 0
 	if m[6]&(proposes|wantsSignal) == proposes && m[7] == layoutVersion && fits == h.g && proposal.channel != 0 {
@@ -256,7 +257,7 @@ func (h *handshake) agree() (uint32, error) {
 		return 6, err
 	}
 	welcome := newMessage(mWelcome)
-	welcome[6], welcome[8], welcome[9] = featureCounters, h.g.capacity[0], h.g.capacity[1]
+	welcome[6], welcome[8], welcome[9] = h.g.features(), h.g.capacity[0], h.g.capacity[1]
 	welcome.describe(h.g)
 	if err := send(h.u, welcome, h.fd); err != nil {
 		return 6, err

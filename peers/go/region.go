@@ -172,7 +172,9 @@ func (d *directory) makeRegion(g geometry) (*region, error) {
 	if err != nil {
 		return bad("map the region", err)
 	}
-	err = setUp(other, r.g, 1)
+	theirs := r.g
+	theirs.records = false // R: the connector speaks for itself.
+	err = setUp(other, theirs, 1)
 	unmap(other)
 	if err == nil {
 		err = r.mapBoth(0, g.segmentLen(0))
@@ -377,7 +379,7 @@ func (l *fileListener) tryAccept() (*Conn, error) {
 	if lives {
 		id, err := inspect(old.peer, uint64(len(old.peer)))
 		want := old.g
-		want.channel = id.channel
+		want.channel, want.records = id.channel, false
 		if err == nil && id.party == 1 && id.geometry() == want {
 			if c, err := old.conn(l.addr); err == nil {
 				old.say(stateAccepted)
@@ -469,7 +471,7 @@ func (d *directory) claim() (*region, error) {
 	return nil, nil
 }
 
-func dialFile(ctx context.Context, a Addr) (*Conn, error) {
+func dialFile(ctx context.Context, a Addr, records bool) (*Conn, error) {
 	d, err := openDirectory(a)
 	if err != nil {
 		return nil, err
@@ -488,6 +490,7 @@ func dialFile(ctx context.Context, a Addr) (*Conn, error) {
 			}
 		}
 	}
+	r.g.records = records
 	if err := setUp(r.my, r.g, 1); err != nil {
 		r.free()
 		return nil, about(err, a.text)

@@ -271,6 +271,7 @@ func (s *greeting) answerWelcome(welcome message, c *came) error {
 		s.dropOwn()
 	}
 	s.g = welcome.described([2]uint32{welcome[8], welcome[9]})
+	s.g.records = s.config.Records
 	switch {
 	case welcome[7] != layoutVersion:
 		return failed("Protocol", "", "the listener wants layout version %d", welcome[7])
@@ -287,7 +288,7 @@ func (s *greeting) answerWelcome(welcome message, c *came) error {
 		return err
 	}
 	segment := newMessage(mSegment)
-	segment[6] = featureCounters
+	segment[6] = s.g.features()
 	if err := send(s.u, segment, s.fd); err != nil && !hungUp(err) {
 		return err
 	}

@@ -26,6 +26,7 @@ const (
 	mostUnused  = 2 << 20
 	slice       = 20 * time.Millisecond
 	spinTime    = 50 * time.Microsecond
+	longestSpin = 8 * spinTime
 	looksToTime = 64
 )
 
@@ -159,11 +160,14 @@ func mapPeer(fd int, g geometry, party int) ([]byte, error) {
 	id, err := inspect(m, uint64(st.Size))
 	if err == nil {
 		want := g
-		want.channel = id.channel
+		want.channel, want.records = id.channel, false
+		sent, received := load(m, offSent), load(m, offReceived)
 		if int(id.party) != party {
 			err = fault("Party")
 		} else if id.geometry() != want {
 			err = fault("Capacity")
+		} else if diff(sent, g.start) > id.capacity || diff(g.start, received) > id.peerCapacity || id.capacity == 0 && sent&last == 0 {
+			err = fault("Sent") // A14, with cursors of this side that are at the start.
 		}
 	}
 	if err != nil {

@@ -16,9 +16,14 @@ func (h *half) enough(want uint32) bool { return h.known() >= want || h.seen&las
 
 // wait waits until the half has something (it announces want), or there will never be more. The caller has its turn: K.
 func (c *Conn) wait(h *half, want uint32) error {
-	want = max(1, min(want, mostWanted(h.capacity())))
-	// A writer that took each byte of room as it comes would take the words of both sides back and forth for each.
-	if err := c.look(h, want); err != nil || h.enough(1) {
+	// A writer that took each byte of room as it comes would take the words of both sides back and forth for each; but less than wanted will do.
+	return c.waitUntil(h, min(want, mostWanted(h.capacity())), 1)
+}
+
+// waitUntil is wait, which returns when there is what will do, too, after it has looked or slept.
+func (c *Conn) waitUntil(h *half, want, willDo uint32) error {
+	want = max(1, want)
+	if err := c.look(h, want); err != nil || h.enough(willDo) {
 		return err
 	}
 	asked := time.Now()
@@ -36,6 +41,7 @@ func (c *Conn) wait(h *half, want uint32) error {
 		err := c.refresh(h)
 		var timedOut, closed bool
 		if err == nil && !h.enough(want) && !gone && !c.corrupt.Load() {
+			asleep := time.Now()
 			if polled {
 				select {
 				case <-h.woken:
@@ -53,6 +59,7 @@ func (c *Conn) wait(h *half, want uint32) error {
 					asked = now
 				}
 			}
+			h.slept(time.Since(asleep))
 		}
 		if err != nil {
 			// The half has finished, and what its park word says now is never taken back: X1.
@@ -67,7 +74,7 @@ func (c *Conn) wait(h *half, want uint32) error {
 			return err
 		}
 		switch {
-		case h.enough(1):
+		case h.enough(willDo):
 			return nil
 		case c.corrupt.Load():
 			return c.corrupted(h)
@@ -103,6 +110,17 @@ func (h *half) stopWaits() {
 // rouse lets a goroutine that sleeps on a word see what has changed in this process.
 func (h *half) rouse() { futexWake(h.peer) }
 
+// slept learns from a sleep. A wake takes its time here: a thread and perhaps two goroutines have to be scheduled, and meanwhile the peer's own look
+// may be over, so that it sleeps, too, and has to be woken by the answer. Two peers that have come to this stay so, and are many times slower than
+// peers that look. A longer look ends that. Where sleeps are long it is no use, and costs processor time.
+func (h *half) slept(d time.Duration) {
+	if d < longestSpin {
+		h.spinTime = min(2*max(spinTime, h.spinTime), longestSpin)
+	} else {
+		h.spinTime /= 2
+	}
+}
+
 // look looks for a while before sleeping.
 func (c *Conn) look(h *half, want uint32) error {
 	if err := c.refresh(h); err != nil || h.enough(want) || !c.spin {
@@ -118,7 +136,7 @@ func (c *Conn) look(h *half, want uint32) error {
 		if looks%looksToTime == 0 {
 			now := time.Now()
 			if until.IsZero() {
-				until = now.Add(spinTime)
+				until = now.Add(max(spinTime, h.spinTime))
 			}
 			if now.After(until) || h.deadline.passed() {
 				return nil

@@ -25,7 +25,7 @@ impl Attempt {
         match addr {
             Addr::File(_) | Addr::Shm(_) => {
                 let region = RegionAttempt::to(addr.region_path()?, settings.guard)?;
-                Ok(Attempt::Region(Box::new(region)))
+                Ok(Attempt::Region(Box::new(region.carrying(settings.terms.features))))
             }
             Addr::Unix(_) | Addr::Abstract(_) | Addr::Fd(_) => {
                 Ok(Attempt::Socket(Box::new(on_socket(addr, settings)?)))

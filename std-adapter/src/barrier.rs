@@ -36,9 +36,10 @@ pub(crate) fn reach_us() -> bool {
     }
 }
 
-/// What an end made by this process says that it does.
-pub(crate) fn features() -> Features {
-    if reach_us() { Features::COUNTERS | Features::BARRIER } else { Features::COUNTERS }
+/// What an end made by this process says that it does. Of what is `asked` for it is what the lane carries that counts.
+pub(crate) fn features(asked: Features) -> Features {
+    let own = if reach_us() { Features::COUNTERS | Features::BARRIER } else { Features::COUNTERS };
+    own | asked & Features::RECORDS
 }
 
 /// Has each thread of each registered process do a full fence.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use smstream_core::cursor::{CURSOR, MAX_CAPACITY};
 use smstream_core::error::ErrorCode;
 use smstream_core::geometry::Config;
+use smstream_core::layout::Features;
 
 use crate::buffering::BufMode;
 use crate::error::{Error, Reason, Result};
@@ -47,6 +48,7 @@ pub struct Builder {
     most: Option<usize>,
     handshake_timeout: Duration,
     wake_signal: Option<i32>,
+    records: bool,
 }
 
 impl Default for Builder {
@@ -70,6 +72,7 @@ impl Builder {
             most: None,
             handshake_timeout: DEFAULT_HANDSHAKE_TIMEOUT,
             wake_signal: None,
+            records: false,
         }
     }
 
@@ -236,6 +239,28 @@ impl Builder {
         self
     }
 
+    /// Whether this end says to the peer that it sends and receives [records](crate::Records) instead of bytes. If both say so,
+    /// [`Stream::into_records`](crate::Stream::into_records) has whole messages; it is an error if only one does.
+    ///
+    /// It changes nothing else: until then the stream is one of bytes, and a peer that knows no records can be served as such.
+    ///
+    /// ```
+    /// use smstream::Builder;
+    /// let (here, there) = Builder::new().records(true).pair()?;
+    /// let (mut here, mut there) = (here.into_records()?, there.into_records()?);
+    /// here.send(b"one")?;
+    /// here.send(b"")?;
+    /// let mut out = [0; 16];
+    /// assert_eq!(there.recv(&mut out)?, Some(3));
+    /// assert_eq!(there.recv(&mut out)?, Some(0));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn records(mut self, on: bool) -> Self {
+        self.records = on;
+        self
+    }
+
     /// Where the cursors begin, so that tests see them wrap.
     #[doc(hidden)]
     #[must_use]
@@ -253,6 +278,7 @@ impl Builder {
             max_peer_capacity: self.largest_accepted(),
             handshake_timeout: self.handshake_timeout,
             wake_signal: self.wake_signal,
+            features: self.features(),
             proposal: self.config().ok(),
         };
         let adapts = self.spin.is_none();
@@ -264,6 +290,11 @@ impl Builder {
             buf_mode: self.buf_mode,
             terms,
         })
+    }
+
+    /// What the own lane is to carry.
+    fn features(&self) -> Features {
+        if self.records { Features::RECORDS } else { Features::empty() }
     }
 
     /// The most bytes of a lane that the other party decides about: what this one would offer itself it accepts.
@@ -298,6 +329,7 @@ impl Builder {
             start: self.start,
             pid: std::process::id(),
             made,
+            features: Features::COUNTERS | self.features(),
             ..Config::new(capacities)
         };
         config.check().map_err(|problem| Error::new(Reason::Capacity, format!("the channel {problem}")))?;

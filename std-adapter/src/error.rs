@@ -1,5 +1,6 @@
 //! What can go wrong, for people and for programs.
 
+mod names;
 mod rendezvous;
 
 use std::fmt;
@@ -78,6 +79,7 @@ pub enum Reason {
 #[derive(Clone, Debug)]
 pub struct Error {
     reason: Reason,
+    name: &'static str,
     kind: io::ErrorKind,
     code: Option<ErrorCode>,
     text: String,
@@ -94,6 +96,7 @@ impl Error {
     pub(crate) fn new(reason: Reason, text: impl Into<String>) -> Self {
         Error {
             reason,
+            name: reason.name(),
             kind: reason.kind(),
             code: reason.code(),
             text: text.into(),
@@ -107,7 +110,16 @@ impl Error {
     pub(crate) fn system(reason: Reason, source: io::Error) -> Self {
         let kind = if reason == Reason::System { source.kind() } else { reason.kind() };
         let text = source.to_string();
-        Error { reason, kind, code: reason.code(), text, written: None, read: None, source: Some(Arc::new(source)) }
+        Error {
+            reason,
+            name: reason.name(),
+            kind,
+            code: reason.code(),
+            text,
+            written: None,
+            read: None,
+            source: Some(Arc::new(source)),
+        }
     }
 
     /// The error of a `write_all` of `all` bytes that failed when `written` of them had gone.
@@ -160,6 +172,19 @@ impl Error {
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.reason
+    }
+
+    /// The name that peers in C, Python and Go have for it, too: `PeerGone`, `Refused`, `LaneOffset`. It says more than the
+    /// [reason](Error::reason) where a region or a rendezvous is wrong. `docs/LAYOUT.md` has the names of faults, the table
+    /// `SMS_ERRORS` of `smstream.h` all others.
+    ///
+    /// ```
+    /// let refused = smstream::Stream::connect("unix:@smstream-doc-no-such-name").unwrap_err();
+    /// assert_eq!(refused.name(), "NoListener");
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
     }
 
     /// The standard library's kind for its [reason](Error::reason); for [`Reason::System`] that of the system's error.

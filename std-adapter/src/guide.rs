@@ -145,11 +145,14 @@
 //! # A child process
 //!
 //! A child that is *executed* inherits a socket: [`Builder::hand_over`], and the example `fork_exec`. A child that is only
-//! *forked* has the stream itself; the process that does not go on using it calls [`Stream::relinquish`].
+//! *forked* has the stream itself; the process that does not go on using it calls [`Stream::relinquish`]. A listener that another
+//! thread was accepting at, at the moment of the fork, is that thread's for ever in the child: there it accepts nothing, and
+//! [`accept`](Listener::accept) waits without end ([`accept_timeout`](Listener::accept_timeout) does not). Fork first.
 //!
 //! # Messages
 //!
-//! A stream is a stream of bytes. Put a length in front of each message. [`Stream::reserve`] builds a message where it will be
+//! A stream is a stream of bytes. Where both ends ask for records ([`Builder::records`](crate::Builder::records)), it carries whole
+//! messages instead: [`Records`](crate::Records). Otherwise put a length in front of each message. [`Stream::reserve`] builds a message where it will be
 //! read, and shows it to the peer as a whole; [`Stream::peek`] looks at one before it is taken. The example `framing` does both.
 //!
 //! # Errors

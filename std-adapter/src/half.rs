@@ -5,6 +5,8 @@ mod chunks;
 mod mode;
 mod polled;
 mod reader;
+mod record_views;
+mod records;
 mod state;
 mod waitable;
 mod writer;
@@ -33,6 +35,7 @@ pub use chunks::{ReadChunk, WriteChunk};
 pub(crate) use mode::Mode;
 pub(crate) use polled::Polled;
 pub use reader::ReadHalf;
+pub use record_views::{ReadRecord, WriteRecord};
 pub use writer::WriteHalf;
 
 /// Who is on the other side.
@@ -79,6 +82,8 @@ pub(crate) struct Shared {
     pub(crate) relinquished: AtomicBool,
     /// Whether a call on the whole stream takes part in telling deadlocks.
     pub(crate) deadlock_detection: bool,
+    /// Whether records are spoken: by this end, by the peer.
+    pub(crate) records: [bool; 2],
     /// When written bytes are published.
     pub(crate) policy: Policy,
     pub(crate) history: History,

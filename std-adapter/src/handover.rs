@@ -58,7 +58,8 @@ impl Builder {
         let handover = Handover::new(self.config()?, self.settings()?)?;
         handover.settings.check(&handover.addr())?;
         let number = handover.theirs.as_raw_fd();
-        let inode = inode(&handover.theirs).map_err(|e| Error::system(Reason::System, e))?;
+        let inode = inode(&handover.theirs)
+            .map_err(|e| Error::system(Reason::System, explain(e, "cannot look at the socket for a child")))?;
         let entry = format!("{number}:{inode}");
         let before = command.get_envs().find(|(name, _)| *name == VARIABLE).and_then(|(_, value)| value?.to_str());
         let value = before.map_or_else(|| entry.clone(), |before| format!("{before},{entry}"));

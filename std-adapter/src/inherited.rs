@@ -102,7 +102,7 @@ fn take_if(number: RawFd, expected: u64) -> Result<OwnedFd> {
 }
 
 /// The inode that the variable names for a descriptor.
-fn entry(named: &str, number: RawFd) -> Option<u64> {
+pub fn entry(named: &str, number: RawFd) -> Option<u64> {
     named.split(',').rev().find_map(|entry| {
         let (fd, inode) = entry.split_once(':')?;
         (fd.trim().parse() == Ok(number)).then(|| inode.trim().parse().ok())?

@@ -18,6 +18,8 @@ pub(crate) enum Kept {
     InUse(#[cfg_attr(not(feature = "inspect"), expect(dead_code, reason = "for cleaners"))] &'static str),
     /// Another process judges it at this moment, or takes its name over.
     Judged,
+    /// A connector has claimed it, and no listener has it: the connector gives it up when it sees that.
+    Claimed,
     /// It has no name any more: another process has removed it, or taken the name over.
     Gone,
     /// The system does not say.
@@ -81,10 +83,12 @@ fn judge_now(fd: &OwnedFd) -> Result<(u64, u64), Kept> {
 
 /// The rest, when no other process can take the name over.
 fn judge_locked(fd: &OwnedFd, stat: &Stat) -> Result<(u64, u64), Kept> {
-    for byte in [Byte::Party0, Byte::Party1] {
-        if lock::is_held(fd, byte).map_err(Kept::System)? {
-            return Err(Kept::InUse("a party of it lives"));
-        }
+    let held = |byte| lock::is_held(fd, byte).map_err(Kept::System);
+    if held(Byte::Party0)? {
+        return Err(Kept::InUse("a party of it lives"));
+    }
+    if held(Byte::Party1)? {
+        return Err(Kept::Claimed);
     }
     // Now that no party changes it.
     fresh::check(fd, Extent::All)?;

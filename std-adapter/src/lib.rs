@@ -44,6 +44,7 @@ mod poll_listener;
 #[cfg(feature = "inspect")]
 #[cfg_attr(docsrs, doc(cfg(feature = "inspect")))]
 pub mod reap;
+mod records;
 mod rendezvous;
 mod settings;
 mod signal;
@@ -66,7 +67,7 @@ pub use condition::{Condition, ReadySet, try_wait, wait_all, wait_any};
 pub use connecting::{Connecting, TryFinish};
 pub use convert::ConvertError;
 pub use error::{Error, Reason, Result};
-pub use half::{Peer, ReadChunk, ReadHalf, WriteChunk, WriteHalf};
+pub use half::{Peer, ReadChunk, ReadHalf, ReadRecord, WriteChunk, WriteHalf, WriteRecord};
 pub use handover::Handover;
 pub use history::{HISTORY, Incident, Operation};
 pub use listener::{Incoming, Listener};
@@ -74,6 +75,7 @@ pub use liveness::WatchMode;
 pub use parking::default_spin;
 pub use poll::Pollable;
 pub use poll_listener::PollableListener;
+pub use records::{RecordReadHalf, RecordWriteHalf, Records};
 pub use rendezvous::Credentials;
 pub use smstream_core;
 pub use smstream_core::counter::Counts;
@@ -88,10 +90,13 @@ pub use smstream_shm::sysv;
 #[cfg_attr(docsrs, doc(cfg(feature = "shm")))]
 pub use smstream_shm::{AddressRange, PlacedMapping, cleanup, memory, posix};
 
-/// What the tests of this project use to write a peer by hand. No part of the interface: it may change at any time.
+/// What the tests of this project use to write a peer by hand, and its command. No part of the interface: it may change at any
+/// time.
 #[doc(hidden)]
 pub mod internal {
+    pub use crate::inherited::entry as inherited_inode;
     pub use crate::liveness::{Half, PeerMonitor};
     pub use crate::parking::Parker;
+    pub use crate::rendezvous::socket::BoundName;
     pub use smstream_shm::{Deadline, memory};
 }

@@ -13,7 +13,7 @@ use crate::addr::{Addr, Kind};
 use crate::condition::Condition;
 use crate::error::{Error, Reason, Result};
 use crate::liveness::{Half, PeerMonitor};
-use crate::rendezvous::socket::Interrupt;
+use crate::rendezvous::socket::{self, Interrupt};
 use crate::settings::Settings;
 use crate::stream::Stream;
 use crate::timed_mutex::TimedMutex;
@@ -83,12 +83,24 @@ impl Listener {
     fn listen(addr: Addr, config: &Config, settings: Settings, take_over: bool) -> Result<Listener> {
         settings.check(&addr)?;
         let source = AnyListener::bind(&addr, config, &settings, take_over)?;
+        Ok(Self::with(source, addr, config, settings))
+    }
+
+    /// Goes on with a socket that listens already.
+    pub(crate) fn adopt(socket: OwnedFd, config: &Config, settings: Settings) -> Result<Listener> {
+        let listener = socket::SocketListener::adopt(socket, config, settings.terms.clone())?;
+        let addr = listener.addr();
+        settings.check(&addr)?;
+        Ok(Self::with(AnyListener::Socket(Box::new(listener)), addr, config, settings))
+    }
+
+    fn with(source: AnyListener, addr: Addr, config: &Config, settings: Settings) -> Listener {
         let (stop, epoll) = match &source {
             AnyListener::Region(listener) => (Stop::Region(listener.interrupt()), None),
             AnyListener::Socket(listener) => (Stop::Socket(listener.interrupt()), Some(listener.epoll())),
         };
         let waiting = Arc::default();
-        Ok(Listener {
+        Listener {
             stop,
             epoll,
             acceptor: TimedMutex::new(Acceptor::new(source, addr.clone(), settings, Arc::clone(&waiting))),
@@ -96,7 +108,7 @@ impl Listener {
             addr,
             nonblocking: AtomicBool::new(false),
             waiting,
-        })
+        }
     }
 
     /// Waits for a connector and accepts it.
@@ -112,7 +124,8 @@ impl Listener {
     /// Waits like [`accept`](Listener::accept), but no longer than `timeout`.
     ///
     /// # Errors
-    /// [`Reason::TimedOut`], and as above.
+    /// [`Reason::TimedOut`], and as above. If a connector came and this process had no memory or descriptors for the
+    /// connection, the text says so.
     pub fn accept_timeout(&self, timeout: Duration) -> Result<Stream> {
         self.accept_until(Some(Deadline::after(timeout)))
     }

@@ -6,18 +6,22 @@
 //! happens it makes no system call. Where the kernel has no watches left, sleepers ask for themselves every 20 ms.
 
 mod alerts;
+mod count;
 pub(crate) mod event_count;
 mod mode;
 mod name_events;
 pub(crate) mod name_watch;
+mod parked;
 mod registry;
 pub(crate) mod sleep;
+mod sync;
 mod watcher;
 
 use crate::futex;
 use crate::lock::{self, Byte};
 use crate::peer_socket::PeerSocket;
 pub(crate) use alerts::HalfAlert;
+pub(crate) use registry::OnReadable;
 
 use alerts::Alerts;
 use mode::NUDGE;
@@ -53,6 +57,17 @@ pub(crate) fn watch_readable(fd: BorrowedFd<'_>) -> io::Result<()> {
 /// Ends what [`watch_readable`] began.
 pub(crate) fn unwatch(fd: BorrowedFd<'_>) {
     watcher::unwatch(fd);
+}
+
+/// Calls `back` in the watcher's thread, once, when `fd` becomes readable or is so already. Until [`call_no_more`] the
+/// descriptor stays open.
+pub(crate) fn call_when_readable(fd: BorrowedFd<'_>, back: Arc<dyn OnReadable>) -> io::Result<()> {
+    watcher::call_when_readable(fd, back)
+}
+
+/// Ends what [`call_when_readable`] began.
+pub(crate) fn call_no_more(fd: BorrowedFd<'_>) {
+    watcher::call_no_more(fd);
 }
 
 /// What proves that the peer lives.

@@ -3,6 +3,10 @@
 //! The libc calls are used here and not rustix's, because its credentials cannot hold the process id 0, and that is what
 //! the kernel gives for a sender in a PID namespace that this process does not see.
 
+mod sending;
+
+pub(crate) use sending::send;
+
 use crate::untrusted_fds::UntrustedFds;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::io;
@@ -87,70 +91,6 @@ const _: () = assert!(
     space(MOST_FDS * size_of::<RawFd>()) + space(size_of::<libc::ucred>()) + space(size_of::<RawFd>())
         <= size_of::<Control>()
 );
-
-/// Sends one packet with this process's credentials (its effective user) and perhaps a descriptor. Never waits.
-pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    let mut control = Control::zeroed();
-    let mut iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    let fds = if fd.is_some() { space(size_of::<RawFd>()) } else { 0 };
-    let len = space(size_of::<libc::ucred>()) + fds;
-    // SAFETY: `msghdr` is a C struct of integers and pointers, for which all zeros is a valid value.
-    let mut header: libc::msghdr = unsafe { mem::zeroed() };
-    header.msg_iov = &raw mut iov;
-    header.msg_iovlen = 1;
-    header.msg_control = control.0.as_mut_ptr().cast();
-    header.msg_controllen = len as _;
-    let me = libc::ucred {
-        pid: rustix::process::getpid().as_raw_nonzero().get(),
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
-    };
-    // SAFETY: the header names `len` bytes of control, which is room for at least one message, so the result is not null.
-    let first = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
-    // SAFETY: `first` has room for this value: `len` counts it.
-    unsafe { fill(first, libc::SCM_CREDENTIALS, me) };
-    if let Some(fd) = fd {
-        // SAFETY: `first` is a message of `header` that has just been filled in.
-        let second = unsafe { libc::CMSG_NXTHDR(&raw const header, first) };
-        // SAFETY: `len` counts a descriptor behind the credentials, and what is there is zeros, whose length some libcs look
-        // at; so `second` is not null and has room for it.
-        unsafe { fill(second, libc::SCM_RIGHTS, fd.as_raw_fd()) };
-    }
-    loop {
-        // SAFETY: the socket is open, as it is borrowed. The header points at one iovec and at control messages, all of
-        // which live during the call; sendmsg(2) reads them only.
-        let sent = unsafe {
-            libc::sendmsg(socket.as_fd().as_raw_fd(), &raw const header, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
-        };
-        if sent >= 0 {
-            return Ok(());
-        }
-        let e = io::Error::last_os_error();
-        if e.kind() != io::ErrorKind::Interrupted {
-            return Err(e);
-        }
-    }
-}
-
-/// Fills in one control message.
-///
-/// # Safety
-/// `at` points at a control message with room for a `T`.
-unsafe fn fill<T>(at: *mut libc::cmsghdr, kind: i32, value: T) {
-    // SAFETY: CMSG_LEN is arithmetic.
-    let len = unsafe { libc::CMSG_LEN(size_of::<T>() as u32) };
-    // SAFETY: `cmsghdr` is a C struct of integers, for which all zeros is a valid value. musl's has one more than glibc's.
-    let mut header: libc::cmsghdr = unsafe { mem::zeroed() };
-    header.cmsg_len = len as _;
-    header.cmsg_level = libc::SOL_SOCKET;
-    header.cmsg_type = kind;
-    // SAFETY: the caller's promise; the place is aligned, being one of CMSG_FIRSTHDR's or CMSG_NXTHDR's.
-    unsafe { at.write(header) };
-    // SAFETY: the message at `at` is valid (just written).
-    let data = unsafe { libc::CMSG_DATA(at) };
-    // SAFETY: the caller's promise: there is room for a `T` behind the header; it may be unaligned.
-    unsafe { data.cast::<T>().write_unaligned(value) };
-}
 
 /// Receives one packet, or what there is of it. Never waits: `WouldBlock` if there is none. At the end of the connection
 /// there are no bytes and no sender; an empty packet has a sender, if [`ask_for_credentials`] was called.

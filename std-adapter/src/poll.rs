@@ -1,11 +1,14 @@
 //! Streams for `poll`, `epoll` and event loops that are built on them.
 
+mod duplex;
+
 use crate::convert::ConvertError;
 use crate::doorbell::{Doorbell, Remaining};
 use crate::error::{Error, Reason, Result};
 use crate::half::{Polled, ReadHalf, WriteHalf};
 use crate::liveness::Half;
 use crate::stream::Stream;
+use duplex::Duplex;
 use rustix::event::epoll;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::io::Errno;
@@ -16,14 +19,18 @@ use std::sync::Arc;
 /// A stream that can be waited for with `poll` and `epoll`, beside sockets, timers and other streams.
 ///
 /// Reading and writing never wait: they give [`io::ErrorKind::WouldBlock`]. There is one descriptor for both directions (see
-/// [`AsFd`]), and it never becomes writable: **wait for `POLLIN`, and when it comes try each direction that you want**, in
-/// any order. It may be for nothing. The descriptor is readable
+/// [`AsFd`]). Made by [`duplex`](Pollable::duplex), it is readable and writable as a socket is: that is for reactors which watch
+/// each direction by itself (mio's `WRITABLE`, async-io's `writable()`).
+///
+/// Made by [`new`](Pollable::new), it is faster: the peer's ring wakes the poller itself, not through a thread of this process.
+/// But it never becomes writable: **wait for `POLLIN`, and when it comes try each direction that you want**, in any order. It may
+/// be for nothing. This descriptor is readable
 /// * until a read has given `WouldBlock`, and again when there is something to read,
 /// * after a write has given `WouldBlock`, when there is room.
 ///
 /// So level-triggered waiting (the default of `poll` and `epoll`) works with one read for each event, and
-/// edge-triggered waiting (`EPOLLET`) with reads until `WouldBlock`, as with a socket. Who wants to write and not to read for
-/// a while says so by [`set_reading`](Pollable::set_reading). One poller per stream.
+/// edge-triggered waiting (`EPOLLET`) with reads until `WouldBlock`, as with a socket. A caller that wants to write and not to
+/// read for a while says so by [`set_reading`](Pollable::set_reading). One poller per stream.
 ///
 /// ```
 /// use rustix::event::{PollFd, PollFlags, poll};
@@ -55,7 +62,8 @@ use std::sync::Arc;
 ///   call for each other.
 /// * A direction whose attempt failed with `WouldBlock` is signalled however the calls of the two directions follow each
 ///   other.
-/// * The death of the peer makes the descriptor readable, for ever; so does its closing.
+/// * The death of the peer makes the descriptor readable, and a [`duplex`](Pollable::duplex) one writable, for ever; so does its
+///   closing.
 ///
 /// # What it does not promise
 /// * That the peer does as little: a hostile one can make the descriptor readable for nothing, again and again. Each time
@@ -69,8 +77,10 @@ use std::sync::Arc;
 pub struct Pollable {
     stream: Stream,
     doorbell: Arc<Doorbell>,
-    /// What is waited for: the socket.
-    epoll: OwnedFd,
+    /// The descriptor that is shown, if it is not `epoll`.
+    duplex: Option<Duplex>,
+    /// It watches the socket.
+    epoll: Arc<OwnedFd>,
     /// Which directions have said to the peer that they sleep.
     announced: [bool; 2],
     /// Which directions are worth an attempt though no ring may come: the reading one until it has found nothing; either
@@ -110,22 +120,78 @@ impl Pollable {
     /// there are no descriptors left. The stream is [given back](ConvertError::into_inner), as it was.
     #[allow(clippy::result_large_err, reason = "the stream is given back, and is not to be put on the heap")]
     pub fn new(stream: Stream) -> Result<Self, ConvertError<Stream>> {
+        Self::make(stream, false)
+    }
+
+    /// The same, with a descriptor that is readable and writable as a socket is. So a poller can watch one direction alone, or
+    /// both and do only what the event says. Level-triggered, edge-triggered and one-shot waiting work.
+    ///
+    /// * It is readable until a read has given `WouldBlock`, and again when there is something to read.
+    /// * It is writable until a write has given `WouldBlock`, and again when there is room.
+    /// * When the peer wakes this end, both directions may be shown as ready, one of them for nothing: the attempt gives
+    ///   `WouldBlock`, and the descriptor is right again. A poller that watches a direction level-triggered and makes no attempt
+    ///   there comes back at once.
+    ///
+    /// It costs two descriptors more, and a wake goes through the library's watcher, a thread of this process: some 10 µs
+    /// more for each time that an attempt gave `WouldBlock`. A stream that is busy pays nothing.
+    ///
+    /// ```
+    /// use rustix::event::{PollFd, PollFlags, poll};
+    /// use smstream::{Kind, Pollable, Stream};
+    /// use std::io::{ErrorKind, Read, Write};
+    ///
+    /// let listener = smstream::Builder::new().bind_temp(Kind::Abstract)?;
+    /// std::thread::scope(|s| {
+    ///     let addr = listener.local_addr();
+    ///     s.spawn(move || Stream::connect(addr)?.read_exact(&mut [0; 1 << 20]));
+    ///     let mut stream = Pollable::duplex(listener.accept()?)?;
+    ///     let mut left = 1 << 20;
+    ///     while left > 0 {
+    ///         match stream.write(&[0; 1 << 14][..left.min(1 << 14)]) {
+    ///             Ok(n) => left -= n,
+    ///             Err(e) if e.kind() == ErrorKind::WouldBlock => {
+    ///                 poll(&mut [PollFd::new(&stream, PollFlags::OUT)], None)?;
+    ///             }
+    ///             Err(e) => return Err(e),
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new), and what the system says when there can be no watcher: no thread, or no inotify instance
+    /// (`fs.inotify.max_user_instances`).
+    #[allow(clippy::result_large_err, reason = "the stream is given back, and is not to be put on the heap")]
+    pub fn duplex(stream: Stream) -> Result<Self, ConvertError<Stream>> {
+        Self::make(stream, true)
+    }
+
+    #[allow(clippy::result_large_err, reason = "the stream is given back, and is not to be put on the heap")]
+    fn make(stream: Stream, duplex: bool) -> Result<Self, ConvertError<Stream>> {
         let prepared = stream.doorbell_for("waited for with poll").and_then(|doorbell| {
-            let system =
-                |e: Errno| Error::system(Reason::System, explain(e, "cannot make an epoll instance for a stream"));
-            let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system)?;
+            let system = |what: &'static str| move |e: io::Error| Error::system(Reason::System, explain(e, what));
+            let epoll = "cannot make an epoll instance for a stream";
+            let made = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| system(epoll)(e.into()))?;
             let data = epoll::EventData::new_u64(0);
-            epoll::add(&epoll, doorbell.socket(), data, epoll::EventFlags::IN).map_err(system)?;
+            epoll::add(&made, doorbell.socket(), data, epoll::EventFlags::IN).map_err(|e| system(epoll)(e.into()))?;
+            let epoll = Arc::new(made);
+            let duplex = duplex
+                .then(|| Duplex::new(Arc::clone(&epoll)))
+                .transpose()
+                .map_err(system("cannot make a descriptor for both directions of a stream"))?;
             stream.set_nonblocking(true)?;
-            Ok((doorbell, epoll))
+            Ok((doorbell, epoll, duplex))
         });
-        let (doorbell, epoll) = match prepared {
+        let (doorbell, epoll, duplex) = match prepared {
             Ok(prepared) => prepared,
             Err(e) => return Err(ConvertError::new(e, stream)),
         };
         doorbell.set_polled(true);
-        let (announced, pending) = ([false; 2], [true, false]);
-        let mut this = Pollable { stream, doorbell, epoll, announced, pending, shown: Some(false), reading: true };
+        let (announced, pending) = ([false; 2], [true, duplex.is_some()]);
+        let mut this =
+            Pollable { stream, doorbell, duplex, epoll, announced, pending, shown: Some(false), reading: true };
         match this.show(false) {
             Ok(()) => Ok(this),
             Err(e) => Err(ConvertError::new(Error::system(Reason::System, e), this.into_stream())),
@@ -134,7 +200,8 @@ impl Pollable {
 
     /// Sets whether the descriptor tells of bytes to read. Switch it off while you want to write and cannot take more, or
     /// else level-triggered waiting would come back at once. The end of the stream and the death of the peer are signalled all
-    /// the same, when the socket hangs up.
+    /// the same, when the socket hangs up. For a [`duplex`](Self::duplex) one this does nothing: let the poller watch it for
+    /// being writable alone.
     ///
     /// # Errors
     /// What the system says; nothing is known that could be wrong.
@@ -177,7 +244,7 @@ impl Pollable {
                 match attempt(&mut self.stream) {
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                     result => {
-                        self.pending[half as usize] = half == Half::Reader;
+                        self.pending[half as usize] = half == Half::Reader || self.duplex.is_some();
                         // The bytes have gone, or come: that is what counts. What could not be shown is shown next time.
                         let _ = self.show(false);
                         return result;
@@ -194,7 +261,13 @@ impl Pollable {
                 // A full socket cannot be rung: the rest is to be taken as well.
                 self.pending[half as usize] = left == Remaining::More;
                 let anew = self.mark_pending(other(half)) || left == Remaining::More;
+                if let Some(duplex) = &mut self.duplex {
+                    duplex.unmark(half)?;
+                }
                 self.show(anew)?;
+                if let Some(duplex) = &self.duplex {
+                    duplex.arm()?;
+                }
                 return Err(Error::new(Reason::WouldBlock, "the stream would have to wait").into());
             }
         }
@@ -243,28 +316,35 @@ impl Pollable {
     /// then, which it always is: only rings are sent on it, and an honest peer takes one before it wants to be
     /// rung again. An edge-triggered poller sees it again if it is done `anew`.
     fn show(&mut self, anew: bool) -> io::Result<()> {
+        if let Some(duplex) = &mut self.duplex {
+            return duplex.mark(self.pending, anew);
+        }
         let [read, write] = self.pending;
         let pending = (read && self.reading) || write;
         if Some(pending) != self.shown || (pending && anew) {
             // If this fails half-way it is done next time.
             self.shown = None;
-            let (socket, data) = (self.doorbell.socket(), epoll::EventData::new_u64(0));
-            if pending {
-                // Not `modify`: of a socket that is on its list of ready ones already, the instance wakes no poller then.
-                match epoll::delete(&self.epoll, socket) {
-                    Ok(()) | Err(Errno::NOENT) => {}
-                    Err(e) => return Err(e.into()),
-                }
-                epoll::add(&self.epoll, socket, data, epoll::EventFlags::IN | epoll::EventFlags::OUT)?;
-            } else {
-                match epoll::modify(&self.epoll, socket, data, epoll::EventFlags::IN) {
-                    Err(Errno::NOENT) => epoll::add(&self.epoll, socket, data, epoll::EventFlags::IN)?,
-                    other => other?,
-                }
-            }
+            self.watch(pending).map_err(|e| explain(e, "cannot watch the socket of a stream"))?;
             self.shown = Some(pending);
         }
         Ok(())
+    }
+
+    /// Watches the socket for something to read, or for what it always is.
+    fn watch(&self, always: bool) -> rustix::io::Result<()> {
+        let (socket, data) = (self.doorbell.socket(), epoll::EventData::new_u64(0));
+        if always {
+            // Not `modify`: of a socket that is on its list of ready ones already, the instance wakes no poller then.
+            match epoll::delete(&self.epoll, socket) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(e) => return Err(e),
+            }
+            return epoll::add(&self.epoll, socket, data, epoll::EventFlags::IN | epoll::EventFlags::OUT);
+        }
+        match epoll::modify(&self.epoll, socket, data, epoll::EventFlags::IN) {
+            Err(Errno::NOENT) => epoll::add(&self.epoll, socket, data, epoll::EventFlags::IN),
+            other => other,
+        }
     }
 }
 
@@ -299,13 +379,13 @@ impl Write for Pollable {
 /// Readable when it is worth trying again. Only to be waited for: not to be read, written or changed.
 impl AsFd for Pollable {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
+        self.duplex.as_ref().map_or(&*self.epoll, Duplex::outer).as_fd()
     }
 }
 
 impl AsRawFd for Pollable {
     fn as_raw_fd(&self) -> RawFd {
-        self.epoll.as_raw_fd()
+        self.as_fd().as_raw_fd()
     }
 }
 

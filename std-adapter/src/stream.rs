@@ -275,7 +275,9 @@ impl Stream {
     /// was [given up](Stream::abort): `false`.
     ///
     /// It says nothing about bytes: there may be some left to read. The ends of a [`pair`](Stream::pair) live in one
-    /// process, so none outlives the other, and this only ever times out.
+    /// process, so none outlives the other, and this only ever times out. A peer in another language at `file:` that unlocks
+    /// its byte and keeps the file open or mapped is noticed by reads, writes and conditions; this alone sleeps on until the file
+    /// is closed.
     #[must_use]
     pub fn wait_peer_closed(&self, timeout: Option<Duration>) -> bool {
         // The peer may close when it has read what is buffered.
@@ -286,7 +288,7 @@ impl Stream {
     /// If one half has found the peer corrupt, so has the other: the peer is shown FIN and STOP. A half that another
     /// thread is using has been alerted, and sees to it itself.
     #[cold]
-    fn fail_both_or_neither(&self) {
+    pub(crate) fn fail_both_or_neither(&self) {
         if let (Some(mut reader), Some(mut writer)) = (self.reader.try_lock(), self.writer.try_lock())
             && reader.consumer().is_corrupt() != writer.producer().is_corrupt()
         {
@@ -296,7 +298,7 @@ impl Stream {
     }
 
     /// Whether one half has found the peer corrupt, and the other has not yet.
-    fn is_half_corrupt(&mut self) -> bool {
+    pub(crate) fn is_half_corrupt(&mut self) -> bool {
         let (reader, writer) = self.halves_mut();
         reader.consumer().is_corrupt() != writer.producer().is_corrupt()
     }
@@ -313,6 +315,11 @@ impl Stream {
 
     pub(crate) fn monitor(&self) -> &Arc<PeerMonitor> {
         &self.shared.monitor
+    }
+
+    /// Whether records are spoken: by this end, by the peer.
+    pub(crate) fn records(&self) -> [bool; 2] {
+        self.shared.records
     }
 
     /// Who is on the other side, for messages.

@@ -8,7 +8,7 @@ use std::process::exit;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use smstream::{Listener, Stream};
+use smstream::{Builder, Listener, Records, Stream};
 
 /// What each party sends, over and over.
 fn pattern(party: u32) -> Vec<u8> {
@@ -88,6 +88,59 @@ fn sum(stream: &Stream, party: u32, n: u64) {
     });
 }
 
+const RECORDS: usize = 200;
+
+/// Record `k`: from none to many bytes, each 16th of `n` of them, from somewhere in the pattern on.
+fn record(pattern: &[u8], k: usize, n: usize) -> Vec<u8> {
+    let len = if k % 16 == 15 { n } else { k * 7919 % 5000 };
+    pattern.iter().cycle().skip(k * 31 % pattern.len()).take(len).copied().collect()
+}
+
+fn records(records: Records, party: u32, n: usize) {
+    let (mut reader, mut writer) = records.split();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let bytes = pattern(party);
+            for k in 0..RECORDS {
+                writer.send(&record(&bytes, k, n)).unwrap_or_else(|e| fail("send a record", &e.to_string()));
+                if k % 20 == 19 {
+                    thread::sleep(Duration::from_millis(3));
+                }
+            }
+            writer.shutdown();
+        });
+        let (bytes, mut buffer) = (pattern(1 - party), vec![0; 300_000]);
+        for k in 0..RECORDS {
+            let came = reader.recv(&mut buffer).unwrap_or_else(|e| fail("receive a record", &e.to_string()));
+            let came = came.unwrap_or_else(|| fail("receive a record", "no more came"));
+            if buffer[..came] != record(&bytes, k, n)[..] {
+                fail("receive a record", &format!("record {k} is another one"));
+            }
+            if k % 33 == 32 {
+                thread::sleep(Duration::from_millis(3));
+            }
+        }
+        match reader.recv(&mut buffer) {
+            Ok(None) => {}
+            other => fail("the end of the records", &format!("{other:?}")),
+        }
+    });
+}
+
+fn find_the_lie(mut records: Records) {
+    let mut buffer = [0; 8];
+    match records.recv(&mut buffer) {
+        Ok(Some(3)) if buffer.starts_with(b"abc") => {}
+        other => fail("a good record", &format!("{other:?}")),
+    }
+    for result in [records.recv(&mut buffer).map(drop), records.send(b"x")] {
+        match result {
+            Err(e) if e.kind() == ErrorKind::InvalidData => {}
+            other => fail("a record that is a lie", &format!("{other:?}")),
+        }
+    }
+}
+
 fn echo(mut stream: &Stream) -> io::Result<()> {
     let mut buffer = vec![0; 60_000];
     loop {
@@ -147,7 +200,19 @@ fn measure(mut stream: &Stream, connector: bool, mode: &str, n: u64) {
     }
 }
 
-fn play(mut stream: &Stream, connector: bool, mode: &str, n: u64) {
+fn play(stream: Stream, connector: bool, mode: &str, n: u64) {
+    if !mode.ends_with("record") && !mode.ends_with("records") {
+        return play_bytes(&stream, connector, mode, n);
+    }
+    let whole = stream.into_records().unwrap_or_else(|e| fail("records", &e.to_string()));
+    match mode {
+        "records" => records(whole, u32::from(connector), n as usize),
+        "corrupt-record" => find_the_lie(whole),
+        _ => fail(mode, "no such mode"),
+    }
+}
+
+fn play_bytes(mut stream: &Stream, connector: bool, mode: &str, n: u64) {
     let party = u32::from(connector);
     match mode {
         "sum" => sum(stream, party, n),
@@ -224,25 +289,26 @@ fn main() {
     let [_, role, addr, mode, rest @ ..] = &words[..] else { exit(2) };
     let n = rest.first().map_or(0, |n| n.parse().expect("a number"));
     let (rounds, mode) = if mode == "again" { (2, "half") } else { (1, mode.as_str()) };
+    let builder = Builder::new().records(mode.contains("record"));
     if role == "connect" {
         for _ in 0..rounds {
-            match Stream::connect_timeout(addr.as_str(), Duration::from_secs(10)) {
-                Ok(stream) => play(&stream, true, mode, n),
+            match builder.connect_timeout(addr.as_str(), Duration::from_secs(10)) {
+                Ok(stream) => play(stream, true, mode, n),
                 Err(e) => {
-                    println!("failed ?{:?}\n{e}", e.reason());
+                    println!("failed {}\n{e}", e.name());
                     exit(1);
                 }
             }
         }
     } else {
-        let listener = Listener::bind(addr.as_str()).unwrap_or_else(|e| fail("listen", &e.to_string()));
+        let listener = builder.bind(addr.as_str()).unwrap_or_else(|e| fail("listen", &e.to_string()));
         say("listening");
         if mode == "echo" {
             serve(&listener);
         }
         for _ in 0..rounds {
             let stream = listener.accept().unwrap_or_else(|e| fail("accept", &e.to_string()));
-            play(&stream, false, mode, n);
+            play(stream, false, mode, n);
         }
     }
     say("ok");

@@ -94,9 +94,12 @@ impl Lingering {
         self.fd.as_ref().expect("not given away").as_fd()
     }
 
-    /// Closes this process's own, so that the last one who closes it waits. The peer has it by now.
+    /// Closes this process's own, so that the peer, which has it by now, is the last one, who waits. A peer that has been quick has
+    /// closed its own already: then this process is the last one, so it closes in a thread, which waits until the reader goes
+    /// with this.
     pub fn give_away(&mut self) {
-        self.fd = None;
+        let fd = self.fd.take();
+        std::thread::spawn(move || drop(fd));
     }
 }
 
@@ -106,5 +109,20 @@ impl Drop for Lingering {
         if let Some(fd) = &self.fd {
             let _ = rustix::net::sockopt::set_socket_linger(fd, None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The peer has received it and closed it before this process gives it away.
+    #[test]
+    fn who_gives_away_what_the_peer_has_closed_does_not_wait() {
+        let _watchdog = crate::watchdog::Watchdog::new();
+        let mut lingering = Lingering::new().unwrap();
+        let peers = lingering.fd().try_clone_to_owned().unwrap();
+        drop(peers);
+        lingering.give_away();
     }
 }

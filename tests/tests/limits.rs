@@ -181,6 +181,19 @@ fn a_limit_on_the_size_of_files() {
     party.does(format!("bind {} 30000 30000 0", scratch.addr()));
 }
 
+/// Beside a socket there is a small file, and a limit may forbid even that.
+#[test]
+fn a_limit_that_forbids_every_file() {
+    let _watchdog = Watchdog::new();
+    let scratch = Scratch::new();
+    let mut party = Party::start(PARTY);
+    party.does("limit fsize 8");
+    let name = scratch.path().join("socket");
+    let e = party.ask(format!("bind unix:{} 64 64 0", name.display())).unwrap_err();
+    says(&e, "FileTooLarge", "System", &[name.to_str().unwrap(), "ulimit -f"]);
+    assert!(scratch.names().is_empty());
+}
+
 #[test]
 fn no_descriptors_left() {
     let _watchdog = Watchdog::new();
@@ -263,8 +276,10 @@ fn no_descriptors_left_for(channel: &str) {
         connector.tell(format!("connect {addr}"));
         // It has said HELLO.
         connector.is_polling();
+        let mut said = String::new();
         let outcome = loop {
-            match (listener.ask("accept 5"), connector.has_replied()) {
+            let accepted = listener.ask("accept 5").inspect_err(|e| said += &e.text);
+            match (accepted, connector.has_replied()) {
                 (Ok(_), Some(reply)) => break Ok(reply),
                 (Ok(_), None) => break Ok(connector.hear().unwrap()),
                 (Err(_), Some(reply)) => break Err(reply),
@@ -277,6 +292,7 @@ fn no_descriptors_left_for(channel: &str) {
             }
         };
         let Err(reply) = outcome else { break };
+        assert!(reply == "waits" || said.contains("could not serve it"), "{left}: {reply}, and the listener: {said}");
         refused.push(reply);
     }
     // None for the connection; then none for the listener's own memory and for the connector's, both of which it has for a

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use smstream::condition::MOST;
 use smstream::{Reason, Stream};
-use smstream::{try_wait, wait_any};
+use smstream::{try_wait, wait_all, wait_any};
 use smstream_core::geometry::Config;
 use smstream_core::layout::FIELDS;
 use smstream_tests::flow::{Flow, Manner, NEAR_WRAP, Random};
@@ -108,6 +108,24 @@ fn a_shutdown_by_another_thread_is_not_slept_through() {
         );
         assert!(ready.is_all());
         assert_eq!((&stream).read(&mut [0]).unwrap(), 0);
+    });
+}
+
+/// The same for one who waits for all: it goes on sleeping while one of two is shut down, and not when both are.
+#[test]
+fn a_shutdown_by_another_thread_ends_a_wait_for_all() {
+    each_kind(|addr| {
+        let (stream, _party) = meet(addr, 512, PARTY);
+        must_not_block(&stream);
+        while (&stream).write(&[0; 512]).is_ok() {}
+        let all = || wait_all(&mut [stream.readable(), stream.writable()], None).unwrap();
+        let ready = once_asleep(all, || {
+            stream.shutdown(Shutdown::Write).unwrap();
+            stream.shutdown(Shutdown::Read).unwrap();
+        });
+        assert!(ready.is_all(), "{addr}");
+        assert_eq!((&stream).read(&mut [0]).unwrap(), 0);
+        assert_eq!((&stream).write(&[0]).unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
     });
 }
 

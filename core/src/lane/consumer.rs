@@ -92,7 +92,7 @@ impl<'m, P: Park> Consumer<'m, P> {
         let own = ordering::own(&mine.received.word);
         let seen = ordering::peer_sent(&peer.sent.word);
         let published = own & cursor::CURSOR;
-        let beyond = cursor::diff(seen, published) > capacity;
+        let beyond = !cursor::accepts_first(seen, published, capacity);
         let refused = unless_mutant!("accept_first_sent_any", beyond, false);
         // Invariant 4 holds for a corrupt half, too.
         let word_seen = if refused { published } else { seen };

@@ -15,12 +15,21 @@ impl<'m, P: Park> Producer<'m, P> {
     ///
     /// # Errors
     /// [`WaitError`]. After [`WaitError::Deadlock`] there was no room at all.
-    pub fn wait_exclusive(&mut self, want: usize, other: &mut Consumer<'m, P>) -> Result<usize, WaitError> {
+    pub fn wait_exclusive(&mut self, want: usize, other: &mut Consumer<'m, impl Park>) -> Result<usize, WaitError> {
+        self.wait_for_room_exclusive(self.usual(want), other)
+    }
+
+    /// `want` is as in [`wait_for_room`](Producer::wait_for_room).
+    pub(crate) fn wait_for_room_exclusive(
+        &mut self,
+        want: u32,
+        other: &mut Consumer<'m, impl Park>,
+    ) -> Result<usize, WaitError> {
         if !mutant!("exclusive_parks_unflushed") {
             other.flush();
         }
         let exclusive = other.exclusive(self.mine);
-        self.wait_in(want, None, exclusive.as_ref())
+        self.wait_for_room(want, None, exclusive.as_ref())
     }
 }
 
@@ -36,7 +45,7 @@ impl<'m, P: Park> Consumer<'m, P> {
     ///
     /// # Errors
     /// [`WaitError`], never [`WaitError::Closed`]. There were no bytes then.
-    pub fn wait_exclusive(&mut self, want: usize, other: &mut Producer<'m, P>) -> Result<usize, WaitError> {
+    pub fn wait_exclusive(&mut self, want: usize, other: &mut Producer<'m, impl Park>) -> Result<usize, WaitError> {
         if !mutant!("exclusive_parks_unflushed") {
             other.flush();
         }

@@ -16,3 +16,4 @@ pub use consumer::Consumer;
 pub use peek::Peek;
 pub use producer::Producer;
 pub use reservation::Reservation;
+pub(crate) use ring::Ring;

@@ -90,7 +90,7 @@ impl<'m, P: Park> Producer<'m, P> {
         let own = ordering::own(&mine.sent.word);
         let seen = ordering::peer_received(&peer.received.word);
         let published = own & cursor::CURSOR;
-        let beyond = cursor::diff(published, seen) > capacity;
+        let beyond = !cursor::accepts_first(published, seen, capacity);
         let refused = unless_mutant!("accept_first_received_any", beyond, false);
         // Invariant 3 holds for a corrupt half, too.
         let word_seen = if refused { published } else { seen };

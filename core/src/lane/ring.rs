@@ -29,7 +29,7 @@ impl Ring {
     /// capacity, the first run ends at the end of the lane at the latest, the second begins at 0 and has less than
     /// `capacity` bytes.
     #[inline(always)]
-    fn runs(self, cursor: u32, len: u32) -> [(u32, u32); 2] {
+    pub(crate) fn runs(self, cursor: u32, len: u32) -> [(u32, u32); 2] {
         debug_assert!(len <= self.capacity());
         let at = self.place(cursor);
         // Without a capacity the mask is all ones: then `len` is 0, and so is what is left.

@@ -1,6 +1,8 @@
 //! Whole messages on a lane: never split, never torn, never mixed.
 //!
-//! A [`RecordWriter`] and a [`RecordReader`] wrap the two halves of a lane, at both of its ends.
+//! A [`RecordWriter`] and a [`RecordReader`] wrap the two halves of a lane, at both of its ends. Code that cannot give its halves
+//! away calls [`Producer::send_record`](crate::lane::Producer::send_record), [`Consumer::recv_record`](crate::lane::Consumer::recv_record)
+//! and their like.
 //!
 //! ```
 //! use smstream_core::block::{Block, block_len};
@@ -41,15 +43,20 @@
 //! half has at most one of them at a time. A `WriteGrant` is contiguous; the room before the end of the lane is then filled
 //! with padding. A record that was not written through a grant can wrap, and a `ReadGrant` says so.
 
+mod claim;
 mod error;
 mod grant;
+mod half;
 mod reader;
+mod view;
 mod writer;
 
+pub use claim::Claim;
 pub use error::{BeyondClaim, GrantError, RecvError, SendError};
 pub use grant::{ReadGrant, WriteGrant};
 pub use reader::RecordReader;
-pub use writer::{Claim, RecordWriter};
+pub use view::Record;
+pub use writer::RecordWriter;
 
 /// Bytes of a header, and what records are filled up to a multiple of.
 const HEADER: u32 = 4;

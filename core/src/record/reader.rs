@@ -2,18 +2,16 @@
 
 use core::marker::PhantomData;
 
-use super::{GrantError, HEADER, PADDING, ReadGrant, RecvError, frame};
+use super::{GrantError, ReadGrant, RecvError, frame};
 use crate::error::WaitError;
 use crate::lane::Consumer;
-use crate::mutant::{mutant, unless_mutant};
 use crate::park::Park;
-use crate::size::to_usize;
+use crate::size::{saturating, to_usize};
 use crate::sync::LaneByte;
 
 /// Receives whole records from a lane whose writer is a [`RecordWriter`](super::RecordWriter).
 ///
-/// Each header is copied out of the lane once, and checked before it is believed: it cannot make a read go beyond the bytes
-/// that the peer has published.
+/// A hostile header cannot make a read go beyond the bytes that the peer has published.
 #[derive(Debug)]
 pub struct RecordReader<'m, P: Park> {
     consumer: Consumer<'m, P>,
@@ -53,31 +51,13 @@ impl<'m, P: Park> RecordReader<'m, P> {
 
     /// The length of the next record, after skipping padding.
     fn next(&mut self) -> Result<Option<u32>, RecvError> {
-        if self.out.is_some() {
-            return Err(RecvError::Granted);
-        }
-        loop {
-            let peek = self.consumer.peek()?;
-            let there = peek.len();
-            if there == 0 {
-                return Ok(None);
-            }
-            let mut header = [0; to_usize(HEADER)];
-            let whole = peek.copy_to(0, &mut header) == header.len();
-            let header = u32::from_ne_bytes(header);
-            let len = header & !PADDING;
-            // Records are published whole, so what a header promises is there, or the peer has lied. The first comparison
-            // keeps the second from overflowing.
-            let impossible = !whole || to_usize(len) > there || to_usize(frame(len)) > there;
-            if unless_mutant!("accept_record_beyond", impossible, false) {
-                self.consumer.fail();
-                return Err(RecvError::Corrupt);
-            }
-            if header & PADDING == 0 || mutant!("padding_received") {
-                return Ok(Some(len));
-            }
-            self.consumer.consume(to_usize(frame(len)));
-        }
+        self.check()?;
+        self.consumer.next_record()
+    }
+
+    /// No grant is out.
+    fn check(&self) -> Result<(), RecvError> {
+        if self.out.is_some() { Err(RecvError::Granted) } else { Ok(()) }
     }
 
     /// Receives the next record into `out`, and gives its room back. Returns its length. `None`: no more will come.
@@ -85,13 +65,8 @@ impl<'m, P: Park> RecordReader<'m, P> {
     /// # Errors
     /// [`RecvError`]; a record that is too long for `out` stays.
     pub fn recv(&mut self, out: &mut [u8]) -> Result<Option<usize>, RecvError> {
-        let Some(len) = self.next()? else { return Ok(None) };
-        let needed = to_usize(len);
-        let Some(out) = out.get_mut(..needed) else { return Err(RecvError::TooSmall { needed }) };
-        let peek = self.consumer.peek()?;
-        peek.copy_to(to_usize(HEADER), out);
-        peek.consume(to_usize(frame(len)));
-        Ok(Some(needed))
+        self.check()?;
+        self.consumer.recv_record(out)
     }
 
     /// Drops the next record unread. `None`: no more will come; else its length.
@@ -109,18 +84,10 @@ impl<'m, P: Park> RecordReader<'m, P> {
     /// # Errors
     /// [`RecvError`].
     pub fn grant(&mut self) -> Result<Option<ReadGrant<'m>>, RecvError> {
-        let Some(record) = self.next()? else { return Ok(None) };
-        let len = to_usize(record);
-        let peek = self.consumer.peek()?;
-        let [(first, first_len), (second, _)] = peek.parts();
-        let at = to_usize(HEADER);
-        let parts = if at < first_len {
-            let here = len.min(first_len - at);
-            [(first.wrapping_add(at), here), (second, len - here)]
-        } else {
-            [(second.wrapping_add(at - first_len), len), (second, 0)]
-        };
-        self.out = Some((parts[0].0, frame(record)));
+        self.check()?;
+        let Some(record) = self.consumer.record()? else { return Ok(None) };
+        let parts = record.parts();
+        self.out = Some((parts[0].0, frame(saturating(record.len()))));
         Ok(Some(ReadGrant { parts, memory: PhantomData }))
     }
 

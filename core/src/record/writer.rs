@@ -2,10 +2,10 @@
 
 use core::marker::PhantomData;
 
-use super::{BeyondClaim, GrantError, HEADER, PADDING, SendError, WriteGrant, frame};
+use super::claim::put_header;
+use super::{Claim, GrantError, HEADER, PADDING, SendError, WriteGrant, frame};
 use crate::error::{ReserveError, WaitError};
-use crate::lane::{Producer, Reservation};
-use crate::mutant::mutant;
+use crate::lane::Producer;
 use crate::park::Park;
 use crate::size::{at_most, to_usize};
 use crate::sync::LaneByte;
@@ -43,7 +43,7 @@ impl<'m, P: Park> RecordWriter<'m, P> {
 
     /// The bytes of the longest record: the capacity less four. 0 also if the lane takes none at all.
     pub fn max_len(&self) -> usize {
-        self.producer.capacity().saturating_sub(to_usize(HEADER))
+        self.producer.max_record()
     }
 
     /// Sends one record, and wakes the reader if it waits for that.
@@ -51,9 +51,8 @@ impl<'m, P: Park> RecordWriter<'m, P> {
     /// # Errors
     /// [`SendError`]. Nothing was sent then.
     pub fn send(&mut self, record: &[u8]) -> Result<(), SendError> {
-        let mut claim = self.claim(record.len())?;
-        claim.write(record);
-        claim.commit().map_err(|BeyondClaim { .. }| SendError::TooLong)
+        self.check(0)?;
+        self.producer.send_record(record)
     }
 
     /// Room for a record of up to `len` bytes, to be filled in place. It may wrap round the end of the lane.
@@ -61,9 +60,8 @@ impl<'m, P: Park> RecordWriter<'m, P> {
     /// # Errors
     /// [`SendError`].
     pub fn claim(&mut self, len: usize) -> Result<Claim<'_, 'm, P>, SendError> {
-        let len = self.check(len)?;
-        let reservation = self.producer.reserve(to_usize(frame(len)))?;
-        Ok(Claim { reservation, len, filled: 0 })
+        self.check(len)?;
+        self.producer.claim_record(len)
     }
 
     /// Contiguous room for a record of exactly up to `len` bytes, that can be kept while other things go on.
@@ -141,14 +139,13 @@ impl<'m, P: Park> RecordWriter<'m, P> {
         Ok(())
     }
 
-    /// Waits until some room has come, or the deadline has passed: [`Producer::wait`], for as much as a wait may ask for.
-    ///
-    /// A record of more than half the lane can need more room than that. Then try again when this returns.
+    /// Waits until there is room for a record of `len` bytes, as [`Producer::wait_for_record`] does. Returns the room there is,
+    /// which can be less only if the deadline passed.
     ///
     /// # Errors
-    /// [`WaitError`].
+    /// [`WaitError`]. After [`WaitError::TimedOut`] there was no room at all.
     pub fn wait(&mut self, len: usize, deadline: Option<P::Deadline>) -> Result<usize, WaitError> {
-        self.producer.wait(len.saturating_add(to_usize(2 * HEADER)), deadline)
+        self.producer.wait_for_record(len, deadline)
     }
 
     /// Says that no more records will come.
@@ -211,80 +208,4 @@ impl<'m, P: Park> RecordWriter<'m, P> {
         reservation.commit(to_usize(padding));
         Ok(())
     }
-}
-
-fn put_header<P: Park>(reservation: &mut Reservation<'_, '_, P>, at: u32, header: u32) {
-    reservation.put(to_usize(at), &header.to_ne_bytes());
-}
-
-/// Room for a record, to be filled front to back with [`write`](Claim::write) or anywhere with [`put`](Claim::put).
-///
-/// Dropping or [aborting](Claim::abort) it leaves the lane as it was.
-#[derive(Debug)]
-#[must_use = "a claim that is not committed is aborted"]
-pub struct Claim<'r, 'm, P: Park> {
-    reservation: Reservation<'r, 'm, P>,
-    len: u32,
-    filled: u32,
-}
-
-impl<P: Park> Claim<'_, '_, P> {
-    /// The bytes that were claimed.
-    pub fn len(&self) -> usize {
-        to_usize(self.len)
-    }
-
-    /// Whether only an empty record was claimed.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Appends `bytes` to what was filled. Returns how many fitted.
-    pub fn write(&mut self, bytes: &[u8]) -> usize {
-        let n = self.put(to_usize(self.filled), bytes);
-        self.filled += at_most(n, self.len);
-        n
-    }
-
-    /// Copies `bytes` to position `at` of the record. Returns how many fitted. Does not count as filled.
-    pub fn put(&mut self, at: usize, bytes: &[u8]) -> usize {
-        let n = bytes.len().min(self.len().saturating_sub(at));
-        if n == 0 { 0 } else { self.reservation.put(to_usize(HEADER) + at, &bytes[..n]) }
-    }
-
-    /// Sends all bytes that were claimed as one record. Bytes that were not filled are what lay there before.
-    ///
-    /// # Errors
-    /// None. It has the type of [`commit_len`](Claim::commit_len).
-    pub fn commit(self) -> Result<(), BeyondClaim> {
-        let len = self.len();
-        self.commit_len(len)
-    }
-
-    /// Sends what [`write`](Claim::write) has filled.
-    ///
-    /// # Errors
-    /// None, as for [`commit`](Claim::commit).
-    pub fn commit_filled(self) -> Result<(), BeyondClaim> {
-        let len = to_usize(self.filled);
-        self.commit_len(len)
-    }
-
-    /// Sends the first `len` bytes as one record.
-    ///
-    /// # Errors
-    /// [`BeyondClaim`]: fewer were claimed. Nothing was sent.
-    pub fn commit_len(mut self, len: usize) -> Result<(), BeyondClaim> {
-        if len > self.len() {
-            return Err(BeyondClaim { claimed: self.len() });
-        }
-        let len = at_most(len, self.len);
-        put_header(&mut self.reservation, 0, len);
-        let whole = if mutant!("record_cut_short") { HEADER } else { frame(len) };
-        self.reservation.commit(to_usize(whole));
-        Ok(())
-    }
-
-    /// Sends nothing.
-    pub fn abort(self) {}
 }

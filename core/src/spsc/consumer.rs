@@ -21,6 +21,7 @@ pub struct Consumer<'r, T, W: Words = Machine> {
     slots: Slots<T>,
     popped: u32,
     pushed_seen: u32,
+    _apart: W::Apart,
 }
 
 // SAFETY: a consumer moves items out of the ring that another thread has pushed, for which `T: Send` is what it takes. The
@@ -31,7 +32,7 @@ impl<'r, T, W: Words> Consumer<'r, T, W> {
     /// # Safety
     /// See [`ring::halves`](super::ring::halves); the cursors are those of the words.
     pub(super) unsafe fn new(words: &'r W, slots: Slots<T>, pushed: u32, popped: u32) -> Self {
-        Consumer { words, slots, popped, pushed_seen: pushed }
+        Consumer { words, slots, popped, pushed_seen: pushed, _apart: W::Apart::default() }
     }
 
     /// The number of items that the ring has room for.

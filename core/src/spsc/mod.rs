@@ -41,7 +41,8 @@
 //! On 64-bit targets
 //! the two cursors lie on cache lines of their own ([`Spaced`], 256 bytes), and each half loads the other's cursor only when the
 //! ring looks full, or empty. Elsewhere they lie side by side ([`Compact`], 12 bytes, 16 without compare-and-swap). The third
-//! parameter of [`Ring`] chooses one of them. A half has at most 32 bytes.
+//! parameter of [`Ring`] chooses one of them. A half of a `Compact` ring has at most 32 bytes. One of a `Spaced` ring has lines of its
+//! own, 128 bytes, because it changes with each item: two halves in one struct or one stack frame must not share a line either.
 //!
 //! Capacities are powers of two. Others do not compile:
 //!
@@ -74,6 +75,8 @@ pub use ring::Ring;
 pub use slice_ring::SliceRing;
 #[cfg(loom)]
 pub use words::Claim;
+#[cfg(not(loom))]
+pub(crate) use words::Claim;
 pub use words::{Compact, Machine, Spaced, Words};
 
 /// Both halves of a ring.

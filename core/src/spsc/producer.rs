@@ -22,6 +22,7 @@ pub struct Producer<'r, T, W: Words = Machine> {
     slots: Slots<T>,
     pushed: u32,
     popped_seen: u32,
+    _apart: W::Apart,
 }
 
 // SAFETY: a producer moves items into the ring, to be popped in another thread, for which `T: Send` is what it takes. The
@@ -32,7 +33,7 @@ impl<'r, T, W: Words> Producer<'r, T, W> {
     /// # Safety
     /// See [`ring::halves`](super::ring::halves); the cursors are those of the words.
     pub(super) unsafe fn new(words: &'r W, slots: Slots<T>, pushed: u32, popped: u32) -> Self {
-        Producer { words, slots, pushed, popped_seen: popped }
+        Producer { words, slots, pushed, popped_seen: popped, _apart: W::Apart::default() }
     }
 
     /// The number of items that the ring has room for.

@@ -16,6 +16,11 @@ pub struct Spaced {
     popped: Line,
 }
 
+/// Of no size, and at the start of a line: so what has it in it has lines of its own. A half changes what it knows with each item.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(128))]
+pub struct Apart;
+
 #[derive(Debug)]
 #[repr(C, align(128))]
 struct Line {
@@ -47,6 +52,8 @@ pub trait Access: Sized {
     /// Words that begin with both cursors at 0.
     #[cfg(not(loom))]
     const NEW: Self;
+    /// What each half has in it, so that two of them side by side do not share a cache line, if the words do not either.
+    type Apart: Copy + Default;
     /// Whether a half looks at the other's cursor only when it must, because the look may take a cache line from another
     /// CPU. Where both lie side by side it looks each time, which is less code.
     const CACHES: bool;
@@ -61,7 +68,7 @@ pub trait Access: Sized {
 }
 
 macro_rules! access {
-    ($words:ty, $pushed:ident $(. $pushed_word:ident)?, $popped:ident $(. $popped_word:ident)?, $claim:ident $(. $claim_word:ident)?, $new:expr, $caches:literal) => {
+    ($words:ty, $apart:ty, $pushed:ident $(. $pushed_word:ident)?, $popped:ident $(. $popped_word:ident)?, $claim:ident $(. $claim_word:ident)?, $new:expr, $caches:literal) => {
         impl Words for $words {}
         impl Access for $words {
             #[cfg(loom)]
@@ -70,6 +77,7 @@ macro_rules! access {
             }
             #[cfg(not(loom))]
             const NEW: Self = $new(0);
+            type Apart = $apart;
             const CACHES: bool = $caches;
             fn set(&mut self, start: u32) {
                 ordering::set_up(self.pushed(), start);
@@ -90,8 +98,8 @@ macro_rules! access {
     };
 }
 
-access!(Spaced, pushed.word, popped.word, pushed.claim, spaced, true);
-access!(Compact, pushed, popped, claim, compact, false);
+access!(Spaced, Apart, pushed.word, popped.word, pushed.claim, spaced, true);
+access!(Compact, (), pushed, popped, claim, compact, false);
 
 #[cfg(not(loom))]
 const fn spaced(start: u32) -> Spaced {
@@ -129,7 +137,7 @@ pub struct Claim {
 
 impl Claim {
     #[cfg(not(loom))]
-    const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Claim {
             taken: AtomicU32::new(0),
             #[cfg(not(target_has_atomic = "32"))]

@@ -7,6 +7,7 @@ mod close;
 mod common;
 mod deadlock;
 mod duplex;
+mod local;
 mod no_deadlock;
 mod owning;
 mod park;

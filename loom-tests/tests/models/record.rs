@@ -4,7 +4,7 @@ use loom::thread;
 use smstream_core::park::Spin;
 use smstream_core::record::{RecordReader, RecordWriter, RecvError, SendError};
 
-use crate::common::{WRAP, World, check};
+use crate::common::{How, WRAP, World, check};
 
 fn recv(reader: &mut RecordReader<'static, Spin>) -> Vec<u8> {
     let mut out = [0; 8];
@@ -70,6 +70,38 @@ fn what_is_granted_is_seen_when_it_is_committed_and_padding_never() {
         let mut out = [0; 4];
         assert_eq!((grant.copy_to(0, &mut out), out, grant.is_contiguous()), (3, [1, 2, 3, 0], true));
         reader.release(grant).unwrap();
+        other.join().unwrap();
+        drop(world);
+    });
+}
+
+/// The longest record takes the whole lane, more than a writer of bytes may wait for.
+#[test]
+fn a_writer_that_waits_for_the_whole_lane_gets_it() {
+    check(Some(2), || {
+        let world = World::starting_at(WRAP - 4, 8, 0);
+        let mut writer = world.writer(0, How::Futex).into_half();
+        let mut reader = world.reader(1, How::Futex).into_half();
+        let other = thread::spawn(move || {
+            // The lane is not empty, but half of it is free when the reader has taken the first.
+            for record in [&[][..], &[], &[1, 2, 3, 4]] {
+                while let Err(e) = writer.send_record(record) {
+                    assert_eq!(e, SendError::Full);
+                    assert!(writer.wait_for_record(record.len(), None).unwrap() >= 4 + record.len());
+                }
+            }
+        });
+        let mut out = [0; 4];
+        for len in [0, 0, 4] {
+            loop {
+                match reader.recv_record(&mut out) {
+                    Ok(Some(n)) => break assert_eq!(n, len),
+                    Err(RecvError::Empty) => assert!(reader.wait(1, None).is_ok()),
+                    got => panic!("{got:?}"),
+                }
+            }
+        }
+        assert_eq!(out, [1, 2, 3, 4]);
         other.join().unwrap();
         drop(world);
     });

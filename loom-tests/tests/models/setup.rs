@@ -28,7 +28,7 @@ fn an_identity_is_whole_or_not_ready() {
         made: 5 << 32 | 6,
         channel: 7 << 32 | 8,
     };
-    check(Some(2), move || {
+    check(None, move || {
         let segment = Arc::new(Identity::blank());
         let owner = {
             let segment = segment.clone();

@@ -154,6 +154,17 @@ static void step(sms_stream *s, char what, const char *argument, const char *rig
         if (n >= 0)
             (void)snprintf(came, room, "%ld", n);
         break;
+    case 'R':
+        n = sms_try_recv_record(s, bytes, dec(argument));
+        for (i = 0; n > 0 && i < (size_t)n; i++)
+            (void)snprintf(came + 2 * i, room - 2 * i, "%02x", bytes[i]);
+        break;
+    case 'W':
+        i = unhex(argument, bytes);
+        n = sms_try_send_record(s, bytes, i);
+        if (n >= 0)
+            (void)snprintf(came, room, "%zu", i);
+        break;
     case 'f':
         n = sms_shutdown(s, argument[0] == 'w' ? SMS_WRITES : SMS_READS);
         break;

@@ -110,6 +110,56 @@ static void sum(sms_stream *s, int party, uint64_t n) {
     (void)pthread_join(t, NULL);
 }
 
+/* Record k: from none to many bytes, each 16th of n of them, from somewhere in the pattern on. */
+static size_t record(int party, uint64_t k, uint64_t n, uint8_t *bytes) {
+    size_t len = (size_t)(k % 16 == 15 ? n : k * 7919 % 5000), i;
+    for (i = 0; i < len; i++)
+        bytes[i] = pattern[party][(k * 31 + i) % PATTERN];
+    return len;
+}
+
+#define RECORDS 200u
+#define LONGEST 300000u
+
+static void *record_sender(void *arg) {
+    static uint8_t bytes[LONGEST];
+    job *j = (job *)arg;
+    uint64_t k;
+    for (k = 0; k < RECORDS; k++) {
+        int sent = sms_send_record(j->s, bytes, record(j->party, k, j->n, bytes), -1);
+        if (sent < 0)
+            fail("send a record", sms_error_name(sent));
+        if (k % 20 == 19)
+            nap(3);
+    }
+    (void)sms_shutdown(j->s, SMS_WRITES);
+    return NULL;
+}
+
+static void records(sms_stream *s, int party, uint64_t n) {
+    static uint8_t right[LONGEST], came[LONGEST];
+    pthread_t t;
+    job j;
+    uint64_t k;
+    long r;
+    j.s = s;
+    j.party = party;
+    j.n = n;
+    need(sms_peer_has_records(s), "a peer that says that it has records");
+    need(pthread_create(&t, NULL, record_sender, &j) == 0, "a thread");
+    for (k = 0; k < RECORDS; k++) {
+        size_t len = record(1 - party, k, n, right);
+        r = sms_recv_record(s, came, sizeof came, -1);
+        if (r < 0)
+            fail("receive a record", sms_error_name((int)r));
+        need((size_t)r == len && memcmp(came, right, len) == 0, "a record");
+        if (k % 33 == 32)
+            nap(3);
+    }
+    need(sms_recv_record(s, came, sizeof came, -1) == SMS_EEND, "the end of the records");
+    (void)pthread_join(t, NULL);
+}
+
 static int echo(sms_stream *s) {
     static __thread uint8_t buffer[60000];
     for (;;) {
@@ -234,6 +284,21 @@ static void play(sms_stream *s, bool connector, const char *mode, uint64_t n) {
         nap(200);
         sms_abort(s);
         return;
+    } else if (strcmp(mode, "records") == 0) {
+        records(s, party, n);
+    } else if (strcmp(mode, "lie-record") == 0) {
+        /* A good record, and the header of one that is not there: n of its bits. */
+        uint32_t words[3];
+        words[0] = 3;
+        memcpy(&words[1], "abc", 4);
+        words[2] = (uint32_t)n;
+        need(sms_write(s, words, sizeof words, -1) == (long)sizeof words, "records");
+        need(sms_recv_record(s, words, sizeof words, -1) == SMS_EEND, "FIN of a peer that knows");
+    } else if (strcmp(mode, "corrupt-record") == 0) {
+        uint8_t bytes[8];
+        need(sms_recv_record(s, bytes, sizeof bytes, -1) == 3 && memcmp(bytes, "abc", 3) == 0, "a good record");
+        need(sms_recv_record(s, bytes, sizeof bytes, -1) == SMS_ECORRUPT, "a lie that is found");
+        need(sms_send_record(s, bytes, 1, -1) == SMS_ECORRUPT, "a stream that is over");
     } else if (strcmp(mode, "corrupt") == 0) {
         static uint8_t buffer[4096];
         long r;
@@ -255,6 +320,7 @@ static void play(sms_stream *s, bool connector, const char *mode, uint64_t n) {
 }
 
 int main(int argc, char **argv) {
+    sms_options options = sms_options_default();
     sms_err err;
     sms_stream *s;
     bool connector;
@@ -262,13 +328,14 @@ int main(int argc, char **argv) {
     int rounds;
     if (argc < 4)
         return 2;
+    options.records = strstr(argv[3], "record") != NULL;
     make_patterns();
     connector = strcmp(argv[1], "connect") == 0;
     n = argc > 4 ? strtoull(argv[4], NULL, 10) : 0;
     rounds = strcmp(argv[3], "again") == 0 ? 2 : 1;
     if (connector) {
         while (rounds-- > 0) {
-            s = sms_connect(argv[2], NULL, 10000, &err);
+            s = sms_connect(argv[2], &options, 10000, &err);
             if (s == NULL) {
                 printf("failed %s\n%s\n", sms_error_name(err.code), err.text);
                 return 1;
@@ -276,7 +343,7 @@ int main(int argc, char **argv) {
             play(s, true, strcmp(argv[3], "again") == 0 ? "half" : argv[3], n);
         }
     } else {
-        sms_listener *l = sms_listen(argv[2], NULL, &err);
+        sms_listener *l = sms_listen(argv[2], &options, &err);
         if (l == NULL)
             fail(sms_error_name(err.code), err.text);
         say("listening");

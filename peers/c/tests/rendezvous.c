@@ -211,6 +211,33 @@ static void claims(const char *folder) {
     sms_listener_close(l);
 }
 
+/* F12: a connector claims a region, says nothing and does not let go. Others come through all the same. */
+static void silent_claim(const char *folder) {
+    char path[PATH_MAX], address[PATH_MAX + 8], byte;
+    sms_options options = sms_options_default();
+    sms_listener *l;
+    sms_stream *s;
+    pid_t pid;
+    int fd, status;
+    (void)snprintf(path, sizeof path, "%s/silent", folder);
+    (void)snprintf(address, sizeof address, "file:%s", path);
+    options.handshake_ms = 100;
+    l = sms_listen(address, &options, &err);
+    need(l != NULL, "listen");
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    need(fd >= 0 && sms_try_lock(fd, 1) == 1, "claim");
+    not_for_children = fd;
+    pid = child(address, false);
+    not_for_children = -1;
+    s = sms_accept(l, 10000, &err);
+    need(s != NULL && sms_read(s, &byte, 1, 1000) == 1, "past a claim that says nothing");
+    need(!sms_is_held(fd, 0) && !sms_is_held(fd, 2), "the claimed region was let go");
+    sms_close(s);
+    (void)waitpid(pid, &status, 0);
+    (void)close(fd);
+    sms_listener_close(l);
+}
+
 /* SMS_READS and SMS_WRITES by poll. */
 static void polls(const char *address) {
     sms_listener *l = sms_listen(address, NULL, &err);
@@ -282,6 +309,7 @@ int main(int argc, char **argv) {
     foreign_files(folder);
     foreign_sockets(folder);
     claims(folder);
+    silent_claim(folder);
     printf("rendezvous: ok\n");
     return 0;
 }

@@ -97,7 +97,60 @@ static void *reader(void *arg) {
     return NULL;
 }
 
-static void both(uint32_t capacity, uint32_t start, bool waits, uint32_t spin, uint64_t n) {
+/* Lengths of records, from none to the longest. */
+static size_t record_len(const end *e, uint64_t k) { return (size_t)(k * 7 % (e->s->writer.capacity - 3)); }
+
+static void *record_writer(void *arg) {
+    end *e = (end *)arg;
+    uint8_t record[4096];
+    uint64_t k;
+    size_t i;
+    for (k = 0; k < e->n; k++) {
+        size_t len = record_len(e, k);
+        int sent;
+        for (i = 0; i < len; i++)
+            record[i] = byte_at(k + i, e->s->party);
+        while ((sent = e->waits ? sms_send_record(e->s, record, len, -1) : sms_send_record(e->s, record, len, 0)) == SMS_EAGAIN)
+            (void)sched_yield();
+        if (sent != SMS_OK)
+            fail(sms_error_name(sent));
+    }
+    (void)sms_shutdown(e->s, SMS_WRITES);
+    return NULL;
+}
+
+static void *record_reader(void *arg) {
+    end *e = (end *)arg;
+    uint8_t record[4096];
+    uint64_t k;
+    size_t i;
+    for (k = 0; k <= e->n; k++) {
+        size_t len = record_len(e, k);
+        long n;
+        do {
+            n = k % 5 == 0 ? sms_wait_record(e->s, e->waits ? -1 : 0) : 0;
+            if (n >= 0 && k % 10 == 0)
+                n = (size_t)n == 0 || sms_try_recv_record(e->s, record, (size_t)n - 1) == SMS_ETOOSMALL ? 0 : SMS_ECORRUPT;
+            if (n >= 0)
+                n = k % 7 == 3 ? sms_skip_record(e->s) : sms_recv_record(e->s, record, sizeof record, e->waits ? -1 : 0);
+            if (n == SMS_EAGAIN)
+                (void)sched_yield();
+        } while (n == SMS_EAGAIN);
+        if (k == e->n && n == SMS_EEND)
+            return NULL;
+        if (n != (long)len)
+            fail(n < 0 ? sms_error_name((int)n) : "a record of another length came");
+        for (i = 0; i < len && k % 7 != 3; i++)
+            if (record[i] != byte_at(k + i, 1 - e->s->party))
+                fail("another record came");
+    }
+    fail("more records came");
+    return NULL;
+}
+
+typedef void *(*thread)(void *);
+
+static void both(thread write, thread read, uint32_t capacity, uint32_t start, bool waits, uint32_t spin, uint64_t n) {
     sms_config c;
     void *memory[2];
     size_t len[2];
@@ -109,6 +162,7 @@ static void both(uint32_t capacity, uint32_t start, bool waits, uint32_t spin, u
     c.capacity[0] = c.capacity[1] = capacity;
     c.align = 128;
     c.start = start;
+    c.records = spin != 0;
     for (i = 0; i < 2; i++) {
         len[i] = sms_segment_len(&c, (unsigned)i);
         if (posix_memalign(&memory[i], 128, len[i]) != 0 || sms_init(memory[i], len[i], &c, (unsigned)i) != SMS_OK)
@@ -123,7 +177,7 @@ static void both(uint32_t capacity, uint32_t start, bool waits, uint32_t spin, u
         e[i].waits = waits;
     }
     for (i = 0; i < 2; i++)
-        if (pthread_create(&t[2 * i], NULL, writer, &e[i]) != 0 || pthread_create(&t[2 * i + 1], NULL, reader, &e[i]) != 0)
+        if (pthread_create(&t[2 * i], NULL, write, &e[i]) != 0 || pthread_create(&t[2 * i + 1], NULL, read, &e[i]) != 0)
             fail("a thread");
     for (i = 0; i < 4; i++)
         (void)pthread_join(t[i], NULL);
@@ -138,9 +192,14 @@ int main(void) {
     for (c = 0; c < 4; c++)
         for (s = 0; s < 3; s++) {
             uint64_t n = capacities[c] < 16 ? 3000 : 100000;
-            both(capacities[c], starts[s], false, 0, n);
-            both(capacities[c], starts[s], true, 0, n);
-            both(capacities[c], starts[s], true, 50, n);
+            uint32_t spin;
+            both(writer, reader, capacities[c], starts[s], false, 0, n);
+            both(writer, reader, capacities[c], starts[s], true, 0, n);
+            both(writer, reader, capacities[c], starts[s], true, 50, n);
+            for (spin = 0; capacities[c] >= 16 && spin <= 50; spin += 50) {
+                both(record_writer, record_reader, capacities[c], starts[s], spin != 0, 0, 3000);
+                both(record_writer, record_reader, capacities[c] / 4, starts[s], true, spin, 3000);
+            }
         }
     printf("threads: ok\n");
     return 0;

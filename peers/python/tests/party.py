@@ -66,6 +66,54 @@ def send_and_finish(s, party, n):
     s.shutdown(socket.SHUT_WR)
 
 
+RECORDS = 200
+
+
+def record(data, k, n):
+    """Record k: from none to many bytes, each 16th of n of them, from somewhere in the pattern on."""
+    size = n if k % 16 == 15 else k * 7919 % 5000
+    begin = k * 31 % SIZE
+    return data[begin : begin + size]
+
+
+def send_records(s, party, n):
+    data = pattern(party) * 6
+    for k in range(RECORDS):
+        s.send_record(record(data, k, n))
+        if k % 20 == 19:
+            time.sleep(0.003)
+    s.shutdown(socket.SHUT_WR)
+
+
+def records(s, party, n):
+    need(s.peer_has_records, "a peer that says that it has records")
+    t = threading.Thread(target=send_records, args=(s, party, n))
+    t.start()
+    data, buffer = pattern(1 - party) * 6, bytearray(300_000)
+    for k in range(RECORDS):
+        right = record(data, k, n)
+        if k % 2:
+            came = s.recv_record()
+        else:
+            r = s.recv_record_into(buffer)
+            came = None if r is None else bytes(buffer[:r])
+        need(came == right, f"record {k}")
+        if k % 33 == 32:
+            time.sleep(0.003)
+    need(s.recv_record() is None, "the end of the records")
+    t.join()
+
+
+def find_the_lie(s):
+    need(s.recv_record() == b"abc", "a good record")
+    for call in (s.recv_record, lambda: s.send_record(b"x")):
+        try:
+            call()
+            fail("a record that is a lie", "not found")
+        except smstream.Corrupt:
+            pass
+
+
 def echo(s):
     buffer = bytearray(60_000)
     while True:
@@ -115,6 +163,15 @@ def measure(s, connector, mode, n):
         print(f"{(time.monotonic() - began) * 1e9 / n:.0f} ns")
     elif mode == "ping":
         echo(s)
+    elif mode == "small" and connector:
+        message = bytes(1024)
+        for _ in range(n):
+            s.send_record(message)
+    elif mode == "small":
+        got = 0
+        while s.recv_record() is not None:
+            got += 1
+        print(f"{got / (time.monotonic() - began):.0f} messages/s")
     elif connector:
         for _ in range(n // len(data)):
             s.sendall(data)
@@ -158,6 +215,10 @@ def play(s, connector, mode, n):
         print("ready", flush=True)
         while True:
             time.sleep(100)
+    elif mode == "records":
+        records(s, party, n)
+    elif mode == "corrupt-record":
+        find_the_lie(s)
     elif mode == "corrupt":
         s.sendall(b"x")
         s.settimeout(5)
@@ -166,7 +227,7 @@ def play(s, connector, mode, n):
                 pass
         except (smstream.Corrupt, smstream.PeerGone):
             pass  # The first word that it saw may have been one that is possible.
-    elif mode in ("ping", "bulk"):
+    elif mode in ("ping", "bulk", "small"):
         measure(s, connector, mode, n)
     elif mode == "echo":
         echo(s)
@@ -182,13 +243,13 @@ def main():
     if role == "connect":
         for _ in range(rounds):
             try:
-                s = smstream.connect(address, 10)
+                s = smstream.connect(address, 10, records="record" in mode)
             except smstream.Error as e:
                 print(f"failed {e.name}\n{e}")
                 sys.exit(1)
             play(s, True, mode, n)
     else:
-        listener = smstream.listen(address)
+        listener = smstream.listen(address, records="record" in mode)
         print("listening", flush=True)
         while mode == "echo":
             threading.Thread(target=serve, args=(listener.accept(),), daemon=True).start()

@@ -66,6 +66,13 @@ def step(s, what, left, right, mine, peer):
             return s.recv(int(left)).hex()
         if what == "w":
             return str(s.send(bytes.fromhex(left)))
+        if what == "R":
+            buffer = bytearray(int(left))
+            n = s.recv_record_into(buffer)
+            return "End" if n is None else bytes(buffer[:n]).hex()
+        if what == "W":
+            s.send_record(bytes.fromhex(left))
+            return str(len(left) // 2)
     except smstream.Error as e:
         return e.name
     if what == "f":
@@ -96,5 +103,5 @@ def test_cases(case):
 
 
 def test_every_code_has_a_name():
-    names = {ffi.string(lib.sms_error_name(code)).decode() for code in range(-40, 0)}
-    assert "Unknown" in names and len(names) > 34
+    names = {ffi.string(lib.sms_error_name(code)).decode() for code in range(-43, 0)}
+    assert "Unknown" in names and len(names) > 37

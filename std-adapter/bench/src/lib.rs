@@ -29,8 +29,8 @@ use plan::Plan;
 use rounds::{Bench, Results};
 use transport::Transport;
 
-/// Measures with the second side in a thread of this process, for transports that know no processes. Names are made in
-/// the directory `directory`.
+/// Measures with the second side in a thread of this process, for transports that know no processes. Names begin
+/// with `prefix`.
 ///
 /// `progress` hears how many turns of how many are done; if it returns `false`, the measuring ends there.
 ///
@@ -38,7 +38,7 @@ use transport::Transport;
 /// What the system says, of either side.
 pub fn in_threads(
     transports: &[&dyn Transport],
-    directory: &Path,
+    prefix: &Path,
     plan: &Plan,
     progress: impl FnMut(usize, usize) -> bool,
 ) -> io::Result<Results> {
@@ -48,6 +48,6 @@ pub fn in_threads(
     let (here, there) = (Control::over(here)?, Control::over(there)?);
     thread::scope(|threads| {
         threads.spawn(|| partner::serve(there, transports, &words));
-        Bench { control: here, transports, words: &words, directory }.run(plan, progress)
+        Bench { control: here, transports, words: &words, prefix }.run(plan, progress)
     })
 }

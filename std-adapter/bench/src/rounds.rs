@@ -9,7 +9,7 @@ use crate::cpus;
 use crate::floor::{self, Floor, Words};
 use crate::partner::Outcome;
 use crate::plan::{Course, Pattern, Placement, Plan, is_possible};
-use crate::transport::{Transport, Waiting};
+use crate::transport::{Transport, Waiting, name_at};
 use crate::usage::{Usage, now};
 
 /// Below this round trip over two cache lines, in nanoseconds, the two CPUs share a cache.
@@ -106,8 +106,8 @@ pub struct Bench<'a> {
     pub transports: &'a [&'a dyn Transport],
     /// The memory that both sides share for the floors.
     pub words: &'a Words,
-    /// Where names are made.
-    pub directory: &'a Path,
+    /// What names begin with.
+    pub prefix: &'a Path,
 }
 
 /// An end of this side. Its place in the list is its number.
@@ -180,17 +180,14 @@ impl Bench<'_> {
         ways.dedup();
         for (placement, waiting) in ways {
             self.place_sides(placement, cpus, allowed)?;
-            let directory = self.directory.join(placement.name());
-            if !directory.exists() {
-                std::fs::create_dir(&directory)?;
-            }
+            let prefix = name_at(self.prefix, placement.name());
             for transport in self.transports {
                 let is_skipped = skipped.iter().any(|(name, _)| name == transport.name());
                 if is_skipped || !transport.can_wait(waiting) {
                     continue;
                 }
                 let longest = plan.longest().min(transport.longest());
-                match self.open(*transport, ends.len(), &directory, longest, waiting) {
+                match self.open(*transport, ends.len(), &prefix, longest, waiting) {
                     Ok(runner) => ends.push(End { transport: transport.name(), placement, waiting, runner }),
                     Err(error) => skipped.push((transport.name().to_owned(), error.to_string())),
                 }
@@ -203,11 +200,11 @@ impl Bench<'_> {
         &mut self,
         transport: &dyn Transport,
         end: usize,
-        directory: &Path,
+        prefix: &Path,
         longest: usize,
         waiting: Waiting,
     ) -> io::Result<Box<dyn Runner>> {
-        let opening = transport.begin(directory, longest, waiting)?;
+        let opening = transport.begin(prefix, longest, waiting)?;
         let name = transport.name().to_owned();
         self.control.send(Order::Open { end, transport: name, waiting, longest, address: opening.address() })?;
         let runner = opening.finish();

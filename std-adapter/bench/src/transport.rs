@@ -1,7 +1,7 @@
 //! What can be measured: a way to move messages that the two sides open by an address.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::channel::Runner;
 
@@ -65,11 +65,21 @@ pub trait Transport: Sync {
         false
     }
 
-    /// Begins a connection for messages of up to `longest` bytes. Names are made in the directory `directory`.
-    fn begin(&self, directory: &Path, longest: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>>;
+    /// Begins a connection for messages of up to `longest` bytes. The names that it makes begin with `prefix`: see [`name_at`].
+    ///
+    /// A name is gone as soon as both sides have opened it, if its kind allows that: a killed measurement leaves no names.
+    fn begin(&self, prefix: &Path, longest: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>>;
 
     /// The second side's part.
     fn open(&self, address: &str, longest: usize, waiting: Waiting) -> io::Result<Box<dyn Runner>>;
+}
+
+/// The name that begins with `prefix` and ends with `end`.
+pub fn name_at(prefix: &Path, end: &str) -> PathBuf {
+    let mut name = prefix.as_os_str().to_owned();
+    name.push("-");
+    name.push(end);
+    name.into()
 }
 
 /// Both sides have what they need, and the first one has nothing left to do.

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::options::EXIT_CODES;
 use crate::sysv::{self, msg, sem, shm};
-use crate::{bench, completions, connect, demo, doctor, gc, listen, ls, man, proxy, stat};
+use crate::{addresses, bench, completions, conform, connect, demo, doctor, gc, listen, ls, man, proxy, stat};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -57,6 +57,9 @@ pub enum Command {
     /// Check every rule of a region, whatever its state, and say what is wrong
     #[command(after_help = doctor::MORE)]
     Doctor(doctor::DoctorArgs),
+    /// Play the other side to a program in any language, and say which clauses of the layout it keeps
+    #[command(after_help = conform::MORE)]
+    Conform(conform::ConformArgs),
     /// Remove what crashed processes of smstream have left
     #[command(after_help = gc::MORE)]
     Gc(gc::GcArgs),
@@ -75,6 +78,9 @@ pub enum Command {
     /// Write the manual, as pages for man
     #[command(after_help = man::more())]
     Man(man::ManArgs),
+    /// What may stand where an address is due, for the scripts of `completions`
+    #[command(name = addresses::NAME, hide = true)]
+    CompleteAddress(addresses::CompleteAddressArgs),
     /// The demo's second process
     #[command(name = demo::PEER, hide = true)]
     DemoPeer {

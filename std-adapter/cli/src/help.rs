@@ -5,11 +5,17 @@ use std::io;
 use anstream::ColorChoice;
 use clap::builder::StyledStr;
 
-use crate::demo::PEER;
+use crate::{addresses, bench, demo};
+
+/// The commands that only this program runs, and its scripts.
+const NOT_FOR_PEOPLE: [&str; 3] = [demo::PEER, bench::PEER, addresses::NAME];
 
 /// The command line without what is not for people: completion scripts would have it. The commands that the help lists apart stand with the others.
 pub fn for_people(all: &clap::Command) -> clap::Command {
-    let shown = all.get_subcommands().filter(|sub| sub.get_name() != PEER).map(|sub| sub.clone().hide(false));
+    let shown = all
+        .get_subcommands()
+        .filter(|sub| !NOT_FOR_PEOPLE.contains(&sub.get_name()))
+        .map(|sub| sub.clone().hide(false));
     let about = all.get_about().cloned().unwrap_or_default();
     let after = all.get_after_help().cloned().unwrap_or_default();
     let command = clap::Command::new("smstream").version(env!("CARGO_PKG_VERSION")).about(about).after_help(after);

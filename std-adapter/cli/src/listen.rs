@@ -35,12 +35,13 @@ Examples:
   smstream listen unix:/tmp/x < data           offer a file to the first that connects
   smstream listen -k unix:/tmp/x >> log        one connection after another
   smstream listen -d unix:/tmp/x | tar -x      receive only
-  smstream listen -k unix:/tmp/x -- wc -c      a program for each connection";
+  smstream listen -k unix:/tmp/x -- wc -c      a program for each connection
+  smstream listen -k fd:3 -- wc -c             at a socket of systemd (ListenSequentialPacket=)";
 
 /// `smstream listen`.
 #[derive(Debug, Args)]
 pub struct ListenArgs {
-    /// Where to listen, such as unix:/tmp/NAME
+    /// Where to listen, such as unix:/tmp/NAME; or fd:N, a listening socket that was inherited
     #[arg(value_parser = addr_parser())]
     pub addr: Addr,
     /// Serve one connection after another, until a signal ends it
@@ -112,14 +113,14 @@ fn serve(args: &ListenArgs) -> Result<u8, Failure> {
         let stream = listener.accept().map_err(io::Error::from);
         if let Some(code) = code(&pump) {
             // This removes the name.
-            drop(signals::sole(listener));
+            service::stop_listening(listener);
             return Ok(code);
         }
         let stream = match stream {
             Ok(stream) => stream,
             Err(error) if backoff.is_lost(&error) => {
                 say(format_args!("{}: listening anew", in_options(&error)));
-                drop(signals::sole(listener));
+                service::stop_listening(listener);
                 listener = Arc::new(bind(args)?);
                 backoff.restore();
                 continue;
@@ -136,13 +137,13 @@ fn serve(args: &ListenArgs) -> Result<u8, Failure> {
         if !args.keep_open {
             pump.interrupt.clear();
             // The next connector shall not wait for an answer that never comes.
-            drop(signals::sole(listener));
+            service::stop_listening(listener);
             let trouble = pump.run(stream)?;
             return code(&pump).map_or_else(|| pump::conclude(trouble), Ok);
         }
         let trouble = pump.run(stream);
         if let Some(code) = code(&pump) {
-            drop(signals::sole(listener));
+            service::stop_listening(listener);
             return Ok(code);
         }
         if let Some(trouble) = trouble? {

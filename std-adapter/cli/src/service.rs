@@ -4,9 +4,11 @@ use std::env;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
 
 use crate::failure::say;
-use crate::transport::Stream;
+use crate::signals;
+use crate::transport::{Listener, Stream, in_options};
 
 /// Says to the service manager that this server is ready, if it asks for that: sd_notify(3).
 pub fn ready() {
@@ -32,5 +34,18 @@ pub fn peer(stream: &Stream) -> String {
     match peer.credentials {
         Some(it) => format!("process {} of user {}", it.pid.unwrap_or(peer.pid), it.uid),
         None => format!("process {}", peer.pid),
+    }
+}
+
+/// Stops listening, when no other thread uses the listener any more. If its name cannot be removed that is said, and no more:
+/// what was served was served.
+pub fn stop_listening(listener: Arc<Listener>) {
+    close(signals::sole(listener));
+}
+
+/// The same, of a listener that no other thread has.
+pub fn close(listener: Listener) {
+    if let Err(error) = listener.close() {
+        say(format_args!("{}; the next listener takes the name over", in_options(&error.into())));
     }
 }

@@ -116,7 +116,9 @@ impl Input {
         let stdin = io::stdin();
         let flags = rustix::fs::fcntl_getfl(&stdin);
         // What `nohup` puts in the place of a terminal can only be written.
-        let readable = !Self::is_closed() && flags.is_ok_and(|flags| !flags.contains(OFlags::WRONLY));
+        // If it cannot be asked, the first read tells: an input that is there is not left out.
+        let write_only = flags.is_ok_and(|flags| flags.contains(OFlags::WRONLY));
+        let readable = !Self::is_closed() && !write_only;
         let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self { terminal: stdin.is_terminal(), stdin, stop, readable })
     }

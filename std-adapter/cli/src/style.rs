@@ -88,6 +88,26 @@ pub fn fitted(line: &str, columns: usize) -> String {
     format!("{kept}...").chars().take(columns).collect()
 }
 
+/// A text in lines that fit, each of which begins with `indent`; with 0 columns, one line. A word that does not fit has a line of
+/// its own.
+pub fn folded(text: &str, columns: usize, indent: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ') {
+        let room = columns.saturating_sub(indent.chars().count() + line.chars().count() + 1);
+        if !line.is_empty() && columns != 0 && word.chars().count() > room {
+            lines.push(format!("{indent}{line}"));
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line += word;
+    }
+    lines.push(format!("{indent}{line}"));
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,5 +118,14 @@ mod tests {
         assert_eq!(fitted("a line", 6), "a line");
         assert_eq!(fitted("a line", 5), "a ...");
         assert_eq!(fitted("a line", 2), "..");
+    }
+
+    #[test]
+    fn texts_are_folded_at_words() {
+        assert_eq!(folded("one two  three", 0, "> "), ["> one two  three"]);
+        assert_eq!(folded("one two three", 9, "> "), ["> one two", "> three"]);
+        assert_eq!(folded("one two three", 8, "> "), ["> one", "> two", "> three"]);
+        assert_eq!(folded("one", 2, ""), ["one"]);
+        assert_eq!(folded("", 2, ""), [""]);
     }
 }

@@ -2,13 +2,17 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use smstream::Builder;
 use smstream::inspect::printable;
+pub use smstream::internal::BoundName;
 pub use smstream::{Addr, Listener, Stream};
+
+use crate::inherited;
 
 /// What to ask of a stream beyond the defaults.
 #[derive(Clone, Debug, Default)]
@@ -57,9 +61,17 @@ impl Options {
     }
 }
 
-/// Listens at an address.
+/// Listens at an address; at a descriptor, goes on with the listening socket that was inherited.
 pub fn bind(addr: &Addr, options: &Options) -> io::Result<Listener> {
-    Ok(options.builder().bind(addr)?)
+    match addr {
+        Addr::Fd(number) => adopt(inherited::listening(*number)?, options),
+        addr => Ok(options.builder().bind(addr)?),
+    }
+}
+
+/// Goes on with a socket that listens already.
+pub fn adopt(socket: OwnedFd, options: &Options) -> io::Result<Listener> {
+    Ok(options.builder().adopt(socket)?)
 }
 
 /// Connects to an address; with a limit, for no longer than that.

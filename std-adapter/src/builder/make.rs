@@ -1,5 +1,6 @@
 //! What a [`Builder`] makes, and the same with its defaults.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::addr::{Addr, Kind, ToAddr};
@@ -44,6 +45,39 @@ impl Builder {
     /// `CreateSomeSocket` of Ulm's `Networks`.
     pub fn bind_temp(&self, kind: Kind) -> Result<Listener> {
         let listener = Listener::bind_new(kind, &self.config()?, self.settings()?)?;
+        trace::listening(listener.local_addr(), listener.capacities());
+        Ok(listener)
+    }
+
+    /// Listens on a socket that listens already: one that a service manager or a parent process hands over. It must be a Unix
+    /// socket of the type `SOCK_SEQPACKET`, and have a name, which [`Listener::local_addr`] tells.
+    ///
+    /// The name stays its owner's. Dropping the listener removes nothing, and connectors that wait in the queue of the socket go
+    /// on waiting there, for the next process that accepts. Another process that has the socket may accept, too: each connector
+    /// comes to one of them. The socket is set not to block, for all who have it.
+    ///
+    /// ```
+    /// use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
+    /// # let path = std::env::temp_dir().join(format!("smstream-doc-adopt-{}", std::process::id()));
+    /// // What the service manager does. A process that it starts has the socket as descriptor 3, as systemd has it.
+    /// let socket = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None)?;
+    /// bind(&socket, &SocketAddrUnix::new(&path)?)?;
+    /// listen(&socket, 128)?;
+    ///
+    /// let listener = smstream::Builder::new().adopt(socket)?;
+    /// assert_eq!(listener.local_addr(), &smstream::Addr::Unix(path.clone()));
+    /// # std::fs::remove_file(path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Reason::InvalidInput`](crate::Reason::InvalidInput) for any other descriptor, [`Reason::Capacity`](crate::Reason::Capacity), and what the system
+    /// says.
+    ///
+    /// # References
+    /// `sd_listen_fds(3)`, `systemd.socket(5)` with `ListenSequentialPacket=`
+    pub fn adopt(&self, socket: OwnedFd) -> Result<Listener> {
+        let listener = Listener::adopt(socket, &self.config()?, self.settings()?)?;
         trace::listening(listener.local_addr(), listener.capacities());
         Ok(listener)
     }

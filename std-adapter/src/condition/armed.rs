@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::subject::Subject;
 use super::waitable::{WaitSet, Waitable};
+use crate::futex;
 use crate::liveness::PeerMonitor;
 use crate::spin::Habit;
 use crate::timed_mutex::{FLUSH, TimedGuard, TimedMutex};
@@ -136,12 +137,20 @@ impl<'c> Armed<'c> {
         }
     }
 
-    /// Done after a sleep that lasted as long as it might: asks whether the peer lives if nothing tells it.
+    /// Done after a sleep that lasted as long as it might: asks whether the peer lives if nothing tells it. Without
+    /// `futex_waitv` a wake of the peer's words does not.
     pub(super) fn probe(&self) {
-        if let Some(monitor) = self.monitor()
-            && monitor.is_timed()
-        {
-            monitor.probe();
+        match self.monitor() {
+            Some(monitor) if monitor.is_timed() => drop(monitor.probe()),
+            Some(_) if !futex::has_waitv() => self.probe_lock(),
+            _ => {}
+        }
+    }
+
+    /// Done after a wake for which there is no other reason: asks whether the peer has given its lock up.
+    pub(super) fn probe_lock(&self) {
+        if let Some(monitor) = self.monitor() {
+            monitor.probe_lock();
         }
     }
 

@@ -205,11 +205,17 @@ fn wait(
             (true, true) => futex::sleep_on_all(&words, sooner(at_most, deadline)),
             (true, false) => futex::sleep_on(&events, sooner(at_most, deadline)),
         };
+        // Woken, and nothing has changed: a party that gives its lock up without closing the file says so in this way.
+        let for_nothing = asleep && wake == Wake::Maybe && words.iter().all(|watch| watch.word.load() == watch.seen);
         drop(words);
         all.iter_mut().for_each(Armed::disarm);
-        if wake == Wake::TimedOut {
-            all.iter().for_each(Armed::probe);
-            slice = SLICE.min(slice * 2);
+        match wake {
+            Wake::TimedOut => {
+                all.iter().for_each(Armed::probe);
+                slice = SLICE.min(slice * 2);
+            }
+            Wake::Maybe if for_nothing => all.iter().for_each(Armed::probe_lock),
+            Wake::Maybe => {}
         }
     }
 }

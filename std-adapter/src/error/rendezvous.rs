@@ -1,6 +1,6 @@
 //! What an error of the rendezvous means to a user.
 
-use super::{Error, Reason};
+use super::{Error, Reason, names};
 use crate::rendezvous::{Refusal, RendezvousError, RendezvousReason as Why};
 use std::io;
 use std::sync::Arc;
@@ -23,19 +23,22 @@ impl From<RendezvousError> for Error {
             | Why::BadSegment(_)
             | Why::CutShort
             | Why::Protocol(_)
+            | Why::Memory(_)
             | Why::Refused(Refusal::Memory | Refusal::Protocol) => Reason::Corrupt,
             Why::BadConfig(_) | Why::TooLarge { .. } | Why::Refused(Refusal::TooLarge) => Reason::Capacity,
-            Why::ForeignOwner(_) | Why::OpenToOthers(_) | Why::NotAllowed(_) | Why::Refused(Refusal::User) => {
-                Reason::Denied
-            }
+            Why::ForeignOwner(_)
+            | Why::OpenToOthers(_)
+            | Why::NotAllowed(_)
+            | Why::Refused(Refusal::User | Refusal::UnknownUser) => Reason::Denied,
             Why::NotAlone => Reason::Claimed,
-            Why::TimedOut => Reason::TimedOut,
+            Why::TimedOut | Why::Short(_) => Reason::TimedOut,
             Why::System(_, e) if e.kind() == io::ErrorKind::PermissionDenied => Reason::Denied,
             _ => Reason::System,
         };
         let (kind, code, text) = (e.kind(), e.code(), e.to_string());
         Error {
             reason,
+            name: names::of_handshake(e.reason()),
             kind,
             code: code.or(reason.code()),
             text,

@@ -8,7 +8,7 @@ use smstream_core::error::{ReadError, ReserveError, WriteError};
 use smstream_core::lane::{Peek, Reservation};
 use smstream_shm::memory::guard::Cut;
 
-use super::writer::ReadingEnd;
+use super::writer::{ReadingEnd, Room};
 use super::{Caller, ReadHalf, Shared, WriteHalf, is_cut};
 use crate::error::{Error, Reason};
 use crate::history::Operation;
@@ -163,7 +163,7 @@ impl WriteHalf {
                 // It is at most half of the lane.
                 Err(_) => WriteError::Full,
             };
-            self.resolve(Some(e), len, &mut caller)?;
+            self.resolve(Some(e), Room::Bytes(len), &mut caller)?;
             waited = true;
         }
         let (producer, cut, shared) = self.parts();
@@ -175,7 +175,7 @@ impl WriteHalf {
     }
 
     /// A wait has ended although there is not as much room as was wanted: why.
-    fn gave_up_waiting(&mut self) -> Error {
+    pub(super) fn gave_up_waiting(&mut self) -> Error {
         match self.producer_mut().write(&[]) {
             Err(e) => self.error(e),
             Ok(_) if self.shared.is_aborted() => self.shared.given_up("write"),
@@ -240,14 +240,18 @@ fn too_much(doing: &str, asked: usize, most: usize) -> Error {
 /// What a chunk of a message is made of.
 #[allow(clippy::type_complexity, reason = "three parts of one half, borrowed apart")]
 impl WriteHalf {
-    fn parts(&mut self) -> (&mut smstream_core::lane::Producer<'static, Parker>, &Option<Arc<Cut>>, &Shared) {
+    pub(super) fn parts(
+        &mut self,
+    ) -> (&mut smstream_core::lane::Producer<'static, Parker>, &Option<Arc<Cut>>, &Shared) {
         (&mut self.producer, &self.cut, &self.shared)
     }
 }
 
 #[allow(clippy::type_complexity, reason = "three parts of one half, borrowed apart")]
 impl ReadHalf {
-    fn parts(&mut self) -> (&mut smstream_core::lane::Consumer<'static, Parker>, &Option<Arc<Cut>>, &Shared) {
+    pub(super) fn parts(
+        &mut self,
+    ) -> (&mut smstream_core::lane::Consumer<'static, Parker>, &Option<Arc<Cut>>, &Shared) {
         (&mut self.consumer, &self.cut, &self.shared)
     }
 }

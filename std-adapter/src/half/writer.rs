@@ -26,6 +26,15 @@ pub struct WriteHalf {
     pub(crate) shared: Arc<Shared>,
 }
 
+/// What room is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Room {
+    /// For so many bytes, or as many of them as may be waited for.
+    Bytes(usize),
+    /// For a record of so many bytes, all of it.
+    Record(usize),
+}
+
 /// What a caller who has the whole stream waits with.
 pub(crate) type ReadingEnd = Consumer<'static, Parker>;
 
@@ -172,7 +181,7 @@ impl WriteHalf {
         mut caller: Caller<'_, ReadingEnd>,
     ) -> io::Result<usize> {
         loop {
-            self.resolve(e, 1, &mut caller)?;
+            self.resolve(e, Room::Bytes(1), &mut caller)?;
             match self.write_now(bytes) {
                 Ok(n) => return Ok(n),
                 Err(next) => e = next,
@@ -198,7 +207,7 @@ impl WriteHalf {
         loop {
             match self.write_vectored_now(bufs) {
                 Ok(n) => return Ok(n),
-                Err(e) => self.resolve(e, 1, &mut caller)?,
+                Err(e) => self.resolve(e, Room::Bytes(1), &mut caller)?,
             }
         }
     }
@@ -209,7 +218,7 @@ impl WriteHalf {
         while done < bytes.len() {
             match self.write_now(&bytes[done..]) {
                 Ok(n) => done += n,
-                Err(e) => self.wait_or_fail(e, bytes.len() - done, &mut caller).map_err(|e| {
+                Err(e) => self.wait_or_fail(e, Room::Bytes(bytes.len() - done), &mut caller).map_err(|e| {
                     let e = e.after_writing(done, bytes.len());
                     self.shared.report(Operation::Write, e)
                 })?,
@@ -223,10 +232,10 @@ impl WriteHalf {
     pub(super) fn resolve(
         &mut self,
         e: Option<WriteError>,
-        want: usize,
+        room: Room,
         caller: &mut Caller<'_, ReadingEnd>,
     ) -> io::Result<()> {
-        self.wait_or_fail(e, want, caller).map_err(|e| self.shared.report(Operation::Write, e))
+        self.wait_or_fail(e, room, caller).map_err(|e| self.shared.report(Operation::Write, e))
     }
 
     /// What to do when nothing can be written now (`None`: because the memory was cut short). If there is no error there is
@@ -234,7 +243,7 @@ impl WriteHalf {
     pub(super) fn wait_or_fail(
         &mut self,
         e: Option<WriteError>,
-        want: usize,
+        room: Room,
         caller: &mut Caller<'_, ReadingEnd>,
     ) -> Result<()> {
         if self.shared.write.is_shut() {
@@ -242,7 +251,7 @@ impl WriteHalf {
             return Err(self.closed());
         }
         let result = match e {
-            Some(WriteError::Full) => self.wait(want, caller),
+            Some(WriteError::Full) => self.wait(room, caller),
             Some(e) => Err(self.error(e)),
             None => Ok(()),
         };
@@ -250,8 +259,8 @@ impl WriteHalf {
         result
     }
 
-    /// Waits as the mode says, for room for up to `want` bytes.
-    fn wait(&mut self, want: usize, caller: &mut Caller<'_, ReadingEnd>) -> Result<()> {
+    /// Waits as the mode says.
+    fn wait(&mut self, room: Room, caller: &mut Caller<'_, ReadingEnd>) -> Result<()> {
         let mode = &self.shared.write;
         if mode.is_nonblocking() {
             self.shared.monitor.maintain();
@@ -263,16 +272,21 @@ impl WriteHalf {
             return Err(Error::new(Reason::WouldBlock, "there is no room to write yet"));
         }
         let timeout = mode.timeout();
+        let (Room::Bytes(want) | Room::Record(want)) = room;
         trace::waits(&self.shared.peer_name, Half::Writer, want);
         // Before it says that it waits: nothing that was written before is buffered while it does.
         self.producer.flush();
         mode.set_waiting(true);
         let deadline = caller.deadline(timeout);
         let waited = match caller {
-            Caller::Whole(reader) if timeout.is_none() && self.shared.deadlock_detection => {
-                self.producer.wait_exclusive(want, reader)
-            }
-            _ => self.producer.wait(want, deadline),
+            Caller::Whole(reader) if timeout.is_none() && self.shared.deadlock_detection => match room {
+                Room::Bytes(want) => self.producer.wait_exclusive(want, reader),
+                Room::Record(len) => self.producer.wait_for_record_exclusive(len, reader),
+            },
+            _ => match room {
+                Room::Bytes(want) => self.producer.wait(want, deadline),
+                Room::Record(len) => self.producer.wait_for_record(len, deadline),
+            },
         };
         mode.set_waiting(false);
         match waited {
@@ -297,7 +311,7 @@ impl WriteHalf {
 
     /// What was touched until now was there. If not, it may have been memory of this process's own.
     #[inline]
-    fn check_cut(&mut self) -> Result<()> {
+    pub(super) fn check_cut(&mut self) -> Result<()> {
         if is_cut(&self.cut) {
             self.producer.fail();
             return Err(self.corrupt());

@@ -7,7 +7,7 @@ use super::check::{Checks, Part, Verdict};
 use super::words::{ByteOrder, HeaderCopy, LEN};
 use smstream_core::cursor::{CURSOR, FIN, STOP, is_capacity};
 use smstream_core::identity::MAX_ALIGN;
-use smstream_core::layout::{BYTE_ORDER, FIELDS, Features, HEADER_LEN, LINE, VERSION};
+use smstream_core::layout::{BYTE_ORDER, FIELDS, Features, HEADER_LEN, LINE, VERSION, state};
 
 /// Checks the identity of a segment that should be `party`'s. `false` if it is no segment at all, as far as one can see.
 pub(crate) fn identity(header: &HeaderCopy, party: usize, checks: &mut Checks) -> bool {
@@ -185,6 +185,23 @@ pub(crate) fn is_usable(header: &HeaderCopy, party: usize) -> bool {
 pub(crate) fn second_segment(first: &HeaderCopy) -> Option<u64> {
     let (align, end) = (first.align(), u64::from(first.lane_offset()) + u64::from(first.capacity()));
     (is_align(align) && is_lane_offset(first.lane_offset(), align)).then(|| end.next_multiple_of(u64::from(align)))
+}
+
+/// Checks a connector's segment that no connector has set up yet: whether there is room for it. `false`: it is not such a one.
+pub(crate) fn awaited(first: &HeaderCopy, second: &HeaderCopy, offset: u64, found: u64, checks: &mut Checks) -> bool {
+    if !second.is_blank() || !matches!(first.state(), state::NONE | state::ARMED) {
+        return false;
+    }
+    let lane = (LEN as u64).next_multiple_of(u64::from(first.align()).max(1));
+    let needed = offset + lane + u64::from(first.peer_capacity());
+    checks.holds(
+        needed <= found,
+        (Part::Segment(1), "memory"),
+        format!("all 0; {found} bytes, needed are {needed}"),
+        "the connector that comes sets it up, and its lane will lie within the file",
+        "the file ends before the connector's lane would: no connector can use it",
+    );
+    true
 }
 
 /// Checks what both segments say together.

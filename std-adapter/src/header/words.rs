@@ -83,6 +83,11 @@ impl HeaderCopy {
         self.magic() == MAGIC
     }
 
+    /// Whether all of it is there, and nothing but zeros.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.present == LEN && self.bytes == [0; LEN]
+    }
+
     /// The word at an offset of the header, in this machine's byte order.
     pub(crate) fn word(&self, offset: usize) -> u32 {
         let mut word = [0; 4];

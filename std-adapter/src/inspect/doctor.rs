@@ -8,7 +8,7 @@ use crate::header::rules;
 use crate::header::words::HeaderCopy;
 use crate::lock::Byte;
 use smstream_core::cursor::{CURSOR, MAX_CAPACITY, diff, max_wait};
-use smstream_core::layout::state;
+use smstream_core::layout::{Features, state};
 use smstream_shm::memory::page_size;
 use std::io;
 use std::sync::Arc;
@@ -128,6 +128,10 @@ fn meet(source: &Arc<Source>, first: &HeaderCopy, usable: bool, checks: &mut Che
         },
     );
     let second = sample::header(source, offset)?;
+    if usable && stated && rules::awaited(first, &second, offset, source.len()?, checks) {
+        steps(first, &second, checks);
+        return Ok(());
+    }
     let good = segment(source, offset, &second, 1, checks)? && usable;
     rules::agreement(&[first.clone(), second.clone()], checks);
     steps(first, &second, checks);
@@ -223,7 +227,7 @@ fn lanes(
         cursors(&before, &after, sender, checks);
         rules::closed_lane(&after.headers, sender, checks);
         if after.lanes[sender].capacity != 0 {
-            sleepers(&after.lanes[sender], sender, checks);
+            sleepers(&after, sender, checks);
             counters(&after, sender, checks);
         }
     }
@@ -266,8 +270,9 @@ fn cursors(before: &Sample, after: &Sample, sender: usize, checks: &mut Checks) 
 }
 
 /// The park words, and whether a half sleeps that should not.
-fn sleepers(lane: &Lane, sender: usize, checks: &mut Checks) {
-    let part = Part::Lane(sender);
+fn sleepers(sample: &Sample, sender: usize, checks: &mut Checks) {
+    let (part, lane) = (Part::Lane(sender), &sample.lanes[sender]);
+    let records = sample.headers.iter().all(|header| header.features() & Features::RECORDS.bits() != 0);
     for (rule, who, what, rest, there) in [
         ("read_park", "reader", "bytes", lane.reader, lane.fill),
         ("write_park", "writer", "bytes of room", lane.writer, lane.room()),
@@ -284,7 +289,7 @@ fn sleepers(lane: &Lane, sender: usize, checks: &mut Checks) {
             SleepState::Asleep { wants, .. } => {
                 let found = format!("asleep for {wants} {what}, there are {}", there.unwrap_or(0));
                 let ended = if who == "reader" { lane.finished } else { lane.stopped };
-                let (verdict, meaning) = if wants > max_wait(lane.capacity) {
+                let (verdict, meaning) = if wants > max_wait(lane.capacity) && !(records && who == "writer") {
                     (Verdict::Bad, "more than half a lane may not be waited for: both parties could wait for ever")
                 } else if there.is_some_and(|there| there >= wants) || ended {
                     (

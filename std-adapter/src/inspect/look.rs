@@ -2,6 +2,7 @@
 
 use super::sample::{Channel, Phase, Sample};
 use crate::lock::Byte;
+use rustix::io::Errno;
 use smstream_shm::posix::identity;
 use std::ffi::OsString;
 use std::io;
@@ -109,15 +110,24 @@ impl InspectedStream {
             let byte = if party == 0 { Byte::Party0 } else { Byte::Party1 };
             return self.channel.segment(0).0.is_held(byte).ok();
         }
-        let known: Vec<&Holder> = self.of_party(party).collect();
-        if known.is_empty() { None } else { Some(known.into_iter().any(|holder| self.still_has(holder))) }
+        // One that has it is enough; none has it only if that is known of each.
+        let known: Vec<Option<bool>> = self.of_party(party).map(|holder| self.still_has(holder)).collect();
+        if known.contains(&Some(true)) {
+            return Some(true);
+        }
+        (!known.is_empty() && !known.contains(&None)).then_some(false)
     }
 
-    fn still_has(&self, holder: &Holder) -> bool {
+    /// Whether the process has it still: `None` if the system does not say.
+    fn still_has(&self, holder: &Holder) -> Option<bool> {
         let ids = [0, 1].map(|party| self.channel.segment(party).0.id());
-        let path = format!("/proc/{}/fd/{}", holder.pid, holder.fd);
-        let has = rustix::fs::stat(path).is_ok_and(|stat| ids.contains(&identity(&stat)));
-        has && smstream_shm::cleanup::began(holder.pid) == Some(holder.began)
+        match rustix::fs::stat(format!("/proc/{}/fd/{}", holder.pid, holder.fd)) {
+            Ok(stat) if ids.contains(&identity(&stat)) => {
+                Some(smstream_shm::cleanup::began(holder.pid).ok()? == Some(holder.began))
+            }
+            Ok(_) | Err(Errno::NOENT | Errno::SRCH) => Some(false),
+            Err(_) => None,
+        }
     }
 
     /// The processes that are a party.

@@ -29,6 +29,7 @@ mod look;
 mod process;
 mod sample;
 mod scan;
+mod skipped;
 mod sockets;
 mod source;
 
@@ -39,5 +40,6 @@ pub use follower::{Follower, HalfReport, LaneReport, Rates, Report};
 pub use look::{Holder, InspectedStream, Look, State};
 pub use process::printable;
 pub use sample::{Channel, Lane, Phase, Sample, SleepState};
-pub use scan::{ListeningSocket, Scan, Skipped, scan, scan_again};
+pub use scan::{ListeningSocket, Scan, scan, scan_again};
+pub use skipped::Skipped;
 pub use source::Source;

@@ -1,10 +1,12 @@
 //! Processes and their descriptors, as `/proc` shows them.
 
+use smstream_shm::explain::explain;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// An open descriptor of a process.
 #[derive(Debug)]
@@ -18,21 +20,46 @@ pub(super) struct Descriptor {
     pub(super) read_only: bool,
 }
 
-/// The processes that one can see; only those of this user, unless all are asked for.
-pub(super) fn all(everybody: bool) -> io::Result<Vec<u32>> {
+/// What a process has open.
+#[derive(Debug, Default)]
+pub(super) struct Descriptors {
+    /// What may lead to memory.
+    pub(super) files: Vec<Descriptor>,
+    pub(super) sockets: Vec<Descriptor>,
+    /// What the system did not say about others.
+    pub(super) unseen: Vec<io::Error>,
+}
+
+/// Whether an error says that what was asked about has gone.
+pub(super) fn has_gone(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(libc::ESRCH)
+}
+
+/// The processes that one can see.
+#[derive(Debug, Default)]
+pub(super) struct Processes {
+    pub(super) pids: Vec<u32>,
+    /// Those of which the system does not say whose they are.
+    pub(super) unseen: Vec<(u32, io::Error)>,
+}
+
+/// The processes of this user, or all.
+pub(super) fn all(everybody: bool) -> io::Result<Processes> {
     let me = rustix::process::geteuid().as_raw();
-    let mut pids = Vec::new();
+    let Processes { mut pids, mut unseen } = Processes::default();
     for entry in fs::read_dir("/proc")? {
         let entry = entry?;
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        // One that has ended meanwhile is none.
-        let Ok(metadata) = entry.metadata() else { continue };
-        if everybody || metadata.uid() == me {
-            pids.push(pid);
+        match entry.metadata() {
+            Ok(metadata) if everybody || metadata.uid() == me => pids.push(pid),
+            Ok(_) => {}
+            // One that has ended meanwhile is none.
+            Err(e) if has_gone(&e) => {}
+            Err(e) => unseen.push((pid, e)),
         }
     }
     pids.sort_unstable();
-    Ok(pids)
+    Ok(Processes { pids, unseen })
 }
 
 /// What a process calls itself, escaped for terminals: its command line, or in brackets its short name.
@@ -64,25 +91,41 @@ pub fn printable(bytes: &[u8]) -> String {
     text
 }
 
-/// The descriptors of a process: those that may lead to memory, and its sockets.
-pub(super) fn descriptors(pid: u32) -> io::Result<(Vec<Descriptor>, Vec<Descriptor>)> {
-    let (mut found, mut sockets) = (Vec::new(), Vec::new());
+/// The descriptors of a process. Those that are closed meanwhile are none.
+pub(super) fn descriptors(pid: u32) -> io::Result<Descriptors> {
+    let mut found = Descriptors::default();
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        let Ok(entry) = entry else { break };
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(e) => {
+                // The rest of them.
+                found.unseen.extend(Some(e).filter(|e| !has_gone(e)));
+                break;
+            }
+        };
         let Some(number) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let Ok(link) = fs::read_link(entry.path()) else { continue };
-        if link.as_os_str().as_bytes().starts_with(b"socket:") {
-            sockets.push(Descriptor { number, link: link.into(), locks: [false; 3], read_only: false });
-            continue;
+        match descriptor(pid, number, &entry.path()) {
+            Ok(Some(socket)) if socket.link.as_bytes().starts_with(b"socket:") => found.sockets.push(socket),
+            Ok(file) => found.files.extend(file),
+            Err(e) if has_gone(&e) => {}
+            Err(e) => found.unseen.push(explain(e, format!("descriptor {number}"))),
         }
-        if !link.as_os_str().as_bytes().starts_with(b"/") {
-            continue;
-        }
-        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap_or_default();
-        found.push(Descriptor { number, link: link.into(), locks: locks(&info), read_only: is_read_only(&info) });
     }
-    found.sort_by_key(|descriptor| descriptor.number);
-    Ok((found, sockets))
+    found.files.sort_by_key(|descriptor| descriptor.number);
+    Ok(found)
+}
+
+/// One of them, if it may lead to memory or is a socket.
+fn descriptor(pid: u32, number: u32, path: &Path) -> io::Result<Option<Descriptor>> {
+    let link = fs::read_link(path)?;
+    if link.as_os_str().as_bytes().starts_with(b"socket:") {
+        return Ok(Some(Descriptor { number, link: link.into(), locks: [false; 3], read_only: false }));
+    }
+    if !link.as_os_str().as_bytes().starts_with(b"/") {
+        return Ok(None);
+    }
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}"))?;
+    Ok(Some(Descriptor { number, link: link.into(), locks: locks(&info), read_only: is_read_only(&info) }))
 }
 
 /// Whether a description was opened for reading only, by its `fdinfo`.
@@ -121,7 +164,7 @@ mod tests {
         let fd = smstream_shm::memory::memfd("smstream:inspect-test", 4096).unwrap();
         assert!(try_lock(&fd, Byte::Party1).unwrap() && try_lock(&fd, Byte::Name).unwrap());
         let number = fd.as_raw_fd().unsigned_abs();
-        let (found, _) = descriptors(std::process::id()).unwrap();
+        let found = descriptors(std::process::id()).unwrap().files;
         let found = found.iter().find(|found| found.number == number).unwrap();
         assert_eq!(found.locks, [false, true, true]);
         assert!(!found.read_only);

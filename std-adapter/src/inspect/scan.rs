@@ -3,6 +3,7 @@
 use super::look::{Holder, InspectedStream};
 use super::process::{self, Descriptor, printable};
 use super::sample::{self, Channel};
+use super::skipped::Skipped;
 use super::sockets::{self, Sockets};
 use super::source::Source;
 use crate::header::words::{HeaderCopy, LEN};
@@ -10,7 +11,6 @@ use smstream_shm::posix::identity;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
@@ -23,21 +23,6 @@ use std::time::{Duration, SystemTime};
 const SEGMENT: &[u8] = b"/memfd:smstream:";
 /// What the kernel puts behind a name that is gone.
 const DELETED: &[u8] = b" (deleted)";
-
-/// What could not be seen, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Skipped {
-    /// What.
-    pub what: String,
-    /// Why.
-    pub why: String,
-}
-
-impl fmt::Display for Skipped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.why)
-    }
-}
 
 /// A listener at a `unix:` address. It has no memory before a connector comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,15 +116,17 @@ pub fn scan_again(everybody: bool, known: &[InspectedStream]) -> io::Result<Scan
         .flat_map(|stream| [0, 1].map(|party| Arc::clone(stream.channel.segment(party).0)))
         .map(|source| (source.id(), source))
         .collect();
-    let pids = process::all(everybody)
+    let process::Processes { pids, unseen } = process::all(everybody)
         .map_err(|e| smstream_shm::explain::explain(e, "cannot look at the processes: is /proc mounted?"))?;
-    let mut found = Found {
-        known,
-        files: BTreeMap::new(),
-        sockets: Sockets::now(),
-        met_at: BTreeMap::new(),
-        abstract_listeners: Vec::new(),
-    };
+    for (pid, e) in unseen {
+        scan.unseen.push(Skipped::process(pid, e));
+    }
+    let sockets = Sockets::now().unwrap_or_else(|e| {
+        scan.unseen.push(Skipped { what: "all sockets (/proc/net/unix)".into(), why: e.to_string() });
+        Sockets::default()
+    });
+    let mut found =
+        Found { known, files: BTreeMap::new(), sockets, met_at: BTreeMap::new(), abstract_listeners: Vec::new() };
     for pid in pids {
         look_at(pid, &mut found, &mut scan);
     }
@@ -159,15 +146,21 @@ pub fn scan_again(everybody: bool, known: &[InspectedStream]) -> io::Result<Scan
 /// Adds what a process has open. One that ends meanwhile has nothing.
 fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
     let unseen = &mut scan.unseen;
-    let Some(began) = smstream_shm::cleanup::began(pid) else { return };
-    let (descriptors, sockets) = match process::descriptors(pid) {
-        Ok(both) => both,
-        Err(e) if e.kind() == ErrorKind::PermissionDenied => {
-            let why = "its descriptors are not shown to this user".into();
-            return unseen.push(Skipped { what: format!("process {pid} ({})", process::command(pid)), why });
-        }
-        Err(_) => return,
+    let began = match smstream_shm::cleanup::began(pid) {
+        Ok(Some(began)) => began,
+        Ok(None) => return,
+        Err(e) => return unseen.push(Skipped::process(pid, e)),
     };
+    let all = match process::descriptors(pid) {
+        Ok(all) => all,
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => {
+            return unseen.push(Skipped::process(pid, "its descriptors are not shown to this user"));
+        }
+        Err(e) if process::has_gone(&e) => return,
+        Err(e) => return unseen.push(Skipped::process(pid, e)),
+    };
+    unseen.extend(all.unseen.into_iter().map(|e| Skipped::process(pid, e)));
+    let (descriptors, sockets) = (all.files, all.sockets);
     for descriptor in sockets {
         let Some(socket) = found.sockets.find(descriptor.link.as_bytes()) else { continue };
         // Who listens for streams at a path has the right to it: a lock file behind the same name.
@@ -214,7 +207,7 @@ fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
                 let command = process::command(pid);
                 candidate.holders.push(Holder { pid, fd: descriptor.number, command, party, began });
             }
-            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) if process::has_gone(&e) => {}
             Err(e) => unseen.push(Skipped {
                 what: format!("descriptor {} of process {pid} ({})", descriptor.number, process::command(pid)),
                 why: e.to_string(),
@@ -222,11 +215,14 @@ fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
         }
     }
     // If the number went to another process meanwhile, some of this was about the one and some about the other.
-    if smstream_shm::cleanup::began(pid) != Some(began) {
+    if !smstream_shm::cleanup::began(pid).is_ok_and(|now| now == Some(began)) {
         for candidate in found.files.values_mut() {
             candidate.holders.retain(|holder| holder.pid != pid);
         }
-        unseen.push(Skipped { what: format!("process {pid}"), why: "it ended while it was looked at".into() });
+        unseen.push(Skipped {
+            what: format!("process {pid}"),
+            why: "it seems to have ended while it was looked at".into(),
+        });
     }
 }
 

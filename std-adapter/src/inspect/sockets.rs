@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -26,9 +27,13 @@ pub(super) struct Socket {
 pub(super) struct Sockets(BTreeMap<u64, Socket>);
 
 impl Sockets {
-    /// Those of this network namespace; none if the system does not show them.
-    pub(super) fn now() -> Self {
-        Self::of(&fs::read("/proc/net/unix").unwrap_or_default())
+    /// Those of this network namespace; none if there is no such table.
+    pub(super) fn now() -> io::Result<Self> {
+        match fs::read("/proc/net/unix") {
+            Ok(table) => Ok(Self::of(&table)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(e) => Err(e),
+        }
     }
 
     /// # References

@@ -2,6 +2,7 @@
 
 use super::event_count;
 use super::mode::{Half, WatchMode};
+use super::parked::{self, Parked};
 use crate::futex;
 use smstream_core::ordering;
 use smstream_core::park::{ALERT_CORRUPT, ALERT_GONE, Place, Watch};
@@ -9,7 +10,7 @@ use smstream_core::word::SharedWord;
 use smstream_shm::memory::guard::Cut;
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The peer is gone.
@@ -38,12 +39,8 @@ pub(super) struct Alerts {
 #[derive(Debug, Default)]
 pub(crate) struct HalfAlert {
     word: AtomicU32,
-    /// Without `waitv`: the address of the word that this half sleeps on, 0 while it is awake.
-    parked_on: AtomicUsize,
-    /// Without `waitv`: the bits of `word` that it knew when it went to sleep.
-    known: AtomicU32,
-    /// Without `waitv`: the process it sleeps in. After a fork the child has a copy of the other words.
-    pid: AtomicU32,
+    /// Without `waitv`: where this half sleeps.
+    parked: Parked,
 }
 
 impl HalfAlert {
@@ -142,14 +139,11 @@ impl Alerts {
         if self.waitv {
             return true;
         }
-        // Pairs with the fence in `enter_wait`: either the half sees the alert there, or it is found parked here.
-        fence(Ordering::SeqCst);
+        parked::raised();
         let mut all = true;
         for alert in &self.halves {
-            let parked_on = alert.parked_on.load(Ordering::Acquire);
-            let unknown = alert.word.load(Ordering::Relaxed) & !alert.known.load(Ordering::Relaxed);
-            if parked_on != 0 && unknown != 0 && alert.pid.load(Ordering::Relaxed) == process::id() {
-                futex::wake_all_at(parked_on);
+            if let Some(on) = alert.parked.unaware(process::id(), || alert.word.load(Ordering::Relaxed)) {
+                futex::wake_all_at(on);
                 all = false;
             }
         }
@@ -164,14 +158,11 @@ impl Alerts {
             return false;
         };
         let alert = others.iter().find(|w| w.place == Place::Local);
-        own.pid.store(process::id(), Ordering::Relaxed);
-        own.known.store(alert.map_or(u32::MAX, |w| w.seen), Ordering::Relaxed);
-        own.parked_on.store(first.word.as_ptr().addr(), Ordering::Release);
-        fence(Ordering::SeqCst);
+        own.parked.enter_wait(process::id(), first.word.as_ptr().addr(), alert.map_or(u32::MAX, |w| w.seen));
         others.iter().all(|w| w.word.load() == w.seen)
     }
 
     pub(super) fn leave_wait(&self, half: Half) {
-        self.halves[half as usize].parked_on.store(0, Ordering::Release);
+        self.halves[half as usize].parked.leave_wait();
     }
 }

@@ -21,6 +21,8 @@ use std::time::Duration;
 const LAST_STEP: u32 = 35;
 /// How often to ask where a watch has been lost.
 pub(super) const POLL: Duration = Duration::from_millis(20);
+/// How often to ask about a socket where the system does not answer.
+const ATTEMPTS: u32 = 16;
 /// The epoll token of the inotify instance.
 pub(super) const INOTIFY: u64 = 0;
 
@@ -36,8 +38,16 @@ pub(super) struct Registry {
     pub(super) later: Vec<Later>,
     /// Whom to tell when a socket hangs up. The sockets are numbers and not handles, for the reason that [`WatchedEnd`] has.
     pub(super) sockets: HashMap<RawFd, Arc<Alerts>>,
+    /// What is called when a descriptor becomes readable.
+    pub(super) calls: HashMap<RawFd, Arc<dyn OnReadable>>,
     /// Alerts that some half has not noticed yet, on kernels without `futex_waitv`.
     pub(super) unanswered: Vec<Arc<Alerts>>,
+}
+
+/// Something to do in the watcher's thread when a descriptor has become readable, or may have. It must not wait.
+pub(crate) trait OnReadable: Send + Sync {
+    /// Does it.
+    fn on_readable(&self);
 }
 
 /// An end to tell when its peer is gone.
@@ -70,7 +80,8 @@ pub(super) fn token(fd: RawFd) -> u64 {
 /// hung up, too: an honest peer does not say so.
 pub(super) fn has_hung_up(socket: impl AsFd) -> bool {
     let mut fds = [PollFd::new(&socket, PollFlags::RDHUP)];
-    matches!(retry(|| poll(&mut fds, Some(&Timespec::default()))), Ok(n) if n > 0)
+    // A question that the system cannot answer now (ENOMEM) is asked again: the watcher is told of a hang-up once only.
+    (0..ATTEMPTS).find_map(|_| retry(|| poll(&mut fds, Some(&Timespec::default()))).ok()).is_some_and(|n| n > 0)
 }
 
 /// What the kernel says.
@@ -141,6 +152,7 @@ impl Registry {
             self.lose(wd, now);
         }
         self.names.values().flatten().for_each(|named| named.lose());
+        self.calls.values().for_each(|call| call.on_readable());
         // A thread that sleeps on these asks for itself from the next time on.
         for alerts in self.sockets.values() {
             alerts.set_mode(WatchMode::Timed);

@@ -12,12 +12,12 @@ use super::alerts::Alerts;
 use super::event_count;
 use super::mode::WatchMode;
 use super::name_events::NameEvents;
-use super::registry::{Event, INOTIFY, POLL, Registry, WatchedEnd, token};
+use super::registry::{Event, INOTIFY, OnReadable, POLL, Registry, WatchedEnd, token};
 use crate::background;
 use crate::lock::Byte;
 use crate::per_process::PerProcess;
 use rustix::event::epoll;
-use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use rustix::time::Timespec;
@@ -32,6 +32,8 @@ use std::time::Duration;
 
 /// The epoll token of all descriptors that count one event when they become readable.
 const READABLE: u64 = u64::MAX;
+/// The bit of the epoll tokens of what is called back for. The rest is the number of the descriptor.
+const CALLS: u64 = 1 << 63;
 
 /// The watcher of the process. The thread uses it to the end.
 static CURRENT: PerProcess<Watcher> = PerProcess::new();
@@ -133,6 +135,33 @@ pub(super) fn unwatch(fd: BorrowedFd<'_>) {
     }
 }
 
+/// Calls `back` in the watcher's thread, once, when `fd` becomes readable or is so already. For a descriptor that is watched so
+/// already it begins anew.
+pub(super) fn call_when_readable(fd: BorrowedFd<'_>, back: Arc<dyn OnReadable>) -> io::Result<()> {
+    let watcher = current()?;
+    let mut registry = watcher.running()?;
+    let number = fd.as_raw_fd();
+    let data = epoll::EventData::new_u64(CALLS | u64::from(number.unsigned_abs()));
+    let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+    registry.calls.insert(number, back);
+    let watched = match epoll::modify(&watcher.epoll, fd, data, flags) {
+        Err(Errno::NOENT) => epoll::add(&watcher.epoll, fd, data, flags),
+        other => other,
+    };
+    if watched.is_err() {
+        registry.calls.remove(&number);
+    }
+    Ok(watched?)
+}
+
+/// Does so no more.
+pub(super) fn call_no_more(fd: BorrowedFd<'_>) {
+    let Some(watcher) = existing() else { return };
+    if watcher.lock().calls.remove(&fd.as_raw_fd()).is_some() {
+        let _ = epoll::delete(&watcher.epoll, fd);
+    }
+}
+
 /// Forgets an end of this process. After this its descriptor is not used any more.
 pub(super) fn deregister(watch: u64, alerts: &Arc<Alerts>) {
     let Ok(wd) = i32::try_from(watch) else { return };
@@ -205,6 +234,12 @@ impl Watcher {
                 event_count::notify();
                 hung_up.retain(|&token| token != READABLE);
             }
+            for token in hung_up.extract_if(.., |token| *token & CALLS != 0) {
+                let call = RawFd::try_from(token & !CALLS).ok().and_then(|fd| self.lock().calls.get(&fd).cloned());
+                if let Some(call) = call {
+                    call.on_readable();
+                }
+            }
             if !hung_up.is_empty() {
                 let mut registry = self.lock();
                 for token in hung_up {
@@ -221,8 +256,8 @@ impl Watcher {
         }
     }
 
-    /// Sleeps until there are events, or the time has come. Returns the tokens of the sockets that hung up, and
-    /// [`READABLE`].
+    /// Sleeps until there are events, or the time has come. Returns the tokens of the sockets that hung up, of what is called
+    /// back for, and [`READABLE`].
     fn wait(&self, timeout: Option<Duration>) -> Vec<u64> {
         let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
         let mut events = [MaybeUninit::<epoll::Event>::uninit(); 32];

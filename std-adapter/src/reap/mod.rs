@@ -1,10 +1,10 @@
 //! What is left over, and whether it may go.
 
 mod found;
+mod opening;
 mod segments;
 mod sockets;
 
-use crate::inspect::Source;
 use crate::lease;
 use crate::leftover::{self, Kept};
 use crate::lock::{self, Byte};
@@ -135,10 +135,23 @@ impl Reaper {
 
     /// Looks at one file.
     fn look(&self, path: PathBuf) -> Option<Leftover> {
-        let Some(file) = Candidate::open(&path) else {
-            let socket = StaleSocket::of(&path)?;
-            let outcome = socket.judge(self.dry_run);
-            return Some(Leftover { location: Location::File(socket.path), kind: LeftoverKind::Socket, outcome });
+        let doubt = |e: io::Error| ReapOutcome::Doubt(format!("it cannot be looked at: {e}"));
+        let file = match Candidate::open(&path) {
+            Ok(Some(file)) => file,
+            Ok(None) => {
+                let (location, outcome) = match StaleSocket::of(&path) {
+                    Ok(socket) => socket.map(|socket| (socket.path.clone(), socket.judge(self.dry_run)))?,
+                    Err(e) => (path, doubt(e)),
+                };
+                return Some(Leftover { location: Location::File(location), kind: LeftoverKind::Socket, outcome });
+            }
+            Err(e) => {
+                return Some(Leftover {
+                    location: Location::File(path),
+                    kind: LeftoverKind::Region,
+                    outcome: doubt(e),
+                });
+            }
         };
         let kind = file.kind;
         let result = match kind {
@@ -169,35 +182,46 @@ struct Candidate<'a> {
 
 impl<'a> Candidate<'a> {
     /// Opens a file, if it is one of ours. Others are left alone: not even opened, if that can be helped.
-    fn open(path: &'a Path) -> Option<Self> {
-        let before = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    ///
+    /// # Errors
+    /// It cannot be looked at, and so may be one.
+    fn open(path: &'a Path) -> io::Result<Option<Self>> {
+        let before = match rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(before) => before,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
         let regular = FileType::from_raw_mode(before.st_mode).is_file();
         if !regular || before.st_uid != rustix::process::geteuid().as_raw() || before.st_size < 8 {
-            return None;
+            return Ok(None);
         }
         // For reading first: a process that watches a file that is not ours shall get no event that it may have been written.
         let mut head = [0; MARK_LEN];
-        let source = Source::path(path).ok()?;
-        source.read_at(0, &mut head).ok()?;
+        let Some(source) = opening::open(path)? else { return Ok(None) };
+        source.read_at(0, &mut head)?;
         let id = source.id();
         drop(source);
         if !head.starts_with(&MAGIC) && !is_mark(&head) {
-            return None;
+            return Ok(None);
         }
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd = retry(|| rustix::fs::open(path, flags, Mode::empty())).ok()?;
-        let stat = rustix::fs::fstat(&fd).ok()?;
+        let fd = match retry(|| rustix::fs::open(path, flags, Mode::empty())) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        let stat = rustix::fs::fstat(&fd)?;
         if id != identity(&before) || id != identity(&stat) {
-            return None;
+            return Ok(None);
         }
         let mut head = [0; MARK_LEN];
-        retry(|| rustix::io::pread(&fd, &mut head, 0)).ok()?;
+        retry(|| rustix::io::pread(&fd, &mut head, 0))?;
         let kind = match () {
             () if head.starts_with(&MAGIC) => LeftoverKind::Region,
             () if is_mark(&head) => LeftoverKind::Marked,
-            () => return None,
+            () => return Ok(None),
         };
-        Some(Self { path, fd, id, kind, is_alone: stat.st_nlink == 1, head })
+        Ok(Some(Self { path, fd, id, kind, is_alone: stat.st_nlink == 1, head }))
     }
 
     /// A region is left over if all of it says so: see [`leftover::judge`]. The right to its name is taken then, which keeps
@@ -209,6 +233,7 @@ impl<'a> Candidate<'a> {
             Kept::Other(what) => ReapOutcome::Doubt(format!("it is {what}")),
             Kept::Foreign(uid) => ReapOutcome::Doubt(format!("it belongs to user {uid}")),
             Kept::InUse(why) => ReapOutcome::InUse(why),
+            Kept::Claimed => ReapOutcome::InUse("a party of it lives"),
             Kept::Judged | Kept::Gone => ReapOutcome::InUse("a listener takes its name over"),
             Kept::System(e) => ReapOutcome::Doubt(format!("it cannot be found out whether it is in use: {e}")),
         })?;
@@ -222,11 +247,10 @@ impl<'a> Candidate<'a> {
         let bytes = self.path.as_os_str().as_bytes();
         let Some(base) = bytes.strip_suffix(b".new") else { return Ok(None) };
         let path = Path::new(OsStr::from_bytes(base));
-        let Some(named) = Candidate::open(path).filter(|named| named.kind == LeftoverKind::Region) else {
-            return Ok(None);
-        };
         let doubt =
             |e: io::Error| ReapOutcome::Doubt(format!("the locks of {} cannot be asked for: {e}", path.display()));
+        let named = Candidate::open(path).map_err(doubt)?.filter(|named| named.kind == LeftoverKind::Region);
+        let Some(named) = named else { return Ok(None) };
         if !lock::try_lock(&named.fd, Byte::Name).map_err(doubt)? {
             return Err(ReapOutcome::InUse("the listener that has the name lives, and removes it when it needs to"));
         }

@@ -1,7 +1,7 @@
 //! Sockets of `unix:` addresses whose listener was killed, found by their lock files.
 
 use super::found::ReapOutcome;
-use crate::inspect::Source;
+use super::opening;
 use crate::lease;
 use crate::rendezvous::socket::{is_stale, lock_file};
 use rustix::fd::{AsFd, OwnedFd};
@@ -11,6 +11,7 @@ use rustix::net::SocketAddrUnix;
 use smstream_shm::memory::retry;
 use smstream_shm::posix::identity;
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -24,16 +25,25 @@ pub(super) struct StaleSocket {
 
 impl StaleSocket {
     /// Whether `lock_path` is the lock file of a listener, byte for byte. Other programs have lock files as well.
-    pub(super) fn of(lock_path: &Path) -> Option<Self> {
-        let name = lock_path.as_os_str().as_bytes().strip_suffix(lock_file::SUFFIX.as_bytes())?;
-        let source = Source::path(lock_path).ok()?;
-        lock_file::read(&source).ok()??;
-        if source.stat().ok()?.st_uid != rustix::process::geteuid().as_raw() {
-            return None;
+    ///
+    /// # Errors
+    /// It cannot be looked at. One that has gone, or that others may not read, is none of a listener's.
+    pub(super) fn of(lock_path: &Path) -> io::Result<Option<Self>> {
+        let Some(name) = lock_path.as_os_str().as_bytes().strip_suffix(lock_file::SUFFIX.as_bytes()) else {
+            return Ok(None);
+        };
+        let Some(source) = opening::open(lock_path)? else { return Ok(None) };
+        if lock_file::read(&source)?.is_none() || source.stat()?.st_uid != rustix::process::geteuid().as_raw() {
+            return Ok(None);
         }
         let path = PathBuf::from(OsStr::from_bytes(name));
-        let path = if rustix::fs::lstat(&path).is_ok() { path } else { lock_path.to_path_buf() };
-        Some(Self { lock_path: lock_path.to_path_buf(), path, id: source.id() })
+        let path = match rustix::fs::lstat(&path) {
+            Ok(_) => path,
+            Err(Errno::NOENT) => lock_path.to_path_buf(),
+            // If there is a socket, the lock file is not to go without it.
+            Err(e) => return Err(e.into()),
+        };
+        Ok(Some(Self { lock_path: lock_path.to_path_buf(), path, id: source.id() }))
     }
 
     /// Removes both if no process listens, or only says so.

@@ -6,7 +6,7 @@ use super::{Connected, Refusal, RendezvousError, RendezvousReason};
 use crate::liveness::{Half, PeerMonitor, sleep::sleep};
 use crate::lock::{self, Byte};
 use rustix::fd::OwnedFd;
-use smstream_core::layout::state;
+use smstream_core::layout::{Features, state};
 use smstream_core::park::{ALERT_CORRUPT, Place, Wake, Watch};
 use smstream_shm::Deadline;
 use smstream_shm::memory::guard::Installed;
@@ -25,6 +25,8 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub(crate) struct RegionAttempt {
     name: RegionName,
     guard: Option<Installed>,
+    /// What the own lane is to carry.
+    features: Features,
     pub(super) stage: Stage,
 }
 
@@ -46,7 +48,13 @@ pub(super) enum Stage {
 impl RegionAttempt {
     /// Begins to connect to the process that listens at `path`. Nothing is claimed before the first step.
     pub(crate) fn to(path: impl AsRef<Path>, guard: Option<Installed>) -> Result<Self, RendezvousError> {
-        Ok(RegionAttempt { name: RegionName::of(path.as_ref())?, guard, stage: Stage::Looking(None) })
+        let features = Features::empty();
+        Ok(RegionAttempt { name: RegionName::of(path.as_ref())?, guard, features, stage: Stage::Looking(None) })
+    }
+
+    /// The same, with a lane that carries what `features` say.
+    pub(crate) fn carrying(self, features: Features) -> Self {
+        RegionAttempt { features, ..self }
     }
 
     /// Waits until it is made, or the deadline passes.
@@ -113,7 +121,7 @@ impl RegionAttempt {
     fn look(&self) -> Result<Stage, RendezvousError> {
         let name = &self.name;
         loop {
-            let region = Region::open(name, self.guard)?;
+            let region = Region::open(name, self.guard)?.carrying(self.features);
             let claimed = claim(name, &region)?;
             region.whole(name)?;
             if claimed {

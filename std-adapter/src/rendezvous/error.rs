@@ -61,6 +61,8 @@ pub enum RendezvousReason {
     },
     /// The other party does not keep to the rules of the rendezvous: how.
     Protocol(String),
+    /// What the other party handed out is no segment of the channel: why.
+    Memory(String),
     /// The descriptor is no socket to meet over: why.
     BadDescriptor(String),
     /// The listener closed the connection in the middle of the rendezvous, without a reason.
@@ -71,6 +73,8 @@ pub enum RendezvousReason {
     CannotListen,
     /// The deadline passed.
     TimedOut,
+    /// The deadline passed, and a connector was turned away for what this process was short of: what the system said.
+    Short(String),
     /// The wait was cancelled.
     Cancelled,
     /// The system refused: what was tried, and what it said.
@@ -136,6 +140,7 @@ impl RendezvousError {
             | RendezvousReason::CutShort
             | RendezvousReason::Overwritten(_)
             | RendezvousReason::Protocol(_)
+            | RendezvousReason::Memory(_)
             | RendezvousReason::Refused(Refusal::Version | Refusal::Memory | Refusal::Protocol) => {
                 ErrorKind::InvalidData
             }
@@ -146,7 +151,7 @@ impl RendezvousError {
             RendezvousReason::Refused(Refusal::Resources | Refusal::Limited) => ErrorKind::ConnectionRefused,
             RendezvousReason::NotAlone => ErrorKind::ResourceBusy,
             RendezvousReason::NameLost => ErrorKind::AddrNotAvailable,
-            RendezvousReason::TimedOut => ErrorKind::TimedOut,
+            RendezvousReason::TimedOut | RendezvousReason::Short(_) => ErrorKind::TimedOut,
             RendezvousReason::Cancelled => ErrorKind::ConnectionAborted,
             RendezvousReason::System(_, e) => e.kind(),
         }
@@ -192,6 +197,7 @@ fn advice(e: &io::Error) -> &'static str {
     let inner = std::error::Error::source(e).and_then(|e| e.downcast_ref::<io::Error>()).unwrap_or(e);
     match (e.kind(), inner.raw_os_error()) {
         (_, Some(libc::EMFILE | libc::ENFILE)) => "; close some files, or raise the limit (`ulimit -n`)",
+        (_, Some(libc::EFBIG)) => "; raise the limit on the size of files (RLIMIT_FSIZE, `ulimit -f`)",
         (ErrorKind::NotFound, _) => "; make the directory first",
         (ErrorKind::PermissionDenied, _) => "; use a directory that you may search and write to",
         (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => "; free some space, or ask for smaller capacities",
@@ -285,7 +291,7 @@ impl fmt::Display for RendezvousError {
                 "the listener at {path} has a lane of {found} bytes, and at most {most} are accepted; \
                  raise `Builder::max_peer_capacity` if it may have them"
             ),
-            RendezvousReason::Protocol(what) => {
+            RendezvousReason::Protocol(what) | RendezvousReason::Memory(what) => {
                 write!(f, "the other party at {path} does not keep to the rules of the rendezvous: {what}")
             }
             RendezvousReason::BadDescriptor(why) => write!(f, "{path} cannot be used: {why}"),
@@ -298,6 +304,11 @@ impl fmt::Display for RendezvousError {
             }
             RendezvousReason::CannotListen => write!(f, "no process can listen at {path}: connect to it instead"),
             RendezvousReason::TimedOut => write!(f, "no process answered at {path} in time"),
+            RendezvousReason::Short(what) => write!(
+                f,
+                "no connection came about at {path} in time: a connector was turned away, because this process could not \
+                 serve it: {what}"
+            ),
             RendezvousReason::Cancelled => write!(f, "waiting at {path} was cancelled"),
             RendezvousReason::System(what, e) => write!(f, "cannot {what} at {path}: {e}{}", advice(e)),
         }

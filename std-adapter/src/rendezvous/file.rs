@@ -122,6 +122,7 @@ impl RegionListener {
             };
             sleep(&self.interrupt, Some(Half::Reader), &watches, until);
             if deadline.is_some_and(Deadline::has_passed) && !self.is_pending() {
+                self.current.look_whole(&self.name)?;
                 return Err(self.name.error(RendezvousReason::TimedOut));
             }
         }
@@ -142,6 +143,8 @@ impl RegionListener {
             // A claimer that said HELLO and died leaves a region that no party can use. It is replaced like an
             // accepted one.
             let lives = hello == state::HELLO && self.current.is_held(&self.name, Byte::Party1)?;
+            // A claimer that finds the region cut short gives it up, and that is no death. The watcher may not have said so yet.
+            self.current.look_whole(&self.name)?;
             let next = self.publish_next()?;
             self.size = None;
             self.named = None;
@@ -189,16 +192,19 @@ impl RegionListener {
         (!is_notified).then_some(LOOK_AGAIN)
     }
 
-    /// That the name still leads to the region, if something may have happened to it.
+    /// That the region has all its bytes and the name still leads to it, if something may have happened to it.
     fn check_name(&self) -> Result<(), RendezvousError> {
-        match &self.named {
-            Some(named) if named.take() && !self.name.is(self.current.id())? => {
-                // The next call says so again.
-                named.leave_taken();
-                Err(self.name.error(RendezvousReason::NameLost))
-            }
-            _ => Ok(()),
+        let Some(named) = self.named.as_ref().filter(|named| named.take()) else { return Ok(()) };
+        let leads_there = || match self.name.is(self.current.id())? {
+            true => Ok(()),
+            false => Err(self.name.error(RendezvousReason::NameLost)),
+        };
+        let checked = self.current.look_whole(&self.name).and_then(|()| leads_there());
+        if checked.is_err() {
+            // The next call says so again.
+            named.leave_taken();
         }
+        checked
     }
 
     /// Whether a connector waits to be accepted. (It may have died meanwhile.)

@@ -1,6 +1,7 @@
 //! The same between processes, some of which are killed.
 
 use super::*;
+use std::sync::atomic::AtomicBool;
 
 /// A process that listens or connects, says so, and stays.
 #[test]
@@ -217,9 +218,8 @@ fn a_hello_without_its_wake_holds_up_no_other() {
                     return (accept(&mut listener), Some(first));
                 }
                 dead.recv().unwrap();
-                while first.monitor.probe() {
+                if first.monitor.probe() {
                     first = accept(&mut listener);
-                    dead.recv().unwrap();
                 }
                 (first, None)
             });
@@ -228,9 +228,7 @@ fn a_hello_without_its_wake_holds_up_no_other() {
             let mut kept = None;
             if killed {
                 silent.kill();
-                for _ in 0..2 {
-                    bury.send(()).unwrap();
-                }
+                bury.send(()).unwrap();
             } else {
                 kept = Some(silent);
             }
@@ -325,4 +323,35 @@ fn the_listener_says_where_its_lane_begins() {
         let (a, b) = meet(&mut listener, &path);
         talk(&a, &b);
     }
+}
+
+/// Connectors that try again and again claim what a dead listener has left, each for a moment: that keeps no new listener from
+/// its name.
+#[test]
+fn connectors_that_try_do_not_keep_a_listener_from_its_name() {
+    let scratch = Scratch::new();
+    let (path, fresh) = (scratch.path(), scratch.0.join("left"));
+    let region = {
+        let _living = RegionListener::bind(&fresh, &Config::new(CAPACITIES), None).unwrap();
+        fs::read(&fresh).unwrap()
+    };
+    let is_over = AtomicBool::new(false);
+    let bound = thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let _ = connect(&path, soon());
+                }
+            });
+        }
+        let bind = |_| {
+            leave_over(&fresh, &region);
+            fs::rename(&fresh, &path).unwrap();
+            RegionListener::bind(&path, &Config::new(CAPACITIES), None).map(drop)
+        };
+        let bound: Result<Vec<()>, RendezvousError> = (0..300).map(bind).collect();
+        is_over.store(true, Ordering::Relaxed);
+        bound
+    });
+    bound.unwrap();
 }

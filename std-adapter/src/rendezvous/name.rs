@@ -160,8 +160,9 @@ impl RegionName {
             attempts += 1;
             match leftover::judge(&fd) {
                 Err(Kept::Gone) => return Ok(None),
-                // Another process is judging it at this moment: it removes the name, or takes it over.
-                Err(Kept::Judged) if attempts < LEASE_ATTEMPTS => std::thread::sleep(LEASE_PAUSE),
+                // Another process is judging it at this moment: it removes the name, or takes it over. Or a connector, one of
+                // many that try perhaps, is about to see that its listener is dead.
+                Err(Kept::Judged | Kept::Claimed) if attempts < LEASE_ATTEMPTS => std::thread::sleep(LEASE_PAUSE),
                 other => break other,
             }
         };
@@ -169,7 +170,7 @@ impl RegionName {
             self.error(match kept {
                 Kept::Other(what) => RendezvousReason::Occupied(what),
                 Kept::Foreign(uid) => RendezvousReason::ForeignOwner(uid),
-                Kept::InUse(_) | Kept::Judged | Kept::Gone => RendezvousReason::InUse,
+                Kept::InUse(_) | Kept::Judged | Kept::Claimed | Kept::Gone => RendezvousReason::InUse,
                 Kept::System(e) => RendezvousReason::System("find out whether a listener lives", e),
             })
         })?;

@@ -12,7 +12,7 @@ use rustix::fs::Stat;
 use smstream_core::findings::Findings;
 use smstream_core::geometry::{self, Config};
 use smstream_core::identity::{Description, Finding, Problem, Whose};
-use smstream_core::layout::state;
+use smstream_core::layout::{Features, state};
 use smstream_core::ordering;
 use smstream_core::park::{Place, Watch};
 use smstream_core::word::SharedWord;
@@ -51,7 +51,9 @@ impl Region {
         let config = Config { channel: fresh::inode(&stat), ..config };
         {
             let (theirs, _) = map(name, &fd, (&config, &config.describe(0)), 1, None)?;
-            initialize(name, &theirs, &config, 1)?;
+            // What the connector's lane will carry is for the connector to say.
+            let theirs_config = Config { features: config.features.difference(Features::RECORDS), ..config };
+            initialize(name, &theirs, &theirs_config, 1)?;
         }
         let first = config.describe(0);
         let region = Self::of(name, fd, &stat, (config, first), 0, guard.map(|guard| Cut::new(guard, len as u64)))?;
@@ -146,6 +148,20 @@ impl Region {
         whole(name, self.cut())
     }
 
+    /// The same of the file as it is now: no access may have met what is gone, and the watcher may not have looked yet.
+    pub(super) fn look_whole(&self, name: &RegionName) -> Result<(), RendezvousError> {
+        if let Some(cut) = self.cut() {
+            cut.look(&*self.fd);
+        }
+        self.whole(name)
+    }
+
+    /// The same, with a segment of the connector that says that its lane carries what `features` say.
+    pub(super) fn carrying(mut self, features: Features) -> Self {
+        self.config.features = barrier::features(features);
+        self
+    }
+
     /// Sets the connector's segment up, whatever a dead claimer left in it. The caller holds the claim.
     pub(super) fn set_up_mine(&self, name: &RegionName) -> Result<(), RendezvousError> {
         initialize(name, &self.my, &self.config, self.party as usize)
@@ -237,7 +253,7 @@ impl Region {
 /// Says who made it, and when. For display only.
 fn signed(config: Config) -> Config {
     let made = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    Config { pid: process::id(), made, features: barrier::features(), ..config }
+    Config { pid: process::id(), made, features: barrier::features(config.features), ..config }
 }
 
 fn whole(name: &RegionName, cut: Option<&Arc<Cut>>) -> Result<(), RendezvousError> {

@@ -140,7 +140,7 @@ impl Stream {
     }
 
     #[inline]
-    pub(super) fn fail_together<T>(&self, result: io::Result<T>) -> io::Result<T> {
+    pub(crate) fn fail_together<T>(&self, result: io::Result<T>) -> io::Result<T> {
         if result.is_err() {
             self.fail_both_or_neither();
         }

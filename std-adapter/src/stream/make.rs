@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use smstream_core::findings::Findings;
 use smstream_core::geometry::{self, Config};
+use smstream_core::layout::Features;
 
 use super::Stream;
 use crate::addr::Addr;
@@ -100,7 +101,10 @@ impl Stream {
         })?;
         // SAFETY: as above, for the duration of the call.
         let described = unsafe { geometry::inspect(theirs.as_ptr(), theirs.len()) };
-        let (peer_pid, peer_party) = described.map_or((0, 0), |d| (d.pid, d.party));
+        let (peer_pid, peer_party) = described.as_ref().map_or((0, 0), |d| (d.pid, d.party));
+        // What the attachment is made with was loaded once, and checked; this is one bit for which there is no wrong value.
+        let records = [settings.terms.features, described.map_or(Features::empty(), |d| d.features)]
+            .map(|features| features.contains(Features::RECORDS));
         let signals =
             Signals { wanted: settings.terms.wake_signal, peer: link.as_ref().and_then(|link| link.pidfd.clone()) };
         let doorbell = link.as_ref().map(|link| Doorbell::new(Arc::clone(&link.socket)));
@@ -132,6 +136,7 @@ impl Stream {
             aborted: AtomicBool::new(false),
             relinquished: AtomicBool::new(false),
             deadlock_detection: settings.deadlock_detection,
+            records,
             policy: Policy::new(settings.buf_mode),
             history: History::default(),
             memory: Both::new([mine, theirs]),

@@ -1,5 +1,7 @@
 //! The images, and what a peer has to make of each of them.
 
+mod records;
+
 use smstream_core::cursor::{ASLEEP, FIN, STOP, STOPPED_HINT};
 use smstream_core::geometry::Config;
 use smstream_core::layout::state;
@@ -275,6 +277,7 @@ pub fn cases() -> Vec<Case> {
     golden(&mut all);
     faults(&mut all);
     lies(&mut all);
+    records::add(&mut all);
     all
 }
 

@@ -47,7 +47,7 @@ impl Pair {
 
     /// Stores a word of a segment's header.
     pub fn set(&self, segment: usize, offset: usize, value: u32) {
-        store(self.segments[segment].own(), offset, value);
+        store(self.segments[segment].own(), self.segments[segment].len(), offset, value);
     }
 
     /// The text of the image.
@@ -124,10 +124,10 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Stores a word of a segment, as another process would.
-pub fn store(segment: *mut u8, offset: usize, value: u32) {
-    assert!(offset < HEADER_LEN as usize && offset.is_multiple_of(4));
-    // SAFETY: within a header, aligned, and accessed by atomics and volatile accesses only.
+/// Stores a word of a segment of `len` bytes, as another process would.
+pub fn store(segment: *mut u8, len: usize, offset: usize, value: u32) {
+    assert!(offset + 4 <= len && offset.is_multiple_of(4));
+    // SAFETY: within the segment, aligned, and accessed by atomics and volatile accesses only.
     unsafe { segment.wrapping_add(offset).cast::<u32>().write_volatile(value) };
 }
 

@@ -202,6 +202,9 @@ pub fn table() -> String {
         ("too-short", "t"),
         ("far-too-long", "l"),
         ("a-bad-header", "h"),
+        ("version-0", "v"),
+        ("other-lanes", "c"),
+        ("a-cursor-beyond", "b"),
     ] {
         connector(&format!("welcome-{name}"), "S3 S7 S8", &[greets(), send(&welcomes, fds), fails("Memory")]);
     }

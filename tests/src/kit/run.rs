@@ -2,8 +2,8 @@
 
 use smstream_core::error::{ReadError, WriteError};
 use smstream_core::geometry;
-use smstream_core::identity::Problem;
 use smstream_core::park::Spin;
+use smstream_core::record::{RecordReader, RecordWriter, RecvError, SendError};
 use smstream_core::stream::End;
 
 use super::cases::Case;
@@ -41,28 +41,6 @@ impl Patch {
     }
 }
 
-/// The layout's name for a fault.
-#[must_use]
-pub fn name(problem: Problem) -> &'static str {
-    match problem {
-        Problem::TooShort { .. } => "TooShort",
-        Problem::Misaligned => "Misaligned",
-        Problem::NotReady => "NotReady",
-        Problem::Magic(_) => "Magic",
-        Problem::ByteOrder(_) => "ByteOrder",
-        Problem::Version(_) => "Version",
-        Problem::UnknownFeatures(_) => "UnknownFeatures",
-        Problem::Party(_) => "Party",
-        Problem::Align(_) => "Align",
-        Problem::LaneOffset(_) => "LaneOffset",
-        Problem::Capacity(_) => "Capacity",
-        Problem::PeerCapacity(_) => "PeerCapacity",
-        Problem::Start(_) => "Start",
-        Problem::Sent(_) => "Sent",
-        _ => "another fault",
-    }
-}
-
 /// Runs a case on the text of its image.
 ///
 /// # Errors
@@ -74,7 +52,7 @@ pub fn run(case: &Case, image: &str) -> Result<(), String> {
     let patch = Patch::parse(&case.patch);
     let loaded = Loaded::read(image, patch.lens).0;
     for &(segment, offset, value) in &patch.words {
-        store(loaded[segment].own(), offset, value);
+        store(loaded[segment].own(), loaded[segment].len(), offset, value);
     }
     let moved: [Option<Shared>; 2] = [0, 1].map(|n| (patch.shifts[n] != 0).then(|| Shared::new(loaded[n].len() + 128)));
     let start = |n: usize| moved[n].as_ref().map_or(loaded[n].own(), |m| m.own().wrapping_add(patch.shifts[n]));
@@ -85,7 +63,7 @@ pub fn run(case: &Case, image: &str) -> Result<(), String> {
     let attachment = match attached {
         Ok(attachment) => attachment,
         Err(finding) => {
-            let found = name(finding.problem);
+            let found = finding.problem.name();
             return if found == case.verdict { Ok(()) } else { Err(format!("{found}: {finding}")) };
         }
     };
@@ -94,15 +72,68 @@ pub fn run(case: &Case, image: &str) -> Result<(), String> {
     }
     let mut end = attachment.into_end(Spin, Spin);
     for token in case.steps.split_whitespace() {
-        step(token, &mut end, start(mine), start(peer)).map_err(|came| format!("{token}: {came}"))?;
+        let came;
+        (end, came) = perform(token, end, start(mine), (start(peer), loaded[peer].len()));
+        let (_, right) = token.split_once('=').unwrap_or((token, ""));
+        if came != right {
+            return Err(format!("{token}: {came}"));
+        }
     }
     Ok(())
 }
 
-fn step(token: &str, end: &mut End<'_, Spin>, mine: *mut u8, peer: *mut u8) -> Result<(), String> {
+/// Receives a record of at most `most` bytes, if one is there.
+fn receive(end: End<'_, Spin>, most: usize) -> (End<'_, Spin>, String) {
+    let mut reader = RecordReader::new(end.consumer);
+    let mut buffer = vec![0; most];
+    let came = match reader.recv(&mut buffer) {
+        Ok(Some(n)) => hex(&buffer[..n]),
+        Ok(None) => "End".into(),
+        Err(RecvError::Empty) => "Again".into(),
+        Err(RecvError::TooSmall { .. }) => "TooSmall".into(),
+        Err(e) => format!("{e:?}"),
+    };
+    let consumer = reader.into_consumer().expect("no grant is out");
+    (share(End { consumer, producer: end.producer }), came)
+}
+
+/// An end one of whose halves knows that the peer is corrupt, so that the other one knows, too.
+fn share(mut end: End<'_, Spin>) -> End<'_, Spin> {
+    if end.consumer.is_corrupt() || end.producer.is_corrupt() {
+        // What it returns is what was known before.
+        let _ = end.write(&[]);
+        assert!(end.consumer.is_corrupt() && end.producer.is_corrupt());
+    }
+    end
+}
+
+/// Sends a record, if there is room for it.
+fn send<'m>(end: End<'m, Spin>, record: &[u8]) -> (End<'m, Spin>, String) {
+    let mut writer = RecordWriter::new(end.producer);
+    let came = match writer.send(record) {
+        Ok(()) => record.len().to_string(),
+        Err(SendError::Full) => "Again".into(),
+        Err(e) => format!("{e:?}"),
+    };
+    let producer = writer.into_producer().expect("no grant is out");
+    (share(End { consumer: end.consumer, producer }), came)
+}
+
+/// Does one step of a case, and says what came of it. The peer's segment is given with its length.
+///
+/// # Panics
+/// If it is no step.
+pub fn perform<'m>(
+    token: &str,
+    mut end: End<'m, Spin>,
+    mine: *mut u8,
+    peer: (*mut u8, usize),
+) -> (End<'m, Spin>, String) {
     let (what, argument) = token.split_once(':').expect("a step");
     let (left, right) = argument.split_once('=').unwrap_or((argument, ""));
     let came = match what {
+        "R" => return receive(end, left.parse().expect("a length")),
+        "W" => return send(end, &bytes(left)),
         "r" => {
             let mut buffer = vec![0; left.parse().expect("a length")];
             match end.read(&mut buffer) {
@@ -118,7 +149,7 @@ fn step(token: &str, end: &mut End<'_, Spin>, mine: *mut u8, peer: *mut u8) -> R
         },
         "m" => format!("{:08x}", load(mine, number(left) as usize)),
         "p" => {
-            store(peer, number(left) as usize, number(right));
+            store(peer.0, peer.1, number(left) as usize, number(right));
             right.into()
         }
         "f" => {
@@ -131,5 +162,5 @@ fn step(token: &str, end: &mut End<'_, Spin>, mine: *mut u8, peer: *mut u8) -> R
         }
         _ => panic!("no step: {token}"),
     };
-    if came == right { Ok(()) } else { Err(came) }
+    (end, came)
 }

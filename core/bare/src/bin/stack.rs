@@ -11,7 +11,9 @@ use cortex_m_semihosting::{debug, hprintln};
 use smstream_core::block::{Block, block_len};
 use smstream_core::geometry::{self, Attachment, Config};
 use smstream_core::identity::Finding;
+use smstream_core::local::{ByteConsumer, ByteProducer, ByteRing};
 use smstream_core::park::Spin;
+use smstream_core::spsc::{self, AlreadySplit, Ring};
 use smstream_core::stream::End;
 
 const CHANNEL: Config = Config::new([64, 64]);
@@ -53,6 +55,77 @@ fn split(block: &mut Block<LEN>) -> Result<Ends<'_>, Finding> {
 #[inline(never)]
 fn into_end(attached: Attachment<'static>) -> End<'static, Spin> {
     attached.into_end(Spin, Spin)
+}
+
+static ITEMS: Ring<u32, 16> = Ring::new();
+static BYTES: ByteRing<64> = ByteRing::new();
+
+type Items = (spsc::Producer<'static, u32>, spsc::Consumer<'static, u32>);
+type Bytes = (ByteProducer<'static, Spin>, ByteConsumer<'static, Spin>);
+
+#[inline(never)]
+fn split_items() -> Result<Items, AlreadySplit> {
+    ITEMS.try_split()
+}
+
+#[inline(never)]
+fn split_bytes() -> Result<Bytes, AlreadySplit> {
+    BYTES.try_split(Spin, Spin)
+}
+
+/// The same of the rings for one process, and the sizes of all halves.
+#[inline(never)]
+fn rings() -> bool {
+    let (mut items, mut bytes, mut good) = (None, None, true);
+    let splitting = stack_of(&mut || {
+        let frame = stack_pointer();
+        items = split_items().ok();
+        frame
+    });
+    let splitting_bytes = stack_of(&mut || {
+        let frame = stack_pointer();
+        bytes = split_bytes().ok();
+        frame
+    });
+    let (Some((mut push, mut pop)), Some((mut write, mut read))) = (items, bytes) else { fail("try_split") };
+    let (mut item, mut out) = (black_box(7), black_box([7; 8]));
+    let pushing = stack_of(&mut || {
+        let frame = stack_pointer();
+        good &= push.push(item).is_ok();
+        frame
+    });
+    let popping = stack_of(&mut || {
+        let frame = stack_pointer();
+        item = pop.pop().unwrap_or(0);
+        frame
+    });
+    let writing = stack_of(&mut || {
+        let frame = stack_pointer();
+        good &= write.write(&out) == Ok(8);
+        frame
+    });
+    let reading = stack_of(&mut || {
+        let frame = stack_pointer();
+        good &= read.read(&mut out) == Ok(8);
+        frame
+    });
+    for (what, number) in [
+        ("items_split", splitting),
+        ("items_push", pushing),
+        ("items_pop", popping),
+        ("bytes_split", splitting_bytes),
+        ("bytes_write", writing),
+        ("bytes_read", reading),
+        ("half_of_items", size_of_val(&push).max(size_of_val(&pop))),
+        ("half_of_bytes", size_of_val(&write).max(size_of_val(&read))),
+        ("half_of_lane", size_of::<End<'_, Spin>>() / 2),
+        ("ring_of_items", size_of::<Ring<u32, 16>>() - 64),
+        ("ring_of_bytes", size_of::<ByteRing<64>>() - 64),
+        ("ring_of_lane", block_len(&Config::new([64, 0])) - 64),
+    ] {
+        hprintln!("{} {}", what, number);
+    }
+    good && item == 7
 }
 
 #[entry]
@@ -121,6 +194,7 @@ fn main() -> ! {
     ] {
         hprintln!("{} {}", what, stack);
     }
+    good &= rings();
     debug::exit(if good { debug::EXIT_SUCCESS } else { debug::EXIT_FAILURE });
     loop {}
 }

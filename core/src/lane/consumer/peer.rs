@@ -3,7 +3,7 @@
 use super::Consumer;
 use crate::cursor;
 use crate::error::ReadError;
-use crate::mutant::{mutant, unless_mutant};
+use crate::mutant::mutant;
 use crate::ordering;
 use crate::park::{ALERT_CORRUPT, ALERT_GONE, Park};
 use crate::size::saturating;
@@ -42,13 +42,7 @@ impl<P: Park> Consumer<'_, P> {
         }
         let word = ordering::peer_sent(&self.peer.sent.word);
         if word != self.word_seen {
-            let used = cursor::diff(self.word_seen, self.published());
-            let used_now = cursor::diff(word, self.published());
-            let most = self.ring.capacity() + unless_mutant!("accept_sent_one_beyond", 0, 1);
-            let changed_after_fin = unless_mutant!("accept_sent_after_fin", self.is_peer_finished(), false);
-            let backwards = unless_mutant!("accept_sent_backwards", used_now < used, false);
-            let beyond = unless_mutant!("accept_sent_beyond", used_now > most, false);
-            if changed_after_fin || backwards || beyond {
+            if !cursor::accepts_sent(word, self.word_seen, self.published(), self.ring.capacity()) {
                 self.fail();
                 return Err(Stopped::Corrupt);
             }

@@ -3,7 +3,6 @@
 use super::Producer;
 use crate::cursor::{self, STOP};
 use crate::error::WriteError;
-use crate::mutant::unless_mutant;
 use crate::ordering;
 use crate::park::{ALERT_CORRUPT, ALERT_GONE, Park};
 use crate::size::saturating;
@@ -67,12 +66,7 @@ impl<P: Park> Producer<'_, P> {
         }
         let word = ordering::peer_received(&self.peer.received.word);
         if word != self.word_seen {
-            let in_flight = cursor::diff(self.published(), self.word_seen);
-            let still_in_flight = cursor::diff(self.published(), word);
-            let changed_after_stop = unless_mutant!("accept_received_after_stop", self.is_peer_stopped(), false);
-            let most = unless_mutant!("accept_received_le_capacity", in_flight, self.ring.capacity());
-            let impossible = unless_mutant!("accept_received_any", still_in_flight > most, false);
-            if changed_after_stop || impossible {
+            if !cursor::accepts_received(word, self.word_seen, self.published(), self.ring.capacity()) {
                 self.fail();
                 return Err(Stopped::Corrupt);
             }

@@ -21,12 +21,18 @@ impl<'m, P: Park> Producer<'m, P> {
     /// # Errors
     /// [`WaitError`]. After [`WaitError::TimedOut`] there was no room at all.
     pub fn wait(&mut self, want: usize, deadline: Option<P::Deadline>) -> Result<usize, WaitError> {
-        self.wait_in(want, deadline, None)
+        self.wait_for_room(self.usual(want), deadline, None)
     }
 
-    pub(in crate::lane) fn wait_in(
+    /// What may be waited for, whatever the peer does.
+    pub(in crate::lane) fn usual(&self, want: usize) -> u32 {
+        at_most(want, cursor::max_wait(self.ring.capacity())).max(1)
+    }
+
+    /// `want` is at least 1. It is [usual](Self::usual), or the peer reads records and it is at most the capacity.
+    pub(crate) fn wait_for_room(
         &mut self,
-        want: usize,
+        want: u32,
         deadline: Option<P::Deadline>,
         exclusive: Option<&Exclusive<'_>>,
     ) -> Result<usize, WaitError> {
@@ -36,7 +42,6 @@ impl<'m, P: Park> Producer<'m, P> {
         if self.fin && !self.corrupt {
             return Err(WaitError::Closed);
         }
-        let want = at_most(want, cursor::max_wait(self.ring.capacity())).max(1);
         match wait(self, want, deadline, exclusive) {
             // First: a word that changes after STOP is corrupt, and stays so.
             Err(Stopped::Corrupt) => {

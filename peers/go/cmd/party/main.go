@@ -5,12 +5,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	smstream "github.com/smstream/smstream/peers/go"
@@ -77,6 +79,64 @@ func receivePattern(c net.Conn, party, n int, pauses bool) {
 	}
 	if at != n {
 		fail("read", fmt.Sprint(at, " bytes came and not ", n))
+	}
+}
+
+const records = 200
+
+// record is record k: from none to many bytes, each 16th of n of them, from somewhere in the pattern on.
+func record(data []byte, k, n int) []byte {
+	length := k * 7919 % 5000
+	if k%16 == 15 {
+		length = n
+	}
+	begin := k * 31 % size
+	return data[begin : begin+length]
+}
+
+func sendRecords(c *smstream.Conn, party, n int) {
+	data := bytes.Repeat(pattern(party), 2)
+	for k := range records {
+		check(c.SendRecord(record(data, k, n)), "send a record")
+		if k%20 == 19 {
+			time.Sleep(3 * time.Millisecond)
+		}
+	}
+	check(c.CloseWrite(), "FIN")
+}
+
+func receiveRecords(c *smstream.Conn, party, n int) {
+	data, buffer := bytes.Repeat(pattern(party), 2), make([]byte, 300_000)
+	for k := range records {
+		right := record(data, k, n)
+		length, err := c.NextRecord()
+		check(err, "the length of a record")
+		got, err := c.RecvRecord(buffer)
+		check(err, "receive a record")
+		if length != got || !bytes.Equal(buffer[:got], right) {
+			fail("receive a record", fmt.Sprint("record ", k, " is another one"))
+		}
+		if k%33 == 32 {
+			time.Sleep(3 * time.Millisecond)
+		}
+	}
+	if _, err := c.RecvRecord(buffer); err != io.EOF {
+		fail("the end of the records", err)
+	}
+}
+
+func findTheLie(c *smstream.Conn) {
+	b := make([]byte, 8)
+	n, err := c.RecvRecord(b)
+	check(err, "a good record")
+	if string(b[:n]) != "abc" {
+		fail("a good record", string(b[:n]))
+	}
+	if _, err = c.RecvRecord(b); !errors.Is(err, smstream.ErrCorrupt) {
+		fail("a record that is a lie", err)
+	}
+	if err = c.SendRecord(b); !errors.Is(err, smstream.ErrCorrupt) {
+		fail("a stream that is over", err)
 	}
 }
 
@@ -169,6 +229,19 @@ func play(c *smstream.Conn, connector bool, mode string, n int) {
 		}()
 		receivePattern(c, 1-party, n, true)
 		<-done
+	case "records":
+		if !c.PeerHasRecords() {
+			fail("records", "the peer does not say that it has them")
+		}
+		done := make(chan struct{})
+		go func() {
+			sendRecords(c, party, n)
+			close(done)
+		}()
+		receiveRecords(c, 1-party, n)
+		<-done
+	case "corrupt-record":
+		findTheLie(c)
 	case "half":
 		if connector {
 			receivePattern(c, 0, 1000, false)
@@ -229,12 +302,15 @@ func main() {
 	if len(os.Args) > 4 {
 		n, _ = strconv.Atoi(os.Args[4])
 	}
+	config := &smstream.Config{Records: strings.Contains(mode, "record")}
 	if mode == "again" {
 		mode, rounds = "half", 2
 	}
 	if role == "connect" {
 		for ; rounds > 0; rounds-- {
-			c, err := smstream.DialTimeout(addr, 10*time.Second)
+			ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
+			c, err := config.DialContext(ctx, "smstream", addr)
+			stop()
 			if err != nil {
 				name := "?"
 				var e *smstream.Error
@@ -247,7 +323,7 @@ func main() {
 			play(c, true, mode, n)
 		}
 	} else {
-		l, err := smstream.Listen(addr)
+		l, err := config.Listen(addr)
 		check(err, "listen")
 		fmt.Println("listening")
 		for mode == "echo" {

@@ -18,7 +18,7 @@ ffi.cdef(
     typedef unsigned int uid_t;
     typedef struct sms_options {
         uint32_t capacity[2]; uint32_t max_capacity; uint32_t start; bool allow_any; const uid_t *allow; size_t allowed;
-        int handshake_ms; bool propose; ...;
+        int handshake_ms; bool propose; bool records; ...;
     } sms_options;
     struct ucred { int pid; unsigned int uid; unsigned int gid; ...; };
 
@@ -44,6 +44,14 @@ ffi.cdef(
     int sms_consume(sms_stream *s, size_t n);
     int sms_reserve(sms_stream *s, void **bytes, size_t *n);
     int sms_commit(sms_stream *s, size_t n);
+    bool sms_peer_has_records(const sms_stream *s);
+    size_t sms_max_record(const sms_stream *s);
+    int sms_try_send_record(sms_stream *s, const void *record, size_t len);
+    int sms_send_record(sms_stream *s, const void *record, size_t len, int timeout_ms);
+    long sms_next_record(sms_stream *s);
+    long sms_try_recv_record(sms_stream *s, void *buffer, size_t size);
+    long sms_wait_record(sms_stream *s, int timeout_ms);
+    long sms_skip_record(sms_stream *s);
     int sms_shutdown(sms_stream *s, int halves);
     void sms_close(sms_stream *s);
     void sms_abort(sms_stream *s);

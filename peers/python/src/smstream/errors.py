@@ -11,6 +11,7 @@ from ._smstream import ffi, lib
 
 __all__ = [
     "AddressInUse",
+    "BufferTooSmall",
     "Cancelled",
     "Closed",
     "Corrupt",
@@ -22,6 +23,7 @@ __all__ = [
     "NotAllowed",
     "PeerGone",
     "ProtocolError",
+    "RecordTooLong",
     "Refused",
     "TimedOut",
     "WouldBlock",
@@ -86,6 +88,14 @@ class ProtocolError(Error, ConnectionAbortedError):
     """The other side did not keep to the rendezvous."""
 
 
+class RecordTooLong(Error):
+    """The record is longer than `Stream.max_record`, which the lane never has room for. Nothing was sent."""
+
+
+class BufferTooSmall(Error):
+    """The next record is longer than the buffer. It stays: `Stream.next_record` has its length."""
+
+
 class LayoutError(Error, ValueError):
     """A segment that cannot be used: `name` is the fault, such as ``LaneOffset``."""
 
@@ -107,6 +117,8 @@ _KINDS: dict[int, tuple[type[Error], int]] = {
     lib.SMS_EPROTOCOL: (ProtocolError, errno.EPROTO),
     lib.SMS_EMEMORY: (ProtocolError, errno.EPROTO),
     lib.SMS_ETOOLARGE: (ProtocolError, errno.EMSGSIZE),
+    lib.SMS_ETOOLONG: (RecordTooLong, errno.EMSGSIZE),
+    lib.SMS_ETOOSMALL: (BufferTooSmall, errno.EMSGSIZE),
     lib.SMS_EADDRESS: (Error, errno.EINVAL),
     lib.SMS_EINVALID: (Error, errno.EINVAL),
     lib.SMS_ENOREGION: (Error, errno.EINVAL),

@@ -16,7 +16,11 @@ Buffer = Any  # bytes, bytearray, memoryview, mmap, array.array…: all that has
 
 # Looked up once: these are called for every message.
 _try_read, _try_write, _EAGAIN = lib.sms_try_read, lib.sms_try_write, lib.SMS_EAGAIN
+_try_send, _try_recv = lib.sms_try_send_record, lib.sms_try_recv_record
 _char_array = ffi.typeof("char[]")
+_unpack, _TOO_SMALL = ffi.unpack, lib.SMS_ETOOSMALL
+# The bytes that a stream keeps for what it receives into an object of its own.
+_SCRATCH = 1 << 16
 
 
 def _from_buffer(buffer: Buffer, writable: bool = False) -> Any:
@@ -61,6 +65,8 @@ class Stream:
         self._trusted = trusted
         self._timeout: Optional[float] = None
         self._reading = threading.Lock()
+        # Only its holder uses it.
+        self._scratch: Any = None
         self._writing = threading.Lock()
 
     @classmethod
@@ -155,15 +161,38 @@ class Stream:
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Reads up to so many bytes, at least one; `b""` is the end of the stream."""
-        buffer = bytearray(bufsize)
-        n = self.recv_into(buffer, 0, flags)
-        return bytes(memoryview(buffer)[:n])
+        if bufsize > _SCRATCH:
+            buffer = bytearray(bufsize)
+            n = self.recv_into(buffer, 0, flags)
+            return bytes(memoryview(buffer)[:n])
+        if flags or bufsize < 0:
+            raise ValueError("flags have no meaning here" if flags else "negative buffersize in recv")
+        handle = self._handle or self._get()
+        lock = self._reading
+        if not lock.acquire(False):
+            self._wait_for(lock)
+        try:
+            scratch = self._scratch
+            if scratch is None:
+                scratch = self._scratch = ffi.new(_char_array, _SCRATCH)
+            n = _try_read(handle.s, scratch, bufsize)
+            if n == _EAGAIN and self._timeout != 0:
+                n = self._sliced(lib.sms_read, handle, scratch, bufsize, self._timeout)
+            if n >= 0:
+                return _unpack(scratch, n)
+        finally:
+            lock.release()
+        raise make_error(n)
 
     def recv_exactly(self, n: int) -> bytes:
         """Reads so many bytes, each piece within the timeout. Raises `EOFError`, whose argument has what came, if the stream ends before."""
+        first = self.recv(n) if 0 < n <= _SCRATCH else b""
+        got = len(first)
+        if got == n:
+            return first
         buffer = bytearray(n)
         view = memoryview(buffer)
-        got = 0
+        view[:got] = first
         while got < n:
             r = self.recv_into(view[got:])
             if r == 0:
@@ -285,6 +314,111 @@ class Stream:
             code = lib.sms_commit(self._get().s, n)
         if code < 0:
             raise make_error(code)
+
+    # Records
+
+    @property
+    def max_record(self) -> int:
+        """The bytes of the longest record that can be sent: the lane less four."""
+        return lib.sms_max_record(self._get().s)
+
+    @property
+    def peer_has_records(self) -> bool:
+        """Whether the peer says that it sends and receives records. A peer may do so without saying it."""
+        return lib.sms_peer_has_records(self._get().s)
+
+    def send_record(self, record: Buffer) -> None:
+        """Sends a record, whole, within the timeout. If it raises, nothing was sent.
+
+        For streams on which both sides send records and nothing else. Raises `RecordTooLong`, and what `send` raises.
+        """
+        view = record if type(record) is bytes else _from_buffer(record)
+        size = len(view)
+        handle = self._handle or self._get()
+        lock = self._writing
+        if not lock.acquire(False):
+            self._wait_for(lock)
+        try:
+            code = _try_send(handle.s, view, size)
+            if code == _EAGAIN and self._timeout != 0:
+                code = self._sliced(lib.sms_send_record, handle, view, size, self._timeout)
+        finally:
+            lock.release()
+        if code < 0:
+            raise make_error(code)
+
+    def next_record(self) -> Optional[int]:
+        """Waits for the next record, which stays, and returns its length. None: no more come."""
+        handle = self._handle or self._get()
+        with self._reading:
+            n = self._wait_record(handle)
+        return self._record_result(n)
+
+    def recv_record(self) -> Optional[bytes]:
+        """Receives the next record, which may be empty. None: no more come. Raises `TimedOut`, `WouldBlock`, `PeerGone`, `Corrupt`."""
+        handle = self._handle or self._get()
+        lock = self._reading
+        if not lock.acquire(False):
+            self._wait_for(lock)
+        try:
+            if self._scratch is None:
+                self._scratch = ffi.new(_char_array, _SCRATCH)
+            n = _try_recv(handle.s, self._scratch, len(self._scratch))
+            if n == _EAGAIN and self._timeout != 0:
+                n = self._wait_record(handle)
+                if n >= 0:
+                    n = _try_recv(handle.s, self._scratch, len(self._scratch))
+            if n == _TOO_SMALL:
+                # No longer than the peer's lane, whatever a header says.
+                self._scratch = ffi.new(_char_array, max(1, lib.sms_next_record(handle.s)))
+                n = _try_recv(handle.s, self._scratch, len(self._scratch))
+            if n >= 0:
+                return _unpack(self._scratch, n)
+        finally:
+            lock.release()
+        # A record that became longer since it was looked at: the peer has changed the header.
+        self._record_result(lib.SMS_ECORRUPT if n == _TOO_SMALL else n)
+        return None
+
+    def recv_record_into(self, buffer: Buffer) -> Optional[int]:
+        """Receives the next record into a buffer, and returns its length. None: no more come. Raises `BufferTooSmall`: then it stays."""
+        view = _from_buffer(buffer, True)
+        handle = self._handle or self._get()
+        lock = self._reading
+        if not lock.acquire(False):
+            self._wait_for(lock)
+        try:
+            n = _try_recv(handle.s, view, len(view))
+            if n == _EAGAIN and self._timeout != 0:
+                n = self._wait_record(handle)
+                if n >= 0:
+                    n = _try_recv(handle.s, view, len(view))
+        finally:
+            lock.release()
+        return self._record_result(n)
+
+    def skip_record(self) -> Optional[int]:
+        """Drops the next record, for which it waits, and returns its length. None: no more come."""
+        handle = self._handle or self._get()
+        with self._reading:
+            n = self._wait_record(handle)
+            if n >= 0:
+                n = lib.sms_skip_record(handle.s)
+        return self._record_result(n)
+
+    def _wait_record(self, handle: _Handle) -> int:
+        n = lib.sms_next_record(handle.s)
+        if n == _EAGAIN and self._timeout != 0:
+            n = self._sliced(_wait_record, handle, None, 0, self._timeout)
+        return n
+
+    @staticmethod
+    def _record_result(n: int) -> Optional[int]:
+        if n == lib.SMS_EEND:
+            return None
+        if n < 0:
+            raise make_error(n)
+        return n
 
     # Readiness
 
@@ -417,6 +551,10 @@ def _wait_bytes(s: Any, _view: Any, want: int, ms: int) -> int:
     return lib.sms_wait_bytes(s, want, ms)
 
 
+def _wait_record(s: Any, _view: Any, _want: int, ms: int) -> int:
+    return lib.sms_wait_record(s, ms)
+
+
 def _wait_room(s: Any, _view: Any, want: int, ms: int) -> int:
     return lib.sms_wait_room(s, want, ms)
 
@@ -460,6 +598,7 @@ def _options(
     allow_uids: Sequence[int],
     allow_any: bool,
     handshake_timeout: Optional[float],
+    records: bool,
 ) -> Any:
     options = ffi.new("sms_options *", lib.sms_options_default())
     if capacity is not None:
@@ -471,6 +610,7 @@ def _options(
     options.allow, options.allowed, options.allow_any = users, len(allow_uids), allow_any
     if handshake_timeout is not None:
         options.handshake_ms = int(handshake_timeout * 1000)
+    options.records = records
     return options, users
 
 
@@ -483,16 +623,17 @@ def connect(
     allow_uids: Sequence[int] = (),
     allow_any: bool = False,
     trusted: bool = False,
+    records: bool = False,
 ) -> Stream:
     """Connects to a listener at `file:PATH`, `shm:/NAME`, `unix:PATH`, `unix:@NAME` or `fd:N`; waits until it accepts.
 
     `timeout`: seconds, None for ever. `capacity`: what to propose over a socket, bytes or (listener's, connector's); the listener decides.
     `max_capacity`: the largest lane to accept over a socket. `allow_uids`, `allow_any`: who may listen there besides this user.
-    `trusted`: allows `peek` and `reserve`.
+    `trusted`: allows `peek` and `reserve`. `records`: says to the peer that this side sends and receives records; it changes nothing else.
 
     Raises an `Error`: `NoListener`, `ListenerDied`, `TimedOut`, `Refused`, `NotAllowed`, `ProtocolError`, `LayoutError`.
     """
-    options = _options(capacity, max_capacity, allow_uids, allow_any, None)
+    options = _options(capacity, max_capacity, allow_uids, allow_any, None, records)
     ms = -1 if timeout is None else int(timeout * 1000)
     result: list[Any] = []
     given_up = threading.Event()
@@ -611,10 +752,11 @@ def listen(
     allow_any: bool = False,
     handshake_timeout: Optional[float] = None,
     trusted: bool = False,
+    records: bool = False,
 ) -> Listener:
     """Listens at an address. A name that a dead listener has left is taken over.
 
     `capacity`: bytes of both lanes, or (listener's, connector's): powers of two up to 2²⁹, 256 KiB if not given; (n, 0) is one-way.
     `handshake_timeout`: how long a connector may take, in seconds. For the rest see `connect`.
     """
-    return Listener(address, _options(capacity, None, allow_uids, allow_any, handshake_timeout), trusted)
+    return Listener(address, _options(capacity, None, allow_uids, allow_any, handshake_timeout, records), trusted)

@@ -1,24 +1,27 @@
 //! What the kernel carries between two descriptors: pipes and sockets.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::hint;
 use std::io;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::Path;
+use std::process;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl, mknodat};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept, bind, connect, listen, recv,
     send, socket_with,
 };
-use rustix::pipe::fcntl_setpipe_size;
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 use crate::channel::{Channel, Runner};
-use crate::transport::{Opening, Then, Transport, Waiting};
+use crate::transport::{Opening, Then, Transport, Waiting, name_at};
 
 /// The buffer that pipes are given.
 const PIPE_BUFFER: usize = 1 << 20;
@@ -26,7 +29,7 @@ const PIPE_BUFFER: usize = 1 << 20;
 /// The longest packet of a seqpacket socket: what fits a send buffer of the default size with room to spare.
 const LONGEST_PACKET: usize = 64 << 10;
 
-/// Two pipes, by names in a directory.
+/// Two pipes. They have no names: the second side opens them through the first one's table of descriptors.
 pub struct Pipe;
 /// A Unix socket of type stream.
 pub struct UnixStreamSocket;
@@ -128,14 +131,31 @@ fn set_waiting(fd: impl AsFd, waiting: Waiting) -> io::Result<()> {
     Ok(fcntl_setfl(&fd, wanted)?)
 }
 
-/// Opens a named pipe without waiting for its other end.
-fn open_pipe(path: &Path) -> io::Result<OwnedFd> {
-    // Linux opens a named pipe for both directions at once.
-    let file: File =
-        OpenOptions::new().read(true).write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+/// Makes a pipe, open for both directions at once.
+fn make_pipe() -> io::Result<OwnedFd> {
+    let (end, _other) = pipe_with(PipeFlags::CLOEXEC)?;
+    let pipe = open_pipe(&path_of(&end))?;
     // An ordinary user who has many pipes may not enlarge another one: then it stays as it is.
-    let _ = fcntl_setpipe_size(&file, PIPE_BUFFER);
-    Ok(file.into())
+    let _ = fcntl_setpipe_size(&pipe, PIPE_BUFFER);
+    Ok(pipe)
+}
+
+/// Opens a pipe for both directions at once, as Linux allows, without waiting.
+fn open_pipe(path: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    Ok(OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?.into())
+}
+
+/// Where other processes of this user find a descriptor of this one.
+fn path_of(fd: &OwnedFd) -> String {
+    format!("/proc/{}/fd/{}", process::id(), fd.as_raw_fd())
+}
+
+/// A name of a socket that is in no directory: it goes with the socket.
+fn abstract_name(prefix: &Path, kind: &str, waiting: Waiting) -> io::Result<String> {
+    let name = name_at(prefix, &format!("{kind}-{}", waiting.name()));
+    let text = std::str::from_utf8(name.as_os_str().as_bytes());
+    Ok(text.map_err(|_| io::Error::other("the directory's name is no UTF-8"))?.to_owned())
 }
 
 impl Transport for Pipe {
@@ -151,21 +171,15 @@ impl Transport for Pipe {
         true
     }
 
-    fn begin(&self, place: &Path, _: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
-        let base = place.join(format!("pipe-{}", waiting.name()));
-        let name = |end: &str| base.with_extension(end);
-        for end in ["there", "back"] {
-            mknodat(CWD, name(end), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
-        }
-        let (output, input) = (open_pipe(&name("there"))?, open_pipe(&name("back"))?);
-        let address = base.to_str().ok_or_else(|| io::Error::other("the directory's name is no UTF-8"))?;
-        Ok(Box::new(Then(address.to_owned(), move || Bytes::runner(input, output, waiting))))
+    fn begin(&self, _: &Path, _: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
+        let (output, input) = (make_pipe()?, make_pipe()?);
+        let address = format!("{} {}", path_of(&output), path_of(&input));
+        Ok(Box::new(Then(address, move || Bytes::runner(input, output, waiting))))
     }
 
     fn open(&self, address: &str, _: usize, waiting: Waiting) -> io::Result<Box<dyn Runner>> {
-        let base = Path::new(address);
-        let (input, output) = (open_pipe(&base.with_extension("there"))?, open_pipe(&base.with_extension("back"))?);
-        Bytes::runner(input, output, waiting)
+        let (there, back) = address.split_once(' ').ok_or_else(|| io::Error::other("no descriptors of pipes"))?;
+        Bytes::runner(open_pipe(there)?, open_pipe(back)?, waiting)
     }
 }
 
@@ -182,18 +196,17 @@ impl Transport for UnixStreamSocket {
         true
     }
 
-    fn begin(&self, place: &Path, _: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
-        let path = place.join(format!("stream-{}", waiting.name()));
-        let listener = UnixListener::bind(&path)?;
-        let address = path.to_str().ok_or_else(|| io::Error::other("the directory's name is no UTF-8"))?;
-        Ok(Box::new(Then(address.to_owned(), move || {
+    fn begin(&self, prefix: &Path, _: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
+        let name = abstract_name(prefix, "stream", waiting)?;
+        let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
+        Ok(Box::new(Then(name, move || {
             let fd = OwnedFd::from(listener.accept()?.0);
             Bytes::runner(fd.try_clone()?, fd, waiting)
         })))
     }
 
     fn open(&self, address: &str, _: usize, waiting: Waiting) -> io::Result<Box<dyn Runner>> {
-        let fd = OwnedFd::from(UnixStream::connect(address)?);
+        let fd = OwnedFd::from(UnixStream::connect_addr(&SocketAddr::from_abstract_name(address)?)?);
         Bytes::runner(fd.try_clone()?, fd, waiting)
     }
 }
@@ -215,13 +228,12 @@ impl Transport for SeqpacketSocket {
         true
     }
 
-    fn begin(&self, place: &Path, _: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
-        let path = place.join(format!("packets-{}", waiting.name()));
+    fn begin(&self, prefix: &Path, _: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
+        let name = abstract_name(prefix, "packets", waiting)?;
         let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        bind(&socket, &SocketAddrUnix::new(&path)?)?;
+        bind(&socket, &SocketAddrUnix::new_abstract_name(name.as_bytes())?)?;
         listen(&socket, 1)?;
-        let address = path.to_str().ok_or_else(|| io::Error::other("the directory's name is no UTF-8"))?;
-        Ok(Box::new(Then(address.to_owned(), move || {
+        Ok(Box::new(Then(name, move || {
             let socket = accept(&socket)?;
             set_waiting(&socket, waiting)?;
             Ok(Box::new(Packets { socket, calls: 0 }) as Box<dyn Runner>)
@@ -230,7 +242,7 @@ impl Transport for SeqpacketSocket {
 
     fn open(&self, address: &str, _: usize, waiting: Waiting) -> io::Result<Box<dyn Runner>> {
         let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        connect(&socket, &SocketAddrUnix::new(address)?)?;
+        connect(&socket, &SocketAddrUnix::new_abstract_name(address.as_bytes())?)?;
         set_waiting(&socket, waiting)?;
         Ok(Box::new(Packets { socket, calls: 0 }))
     }

@@ -3,7 +3,6 @@
 use std::ffi::{CString, c_long};
 use std::io;
 use std::path::Path;
-use std::process;
 
 use crate::channel::{Channel, Runner};
 use crate::transport::{Opening, Then, Transport, Waiting};
@@ -125,9 +124,9 @@ impl Transport for PosixQueue {
         waiting != Waiting::Busy
     }
 
-    fn begin(&self, place: &Path, _: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
-        let placement = place.file_name().unwrap_or_default().to_string_lossy();
-        let name = |way| format!("/smstream-bench-{}-{placement}-{}-{way}", process::id(), waiting.name());
+    fn begin(&self, prefix: &Path, _: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
+        let prefix = prefix.file_name().unwrap_or_default().to_string_lossy();
+        let name = |way| format!("/{prefix}-{}-{way}", waiting.name());
         let names = Names([name("there"), name("back")]);
         let make = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
         let (output, input) = (Queue::open(&names.0[0], make)?, Queue::open(&names.0[1], make)?);
@@ -137,8 +136,10 @@ impl Transport for PosixQueue {
     }
 
     fn open(&self, address: &str, _: usize, _: Waiting) -> io::Result<Box<dyn Runner>> {
-        let (input, output) = address.split_once(' ').ok_or_else(|| io::Error::other("no names of queues"))?;
-        let (input, output) = (Queue::open(input, libc::O_RDWR)?, Queue::open(output, libc::O_RDWR)?);
+        let (first, second) = address.split_once(' ').ok_or_else(|| io::Error::other("no names of queues"))?;
+        let (input, output) = (Queue::open(first, libc::O_RDWR)?, Queue::open(second, libc::O_RDWR)?);
+        // Both sides have them now: the names are of no more use.
+        drop(Names([first.to_owned(), second.to_owned()]));
         Ok(Box::new(Ends { input, output, calls: 0, _names: None }))
     }
 }

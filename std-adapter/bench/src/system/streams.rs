@@ -7,7 +7,7 @@ use std::time::Duration;
 use smstream::{Builder, Stream};
 
 use crate::channel::{Channel, Runner};
-use crate::transport::{Opening, Then, Transport, Waiting};
+use crate::transport::{Opening, Then, Transport, Waiting, name_at};
 
 /// How long one side waits for the other one to connect.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -78,9 +78,9 @@ impl Transport for Smstream {
         true
     }
 
-    fn begin(&self, place: &Path, _: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
+    fn begin(&self, prefix: &Path, _: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
         let kind = if self.kind == Kind::File { "file" } else { "unix" };
-        let path = place.join(format!("{}-{}", self.name(), waiting.name()));
+        let path = name_at(prefix, &format!("{}-{}", self.name(), waiting.name()));
         let path = path.to_str().ok_or_else(|| io::Error::other("the directory's name is no UTF-8"))?;
         let address = format!("{kind}:{path}");
         let listener = builder(waiting).bind(&address)?;

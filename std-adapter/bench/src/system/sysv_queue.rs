@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use smstream::cleanup::{self, Guard, Object};
 use smstream::sysv::{Key, MessageType as Type, Queue, Select};
 
 use crate::channel::{Channel, Runner};
@@ -14,20 +15,20 @@ const LONGEST: usize = 8192;
 /// Two System V message queues.
 pub struct SysvQueue;
 
-/// Removes what it has made. Only the side that has made the queues does.
+/// Both sides enter the queues into the table of what goes with their process: a queue has no owner that the system knows, and
+/// one of the two may be killed.
 struct Ends {
     input: Queue,
     output: Queue,
-    is_mine: bool,
     calls: u64,
+    _guards: [Guard; 2],
 }
 
-impl Drop for Ends {
-    fn drop(&mut self) {
-        if self.is_mine {
-            let _ = self.input.remove();
-            let _ = self.output.remove();
-        }
+impl Ends {
+    fn new(input: Queue, output: Queue) -> io::Result<Self> {
+        let guards =
+            [cleanup::register(Object::SysvMsg(input.id()))?, cleanup::register(Object::SysvMsg(output.id()))?];
+        Ok(Self { input, output, calls: 0, _guards: guards })
     }
 }
 
@@ -69,7 +70,7 @@ impl Transport for SysvQueue {
         let output = Queue::create(Key::PRIVATE)?;
         let input = Queue::create(Key::PRIVATE).inspect_err(|_| drop(output.remove()))?;
         let address = format!("{} {}", output.id(), input.id());
-        let ends = Ends { input, output, is_mine: true, calls: 0 };
+        let ends = Ends::new(input, output)?;
         Ok(Box::new(Then(address, move || Ok(Box::new(ends) as Box<dyn Runner>))))
     }
 
@@ -80,6 +81,6 @@ impl Transport for SysvQueue {
         };
         let mut ids = address.split(' ');
         let (input, output) = (queue(ids.next())?, queue(ids.next())?);
-        Ok(Box::new(Ends { input, output, is_mine: false, calls: 0 }))
+        Ok(Box::new(Ends::new(input, output)?))
     }
 }

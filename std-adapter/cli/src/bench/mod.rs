@@ -1,10 +1,11 @@
 //! `smstream bench`: streams beside what else this system has, between two processes.
 
-mod directory;
+mod names;
 
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,18 +15,17 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use smstream_bench::control::Control;
-use smstream_bench::floor::Words;
+use smstream_bench::floor::{self, Words};
 use smstream_bench::plan::{Pattern, Placement, Plan};
 use smstream_bench::rounds::Bench;
 use smstream_bench::transport::{Transport, Waiting};
 use smstream_bench::{json, partner, plot, report, system};
 
-use crate::demo::peer::die_with;
+use crate::demo::peer::end_with;
 use crate::failure::{Context, Failure, say};
 use crate::options::EXIT_CODES;
 use crate::stdio::Output;
 use crate::{signals, size};
-use directory::BenchDirectory;
 
 /// The hidden subcommand that the second process runs.
 pub const PEER: &str = "bench-peer";
@@ -209,13 +209,12 @@ impl BenchArgs {
 /// Measures, and shows what was measured.
 pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     let stop = stop_on_signals()?;
-    let directory = BenchDirectory::create().or_broken("could not make a temporary directory")?;
-    let memory = directory.path().join("words");
-    let words = Words::in_file(&memory).or_broken("could not make memory to share")?;
+    let memory = floor::create().or_broken("could not make memory to share")?;
+    let words = Words::map(&memory).or_broken("could not map memory to share")?;
     let transports = args.transports();
     let plan = args.plan();
     let (control, second) = Second::start(&memory)?;
-    let bench = Bench { control, transports: &transports, words: &words, directory: directory.path() };
+    let bench = Bench { control, transports: &transports, words: &words, prefix: names::prefix() };
     let mut progress = Progress::new(second.turns.clone());
     let measured = bench.run(&plan, |done, total| {
         progress.show(done, total);
@@ -245,7 +244,8 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
 /// The second process: runs until the first one says that it is done.
 pub fn run_peer(parent: u32, memory: &Path) -> Result<(), Failure> {
     let what = "the second process of `smstream bench`";
-    die_with(parent).or_broken(what)?;
+    signals::on_end(|signal| process::exit(i32::from(signals::code(signal)))).or_broken(what)?;
+    end_with(parent).or_broken(what)?;
     let talk = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from).or_broken(what)?;
     let words = Words::of_file(memory).or_broken(what)?;
     partner::serve(Control::over(talk).or_broken(what)?, system::ALL, &words).or_broken(what)
@@ -258,7 +258,7 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
     signals::on_end_twice(
         move || asked.store(true, Ordering::Relaxed),
         |signal| {
-            directory::remove();
+            names::remove();
             process::exit(i32::from(signals::code(signal)));
         },
     )
@@ -275,13 +275,15 @@ struct Second {
 }
 
 impl Second {
-    fn start(memory: &Path) -> Result<(Control, Self), Failure> {
+    fn start(memory: &OwnedFd) -> Result<(Control, Self), Failure> {
         let what = "could not prepare the second process";
         let (talk, their_talk) = UnixStream::pair().or_broken(what)?;
         let program = std::env::current_exe().or_broken("could not find this program's own file")?;
         let child = Command::new(&program)
             .args([PEER, &process::id().to_string()])
-            .arg(memory)
+            .arg(format!("/proc/{}/fd/{}", process::id(), memory.as_raw_fd()))
+            // Ctrl-C on the terminal is for the first process, which shows what there is.
+            .process_group(0)
             .stdin(Stdio::from(OwnedFd::from(their_talk)))
             .stdout(Stdio::null())
             .spawn()
@@ -344,7 +346,7 @@ fn watch(
                 return;
             }
             say(text);
-            directory::remove();
+            names::remove();
             process::exit(Failure::BROKEN.into());
         }
     })

@@ -1,11 +1,11 @@
 //! The measurements: interleaved rounds, in each of which every contestant has its turn.
 
-use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use super::control::{Contestant, Order, Test};
 use super::partner::Partner;
 use super::scratch::Scratch;
+use super::status::progress;
 use super::workload::{BLOCK, Ends};
 use super::{verify, watchdog};
 use crate::failure::{Context, Failure};
@@ -109,14 +109,6 @@ pub fn run(
     }
     progress("");
     Ok(Results { courses, cpus })
-}
-
-/// Shows a person that it goes on, in a line that the next one replaces.
-fn progress(text: &str) {
-    if io::stderr().is_terminal() {
-        // What cannot be shown is no reason to stop.
-        let _ = io::stderr().write_all(format!("\r{text}\x1b[K").as_bytes());
-    }
 }
 
 /// What is measured: with one processor nothing that spins, since that would measure the scheduler.

@@ -6,6 +6,7 @@ mod partner;
 pub mod peer;
 mod report;
 pub mod scratch;
+mod status;
 mod table;
 mod tuning;
 mod verify;
@@ -17,7 +18,7 @@ use clap::{Args, ValueEnum};
 use crate::failure::{Context, Failure, say};
 use crate::json::Json;
 use crate::options::EXIT_CODES;
-use crate::size::{self, Bytes, Capacity, Rate};
+use crate::size::{self, Bytes, Capacity};
 use crate::stdio::Output;
 use crate::style;
 use bench::{MIN_ROUNDS, Results};
@@ -166,28 +167,15 @@ fn verify(args: &DemoArgs, partner: &mut Partner, scratch: &Scratch) -> Result<O
     let mut output = Output::new();
     if !args.json {
         let (bytes, capacity) = (Bytes(args.bytes), Bytes(args.capacity.bytes()));
-        output.print(&format!(
-            "Two processes send each other {bytes} at once, through lanes of {capacity}, over {}: ...\n",
+        let text = format!(
+            "Two processes send each other {bytes} at once, through lanes of {capacity}, over {}: ...",
             args.over.kind()
-        ))?;
+        );
+        output.print(&(style::folded(&text, style::columns(), "").join("\n") + "\n"))?;
     }
     let outcome = verify::run(partner, scratch, args.capacity, args.bytes)?;
-    let verdict = if outcome.is_good(args.bytes) { "verified" } else { "FAILED" };
     if !args.json {
-        let (here, there) = (outcome.here, outcome.there);
-        let rate = Rate(2.0 * args.bytes as f64 / outcome.elapsed.as_secs_f64().max(1e-9));
-        output.print(&format!(
-            "  to the second process:   sent {:016x}, received {:016x} ({})\n  \
-               from the second process: sent {:016x}, received {:016x} ({})\n  \
-             {verdict}: XXH3 of every byte, {:.2} s, {rate} in both directions together, making the data included\n\n",
-            here.sent.hash,
-            there.received.hash,
-            Bytes(there.received.bytes),
-            there.sent.hash,
-            here.received.hash,
-            Bytes(here.received.bytes),
-            outcome.elapsed.as_secs_f64(),
-        ))?;
+        output.print(&format!("{}\n", outcome.text(args.bytes, style::columns())))?;
     }
     Ok(outcome)
 }

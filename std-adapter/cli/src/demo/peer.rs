@@ -18,7 +18,7 @@ use smstream_bench::floor::Words;
 /// Runs until the first process says that it is done.
 pub fn run(parent: u32) -> Result<(), Failure> {
     let what = "the second process of `smstream demo`";
-    die_with(parent).or_broken(what)?;
+    end_with(parent).or_broken(what)?;
     let talk = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from).or_broken(what)?;
     let [pipe_in, pipe_out, socket, memory] = control::take(&talk).or_broken(what)?;
     let words = Words::map(&memory).or_broken(what)?;
@@ -77,9 +77,9 @@ fn obey(order: Order, control: &mut Control, ends: &mut Ends, verified: &mut Opt
     }
 }
 
-/// Makes the kernel kill this process when the first one dies, which may have happened already.
-pub fn die_with(parent: u32) -> io::Result<()> {
-    set_parent_process_death_signal(Some(Signal::KILL))?;
+/// Makes the kernel ask this process to end when the first one dies, which may have happened already.
+pub fn end_with(parent: u32) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::TERM))?;
     let here = getppid().map(Pid::as_raw_nonzero).map(|pid| pid.get().unsigned_abs());
     if here == Some(parent) {
         return Ok(());

@@ -9,6 +9,7 @@ use std::process;
 use std::sync::{Mutex, PoisonError};
 
 use super::workload::now;
+use crate::failure::say;
 
 /// The name of the moment, which is removed at an exit that runs no destructors.
 static NAME: Mutex<Option<PathBuf>> = Mutex::new(None);
@@ -53,7 +54,15 @@ pub fn remove() {
             let mut path = name.clone().into_os_string();
             path.push(suffix);
             // Most often the listener has removed it.
-            let _ = fs::remove_file(path);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    say(format_args!(
+                        "could not remove {}: {error}; `smstream gc` removes it",
+                        Path::new(&path).display()
+                    ));
+                }
+                _ => {}
+            }
         }
     }
 }

@@ -12,14 +12,18 @@ use xxhash_rust::xxh3::Xxh3;
 use super::control::Order;
 use super::partner::Partner;
 use super::scratch::Scratch;
+use super::status::progress;
 use super::tuning::{stream_options, with_capacity};
 use super::watchdog;
 use crate::failure::{Context, Failure};
-use crate::size::Capacity;
+use crate::size::{Bytes, Capacity, Rate};
+use crate::style;
 use crate::transport::{self, Addr, Stream};
 
 /// The size of a write and of a read.
 const BLOCK: usize = 128 << 10;
+/// How often to show how much has come.
+const SHOWN_EVERY: Duration = Duration::from_millis(200);
 
 /// Which of the two processes makes the data; they differ.
 #[derive(Clone, Copy)]
@@ -65,6 +69,36 @@ impl Outcome {
             && self.there.sent == self.here.received
             && self.here.sent.bytes == bytes
             && self.there.sent.bytes == bytes
+    }
+}
+
+impl Outcome {
+    /// The checksums and what they say, on a terminal with so many columns; with 0, as wide as it needs.
+    pub fn text(&self, bytes: u64, columns: usize) -> String {
+        let verdict = if self.is_good(bytes) { "verified" } else { "FAILED" };
+        let rate = Rate(2.0 * bytes as f64 / self.elapsed.as_secs_f64().max(1e-9));
+        let ways = [
+            ("to the second process:  ", self.here.sent, self.there.received),
+            ("from the second process:", self.there.sent, self.here.received),
+        ];
+        let mut lines = Vec::new();
+        for (way, sent, received) in ways {
+            let (sent, hash, came) = (sent.hash, received.hash, Bytes(received.bytes));
+            let line = format!("  {way} sent {sent:016x}, received {hash:016x} ({came})");
+            if columns == 0 || line.chars().count() <= columns {
+                lines.push(line);
+            } else {
+                lines.push(format!("  {}", way.trim_end()));
+                lines.push(format!("    sent     {sent:016x}"));
+                lines.push(format!("    received {hash:016x} ({came})"));
+            }
+        }
+        let seconds = self.elapsed.as_secs_f64();
+        let summary = format!(
+            "{verdict}: XXH3 of every byte, {seconds:.2} s, {rate} in both directions together, making the data included"
+        );
+        lines.extend(style::folded(&summary, columns, "  "));
+        lines.join("\n") + "\n"
     }
 }
 
@@ -131,7 +165,7 @@ pub fn exchange(stream: Stream, bytes: u64, seed: Seed) -> io::Result<Sums> {
             let end = stream.shutdown(Shutdown::Write).map_err(io::Error::from);
             sent.and_then(|sent| end.map(|()| sent))
         })?;
-        let received = receive(stream);
+        let received = receive(stream, bytes, matches!(seed, Seed::First));
         let sent = sender.join().unwrap_or_else(|_| Err(io::Error::other("the sending thread panicked")));
         Ok(Sums { sent: sent?, received: received? })
     })
@@ -153,20 +187,29 @@ fn send(mut stream: &Stream, bytes: u64, seed: Seed) -> io::Result<Sum> {
     Ok(Sum { bytes, hash: hash.digest() })
 }
 
-/// Receives whatever comes, to the end.
-fn receive(mut stream: &Stream) -> io::Result<Sum> {
+/// Receives whatever comes, to the end, and shows how much of what is `expected` has come.
+fn receive(mut stream: &Stream, expected: u64, shown: bool) -> io::Result<Sum> {
     let mut hash = Xxh3::new();
     let mut block = vec![0; BLOCK];
     let mut bytes = 0;
+    let mut next = Instant::now();
     loop {
         match stream.read(&mut block)? {
             0 => {
+                if shown {
+                    progress("");
+                }
                 return Ok(Sum { bytes, hash: hash.digest() });
             }
             count => {
                 hash.update(&block[..count]);
                 bytes += count as u64;
                 watchdog::beat();
+                let now = Instant::now();
+                if shown && now >= next {
+                    progress(&format!("{} of {} have come", Bytes(bytes), Bytes(expected)));
+                    next = now + SHOWN_EVERY;
+                }
             }
         }
     }
@@ -218,6 +261,28 @@ mod tests {
         assert!(!outcome(two, one).is_good(8));
         assert!(!outcome(two, two).is_good(9));
         assert!(!outcome(one, one).is_good(9));
+    }
+
+    /// On a narrow terminal no line is wrapped by the terminal, and nothing is left out.
+    #[test]
+    fn it_fits_where_it_is_shown() {
+        let sum = |hash| Sum { bytes: 1 << 30, hash };
+        let outcome = Outcome {
+            here: Sums { sent: sum(0x1234), received: sum(u64::MAX) },
+            there: Sums { sent: sum(u64::MAX), received: sum(0x1234) },
+            elapsed: Duration::from_millis(2345),
+        };
+        let wide = outcome.text(1 << 30, 0);
+        assert_eq!(wide.lines().count(), 3);
+        assert_eq!(outcome.text(1 << 30, 200), wide);
+        for columns in [40, 60, 79] {
+            let text = outcome.text(1 << 30, columns);
+            assert!(text.lines().all(|line| line.chars().count() <= columns), "{text}");
+            for word in wide.split_whitespace() {
+                let word = word.trim_end_matches(',');
+                assert!(text.contains(word), "no '{word}' in {text}");
+            }
+        }
     }
 
     #[test]

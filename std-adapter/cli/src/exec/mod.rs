@@ -83,7 +83,7 @@ pub fn listen(
             Ok(stream) => stream,
             Err(error) if backoff.is_lost(&error) => {
                 say(format_args!("{}: listening anew", in_options(&error)));
-                drop(signals::sole(listener));
+                service::stop_listening(listener);
                 listener = Arc::new(bind()?);
                 backoff.restore();
                 continue;
@@ -99,7 +99,7 @@ pub fn listen(
         }
         if !server.keep_open {
             // The next connector shall not wait for an answer that never comes.
-            drop(signals::sole(listener));
+            service::stop_listening(listener);
             return runner.serve(stream).map(|code| own_or_signal(code, interrupt));
         }
         let this = Arc::clone(&runner);
@@ -115,7 +115,7 @@ pub fn listen(
             runner.end();
         }
     }
-    drop(signals::sole(listener));
+    service::stop_listening(listener);
     runner.wait();
     Ok(own_or_signal(0, interrupt))
 }

@@ -1,26 +1,25 @@
 //! Where connections come from, and how new ones are made.
 
-use std::fs;
 use std::io;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::PollFlags;
-use rustix::net::{AddressFamily, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 
 use super::endpoint::Endpoint;
 use super::network::Network;
+use crate::inherited;
 use crate::link::cancel::CancelToken;
 use crate::link::end::LinkEnd;
 use crate::mode;
 use crate::service;
-use crate::transport::{self, Addr, Listener, Options};
+use crate::transport::{self, Addr, BoundName, Listener, Options};
 
 /// Waits for connections at an endpoint. Dropping it removes the name.
 #[derive(Debug)]
@@ -52,6 +51,9 @@ pub enum AcceptResult {
     Refused(String),
 }
 
+/// How many connectors the kernel keeps waiting, unless its own limit is lower.
+const BACKLOG: i32 = 4096;
+
 /// How many questions without an answer end a TCP connection.
 const QUESTIONS: u32 = 6;
 
@@ -59,21 +61,21 @@ const QUESTIONS: u32 = 6;
 enum AnyListener {
     Stream(Box<Listener>),
     Tcp(TcpListener),
-    Uds(UnixListener, Option<SocketFile>),
-}
-
-/// The file of a socket, and which one it is.
-#[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    id: (u64, u64),
+    Uds(UnixListener, #[expect(dead_code, reason = "held for its drop, which removes the name")] Option<BoundName>),
 }
 
 impl Acceptor {
-    /// Listens at an endpoint.
+    /// Stops listening, and says if the name could not be removed.
+    pub fn stop(self) {
+        if let AnyListener::Stream(listener) = self.kind {
+            service::close(*listener);
+        }
+    }
+
+    /// Listens at a place.
     pub fn open(endpoint: &Endpoint, terms: Terms) -> io::Result<Self> {
         let kind = match endpoint {
-            Endpoint::Stream(Addr::Fd(number)) => inherited(*number)?,
+            Endpoint::Stream(Addr::Fd(number)) => adopt(*number, &terms.stream)?,
             Endpoint::Stream(addr) => AnyListener::Stream(Box::new(transport::bind(addr, &terms.stream)?)),
             Endpoint::Tcp(text) => {
                 let listener = TcpListener::bind(text.as_str())?;
@@ -81,10 +83,8 @@ impl Acceptor {
                 AnyListener::Tcp(listener)
             }
             Endpoint::Uds(path) => {
-                let listener = bind(path)?;
-                let name = fs::symlink_metadata(path)?;
-                listener.set_nonblocking(true)?;
-                AnyListener::Uds(listener, Some(SocketFile { path: path.clone(), id: (name.dev(), name.ino()) }))
+                let (listener, name) = bind(path)?;
+                AnyListener::Uds(listener, Some(name))
             }
             Endpoint::Abstract(name) => {
                 let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)?;
@@ -166,58 +166,31 @@ impl Acceptor {
     }
 }
 
-impl Drop for Acceptor {
-    fn drop(&mut self) {
-        // A name that another socket has by now is left alone.
-        if let AnyListener::Uds(_, Some(SocketFile { path, id })) = &self.kind
-            && fs::symlink_metadata(path).is_ok_and(|now| (now.dev(), now.ino()) == *id)
-        {
-            let _ = fs::remove_file(path);
-        }
-    }
+/// Listens at a path. What a proxy that was killed left there is replaced, and nothing else.
+fn bind(path: &Path) -> io::Result<(UnixListener, BoundName)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let name = BoundName::listen("uds:", path, &socket, BACKLOG)?;
+    Ok((socket.into(), name))
 }
 
-/// Listens at a path. A socket without a listener is replaced; anything else is not.
-fn bind(path: &Path) -> io::Result<UnixListener> {
-    match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let is_socket = fs::symlink_metadata(path).is_ok_and(|there| there.file_type().is_socket());
-            // A socket of another type asks: a connection of the right type would be one that is served. It is refused
-            // only where no socket has the name any more.
-            let asked = UnixDatagram::unbound()?.connect(path);
-            let dead = asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-            if !(is_socket && dead) {
-                return Err(error);
-            }
-            fs::remove_file(path)?;
-            UnixListener::bind(path)
-        }
-        result => result,
-    }
-}
-
-/// A listening socket that this process has inherited, as from a service manager: sd_listen_fds(3).
-fn inherited(number: RawFd) -> io::Result<AnyListener> {
-    let wrong = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("descriptor {number} {why}"));
-    if number < 3 {
-        return Err(wrong("is a standard stream"));
-    }
-    // SAFETY: F_DUPFD_CLOEXEC takes any number, and touches no memory; where there is no such descriptor it fails.
-    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
-    if copy < 0 {
-        return Err(wrong("is not open"));
-    }
-    // SAFETY: the call has just made this descriptor, and nothing else has it.
-    let socket = unsafe { OwnedFd::from_raw_fd(copy) };
-    if !sockopt::socket_acceptconn(&socket).map_err(|_| wrong("is no socket"))? {
-        return Err(wrong("is a socket that does not listen"));
-    }
-    let stream = sockopt::socket_type(&socket)? == SocketType::STREAM;
-    rustix::io::ioctl_fionbio(&socket, true)?;
+/// A listening socket that this process has inherited.
+fn adopt(number: RawFd, options: &Options) -> io::Result<AnyListener> {
+    let socket = inherited::listening(number)?;
+    let kind = sockopt::socket_type(&socket)?;
     match sockopt::socket_domain(&socket)? {
-        AddressFamily::INET | AddressFamily::INET6 if stream => Ok(AnyListener::Tcp(socket.into())),
-        AddressFamily::UNIX if stream => Ok(AnyListener::Uds(socket.into(), None)),
-        _ => Err(wrong("is neither a TCP nor a Unix stream socket")),
+        AddressFamily::INET | AddressFamily::INET6 if kind == SocketType::STREAM => {
+            rustix::io::ioctl_fionbio(&socket, true)?;
+            Ok(AnyListener::Tcp(socket.into()))
+        }
+        AddressFamily::UNIX if kind == SocketType::STREAM => {
+            rustix::io::ioctl_fionbio(&socket, true)?;
+            Ok(AnyListener::Uds(socket.into(), None))
+        }
+        AddressFamily::UNIX if kind == SocketType::SEQPACKET => {
+            Ok(AnyListener::Stream(Box::new(transport::adopt(socket, options)?)))
+        }
+        _ => Err(inherited::wrong(number, "is neither a TCP nor a Unix socket that connections come from")),
     }
 }
 

@@ -37,7 +37,8 @@ Addresses:
   Those of streams, as for listen and connect; and sockets that carry the bytes themselves:
   tcp:HOST:PORT (port 0: the system chooses one, and a line on standard error says which),
   uds:PATH, uds:@NAME. As FROM also fd:N, a listening TCP or Unix socket that was inherited:
-  fd:3 is the first one of systemd's socket activation.
+  fd:3 is the first one of systemd's socket activation. As FROM, uds:PATH replaces what a proxy
+  that was killed has left there, and nothing else: a dead socket of another program stays.
 
 What becomes of a connection:
   When one side says that no more will come, the other one learns it, and the opposite
@@ -97,7 +98,7 @@ pub struct ProxyArgs {
     /// At tcp: let only this address, or this network, connect (may be given several times)
     #[arg(long, value_name = "ADDRESS[/BITS]")]
     pub allow_address: Vec<Network>,
-    /// The permissions of the socket's file at unix:PATH or uds:PATH, octal
+    /// The permissions of the socket's file at unix:PATH or uds:PATH, octal [default: 600]
     #[arg(long, value_name = "MODE", value_parser = mode::parse)]
     pub mode: Option<u32>,
     /// Print errors only
@@ -176,7 +177,7 @@ pub fn run(args: &ProxyArgs) -> Result<u8, Failure> {
         });
         let accepted = proxy.accept(&acceptor, args.max_connections);
         // The next connector shall not wait for an answer that never comes.
-        drop(signals::sole(acceptor));
+        signals::sole(acceptor).stop();
         match accepted {
             Accepted::Done => break,
             Accepted::Lost(error) => say(format_args!("{}: listening anew", in_options(&error))),

@@ -177,6 +177,17 @@ impl Running {
         }
     }
 
+    /// The same with that byte; `None`: there is no more.
+    pub fn next_stderr(&mut self, end: u8) -> Option<String> {
+        let stderr = self.child.stderr.as_mut().expect("standard error");
+        let mut seen = Vec::new();
+        let mut byte = [0];
+        while seen.last() != Some(&end) && stderr.read(&mut byte).expect("its messages") == 1 {
+            seen.extend(byte);
+        }
+        (!seen.is_empty()).then(|| String::from_utf8_lossy(&seen).into_owned())
+    }
+
     /// Waits for the end of this process alone: another one may still have what it writes to open.
     pub fn end_of_process(mut self) -> Option<i32> {
         self.child.wait().expect("its state").code()

@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
+use smstream::Listener;
+
 use crate::command::{Dir, Running, smstream};
 
 /// The commands that help shows.
@@ -40,6 +42,80 @@ fn bash_completes() {
     bash.args(["-c", script, env!("CARGO_BIN_EXE_smstream")]).stdin(Stdio::null());
     let ended = Running::start(bash.stdout(Stdio::piped()).stderr(Stdio::piped())).end().expect(0);
     assert_eq!(String::from_utf8_lossy(&ended.stdout), "proxy\n");
+}
+
+/// What bash offers for a line that is typed to its end, after the script has been read.
+fn in_bash(dir: &Dir, line: &str, breaks: &str) -> Vec<String> {
+    let script = r#"cd "$1"; eval "$("$0" completions bash)"; PATH="${0%/*}:$PATH"; COMP_WORDBREAKS="$3"
+        COMP_LINE="$2"; COMP_POINT=${#COMP_LINE}; COMP_TYPE=9; COMP_KEY=9
+        # As readline splits it.
+        if [[ "$3" == *:* ]]; then read -ra COMP_WORDS <<<"${COMP_LINE//:/ : }"; else read -ra COMP_WORDS <<<"$COMP_LINE"; fi
+        [[ "$COMP_LINE" == *' ' ]] && COMP_WORDS+=('')
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        function_of=$(complete -p smstream | sed 's/.*-F \([^ ]*\) .*/\1/')
+        "$function_of" smstream "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"; printf '%s\n' "${COMPREPLY[@]}""#;
+    let mut bash = Command::new("bash");
+    let place = dir.path(".").display().to_string();
+    bash.args(["-c", script, env!("CARGO_BIN_EXE_smstream"), &place, line, breaks]).stdin(Stdio::null());
+    let ended = Running::start(bash.stdout(Stdio::piped()).stderr(Stdio::piped())).end();
+    String::from_utf8_lossy(&ended.stdout).lines().map(str::to_owned).collect()
+}
+
+/// Addresses: kinds, paths behind a kind, and listeners that run.
+#[test]
+fn addresses_are_completed() {
+    let dir = Dir::new();
+    fs::create_dir(dir.path("parts")).expect("a directory");
+    fs::write(dir.path("part one"), "").expect("a file");
+    let place = dir.path("stream").display().to_string();
+    let _region = Listener::bind(format!("file:{}", dir.path("region").display())).expect("a listener");
+    let _socket = Listener::bind(format!("unix:{place}")).expect("a listener");
+    let candidates = |command: &str, typed: &str| {
+        let ended = Running::start(smstream(["complete-address", command, typed]).current_dir(dir.path("."))).end();
+        String::from_utf8(ended.expect(0).stdout).expect("text").lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(candidates("connect", "fi").first().map(String::as_str), Some("file:"));
+    assert_eq!(candidates("connect", "file:pa"), ["file:part one", "file:parts/"]);
+    assert!(candidates("listen", "t").is_empty() && candidates("proxy", "t") == ["tcp:"]);
+    let region = format!("file:{}", dir.path("region").display());
+    assert_eq!(candidates("connect", &region), [region.clone()]);
+    // It is offered because it listens, and not for its path: nothing of that has been typed.
+    assert!(candidates("connect", "").contains(&format!("unix:{place}")));
+    assert!(candidates("stat", "").contains(&region) && !candidates("listen", "").contains(&region));
+    // In bash a colon ends a word, unless the user has it otherwise.
+    assert_eq!(in_bash(&dir, "smstream listen file:pa", " \t\n\"'><=;|&(:"), ["part\\ one", "parts/"]);
+    assert_eq!(in_bash(&dir, "smstream listen file:pa", " \t\n"), ["file:part\\ one", "file:parts/"]);
+    assert_eq!(in_bash(&dir, &format!("smstream connect --wait 1 unix:{place}"), " \t\n:"), [place.clone()]);
+    assert_eq!(in_bash(&dir, "smstream proxy tc", " \t\n:"), ["tcp:"]);
+    assert!(in_bash(&dir, "smstream listen --keep", " \t\n:").contains(&"--keep-open".to_owned()));
+}
+
+/// The same in zsh and fish themselves, where they are installed (CI installs them).
+#[test]
+fn other_shells_complete_addresses() {
+    let dir = Dir::new();
+    fs::create_dir(dir.path("parts")).expect("a directory");
+    let zsh = r#"cd "$1"; zmodload zsh/zpty; zpty z zsh -f -i
+        zpty -w z "PS1=; unsetopt zle_bracketed_paste; PATH=${0:h}:\$PATH; autoload -U compinit; compinit -u -D"
+        zpty -w z "source <($0 completions zsh); compdef _smstream smstream; print -r -- re''ady"
+        zpty -r z seen '*ready*'; zpty -n -w z $'smstream listen file:pa\t'; zpty -r z seen '*file:parts*'
+        print -r -- "${seen##*listen }"; zpty -d z"#;
+    let fish = r#"cd $argv[2]; set -p PATH (dirname $argv[1]); $argv[1] completions fish | source
+        complete --do-complete 'smstream listen file:pa'"#;
+    let shells: [(&str, &[&str], &str); 2] =
+        [("zsh", &["-f", "-c", zsh], "file:parts"), ("fish", &["-N", "-c", fish], "file:parts/")];
+    for (shell, script, expected) in shells {
+        let mut command = Command::new(shell);
+        command.args(script).args([env!("CARGO_BIN_EXE_smstream"), &dir.path(".").display().to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("HOME", dir.path("."));
+        if Command::new(shell).arg("--version").stdout(Stdio::null()).status().is_err() {
+            println!("not shown here, for want of {shell}: it completes addresses");
+            continue;
+        }
+        let ended = Running::start(&mut command).end();
+        let text = String::from_utf8_lossy(&ended.stdout).into_owned();
+        assert!(text.contains(expected), "{shell}: {ended:?}");
+    }
 }
 
 #[test]

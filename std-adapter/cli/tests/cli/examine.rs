@@ -123,6 +123,28 @@ fn every_damaged_word_is_found() {
     examine(&path, 0);
 }
 
+/// A listener need not set the connector's segment up (LAYOUT.md, F3): as long as no connector has come, it may be empty.
+#[test]
+fn an_empty_second_segment_of_a_region_that_waits_is_sound() {
+    let dir = Dir::new();
+    let listener = Builder::new().capacities(CAPACITY, CAPACITY).bind(dir.addr()).expect("a listener");
+    let path = dir.path("stream");
+    examine(&path, 0);
+    let file = File::options().write(true).open(&path).expect("the region");
+    let half = usize::try_from(file.metadata().expect("its length").len()).expect("a length") / 2;
+    file.write_all_at(&vec![0; half], half as u64).expect("emptied");
+    let checked = examine(&path, 0);
+    assert!(lines(&checked, "bad").is_empty(), "{checked}");
+    // A connector sets it up, and then it is not empty.
+    let connector = std::thread::spawn({
+        let addr = dir.addr();
+        move || Stream::connect(addr).expect("a connection")
+    });
+    let mut here = listener.accept().expect("a connection");
+    here.write_all(b"x").expect("written");
+    connector.join().expect("a thread").read_exact(&mut [0; 1]).expect("read");
+}
+
 #[test]
 fn wherever_it_is_cut_off_something_is_bad() {
     let dir = Dir::new();

@@ -121,6 +121,13 @@ fn of_a_proxy() {
 }
 
 #[test]
+fn of_the_one_that_plays() {
+    let dir = Dir::new();
+    // No play for that, so that no peer is needed.
+    compare(&["conform", "--json", &dir.addr(), "--as", "listener", "--only", "F1"], 0);
+}
+
+#[test]
 fn of_the_demo() {
     compare(&["demo", "--json", "--bytes", "100001", "--rounds", "5"], 0);
 }

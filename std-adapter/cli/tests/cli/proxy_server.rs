@@ -2,7 +2,6 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 use std::thread;
 
@@ -45,33 +44,6 @@ fn an_interrupt_without_a_connection() {
         }
     }
     assert!(!dir.path("socket").exists() && !dir.path("stream").exists(), "a name was left");
-}
-
-#[test]
-fn the_name_of_a_socket_without_a_listener_is_taken_over() {
-    let dir = Dir::new();
-    let path = dir.path("socket");
-    let place = format!("uds:{}", path.display());
-    // A socket's name outlives it.
-    drop(UnixListener::bind(&path).expect("a listener"));
-    let running = proxy(&[&place, &dir.addr()]);
-    let ended = Running::start(&mut smstream(["proxy", &place, &dir.addr()])).end().expect(3);
-    ended.saying(&format!("could not listen at {place}"));
-    let listener = Listener::bind(dir.addr()).expect("a listener");
-    let mut client = UnixStream::connect(&path).expect("a connection");
-    client.write_all(b"hello").expect("written");
-    drop(client);
-    let mut heard = String::new();
-    within_time(move || {
-        listener.accept().expect("a connection").read_to_string(&mut heard).expect("read");
-        assert_eq!(heard, "hello");
-    });
-    running.end().expect(0);
-    assert!(!path.exists(), "the name was left");
-
-    std::fs::write(&path, "a user's letter").expect("a file");
-    Running::start(&mut smstream(["proxy", &place, &dir.addr()])).end().expect(3);
-    assert_eq!(std::fs::read(&path).expect("a file"), b"a user's letter");
 }
 
 #[test]

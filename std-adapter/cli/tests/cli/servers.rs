@@ -1,10 +1,7 @@
 //! Servers that keep on: what goes wrong with one connection, or for a while, does not end them.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
-use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::os::unix::process::CommandExt;
+use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
@@ -170,57 +167,4 @@ fn a_service_manager_learns_that_it_is_ready() {
         server.signal(Signal::TERM);
         server.end();
     }
-}
-
-/// Starts a proxy that inherits a listening socket, as from systemd, as descriptor 3.
-fn with_socket(socket: &impl AsRawFd, args: &[&str]) -> Running {
-    let mut command = smstream(args);
-    let number = socket.as_raw_fd();
-    let give = move || {
-        // SAFETY: dup2 takes any numbers and touches no memory; the copy stays open in the program.
-        match unsafe { libc::dup2(number, 3) } {
-            3 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        }
-    };
-    // SAFETY: between fork and exec it makes a system call only.
-    unsafe { command.pre_exec(give) };
-    Running::start(&mut command)
-}
-
-#[test]
-fn a_listening_socket_may_be_inherited() {
-    let dir = Dir::new();
-    let target = format!("uds:{}", dir.path("target").display());
-    let server = UnixListener::bind(dir.path("target")).expect("a listener");
-    let echo = std::thread::spawn(move || {
-        for _ in 0..2 {
-            let (mut socket, _) = server.accept().expect("a connection");
-            let mut bytes = [0; 5];
-            socket.read_exact(&mut bytes).expect("read");
-            socket.write_all(&bytes).expect("written");
-        }
-    });
-    let tcp = TcpListener::bind("127.0.0.1:0").expect("a listener");
-    let door = tcp.local_addr().expect("its address");
-    let proxy = with_socket(&tcp, &["proxy", "fd:3", &target]);
-    drop(tcp);
-    let mut client = TcpStream::connect(door).expect("a connection");
-    client.write_all(b"hello").expect("written");
-    let mut back = String::new();
-    within_time(move || {
-        client.shutdown(std::net::Shutdown::Write).expect("shut down");
-        client.read_to_string(&mut back).expect("read");
-        assert_eq!(back, "hello");
-    });
-    proxy.end().expect(0);
-    let uds = UnixListener::bind(dir.path("door")).expect("a listener");
-    let proxy = with_socket(&uds, &["proxy", "fd:3", &target]);
-    let mut client = UnixStream::connect(dir.path("door")).expect("a connection");
-    client.write_all(b"hello").expect("written");
-    within_time(move || client.read_exact(&mut [0; 5]).expect("read"));
-    proxy.end().expect(0);
-    echo.join().expect("a thread");
-    let plain = UnixStream::pair().expect("a pair").0;
-    with_socket(&plain, &["proxy", "fd:3", &target]).end().expect(3).saying("does not listen");
 }

@@ -68,10 +68,17 @@ impl Creator {
     }
 }
 
-/// When a process began, in ticks since the machine did: `None` if there is none, or it cannot be seen.
+/// When a process began, in ticks since the machine did: `None` if there is none.
+///
+/// # Errors
+/// The system does not say.
 #[doc(hidden)]
-pub fn began(pid: u32) -> Option<u64> {
-    stat(pid).ok().map(|found| found.began)
+pub fn began(pid: u32) -> std::io::Result<Option<u64>> {
+    match stat(pid) {
+        Ok(found) => Ok(Some(found.began)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound || e.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 struct Stat {

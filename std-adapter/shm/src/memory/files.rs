@@ -61,7 +61,7 @@ pub fn unnamed_file(dir: impl AsFd, len: u64) -> io::Result<OwnedFd> {
 pub fn allocate(fd: impl AsFd, len: u64) -> io::Result<()> {
     const STEP: u64 = 8 << 20;
     let fd = fd.as_fd();
-    let system = rustix::fs::fstatvfs(fd)?;
+    let system = retry(|| rustix::fs::fstatvfs(fd))?;
     let stat = rustix::fs::fstat(fd)?;
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     // st_blocks counts in units of 512 bytes, whatever the file system's own.

@@ -1,22 +1,29 @@
 //! A counting semaphore in memory that processes share.
 
+mod sync;
+mod words;
+
 use crate::deadline::Deadline;
 use crate::explain::explain;
 use crate::futex::{self, Scope, Wake, Word};
 use crate::memory::{Access, SharedMemory};
 use std::io;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use words::{Futex, Words};
 
-/// The words of a semaphore. All zeros is one of value 0, without waiters.
-#[derive(Debug)]
-#[repr(C)]
-struct Words {
-    /// How many waits can return at once.
-    value: AtomicU32,
-    /// How many are about to sleep, or sleep. Too high if a waiter was killed, never too low.
-    waiters: AtomicU32,
+/// Sleepers in any process.
+struct SharedFutex;
+
+impl Futex for SharedFutex {
+    type Deadline = Deadline;
+    fn wait_while_zero(&self, word: &AtomicU32, deadline: Option<Deadline>) -> bool {
+        futex::wait(&Word { word, seen: 0, scope: Scope::Shared }, deadline) == Wake::Maybe
+    }
+    fn wake_one(&self, word: &AtomicU32) {
+        futex::wake_one(word, Scope::Shared);
+    }
 }
 
 /// A counting semaphore in shared memory, for processes and threads.
@@ -73,7 +80,7 @@ impl<'a> Semaphore<'a> {
     /// How many bytes it takes.
     pub const SIZE: usize = size_of::<Words>();
     /// The highest value.
-    pub const MAX: u32 = i32::MAX as u32;
+    pub const MAX: u32 = words::MAX;
 
     /// The semaphore that is at `offset` of the memory, with the value that it has.
     ///
@@ -129,32 +136,29 @@ impl<'a> Semaphore<'a> {
     /// # Errors
     /// `EOVERFLOW` when the value is [`MAX`](Self::MAX) already.
     pub fn post(&self) -> io::Result<()> {
-        let more = |value| (value < Self::MAX).then(|| value + 1);
-        if self.0.value.fetch_update(Ordering::Release, Ordering::Relaxed, more).is_err() {
+        if !self.0.post(&SharedFutex) {
             let text = format!("the semaphore has its highest value, {}", Self::MAX);
             return Err(explain(rustix::io::Errno::OVERFLOW, text));
         }
-        self.wake_one();
         Ok(())
     }
 
     /// Takes 1 off if there is one; says whether it has. It never blocks.
     #[must_use]
     pub fn try_wait(&self) -> bool {
-        let less = |value: u32| value.checked_sub(1);
-        self.0.value.fetch_update(Ordering::Acquire, Ordering::Relaxed, less).is_ok()
+        self.0.try_wait()
     }
 
     /// Waits until there is one to take, and takes it. Signals do not end the wait.
     pub fn wait(&self) {
-        let _ = self.try_wait() || self.sleep(None);
+        let _ = self.try_wait() || self.0.sleep(&SharedFutex, None);
     }
 
     /// As [`wait`](Self::wait), but not longer than this; says whether it has taken one. The time is measured on the
     /// monotonic clock, whatever the wall clock does.
     #[must_use]
     pub fn wait_timeout(&self, longest: Duration) -> bool {
-        self.try_wait() || self.sleep(Some(Deadline::after(longest)))
+        self.try_wait() || self.0.sleep(&SharedFutex, Some(Deadline::after(longest)))
     }
 
     /// The value at this moment. It may be another one by the time it is looked at.
@@ -162,39 +166,7 @@ impl<'a> Semaphore<'a> {
     pub fn value(&self) -> u32 {
         self.0.value.load(Ordering::Relaxed)
     }
-
-    /// Sleeps until it has taken one, or the deadline has passed.
-    fn sleep(&self, deadline: Option<Deadline>) -> bool {
-        self.0.waiters.fetch_add(1, Ordering::Relaxed);
-        // Against the fence of `wake_one`: the count before the value here, the value before the count there.
-        fence(Ordering::SeqCst);
-        let taken = loop {
-            if self.try_wait() {
-                break true;
-            }
-            let watch = Word { word: &self.0.value, seen: 0, scope: Scope::Shared };
-            if futex::wait(&watch, deadline) == Wake::TimedOut {
-                break self.try_wait();
-            }
-        };
-        self.0.waiters.fetch_sub(1, Ordering::Relaxed);
-        if taken && self.value() > 0 {
-            // A process died that should have woken, or have taken. Or others are on their way: then this was for
-            // nothing.
-            self.wake_one();
-        }
-        taken
-    }
-
-    /// Wakes one who waits. The value was raised before.
-    fn wake_one(&self) {
-        fence(Ordering::SeqCst);
-        if self.0.waiters.load(Ordering::Relaxed) != 0 {
-            futex::wake_one(&self.0.value, Scope::Shared);
-        }
-    }
 }
 
 #[cfg(test)]
-#[path = "semaphore_tests.rs"]
 mod tests;

@@ -46,6 +46,11 @@ fn helper_makes_and_ends() {
     }
     match how {
         "handled" => {
+            // A shell has what runs in its background ignore interrupts, nohup has it ignore hang-ups, and that is inherited.
+            for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+                // SAFETY: the default action is no function of this program's.
+                unsafe { libc::signal(signal, libc::SIG_DFL) };
+            }
             cleanup::on_signals(&[libc::SIGTERM, libc::SIGINT]).unwrap();
             cleanup::on_signals(&[libc::SIGTERM, libc::SIGHUP]).unwrap();
         }

@@ -279,7 +279,7 @@ impl SocketAttempt {
         if message.version != smstream_core::layout::VERSION {
             return Err(self.failed(HandshakeError::Chose(message.version)));
         }
-        let config = made_here(message.config());
+        let config = made_here(Config { features: self.terms.features, ..message.config() });
         if let Some(&large) = config.capacities.iter().find(|&&c| c > self.terms.max_peer_capacity) {
             return Err(self
                 .destination
@@ -338,7 +338,7 @@ fn proposal(terms: &Terms) -> Option<Proposal> {
 /// With what this party adds to a channel's description.
 fn made_here(config: Config) -> Config {
     let made = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    Config { pid: process::id(), made, features: barrier::features(), ..config }
+    Config { pid: process::id(), made, features: barrier::features(config.features), ..config }
 }
 
 impl Destination {

@@ -2,6 +2,7 @@
 
 use super::handshake::{Handshake, HandshakeError};
 use super::listener::{SOCKET, SocketListener};
+use crate::trace;
 use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 use smstream_shm::Deadline;
@@ -20,6 +21,12 @@ impl Handshake {
 }
 
 impl SocketListener {
+    /// What became of a connector that was not accepted. It is its own affair.
+    pub(super) fn note(&mut self, failed: &HandshakeError) {
+        self.short = failed.shortage().or(self.short.take());
+        trace::turned_away(&self.name, failed);
+    }
+
     pub(super) fn has_backlog(&self) -> bool {
         poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&Timespec::default())) != Ok(0)
     }

@@ -125,7 +125,19 @@ impl HandshakeError {
             HandshakeError::Segment(SegmentError::System(e)) => {
                 RendezvousReason::System("map the other side's memory", e)
             }
+            HandshakeError::Segment(unfit) => RendezvousReason::Memory(unfit.to_string()),
             other => RendezvousReason::Protocol(other.to_string()),
+        }
+    }
+
+    /// What this process was short of, if that is why: what the system said. A connector that has gone is no such reason.
+    pub(super) fn shortage(&self) -> Option<String> {
+        match self {
+            HandshakeError::Segment(SegmentError::System(e)) | HandshakeError::System(e) => {
+                let gone = matches!(e.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN));
+                (!gone).then(|| e.to_string())
+            }
+            _ => None,
         }
     }
 

@@ -27,7 +27,7 @@ impl Host {
     pub(crate) fn new(socket: OwnedFd, called: String, config: &Config, terms: Terms) -> Result<Self, RendezvousError> {
         let align = u32::try_from(page_size()).unwrap_or(u32::MAX);
         let channel = super::channel_number();
-        let config = Config { align, features: barrier::features(), channel, ..*config };
+        let config = Config { align, features: barrier::features(config.features), channel, ..*config };
         config
             .check()
             .map_err(|problem| RendezvousError::new(called.as_ref(), RendezvousReason::BadConfig(problem)))?;

@@ -9,19 +9,16 @@ use super::interrupt::Interrupt;
 use super::name::{Right, SocketName};
 use super::terms::Terms;
 use super::watched_name::WatchedName;
-use crate::barrier;
-use crate::packet;
+use crate::addr::Addr;
 use crate::peer_socket::PeerSocket;
 use crate::rendezvous::{Connected, RendezvousError, RendezvousReason};
-use crate::trace;
-use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::event::epoll;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, accept_with, shutdown, socket_with};
-use rustix::time::{TimerfdClockId, TimerfdFlags, Timespec, timerfd_create};
+use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown};
+use rustix::time::Timespec;
 use smstream_core::geometry::Config;
 use smstream_shm::Deadline;
-use smstream_shm::memory::page_size;
 use std::collections::{BTreeMap, VecDeque};
 use std::mem::MaybeUninit;
 use std::process;
@@ -36,22 +33,21 @@ const MOST_AT_ONCE: usize = 64;
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Kernels without epoll_pwait2 take no timeout of more than 24.8 days. Who has slept so long looks at the time again.
 const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
-/// How many connectors the kernel keeps waiting. It has a limit of its own (net.core.somaxconn).
-const BACKLOG: i32 = 4096;
-
 /// What woke the epoll instance. Connectors have numbers from [`FIRST`] on.
 pub(super) const SOCKET: u64 = 0;
-const INTERRUPT: u64 = 1;
-const TIMER: u64 = 2;
-const NAME: u64 = 3;
-const FIRST: u64 = 4;
+pub(super) const INTERRUPT: u64 = 1;
+pub(super) const TIMER: u64 = 2;
+pub(super) const NAME: u64 = 3;
+pub(super) const FIRST: u64 = 4;
 
 /// Listens at the name of a socket. When it is dropped, by the process that made it, the name is removed.
 #[derive(Debug)]
 pub(crate) struct SocketListener {
     pub(super) name: SocketName,
-    right: Option<Right>,
-    config: Config,
+    pub(super) right: Option<Right>,
+    /// Whether the socket listened before it came here. It stays its owner's: what waits in its queue, too.
+    pub(super) adopted: bool,
+    pub(super) config: Config,
     pub(super) terms: Terms,
     pub(super) socket: OwnedFd,
     pub(super) epoll: Arc<OwnedFd>,
@@ -61,81 +57,26 @@ pub(crate) struct SocketListener {
     pub(super) timed: bool,
     /// Whether accepting pauses, because all pending connectors have only just come.
     pub(super) paused: bool,
-    interrupt: Arc<Interrupt>,
+    pub(super) interrupt: Arc<Interrupt>,
     /// The watch on the name, if that is a file.
-    named: Option<WatchedName>,
+    pub(super) named: Option<WatchedName>,
     /// Those in the middle of it, by number: the oldest first.
     pub(super) pending: BTreeMap<u64, Handshake>,
-    next: u64,
-    ready: VecDeque<Connected>,
-    pid: u32,
+    pub(super) next: u64,
+    pub(super) ready: VecDeque<Connected>,
+    /// What this process was short of when a connector was last turned away for that, during the present wait.
+    pub(super) short: Option<String>,
+    pub(super) pid: u32,
 }
 
 impl SocketListener {
-    /// Listens at `name`, for channels with the capacities and the start of `config`.
-    pub(crate) fn bind(
-        name: SocketName,
-        config: &Config,
-        terms: Terms,
-        take_over: bool,
-    ) -> Result<Self, RendezvousError> {
-        let align = u32::try_from(page_size()).unwrap_or(u32::MAX);
-        let config = Config { align, features: barrier::features(), pid: process::id(), ..*config };
-        config.check().map_err(|problem| name.error(RendezvousReason::BadConfig(problem)))?;
-        let made = |what: &'static str| {
-            let name = name.clone();
-            move |e: Errno| name.error(RendezvousReason::System(what, e.into()))
-        };
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket =
-            socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).map_err(made("make a socket"))?;
-        // What connectors send before they are accepted is to have a sender, too.
-        packet::ask_for_credentials(&socket)
-            .map_err(|e| name.error(RendezvousReason::System("ask who is on the other side", e)))?;
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(made("make an epoll instance"))?;
-        let interrupt = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(made("make an eventfd"))?;
-        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)
-            .map_err(made("make a timer"))?;
-        for (fd, token) in [(socket.as_fd(), SOCKET), (interrupt.as_fd(), INTERRUPT), (timer.as_fd(), TIMER)] {
-            epoll::add(&epoll, fd, epoll::EventData::new_u64(token), epoll::EventFlags::IN)
-                .map_err(made("watch the socket"))?;
-        }
-        let right = name.listen(&socket, BACKLOG, terms.allow.others(), take_over)?;
-        let named = match &right {
-            Some(right) => match WatchedName::new(&name, right, &epoll, NAME) {
-                Ok(named) => Some(named),
-                Err(e) => {
-                    let _ = name.remove(right);
-                    return Err(e);
-                }
-            },
-            None => None,
-        };
-        Ok(SocketListener {
-            name,
-            right,
-            config,
-            terms,
-            socket,
-            epoll: Arc::new(epoll),
-            timer,
-            timed: false,
-            paused: false,
-            interrupt: Arc::new(Interrupt::new(interrupt)),
-            named,
-            pending: BTreeMap::new(),
-            next: FIRST,
-            ready: VecDeque::new(),
-            pid: process::id(),
-        })
-    }
-
     /// Waits for a rendezvous to come about. `None`: for ever.
     ///
     /// # Errors
     /// `TimedOut`, `ConnectionAborted` after an interruption, and what the system says when it cannot accept. What is
-    /// wrong with a connector ends its own rendezvous and nothing else.
+    /// wrong with a connector ends its own rendezvous and nothing else. At the deadline it is said what was short.
     pub(crate) fn accept(&mut self, deadline: Option<Deadline>) -> Result<Connected, RendezvousError> {
+        self.short = None;
         loop {
             if let Some(connected) = self.ready.pop_front() {
                 return Ok(connected);
@@ -161,7 +102,9 @@ impl SocketListener {
             self.poll_once(deadline)?;
             // Whatever there was to do: connectors that come and go in crowds must not outlast the deadline.
             if self.ready.is_empty() && deadline.is_some_and(Deadline::has_passed) {
-                return Err(self.name.error(RendezvousReason::TimedOut));
+                return Err(self
+                    .name
+                    .error(self.short.take().map_or(RendezvousReason::TimedOut, RendezvousReason::Short)));
             }
         }
     }
@@ -188,6 +131,11 @@ impl SocketListener {
     /// Becomes readable when there is something to do for [`try_accept`](Self::try_accept).
     pub(crate) fn epoll(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.epoll)
+    }
+
+    /// Where connectors find it.
+    pub(crate) fn addr(&self) -> Addr {
+        self.name.addr()
     }
 
     /// To end its waits.
@@ -324,14 +272,12 @@ impl SocketListener {
         Some(connector)
     }
 
-    /// What became of a connector that was not accepted. It is its own affair.
-    pub(super) fn note(&self, failed: &HandshakeError) {
-        trace::turned_away(&self.name, failed);
-    }
-
     /// Lets no process connect any more, and hangs up on those that have and were not accepted: one by one, because what they
     /// have sent can take long to close.
     fn reject_backlog(&self) {
+        if self.adopted {
+            return;
+        }
         let _ = shutdown(&self.socket, Shutdown::Both);
         loop {
             match accept_with(&self.socket, SocketFlags::CLOEXEC) {

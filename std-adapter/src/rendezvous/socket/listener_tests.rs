@@ -1,9 +1,13 @@
 use super::super::SocketAttempt;
 use super::super::eviction::GRACE;
 use super::super::message::{Message, MessageKind};
+use super::super::opening::BACKLOG;
 use super::*;
+use crate::packet;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{AddressFamily, SocketType, socket_with};
 use smstream_core::geometry;
+use smstream_shm::memory::page_size;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 fn listener() -> (SocketName, SocketListener) {

@@ -5,10 +5,10 @@
 //! another program, and stays. The lock file appears complete and locked, so that a file without the mark is never taken for
 //! one, and goes with the listener; if that is killed, socket and lock file stay, and the next listener takes them over.
 
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
-use smstream_shm::memory::retry;
+use smstream_shm::memory::{check_file_size_limit, retry};
 use smstream_shm::posix::identity;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -181,16 +181,37 @@ impl LockFile {
         }
     }
 
-    /// Makes the file, which gets its name when it is complete and locked: `None` if another has the name by now. A process
-    /// that is killed here leaves a lock file of no socket, which a cleaner knows.
+    /// Makes the file, which gets its name when it is complete and locked: `None` if another has the name by now. Before that it
+    /// has no name, so that a process that is killed here leaves nothing.
     fn create(path: &Path) -> Result<Option<OwnedFd>, NoLock> {
+        let system = |e| NoLock::System("make its lock file", e);
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let lock = match retry(|| rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR)) {
+            Ok(lock) => lock,
+            // A file system that has no unnamed files.
+            Err(Errno::ISDIR | Errno::OPNOTSUPP | Errno::INVAL) => return Self::create_named(path),
+            Err(e) => return Err(system(e)),
+        };
+        complete(&lock).map_err(system)?;
+        match link(&lock, path) {
+            Ok(()) => Ok(Some(lock)),
+            Err(Errno::EXIST) => Ok(None),
+            // Without /proc, on a kernel that lets this user not link it otherwise.
+            Err(Errno::NOENT) => Self::create_named(path),
+            Err(e) => Err(system(e)),
+        }
+    }
+
+    /// The same where a file must have a name. A process that is killed here leaves a file with a name of chance; if it is
+    /// complete, a cleaner knows it for a lock file of no socket.
+    fn create_named(path: &Path) -> Result<Option<OwnedFd>, NoLock> {
         let system = |e| NoLock::System("make its lock file", e);
         let first = path.with_file_name(unique());
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
         let lock = retry(|| rustix::fs::open(&first, flags, Mode::RUSR | Mode::WUSR)).map_err(system)?;
         let made = (|| {
-            retry(|| rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive))?;
-            note(&lock, LockRecord { bound: None })?;
+            complete(&lock)?;
             match rustix::fs::renameat_with(CWD, &first, CWD, path, RenameFlags::NOREPLACE) {
                 // A file system that cannot do both at once.
                 Err(Errno::INVAL | Errno::NOSYS) => {
@@ -233,7 +254,25 @@ impl LockFile {
     }
 }
 
+/// Locks a file that no other process knows, and writes what a lock file of no socket yet says.
+fn complete(lock: &OwnedFd) -> rustix::io::Result<()> {
+    retry(|| rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive))?;
+    note(lock, LockRecord { bound: None })
+}
+
+/// Gives a file without a name this one, if nothing has it.
+fn link(lock: &OwnedFd, path: &Path) -> rustix::io::Result<()> {
+    let number = format!("/proc/self/fd/{}", lock.as_raw_fd());
+    match retry(|| rustix::fs::linkat(CWD, &number, CWD, path, AtFlags::SYMLINK_FOLLOW)) {
+        // Without /proc. Newer kernels allow this to the process that opened the file.
+        Err(Errno::NOENT) => retry(|| rustix::fs::linkat(lock, c"", CWD, path, AtFlags::EMPTY_PATH)),
+        other => other,
+    }
+}
+
 fn note(lock: &OwnedFd, record: LockRecord) -> rustix::io::Result<()> {
+    // Beyond the limit the kernel would not only refuse: it would send SIGXFSZ, which ends the process.
+    check_file_size_limit(LEN as u64).map_err(|_| Errno::FBIG)?;
     let bytes = bytes(record);
     match retry(|| rustix::io::pwrite(lock, &bytes, 0))? {
         LEN => Ok(()),

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod attested;
+mod bound;
 mod eviction;
 mod handshake;
 mod host;
@@ -14,6 +15,7 @@ mod listener;
 pub(crate) mod lock_file;
 mod message;
 mod name;
+mod opening;
 mod segment;
 mod terms;
 mod watched_name;
@@ -28,6 +30,7 @@ use smstream_shm::memory::Mapping;
 use std::sync::Arc;
 
 pub(crate) use attempt::{SocketAttempt, check_socket_type};
+pub use bound::BoundName;
 pub(crate) use host::Host;
 pub(crate) use interrupt::Interrupt;
 pub(crate) use listener::SocketListener;

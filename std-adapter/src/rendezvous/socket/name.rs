@@ -1,6 +1,7 @@
 //! The name of a listening socket: how a listener gets it, and gives it back. See [`lock_file`](super::lock_file).
 
 use super::lock_file::{self, LockFile, LockRecord, NoLock, describe};
+use crate::addr::Addr;
 use crate::rendezvous::{RendezvousError, RendezvousReason};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
@@ -34,7 +35,12 @@ pub(super) struct Right {
 impl SocketName {
     /// `unix:PATH`.
     pub(crate) fn of_path(path: &Path) -> Result<Self, RendezvousError> {
-        let shown = shown("unix:", path.as_os_str());
+        Self::of_path_called("unix:", path)
+    }
+
+    /// The same, for messages that write something else before the path.
+    pub(super) fn of_path_called(kind: &str, path: &Path) -> Result<Self, RendezvousError> {
+        let shown = shown(kind, path.as_os_str());
         // Later a directory may be the working one that is not now.
         let absolute = std::path::absolute(path);
         let fits = absolute.ok().filter(|p| SocketAddrUnix::new(p).is_ok()).unwrap_or_else(|| path.to_path_buf());
@@ -52,6 +58,24 @@ impl SocketName {
         match SocketAddrUnix::new_abstract_name(name.as_bytes()) {
             Ok(address) if !name.is_empty() => Ok(SocketName { address, path: None, shown }),
             _ => Err(RendezvousError::new(&shown, RendezvousReason::BadSocketName)),
+        }
+    }
+
+    /// The name that a socket has: `None` if it has none.
+    pub(super) fn of_socket(socket: &OwnedFd) -> Option<Self> {
+        let address = SocketAddrUnix::try_from(rustix::net::getsockname(socket).ok()?).ok()?;
+        match (address.path_bytes(), address.abstract_name()) {
+            (Some(path), _) => Self::of_path(Path::new(OsStr::from_bytes(path))).ok(),
+            (None, Some(name)) => Self::of_abstract(OsStr::from_bytes(name)).ok(),
+            (None, None) => None,
+        }
+    }
+
+    /// The address that connectors use.
+    pub(crate) fn addr(&self) -> Addr {
+        match (&self.path, self.address.abstract_name()) {
+            (Some(path), _) => Addr::Unix(path.clone()),
+            (None, name) => Addr::Abstract(OsStr::from_bytes(name.unwrap_or_default()).to_owned()),
         }
     }
 

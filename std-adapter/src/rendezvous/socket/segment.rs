@@ -10,7 +10,7 @@ use rustix::fs::{SealFlags, Stat};
 use smstream_core::geometry::{self, Config};
 use smstream_core::identity::Finding;
 use smstream_core::layout::HEADER_LEN;
-use smstream_shm::memory::{self, Access, Mapping, page_size, round_up_to_page};
+use smstream_shm::memory::{self, Access, Mapping, page_size, retry, round_up_to_page};
 use std::fmt;
 use std::io;
 
@@ -139,7 +139,7 @@ fn sealed(fds: &UntrustedFds) -> Result<(&OwnedFd, Stat), SegmentError> {
     // pages) can run out of memory when they are read, which is a SIGBUS.
     let seals = rustix::fs::fcntl_get_seals(fd).map_err(|_| SegmentError::NotMemory)?;
     #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, reason = "the type differs between machines")]
-    let kind = rustix::fs::fstatfs(fd).map_err(system)?.f_type as u64;
+    let kind = retry(|| rustix::fs::fstatfs(fd)).map_err(system)?.f_type as u64;
     if kind != TMPFS_MAGIC {
         return Err(SegmentError::NotMemory);
     }

@@ -2,6 +2,7 @@
 
 use crate::packet::Sender;
 use smstream_core::geometry::Config;
+use smstream_core::layout::Features;
 use smstream_shm::Deadline;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,6 +56,8 @@ pub(crate) struct Terms {
     pub(crate) spin: Duration,
     /// The signal that this party wants beside each wake.
     pub(crate) wake_signal: Option<i32>,
+    /// What the own lane carries.
+    pub(crate) features: Features,
     /// The channel that a connector proposes.
     pub(crate) proposal: Option<Config>,
 }
@@ -69,6 +72,7 @@ impl Terms {
             handshake_timeout: Duration::from_secs(3600),
             spin: Duration::ZERO,
             wake_signal: None,
+            features: Features::empty(),
             proposal: None,
         }
     }

@@ -74,7 +74,7 @@ fn processes(place: &Path, plan: &Plan) -> io::Result<String> {
         .stdin(Stdio::from(OwnedFd::from(their_talk)))
         .spawn()?;
     let transports = transports();
-    let bench = Bench { control: Control::over(talk)?, transports: &transports, words: &words, place: &place };
+    let bench = Bench { control: Control::over(talk)?, transports: &transports, words: &words, prefix: &place };
     let results = bench.run(plan, |_, _| true);
     if results.is_err() {
         let _ = child.kill();

@@ -10,36 +10,43 @@ const CAPACITY: usize = 1024;
 const ITEMS: u64 = 1_000_000;
 const BATCH: usize = 64;
 
-/// Pushes and pops all items, one at a time, in two threads.
+/// Pushes and pops all items, one at a time, in two threads. Each has its half on its own stack.
 fn singly(mut push: impl FnMut(u64) -> bool + Send, mut pop: impl FnMut() -> Option<u64> + Send) -> f64 {
-    let spent = race(
-        || {
-            for i in 0..ITEMS {
-                while !push(i) {
-                    spin_loop();
-                }
-            }
-        },
-        || {
-            for i in 0..ITEMS {
-                let got = loop {
-                    match pop() {
-                        Some(got) => break got,
-                        None => spin_loop(),
-                    }
-                };
-                assert_eq!(got, i);
-            }
-        },
-    );
+    let spent = race(move || push_all(&mut push), move || pop_all(&mut pop));
     spent.as_nanos() as f64 / ITEMS as f64
+}
+
+/// The same with both halves side by side in one stack frame, as where they are borrowed by the threads of a scope.
+fn singly_side_by_side(mut push: impl FnMut(u64) -> bool + Send, mut pop: impl FnMut() -> Option<u64> + Send) -> f64 {
+    let spent = race(|| push_all(&mut push), || pop_all(&mut pop));
+    spent.as_nanos() as f64 / ITEMS as f64
+}
+
+fn push_all(push: &mut impl FnMut(u64) -> bool) {
+    for i in 0..ITEMS {
+        while !push(i) {
+            spin_loop();
+        }
+    }
+}
+
+fn pop_all(pop: &mut impl FnMut() -> Option<u64>) {
+    for i in 0..ITEMS {
+        let got = loop {
+            match pop() {
+                Some(got) => break got,
+                None => spin_loop(),
+            }
+        };
+        assert_eq!(got, i);
+    }
 }
 
 /// The same with batches: `push` says how many of the items from a number on it has pushed, `pop` how many it has popped and
 /// checks them.
 fn batched(mut push: impl FnMut(u64) -> usize + Send, mut pop: impl FnMut(u64) -> usize + Send) -> f64 {
     let spent = race(
-        || {
+        move || {
             let mut next = 0;
             while next < ITEMS {
                 match push(next) {
@@ -48,7 +55,7 @@ fn batched(mut push: impl FnMut(u64) -> usize + Send, mut pop: impl FnMut(u64) -
                 }
             }
         },
-        || {
+        move || {
             let mut next = 0;
             while next < ITEMS {
                 match pop(next) {
@@ -138,6 +145,9 @@ fn main() {
     let rounds = std::env::args().nth(1).map_or(15, |rounds| rounds.parse().expect("the number of rounds"));
     let mut cases: Vec<Case<'_>> = single_cases!(singly);
     compare("push + pop of u64, two threads, capacity 1024: ns per item", rounds, &mut cases);
+
+    let mut cases: Vec<Case<'_>> = single_cases!(singly_side_by_side);
+    compare("push + pop of u64, two threads, both halves in one stack frame: ns per item", rounds, &mut cases);
 
     macro_rules! batch_cases {
         ($run:ident) => {

@@ -91,8 +91,8 @@ impl Transport for Iceoryx {
         waiting != Waiting::Asleep
     }
 
-    fn begin(&self, place: &Path, longest: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
-        let placement = place.file_name().unwrap_or_default().to_string_lossy();
+    fn begin(&self, prefix: &Path, longest: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
+        let placement = prefix.file_name().unwrap_or_default().to_string_lossy();
         let base = format!("smstream-bench/{}/{placement}/{}", process::id(), waiting.name());
         let ends = ends(&format!("{base}/there"), &format!("{base}/back"), longest)?;
         Ok(Box::new(Then(base, move || Ok(Box::new(ends) as Box<dyn Runner>))))

@@ -5,7 +5,7 @@ use std::os::unix::net as std_net;
 use std::path::Path;
 
 use smstream_bench::channel::{Channel, Runner};
-use smstream_bench::transport::{Opening, Then, Transport, Waiting};
+use smstream_bench::transport::{Opening, Then, Transport, Waiting, name_at};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
@@ -52,8 +52,8 @@ impl Transport for TokioUnix {
         waiting != Waiting::Busy
     }
 
-    fn begin(&self, place: &Path, _: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
-        let path = place.join(format!("tokio-{}", waiting.name()));
+    fn begin(&self, prefix: &Path, _: usize, waiting: Waiting) -> io::Result<Box<dyn Opening>> {
+        let path = name_at(prefix, &format!("tokio-{}", waiting.name()));
         let listener = std_net::UnixListener::bind(&path)?;
         let address = path.to_str().ok_or_else(|| io::Error::other("the directory's name is no UTF-8"))?;
         Ok(Box::new(Then(address.to_owned(), move || Over::runner(listener.accept()?.0))))

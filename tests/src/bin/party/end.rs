@@ -30,6 +30,10 @@ impl End {
         &self.stream
     }
 
+    pub(crate) fn into_stream(self) -> Stream {
+        self.stream
+    }
+
     pub(crate) fn run(&mut self, command: &str, words: &mut Words<'_>) -> io::Result<String> {
         let done = Ok(String::new());
         match command {
@@ -47,6 +51,15 @@ impl End {
                 assert!(n <= bytes.len());
                 self.out.skip(n as u64);
                 Ok(n.to_string())
+            }
+            // Words as they are, in one write: no flow of bytes, and perhaps no records.
+            "words" => {
+                let mut bytes = Vec::new();
+                while let Ok(word) = words.number::<u32>() {
+                    bytes.extend_from_slice(&word.to_ne_bytes());
+                }
+                self.stream.write_all(&bytes)?;
+                Ok(bytes.len().to_string())
             }
             // Up to a place of the flow.
             "send" => {

@@ -12,6 +12,7 @@ mod crowd;
 mod deadlock;
 mod end;
 mod held;
+mod records;
 mod serving;
 mod storm;
 mod system;
@@ -45,6 +46,9 @@ struct Party {
     undetected: bool,
     /// The signal that its ends ask for.
     wake_signal: Option<i32>,
+    /// Its ends say that they know records.
+    speaks_records: bool,
+    records: Option<records::RecordEnd>,
 }
 
 /// What a command needs was not made before, or makes no sense: the test is wrong.
@@ -93,7 +97,7 @@ impl Party {
 
     /// A builder as the test has set the party up beforehand.
     fn with_settings(&self, builder: Builder) -> Builder {
-        let builder = builder.deadlock_detection(!self.undetected);
+        let builder = builder.deadlock_detection(!self.undetected).records(self.speaks_records);
         let builder = self.allowed.iter().fold(builder, |builder, &uid| builder.allow_uid(uid));
         let builder = self.patience.map_or(builder.clone(), |time| builder.handshake_timeout(time));
         match self.wake_signal {
@@ -163,6 +167,19 @@ impl Party {
                 self.wake_signal = Some(words.number()?);
                 done
             }
+            "speaks-records" => {
+                self.speaks_records = true;
+                done
+            }
+            "into-records" => {
+                let end = self.end.take().ok_or_else(|| wrong("there is no stream"))?;
+                self.records = Some(records::RecordEnd::new(end.into_stream(), self.seeds)?);
+                done
+            }
+            command if command.starts_with("record") => match &mut self.records {
+                Some(records) => records.run(command, &mut words),
+                None => Err(wrong(format!("{command} is no command without records"))),
+            },
             "deny" => system::deny(words.text()?).map(|()| String::new()),
             "ignore-signal" => system::ignore_signal(words.number()?).map(|()| String::new()),
             "seeds" => {
@@ -202,6 +219,7 @@ impl Party {
             }
             "close" => {
                 self.end = None;
+                self.records = None;
                 done
             }
             "halves" => {

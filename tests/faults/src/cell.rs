@@ -1,0 +1,104 @@
+//! One scenario with one rule: what comes of it.
+
+use crate::judge::{Expected, answer, judge, plain, said, tried};
+use crate::outcome::{Outcome, Wrong};
+use crate::program::Child;
+use crate::room::Room;
+use crate::rule::{Phase, Rule, Watched};
+use crate::scenario::{Kind, Scenario};
+use crate::supervise::Run;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// How long anything may take, on a machine that is busy. What takes longer hangs.
+const BOUND: Duration = Duration::from_secs(45);
+
+/// What a run shows.
+#[derive(Debug)]
+pub struct Shown {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// What was asked about.
+    pub watched: Watched,
+    /// What a party has open at its end; what a command says.
+    pub usual: String,
+}
+
+/// Runs it.
+pub fn run(scenario: &Scenario, rule: Rule, room: &Room, expected: Expected<'_>) -> io::Result<Shown> {
+    let mut run = Run::new(Watched::new(rule))?;
+    let mut outcome = attempt(scenario, &mut run, room, expected)?;
+    if run.watched.phase == Phase::Before && !matches!(outcome, Outcome::Wrong(Wrong::Hang, _)) {
+        outcome = Outcome::Ended("before main".to_owned());
+    }
+    let usual = run.children.last().and_then(|child| match scenario.kind {
+        Kind::Party => answer(child, "left"),
+        Kind::Transfer | Kind::Proxy | Kind::Command => Some(plain(&child.output.text())),
+    });
+    let Run { children, watched, .. } = run;
+    drop(children);
+    room.clear()?;
+    let reached = watched.failed > 0 || expected.lasting;
+    let outcome = if reached || matches!(outcome, Outcome::Wrong(..)) { outcome } else { Outcome::NotReached };
+    Ok(Shown { outcome, watched, usual: usual.unwrap_or_default() })
+}
+
+fn attempt(scenario: &Scenario, run: &mut Run, room: &Room, expected: Expected<'_>) -> io::Result<Outcome> {
+    let bound = || Instant::now() + BOUND;
+    let is_transfer = scenario.kind == Kind::Transfer;
+    // The partner, if there is one, is the first of the children, and the tried one the last.
+    if let Some(program) = &scenario.partner {
+        run.add(program.start(false)?);
+        let ready = |p: &Child| p.ended() || said(p, "ready") > 0 || is_transfer && is_ready(p);
+        if !run.until(bound(), |all| ready(&all[0]))? {
+            return Ok(hang("before it began", &run.children));
+        }
+    }
+    run.add_asked(scenario.tried.start(true)?)?;
+    if matches!(scenario.kind, Kind::Transfer | Kind::Proxy) {
+        // It goes on listening, and can serve no connector: these are told why.
+        let refused = |p: &Child| said(p, "refused") > 0 || p.errors.text().contains("refused: ");
+        if !run.until(bound(), |all| tried(all).ended() || refused(&all[0]))? {
+            return Ok(hang("it does not end, and its partner is not told", &run.children));
+        }
+        if refused(&run.children[0]) {
+            tried(&run.children).signal(libc::SIGTERM);
+        }
+    }
+    if !run.until(bound(), |all| tried(all).ended())? {
+        return Ok(hang("it does not end", &run.children));
+    }
+    if scenario.partner.is_some() {
+        let settled =
+            |p: &Child| p.ended() || if is_transfer { !is_met(p) } else { said(p, "begin") == said(p, "end ") };
+        if !run.until(bound(), |all| settled(&all[0]))? {
+            return Ok(hang("the partner does not notice that it has ended", &run.children));
+        }
+        // Its standard input ends.
+        run.children[0].input = None;
+        if is_transfer {
+            run.children[0].signal(libc::SIGTERM);
+        }
+        if !run.until(bound(), |all| all[0].ended())? {
+            return Ok(hang("the partner does not end", &run.children));
+        }
+    }
+    Ok(judge(scenario, &run.children, room, expected))
+}
+
+/// Whether the command, which is asked to say so, is there to be met.
+fn is_ready(child: &Child) -> bool {
+    let connects = child.program.arguments.first().is_some_and(|first| first == "connect");
+    connects || child.errors.text().contains("listening at")
+}
+
+/// Whether it has met another one.
+fn is_met(child: &Child) -> bool {
+    child.errors.text().contains("connected")
+}
+
+fn hang(what: &str, children: &[Child]) -> Outcome {
+    let each = children.iter().filter(|child| !child.ended());
+    let each: Vec<_> = each.map(|child| format!("{} at {}", child.output.text(), child.whereabouts())).collect();
+    Outcome::Wrong(Wrong::Hang, format!("{what}: {}", each.join(" | ")))
+}
