@@ -159,8 +159,8 @@ pub const ALL: &[Exchange] = &[
         },
         see: |stream, cue| {
             cue.asleep();
-            match stream.write(pattern(0, 16)) {
-                Ok(_) => left_unread(stream, cue),
+            match stream.write_all(pattern(0, 16)) {
+                Ok(()) => left_unread(stream, cue),
                 Err(e) => {
                     cue.end();
                     format!("nothing written, {}", crate::exchange::reason(&e))

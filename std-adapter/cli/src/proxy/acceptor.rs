@@ -61,7 +61,10 @@ const QUESTIONS: u32 = 6;
 enum AnyListener {
     Stream(Box<Listener>),
     Tcp(TcpListener),
-    Uds(UnixListener, #[expect(dead_code, reason = "held for its drop, which removes the name")] Option<BoundName>),
+    Uds(
+        UnixListener,
+        #[expect(dead_code, reason = "held for its drop, which removes the name")] Option<Box<BoundName>>,
+    ),
 }
 
 impl Acceptor {
@@ -84,7 +87,7 @@ impl Acceptor {
             }
             Endpoint::Uds(path) => {
                 let (listener, name) = bind(path)?;
-                AnyListener::Uds(listener, Some(name))
+                AnyListener::Uds(listener, Some(Box::new(name)))
             }
             Endpoint::Abstract(name) => {
                 let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)?;
