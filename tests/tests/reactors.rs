@@ -55,7 +55,7 @@ impl Waiter {
         EventFlags::from_bits_retain(u32::from(self.watched.bits())) | mode
     }
 
-    /// Waits until it is told, for so long at most.
+    /// Waits until it is woken, for so long at most.
     fn wait(&self, fd: impl AsFd, most: Option<Duration>) -> bool {
         let timeout = most.map(|t| Timespec::try_from(t).unwrap());
         if matches!(self.how, How::Poll) {
@@ -97,7 +97,7 @@ fn echo() -> (Party, Stream) {
     (party, Stream::connect(addr).unwrap())
 }
 
-/// Who watches it for being writable alone is told of room, again and again, and not without end of none.
+/// A waiter that watches it for being writable alone is woken for room, again and again, and not without end when there is none.
 #[test]
 fn room_is_told_to_who_watches_for_nothing_else() {
     let _watchdog = Watchdog::new();
@@ -117,7 +117,7 @@ fn room_is_told_to_who_watches_for_nothing_else() {
             assert_eq!(bytes, [round; CAPACITY]);
             assert!(waiter.wait(&here, None), "{how:?}, round {round}");
         }
-        // Also by one who has not been told yet, and tries on his own.
+        // Also by a caller that was not woken yet, and tries on its own.
         here.write_all(&[0; CAPACITY]).unwrap();
         would_block(here.write(b"more"));
         there.read_exact(&mut [0; CAPACITY]).unwrap();
@@ -149,14 +149,14 @@ fn bytes_are_told_to_who_watches_for_nothing_else() {
                 assert!(waiter.wait(&here, None), "{how:?}: there is more");
             }
             here.read_exact(&mut bytes).unwrap();
-            // Bytes that come before an attempt has failed are told, too.
+            // Bytes that come before an attempt has failed wake, too.
             there.write_all(b"x").unwrap();
             assert_eq!(here.read(&mut bytes).unwrap(), 1);
         }
     }
 }
 
-/// A direction is told though the attempt in the other one takes what the peer has rung.
+/// A direction is woken though the attempt in the other one takes what the peer has rung.
 #[test]
 fn no_direction_takes_what_is_rung_for_the_other() {
     let _watchdog = Watchdog::new();
@@ -289,7 +289,7 @@ fn async_io_reads_and_writes() {
             let read = unsafe { stream.read_with_mut(|stream| stream.read(&mut buffer)) }.await;
             into.check(&buffer[..read.unwrap()]);
         }
-        // Room is told to one who waits for nothing else.
+        // Room wakes a waiter that waits for nothing else.
         party.signal(libc::SIGSTOP);
         party.is_in_state('T');
         // SAFETY: as above.

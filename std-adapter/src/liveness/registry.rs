@@ -80,7 +80,7 @@ pub(super) fn token(fd: RawFd) -> u64 {
 /// hung up, too: an honest peer does not say so.
 pub(super) fn has_hung_up(socket: impl AsFd) -> bool {
     let mut fds = [PollFd::new(&socket, PollFlags::RDHUP)];
-    // A question that the system cannot answer now (ENOMEM) is asked again: the watcher is told of a hang-up once only.
+    // A question that the system cannot answer now (ENOMEM) is asked again: epoll reports a hang-up once only.
     (0..ATTEMPTS).find_map(|_| retry(|| poll(&mut fds, Some(&Timespec::default()))).ok()).is_some_and(|n| n > 0)
 }
 

@@ -56,10 +56,10 @@ fn attempt(scenario: &Scenario, run: &mut Run, room: &Room, expected: Expected<'
     }
     run.add_asked(scenario.tried.start(true)?)?;
     if matches!(scenario.kind, Kind::Transfer | Kind::Proxy) {
-        // It goes on listening, and can serve no connector: these are told why.
+        // It goes on listening, and can serve no connector: these get the reason.
         let refused = |p: &Child| said(p, "refused") > 0 || p.errors.text().contains("refused: ");
         if !run.until(bound(), |all| tried(all).ended() || refused(&all[0]))? {
-            return Ok(hang("it does not end, and its partner is not told", &run.children));
+            return Ok(hang("it does not end, and its partner gets no reason", &run.children));
         }
         if refused(&run.children[0]) {
             tried(&run.children).signal(libc::SIGTERM);

@@ -52,11 +52,11 @@ pub fn judge(scenario: &Scenario, children: &[Child], room: &Room, expected: Exp
             None => {}
         }
     }
-    let told = partner(children).map(|p| format!("{}{}", p.output.text(), p.errors.text()));
-    let told = told.filter(|text| text.contains("refused"));
+    let refusal = partner(children).map(|p| format!("{}{}", p.output.text(), p.errors.text()));
+    let refusal = refusal.filter(|text| text.contains("refused"));
     let outcome = match scenario.kind {
         // It was ended because it could serve no connector.
-        Kind::Transfer | Kind::Proxy if told.is_some() => Outcome::Error(told.unwrap_or_default()),
+        Kind::Transfer | Kind::Proxy if refusal.is_some() => Outcome::Error(refusal.unwrap_or_default()),
         Kind::Party => party(children, expected),
         Kind::Transfer => transfer(children, room, expected),
         Kind::Proxy => proxy(children, expected),

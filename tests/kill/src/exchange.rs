@@ -195,7 +195,7 @@ pub fn left_unread(stream: &mut Stream, cue: &mut Cue<'_>) -> String {
         return format!("{} bytes unread, {end}", lost.map_or("?".into(), |n| n.to_string()));
     }
     let unread = stream.undelivered().map_or("?".into(), |n| n.to_string());
-    let e = stream.write(b"more").expect_err("nobody reads any more").kind();
+    let e = stream.write(b"more").expect_err("no peer reads any more").kind();
     assert_eq!(e, ErrorKind::ConnectionReset, "a write to a dead peer");
     format!("{unread} bytes unread, {end}")
 }

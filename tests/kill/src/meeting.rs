@@ -258,7 +258,7 @@ impl Survivor for Connector {
     }
 }
 
-/// Accepts whoever comes, up to a visitor that greets.
+/// Accepts all who come, up to a visitor that greets.
 struct Acceptor {
     listener: Listener,
 }

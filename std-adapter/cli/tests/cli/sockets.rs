@@ -202,9 +202,9 @@ fn a_leftover_socket_of_our_own_is_replaced_and_no_other() {
     running.end().expect(0);
     assert!(!path.exists() && !dir.path("socket.lock").exists(), "the name was left");
 
-    std::fs::write(&path, "somebody's letter").expect("a file");
+    std::fs::write(&path, "a user's letter").expect("a file");
     Running::start(&mut smstream(["proxy", &place, &dir.addr()])).end().expect(3);
-    assert_eq!(std::fs::read(&path).expect("a file"), b"somebody's letter");
+    assert_eq!(std::fs::read(&path).expect("a file"), b"a user's letter");
     std::fs::remove_file(&path).expect("a file");
     // Dead sockets of another program, of any type, and one that a program listens at: nc and socat replace none of them
     // either.

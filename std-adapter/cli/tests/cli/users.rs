@@ -1,4 +1,4 @@
-//! Users who are not allowed: what they are told to do.
+//! Users who are not allowed: what the error advises.
 
 use std::os::unix::process::CommandExt;
 
