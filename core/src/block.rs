@@ -56,8 +56,14 @@ impl<const N: usize> Block<N> {
         listener: [P; 2],
         connector: [P; 2],
     ) -> Result<(End<'_, P>, End<'_, P>), Finding> {
+        let awake = if P::SLEEPS { Features::empty() } else { Features::AWAKE };
+        let features = config.features.union(awake);
+        let bases = self.set_up(config, features)?;
         let ([first_write, first_read], [second_write, second_read]) = (listener, connector);
-        self.split_apart(config, (first_write, first_read), (second_write, second_read))
+        let parks = [(first_write, first_read), (second_write, second_read)];
+        // SAFETY: both segments were set up above, as `config` says, and are borrowed for the lifetime of the ends; only the
+        // two ends use them, one for each party.
+        Ok(unsafe { ends(bases, config, features, parks) })
     }
 
     /// The same where each half sleeps in its own way: an interrupt that never does, and a main loop that does.
@@ -95,17 +101,25 @@ impl<const N: usize> Block<N> {
         listener: (W, R),
         connector: (V, Q),
     ) -> Result<(End<'_, W, R>, End<'_, V, Q>), Finding> {
-        let features = [features_of::<W, R>(config), features_of::<V, Q>(config)];
-        let bases = self.set_up(config, features)?;
-        // SAFETY: both segments were set up above, as `config` says, and are borrowed for the lifetime of the ends; only the
-        // two ends use them, one for each party.
-        Ok(unsafe { ends(bases, config, features, listener, connector) })
+        let [first_does, second_does] = [features_of::<W, R>(config), features_of::<V, Q>(config)];
+        let [first, second] = self.set_up(config, first_does)?;
+        let ([_, at], needed) = config.block();
+        if second_does != first_does {
+            // SAFETY: as in `set_up`, which has found the memory long enough; no end is attached.
+            unsafe { geometry::init(second, needed - at, &Config { features: second_does, ..*config }, 1) }?;
+        }
+        // SAFETY: both segments were set up above, and are borrowed for the lifetime of the ends; only the two ends use them, one
+        // for each party.
+        let listening = unsafe { geometry::attach(first, at, second, needed - at) }?;
+        // SAFETY: as above.
+        let connecting = unsafe { geometry::attach(second, needed - at, first, at) }?;
+        Ok((listening.into_end(listener.0, listener.1), connecting.into_end(connector.0, connector.1)))
     }
 
     /// Sets up both segments, with these features instead of those of `config`: where they begin. What it has on the stack is gone
     /// before the ends are made, which need the stack.
     #[inline(never)]
-    fn set_up(&mut self, config: &Config, features: [Features; 2]) -> Result<[*mut u8; 2], Finding> {
+    fn set_up(&mut self, config: &Config, features: Features) -> Result<[*mut u8; 2], Finding> {
         let mine = |problem| Finding { whose: Whose::Mine, problem };
         config.check().map_err(mine)?;
         let ([first, second], needed) = config.block();
@@ -115,24 +129,15 @@ impl<const N: usize> Block<N> {
         if to_usize(config.align) > align_of::<Self>() {
             return Err(mine(Problem::Align(config.align)));
         }
+        let config = &Config { features, ..*config };
         let base: *mut u8 = self.0.as_mut_ptr().cast();
         let other = base.wrapping_add(second);
         // SAFETY: `needed` ≤ N bytes are exclusively borrowed here, and no end is attached.
-        unsafe { init(base, second - first, config, features[0], 0) }?;
+        unsafe { geometry::init(base, second - first, config, 0) }?;
         // SAFETY: as above; the second segment begins within the block at a multiple of the alignment.
-        unsafe { init(other, needed - second, config, features[1], 1) }?;
+        unsafe { geometry::init(other, needed - second, config, 1) }?;
         Ok([base, other])
     }
-}
-
-/// [`geometry::init`] with these features. A function of its own, so that its `Config` is on the stack no longer than it needs.
-///
-/// # Safety
-/// As there.
-#[inline(never)]
-unsafe fn init(segment: *mut u8, len: usize, config: &Config, features: Features, party: usize) -> Result<(), Finding> {
-    // SAFETY: the caller's promise.
-    unsafe { geometry::init(segment, len, &Config { features, ..*config }, party) }
 }
 
 /// What an end with such halves does.
@@ -145,20 +150,18 @@ fn features_of<W: Park, R: Park>(config: &Config) -> Features {
 /// # Safety
 /// As for [`fresh_end`](geometry::fresh_end), for both parties.
 #[inline(never)]
-#[allow(clippy::type_complexity, reason = "as for the caller")]
-unsafe fn ends<'m, W: Park, R: Park, V: Park, Q: Park>(
+unsafe fn ends<'m, P: Park>(
     bases: [*mut u8; 2],
     config: &Config,
-    [first_does, second_does]: [Features; 2],
-    first_parks: (W, R),
-    second_parks: (V, Q),
-) -> (End<'m, W, R>, End<'m, V, Q>) {
-    let [first, second] = bases;
+    features: Features,
+    parks: [(P, P); 2],
+) -> (End<'m, P>, End<'m, P>) {
+    let ([first, second], [first_parks, second_parks]) = (bases, parks);
     (
         // SAFETY: the caller's promise.
-        unsafe { geometry::fresh_end(first, second, config, [first_does, second_does], 0, first_parks) },
+        unsafe { geometry::fresh_end(first, second, config, features, 0, first_parks) },
         // SAFETY: the caller's promise.
-        unsafe { geometry::fresh_end(second, first, config, [second_does, first_does], 1, second_parks) },
+        unsafe { geometry::fresh_end(second, first, config, features, 1, second_parks) },
     )
 }
 

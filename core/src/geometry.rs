@@ -336,25 +336,26 @@ impl<'m> Attachment<'m> {
     }
 }
 
-/// The end of `party` in memory that has just been set up by [`init`], for both parties, with this `config` and these `features` of its own and of the peer:
+/// The end of `party` in memory that has just been set up by [`init`], for both parties, with this `config` and these `features`:
 /// there is nothing to check.
 ///
 /// # Safety
 /// It is so; otherwise as for [`attach`].
 #[inline(never)]
-pub(crate) unsafe fn fresh_end<'m, W: Park, R: Park>(
+pub(crate) unsafe fn fresh_end<'m, P: Park>(
     my_base: *mut u8,
     peer_base: *const u8,
     config: &Config,
-    features: [Features; 2],
+    features: Features,
     party: usize,
-    parks: (W, R),
-) -> End<'m, W, R> {
+    parks: (P, P),
+) -> End<'m, P> {
     // SAFETY: the caller's promise.
     let (mine, peer) = unsafe { ports(my_base, peer_base) };
     let offset = to_usize(usual_lane_offset(config.align));
     let (my_lane, peer_lane) = (my_base.wrapping_add(offset), peer_base.wrapping_add(offset));
     let [first, second] = config.capacities;
+    let features = [features; 2];
     let (capacity, peer_capacity) = if party == 0 { (first, second) } else { (second, first) };
     End {
         // SAFETY: the caller's promise.
