@@ -78,14 +78,17 @@ fn addresses_are_completed() {
     assert_eq!(candidates("connect", "file:pa"), ["file:part one", "file:parts/"]);
     assert!(candidates("listen", "t").is_empty() && candidates("proxy", "t") == ["tcp:"]);
     let region = format!("file:{}", dir.path("region").display());
-    assert_eq!(candidates("connect", &region), [region.clone()]);
+    assert_eq!(candidates("connect", &region), std::slice::from_ref(&region));
     // It is offered because it listens, and not for its path: nothing of that has been typed.
     assert!(candidates("connect", "").contains(&format!("unix:{place}")));
     assert!(candidates("stat", "").contains(&region) && !candidates("listen", "").contains(&region));
     // In bash a colon ends a word, unless the user has it otherwise.
     assert_eq!(in_bash(&dir, "smstream listen file:pa", " \t\n\"'><=;|&(:"), ["part\\ one", "parts/"]);
     assert_eq!(in_bash(&dir, "smstream listen file:pa", " \t\n"), ["file:part\\ one", "file:parts/"]);
-    assert_eq!(in_bash(&dir, &format!("smstream connect --wait 1 unix:{place}"), " \t\n:"), [place.clone()]);
+    assert_eq!(
+        in_bash(&dir, &format!("smstream connect --wait 1 unix:{place}"), " \t\n:"),
+        std::slice::from_ref(&place)
+    );
     assert_eq!(in_bash(&dir, "smstream proxy tc", " \t\n:"), ["tcp:"]);
     assert!(in_bash(&dir, "smstream listen --keep", " \t\n:").contains(&"--keep-open".to_owned()));
 }
