@@ -160,7 +160,10 @@ pub const ALL: &[Exchange] = &[
         see: |stream, cue| {
             cue.asleep();
             match stream.write(pattern(0, 16)) {
-                Ok(_) => left_unread(stream, cue),
+                Ok(n) => {
+                    assert_eq!(n, 16, "the lane is empty");
+                    left_unread(stream, cue)
+                }
                 Err(e) => {
                     cue.end();
                     format!("nothing written, {}", crate::exchange::reason(&e))
