@@ -60,7 +60,7 @@ const QUESTIONS: u32 = 6;
 enum Kind {
     Stream(Box<Listener>),
     Tcp(TcpListener),
-    Uds(UnixListener, Option<Name>),
+    Uds(UnixListener, #[expect(dead_code, reason = "its drop removes the file")] Option<Name>),
 }
 
 /// The file of a socket, and which one it is.
