@@ -115,22 +115,26 @@ impl Program {
         const READY: RawFd = 200;
         const SPARE: RawFd = 300;
         let attempt = || -> io::Result<()> {
-            // SAFETY: these calls take numbers and memory of this function only.
-            unsafe {
-                check(libc::setsid())?;
-                for (number, from) in standard[..3].iter().enumerate() {
-                    check(libc::dup3(*from, SPARE + number as RawFd, libc::O_CLOEXEC))?;
-                }
-                check(libc::dup3(standard[3], READY, libc::O_CLOEXEC))?;
-                check(libc::close_range(notify::NUMBER as u32, READY as u32 - 1, 0))?;
-                for number in 0..3 {
-                    check(libc::dup2(SPARE + number, number))?;
-                }
-                for one in &self.setup {
-                    one.apply()?;
-                }
-                check(libc::write(READY, b"r".as_ptr().cast(), 1) as i32)?;
+            // SAFETY: it takes nothing.
+            check(unsafe { libc::setsid() })?;
+            let copy = |from: RawFd, to: RawFd, flags| {
+                // SAFETY: it takes numbers only; the descriptors that it replaces are of no other use to this process.
+                check(unsafe { libc::dup3(from, to, flags) })
+            };
+            for (number, from) in standard[..3].iter().enumerate() {
+                copy(*from, SPARE + number as RawFd, libc::O_CLOEXEC)?;
             }
+            copy(standard[3], READY, libc::O_CLOEXEC)?;
+            // SAFETY: it takes numbers only; no code of this process uses these descriptors any more.
+            check(unsafe { libc::close_range(notify::NUMBER as u32, READY as u32 - 1, 0) })?;
+            for number in 0..3 {
+                copy(SPARE + number, number, 0)?;
+            }
+            for one in &self.setup {
+                one.apply()?;
+            }
+            // SAFETY: it reads one byte of a constant.
+            check(unsafe { libc::write(READY, b"r".as_ptr().cast(), 1) } as i32)?;
             if asked { notify::install() } else { Ok(()) }
         };
         if let Err(e) = attempt() {

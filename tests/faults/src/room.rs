@@ -113,16 +113,16 @@ fn clear_sysv() {
         let table = fs::read_to_string(Path::new("/proc/sysvipc").join(kind)).unwrap_or_default();
         table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)?.parse().ok()).collect()
     };
-    // SAFETY: removing takes numbers only.
-    unsafe {
-        ids("shm").into_iter().for_each(|id| {
-            libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut());
-        });
-        ids("sem").into_iter().for_each(|id| {
-            libc::semctl(id, 0, libc::IPC_RMID);
-        });
-        ids("msg").into_iter().for_each(|id| {
-            libc::msgctl(id, libc::IPC_RMID, std::ptr::null_mut());
-        });
+    for id in ids("shm") {
+        // SAFETY: removing takes numbers only.
+        unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) };
+    }
+    for id in ids("sem") {
+        // SAFETY: as above.
+        unsafe { libc::semctl(id, 0, libc::IPC_RMID) };
+    }
+    for id in ids("msg") {
+        // SAFETY: as above.
+        unsafe { libc::msgctl(id, libc::IPC_RMID, std::ptr::null_mut()) };
     }
 }

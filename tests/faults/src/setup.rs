@@ -27,8 +27,8 @@ impl Setup {
     /// In the forked child, just before the program begins.
     pub fn apply_last(&self) {
         match *self {
-            // SAFETY: no code of this process uses it any more.
             Setup::Closed(number) => {
+                // SAFETY: no code of this process uses it any more.
                 unsafe { libc::close(number) };
             }
             Setup::Limit(resource, value) => {
@@ -45,11 +45,10 @@ impl Setup {
 fn cover(path: &str, size: usize) -> io::Result<()> {
     let text = |text: &str| CString::new(text).map_err(io::Error::from);
     let (path, kind, options) = (text(path)?, text("tmpfs")?, text(&format!("size={size}"))?);
-    // SAFETY: all strings outlive the calls.
-    unsafe {
-        check(libc::unshare(libc::CLONE_NEWNS))?;
-        check(libc::mount(kind.as_ptr(), path.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast()))
-    }
+    // SAFETY: it takes a number.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
+    // SAFETY: all strings outlive the call.
+    check(unsafe { libc::mount(kind.as_ptr(), path.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast()) })
 }
 
 /// What the system says.
