@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use smstream_core::counter::Counts;
+use smstream_core::error::WriteError;
 use smstream_core::layout::CounterLine;
 use smstream_core::park::ALERT_CANCEL;
 
@@ -166,6 +167,15 @@ impl Shared {
             format!("cannot write: {} takes no more bytes", self.peer_name)
         };
         Error::new(Reason::WriteAfterClose, text)
+    }
+
+    /// Why there is no room where there was some just now. The peer cannot take it away, but it can stop reading, or die.
+    fn lost_room(&self, e: WriteError, doing: &str) -> Error {
+        match e {
+            WriteError::Closed => self.closed(false),
+            WriteError::PeerGone => self.gone(doing),
+            _ => self.corrupt(doing),
+        }
     }
 
     fn read_deadlock(&self) -> Error {

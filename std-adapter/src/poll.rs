@@ -261,13 +261,11 @@ impl Pollable {
                 // A full socket cannot be rung: the rest is to be taken as well.
                 self.pending[half as usize] = left == Remaining::More;
                 let anew = self.mark_pending(other(half)) || left == Remaining::More;
-                if let Some(duplex) = &mut self.duplex {
-                    duplex.unmark(half)?;
-                }
-                self.show(anew)?;
-                if let Some(duplex) = &self.duplex {
-                    duplex.arm()?;
-                }
+                let unmarked = self.duplex.as_mut().map_or(Ok(()), |duplex| duplex.unmark(half));
+                let shown = self.show(anew);
+                // Announced, and so armed, whatever else went wrong: the next ring is to be heard.
+                self.duplex.as_ref().map_or(Ok(()), |duplex| duplex.arm())?;
+                unmarked.and(shown)?;
                 return Err(Error::new(Reason::WouldBlock, "the stream would have to wait").into());
             }
         }

@@ -6,8 +6,9 @@
 
 use smstream_shm::Deadline;
 use smstream_shm::futex::{self, Scope, Wake, Word};
+use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, compiler_fence, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -75,9 +76,11 @@ impl<T: Requests + ?Sized> TimedMutex<T> {
     /// The lock, if it is free.
     #[inline]
     pub(crate) fn try_lock(&self) -> Option<TimedGuard<'_, T>> {
-        let value = self.take()?;
-        self.owner.store(me(), Ordering::Relaxed);
-        Some(TimedGuard { mutex: self, value: Some(value) })
+        changing_hands(|| {
+            let value = self.take()?;
+            self.owner.store(me(), Ordering::Relaxed);
+            Some(TimedGuard { mutex: self, value: Some(value) })
+        })
     }
 
     /// The lock, waited for until the deadline. `None`: it has passed.
@@ -119,9 +122,10 @@ impl<T: Requests + ?Sized> TimedMutex<T> {
         }
     }
 
-    /// Whether this thread holds it. To be asked by a signal handler that may have interrupted the holder.
+    /// Whether this thread holds it. To be asked by a signal handler that may have interrupted the holder, also just when this or
+    /// another lock changes hands.
     pub(crate) fn is_mine(&self) -> bool {
-        self.owner.load(Ordering::Relaxed) == me()
+        CHANGING.get() != 0 || self.owner.load(Ordering::Relaxed) == me()
     }
 
     /// Asks for something to be done, and does not wait: it is done now if the lock is free, and otherwise by its holder, at the
@@ -180,14 +184,16 @@ impl<T: Requests + ?Sized> TimedMutex<T> {
     fn serve(&self) {
         // If the lock is taken again, its new holder serves them.
         while self.requests.load(Ordering::Relaxed) != 0
-            && let Some(mut value) = self.take()
+            && let Some(mut value) =
+                changing_hands(|| self.take().inspect(|_| self.owner.store(me(), Ordering::Relaxed)))
         {
-            self.owner.store(me(), Ordering::Relaxed);
             let requests = self.begin();
             value.serve(requests);
             self.done(requests);
-            self.owner.store(0, Ordering::Relaxed);
-            drop(value);
+            changing_hands(|| {
+                self.owner.store(0, Ordering::Relaxed);
+                drop(value);
+            });
             fence(Ordering::SeqCst);
         }
     }
@@ -228,10 +234,28 @@ impl<T: Requests + ?Sized> DerefMut for TimedGuard<'_, T> {
 impl<T: Requests + ?Sized> Drop for TimedGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.mutex.owner.store(0, Ordering::Relaxed);
-        drop(self.value.take());
+        changing_hands(|| {
+            self.mutex.owner.store(0, Ordering::Relaxed);
+            drop(self.value.take());
+        });
         self.mutex.unlocked();
     }
+}
+
+thread_local! {
+    /// Whether this thread is about to take or to give up a lock, so that a signal handler cannot tell by the owner.
+    static CHANGING: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Takes or gives up a lock. A signal handler that interrupts it sees [`CHANGING`].
+#[inline]
+fn changing_hands<R>(act: impl FnOnce() -> R) -> R {
+    CHANGING.set(CHANGING.get() + 1);
+    compiler_fence(Ordering::SeqCst);
+    let done = act();
+    compiler_fence(Ordering::SeqCst);
+    CHANGING.set(CHANGING.get() - 1);
+    done
 }
 
 /// A number that this thread has and no other: an address. Getting it takes no lock and no memory, so a signal handler may.

@@ -352,3 +352,32 @@ fn records_after_bytes_and_bytes_after_records() {
     there.read_exact(&mut bytes).unwrap();
     assert_eq!(&bytes, b"bytes");
 }
+
+/// A peer that sends padding without an end wakes the receiver again and again. The time of the call passes all the same, and
+/// giving up ends it.
+#[test]
+fn padding_without_an_end_does_not_keep_a_call() {
+    let _watchdog = Watchdog::new();
+    let (here, mut there) = builder(256).records(true).pair().unwrap();
+    here.set_read_timeout(Some(SHORT)).unwrap();
+    let (mut reader, writer) = here.into_records().unwrap().split();
+    thread::scope(|scope| {
+        let feeding = scope.spawn(move || {
+            let padding = (1_u32 << 31).to_ne_bytes();
+            while there.write_all(&padding).is_ok() {}
+        });
+        let mut into = [0; 256];
+        assert_eq!(reason(reader.recv(&mut into)), Some(Reason::TimedOut));
+        assert_eq!(reason(reader.next_len()), Some(Reason::TimedOut));
+        reader.half().set_timeout(None).unwrap();
+        let giving_up = scope.spawn(|| {
+            thread::sleep(SHORT);
+            writer.half().abort();
+        });
+        // An end of a pair, which has no death to be told, is closed.
+        assert_eq!(reader.recv(&mut into).unwrap(), None);
+        giving_up.join().unwrap();
+        drop(reader);
+        feeding.join().unwrap();
+    });
+}

@@ -169,7 +169,7 @@ impl WriteHalf {
         let (producer, cut, shared) = self.parts();
         match producer.reserve(len) {
             Ok(room) => Ok(WriteChunk { room, cut, shared }),
-            // There was room just now, and the peer cannot take it away.
+            Err(ReserveError::Write(e)) => Err(shared.report(Operation::Write, shared.lost_room(e, "write"))),
             Err(_) => Err(shared.report(Operation::Write, shared.corrupt("write"))),
         }
     }

@@ -3,7 +3,9 @@
 use std::io;
 
 use smstream_core::error::{ReadError, WriteError};
+use smstream_core::park::ALERT_CORRUPT;
 use smstream_core::record::{RecvError, SendError};
+use smstream_shm::Deadline;
 
 use super::record_views::{ReadRecord, WriteRecord};
 use super::writer::{ReadingEnd, Room};
@@ -46,8 +48,7 @@ impl WriteHalf {
         let (producer, cut, shared) = self.parts();
         match producer.claim_record(len) {
             Ok(claim) => Ok(WriteRecord { claim, cut, shared }),
-            // There was room just now, and the peer cannot take it away.
-            Err(_) => Err(shared.report(Operation::Write, shared.corrupt("send a record"))),
+            Err(e) => Err(shared.report(Operation::Write, shared.lost_room(write_error(&e), "send a record"))),
         }
     }
 
@@ -69,10 +70,7 @@ impl WriteHalf {
                 let e = self.gave_up_waiting();
                 return Err(self.shared.report(Operation::Write, e));
             }
-            SendError::Full => WriteError::Full,
-            SendError::Closed | SendError::TooLong => WriteError::Closed,
-            SendError::PeerGone => WriteError::PeerGone,
-            _ => WriteError::Corrupt,
+            e => write_error(&e),
         };
         self.resolve(Some(e), Room::Record(len), caller)?;
         *waited = true;
@@ -95,6 +93,7 @@ impl ReadHalf {
         out: &mut [u8],
         mut caller: Caller<'_, WriteHalf>,
     ) -> io::Result<Option<usize>> {
+        let mut until = None;
         loop {
             let e = match self.consumer.recv_record(out) {
                 Ok(n) if !is_cut(&self.cut) => return Ok(n),
@@ -104,7 +103,7 @@ impl ReadHalf {
                 }
                 Err(e) => read_error(e),
             };
-            if !self.resolve(e, 1, &mut caller)? {
+            if !self.wait_for_a_record(e, &mut until, &mut caller)? {
                 return Ok(None);
             }
         }
@@ -112,13 +111,14 @@ impl ReadHalf {
 
     /// [`Records::next_len`](crate::Records::next_len), for `caller`.
     pub(crate) fn record_len_for(&mut self, mut caller: Caller<'_, WriteHalf>) -> io::Result<Option<usize>> {
+        let mut until = None;
         loop {
             let e = match self.consumer.record_len() {
                 Ok(len) if !is_cut(&self.cut) => return Ok(len),
                 Ok(_) => None,
                 Err(e) => read_error(e),
             };
-            if !self.resolve(e, 1, &mut caller)? {
+            if !self.wait_for_a_record(e, &mut until, &mut caller)? {
                 return Ok(None);
             }
         }
@@ -133,8 +133,44 @@ impl ReadHalf {
         match consumer.record() {
             Ok(Some(record)) if !is_cut(cut) => Ok(Some(ReadRecord { record, cut, shared })),
             // There was a record just now. Only a peer that changes what it has sent has made it something else.
-            _ => Err(shared.report(Operation::Read, shared.corrupt("receive a record"))),
+            _ => {
+                shared.monitor.raise_both(ALERT_CORRUPT);
+                Err(shared.report(Operation::Read, shared.corrupt("receive a record")))
+            }
         }
+    }
+
+    /// Waits after `e`: see [`resolve`](Self::resolve). What came may be padding only, after which the call waits again: then it
+    /// looks first whether its time, which `until` says from the first wait on, has passed, or this end was given up. A peer that
+    /// sends padding without an end does not keep it.
+    #[cold]
+    fn wait_for_a_record(
+        &mut self,
+        e: Option<ReadError>,
+        until: &mut Option<Option<Deadline>>,
+        caller: &mut Caller<'_, WriteHalf>,
+    ) -> io::Result<bool> {
+        let timeout = self.shared.read.timeout();
+        if let (Some(ReadError::Empty), Some(until)) = (&e, *until) {
+            if self.shared.is_aborted() {
+                return Err(self.shared.report(Operation::Read, self.shared.given_up("receive a record")));
+            }
+            if until.is_some_and(Deadline::has_passed) {
+                return Err(self.shared.report(Operation::Read, self.shared.read_timed_out(timeout)));
+            }
+        }
+        until.get_or_insert_with(|| caller.deadline(timeout));
+        self.resolve(e, 1, caller)
+    }
+}
+
+/// What writing bytes would give.
+fn write_error(e: &SendError) -> WriteError {
+    match e {
+        SendError::Full => WriteError::Full,
+        SendError::Closed | SendError::TooLong => WriteError::Closed,
+        SendError::PeerGone => WriteError::PeerGone,
+        _ => WriteError::Corrupt,
     }
 }
 

@@ -159,13 +159,11 @@ fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
         Err(e) if process::has_gone(&e) => return,
         Err(e) => return unseen.push(Skipped::process(pid, e)),
     };
-    unseen.extend(all.unseen.into_iter().map(|e| Skipped::process(pid, e)));
+    unseen.extend(Skipped::descriptors(pid, &all.unseen));
     let (descriptors, sockets) = (all.files, all.sockets);
     for descriptor in sockets {
         let Some(socket) = found.sockets.find(descriptor.link.as_bytes()) else { continue };
-        // Who listens for streams at a path has the right to it: a lock file behind the same name.
-        let lock = [&socket.name[..], b".lock"].concat();
-        let is_ours = descriptors.iter().any(|it| it.link.as_bytes() == lock);
+        let is_ours = || sockets::has_right(pid, socket, &descriptors);
         if !socket.listens {
             found.met_at.entry(pid).or_default().insert(socket.written(), (socket.addr(), socket.path()));
             continue;
@@ -176,7 +174,7 @@ fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
             let since = socket.path().and_then(|path| sockets::named_since(pid, &path));
             ListeningSocket { addr: socket.addr(), written: socket.written(), holder, since }
         };
-        if is_ours {
+        if is_ours() {
             scan.listeners.push(listener());
         } else if socket.is_abstract() {
             found.abstract_listeners.push(listener());

@@ -1,5 +1,7 @@
 //! Sockets, as `/proc/net/unix` shows them: who listens for `unix:` streams, and at which address one was accepted.
 
+use super::process::Descriptor;
+use smstream_shm::posix::identity;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -90,10 +92,34 @@ impl Socket {
     }
 }
 
+/// Whether a process that listens at a socket with a path has the right to it, as a listener of streams has: the lock file beside
+/// it. A lock file that had no name when it was opened is shown without the one that it has now: then it is known by its inode.
+pub(super) fn has_right(pid: u32, socket: &Socket, descriptors: &[Descriptor]) -> bool {
+    let name = [&socket.name[..], b".lock"].concat();
+    if descriptors.iter().any(|it| it.link.as_bytes() == name) {
+        return true;
+    }
+    let Some(named) = inside(pid, Path::new(OsStr::from_bytes(&name))) else { return false };
+    let Ok(named) = rustix::fs::lstat(&named) else { return false };
+    let is_it = |it: &Descriptor| {
+        rustix::fs::stat(format!("/proc/{pid}/fd/{}", it.number)).is_ok_and(|stat| identity(&stat) == identity(&named))
+    };
+    descriptors.iter().filter(|it| is_nameless(&it.link)).any(is_it)
+}
+
+/// Whether this is what the kernel shows for a file that was made without a name: its number behind `#`.
+fn is_nameless(link: &OsStr) -> bool {
+    Path::new(link).file_name().is_some_and(|name| name.as_bytes().starts_with(b"#"))
+}
+
+/// A path of a process, as this process reaches it.
+fn inside(pid: u32, path: &Path) -> Option<PathBuf> {
+    Some(Path::new("/proc").join(pid.to_string()).join("root").join(path.strip_prefix("/").ok()?))
+}
+
 /// When a process's socket got its path, which is a file there and nowhere else in the file system.
 pub(super) fn named_since(pid: u32, path: &Path) -> Option<SystemTime> {
-    let place = Path::new("/proc").join(pid.to_string()).join("root").join(path.strip_prefix("/").ok()?);
-    let found = fs::symlink_metadata(place).ok().filter(|found| found.file_type().is_socket())?;
+    let found = fs::symlink_metadata(inside(pid, path)?).ok().filter(|found| found.file_type().is_socket())?;
     found.modified().ok()
 }
 

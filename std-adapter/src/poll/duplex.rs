@@ -112,9 +112,12 @@ impl Pair {
 
 impl OnReadable for Pair {
     fn on_readable(&self) {
-        // What fails here fails for the owner, too.
-        let _ = self.mark(Half::Writer);
-        let _ = self.mark(Half::Reader);
+        let writable = self.mark(Half::Writer);
+        let readable = self.mark(Half::Reader);
+        if writable.and(readable).is_err() {
+            // Then it is readable for good: the owner looks too often, and misses nothing.
+            let _ = rustix::net::shutdown(&self.inner, rustix::net::Shutdown::Write);
+        }
     }
 }
 

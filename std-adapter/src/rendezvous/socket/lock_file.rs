@@ -23,6 +23,9 @@ const LEN: usize = 24;
 /// How often, and after which pause, to try again to open a file on which a cleaner has a lease for a moment.
 const LEASE_ATTEMPTS: u32 = 1000;
 const LEASE_PAUSE: Duration = Duration::from_millis(1);
+/// How often a lock that another process holds is asked for again, and the pause before each.
+const HELD_LOOKS: u32 = 10;
+const HELD_PAUSE: Duration = Duration::from_millis(1);
 
 /// What a lock file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,10 +169,18 @@ impl LockFile {
         if record()?.is_none() {
             return Err(NoLock::Other("a file of another program"));
         }
-        match retry(|| rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive)) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(NoLock::Held),
-            Err(e) => return Err(NoLock::System("lock its lock file", e)),
+        let mut looks = 0;
+        loop {
+            match retry(|| rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive)) {
+                Ok(()) => break,
+                // A cleaner that looks at it lets it go at once; a listener does not.
+                Err(Errno::WOULDBLOCK) if looks < HELD_LOOKS => {
+                    looks += 1;
+                    thread::sleep(HELD_PAUSE);
+                }
+                Err(Errno::WOULDBLOCK) => return Err(NoLock::Held),
+                Err(e) => return Err(NoLock::System("lock its lock file", e)),
+            }
         }
         // Its last holder removes the file before giving the lock up. Then this is the lock of nothing.
         match rustix::fs::lstat(path) {
@@ -216,7 +227,10 @@ impl LockFile {
                 // A file system that cannot do both at once.
                 Err(Errno::INVAL | Errno::NOSYS) => {
                     rustix::fs::link(&first, path)?;
-                    rustix::fs::unlink(&first)
+                    // With a second name nothing would know it for a lock file.
+                    rustix::fs::unlink(&first).inspect_err(|_| {
+                        let _ = rustix::fs::unlink(path);
+                    })
                 }
                 other => other,
             }

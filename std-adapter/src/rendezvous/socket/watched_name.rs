@@ -36,16 +36,20 @@ impl WatchedName {
 
     /// That the name still leads to the socket, if something may have happened to it.
     pub(super) fn check(&self, name: &SocketName, right: &Right) -> Result<(), RendezvousError> {
+        // First the bell: what happens from here on rings again, and is looked at the next time.
+        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
         if !self.watch.take() {
             return Ok(());
         }
-        if name.leads_to(right)? {
-            let _ = rustix::io::read(&self.bell, &mut [0; 8]);
-            return Ok(());
-        }
-        // The bell stays readable, and so the next call says so again.
+        let checked = match name.leads_to(right) {
+            Ok(true) => return Ok(()),
+            Ok(false) => Err(name.error(RendezvousReason::NameLost)),
+            Err(e) => Err(e),
+        };
+        // The next call looks again, and a thread that waits for the listener does not miss it.
         self.watch.leave_taken();
-        Err(name.error(RendezvousReason::NameLost))
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+        checked
     }
 
     /// Whether the kernel tells this process what happens. Otherwise it has to look now and then.
