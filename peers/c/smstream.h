@@ -2277,7 +2277,7 @@ SMS_API sms_stream *sms_socket_connect(const sms_address *a, const sms_options *
         else if (e == ECONNREFUSED)
             (void)sms_fail(err, SMS_ELISTENERDIED, 0, "%.200s", a->text);
         else if (e == EPROTOTYPE)
-            (void)sms_fail(err, SMS_EADDRESS, 0, "%.200s is a socket of another type than SOCK_SEQPACKET", a->text);
+            (void)sms_fail(err, SMS_EADDRESS, 0, "%.200s is a Unix socket that is not SOCK_SEQPACKET", a->text);
         else
             (void)sms_fail(err, SMS_ESYSTEM, e, "%.200s: cannot connect", a->text);
         return NULL;

@@ -104,7 +104,7 @@ func dialSocket(ctx context.Context, a Addr, config *Config) (*Conn, error) {
 		case errors.Is(err, syscall.ECONNREFUSED):
 			return nil, failed("ListenerDied", a.text, "")
 		case errors.Is(err, syscall.EPROTOTYPE):
-			return nil, failed("Address", a.text, "it is a socket of another type than SOCK_SEQPACKET")
+			return nil, failed("Address", a.text, "it is a Unix socket that is not SOCK_SEQPACKET")
 		case ctx.Err() != nil:
 			return nil, timedOut(ctx, a, "cannot connect in time")
 		default:

@@ -43,8 +43,8 @@ pub struct StreamArgs {
     pub allow_any_user: bool,
     /// How long to look for bytes before sleeping, such as 0, 50us or 2ms
     ///
-    /// A longer time gives a sooner answer and takes processor time. By default the library decides: it does not look where
-    /// the process may use one processor only.
+    /// A longer time gives a sooner answer and takes processor time. By default it looks for at most
+    /// 50 µs, and less often where that is in vain.
     #[arg(long, value_name = "TIME", value_parser = parse_spin)]
     pub spin: Option<Duration>,
 }
@@ -101,7 +101,7 @@ pub struct TransferArgs {
 pub struct ProgressArgs {
     /// Show on standard error how many bytes went each way
     ///
-    /// By default the command shows them when standard error is a terminal and standard output is none.
+    /// By default the command shows them when standard error is a terminal and standard output is not one.
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true)]
     #[arg(default_value = "auto", default_missing_value = "always", hide_default_value = true)]
     pub progress: When,

@@ -199,7 +199,9 @@ fn advice(e: &io::Error) -> &'static str {
         (_, Some(libc::EMFILE | libc::ENFILE)) => "; close some files, or raise the limit (`ulimit -n`)",
         (_, Some(libc::EFBIG)) => "; raise the limit on the size of files (RLIMIT_FSIZE, `ulimit -f`)",
         (ErrorKind::NotFound, _) => "; make the directory first",
-        (ErrorKind::PermissionDenied, _) => "; use a directory that you may search and write to",
+        (ErrorKind::PermissionDenied, _) => {
+            "; it takes a directory that this user may search and write to, and a name that this user may open"
+        }
         (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => "; free some space, or ask for smaller capacities",
         _ => "",
     }

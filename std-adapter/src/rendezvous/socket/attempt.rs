@@ -355,7 +355,7 @@ pub(crate) fn check_socket_type(socket: BorrowedFd<'_>) -> Result<(), &'static s
     match (sockopt::socket_domain(socket), sockopt::socket_type(socket)) {
         (Err(Errno::NOTSOCK), _) | (_, Err(Errno::NOTSOCK)) => Err("it is no socket"),
         (Ok(AddressFamily::UNIX), Ok(SocketType::SEQPACKET)) => Ok(()),
-        (Ok(AddressFamily::UNIX), _) => Err("it is a Unix socket of another type than SOCK_SEQPACKET"),
+        (Ok(AddressFamily::UNIX), _) => Err("it is a Unix socket that is not SOCK_SEQPACKET"),
         _ => Err("it is no Unix socket"),
     }
 }

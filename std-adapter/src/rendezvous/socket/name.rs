@@ -102,7 +102,9 @@ impl SocketName {
                 Ok(FileType::Socket) | Err(_) => RendezvousReason::ListenerDied,
                 Ok(other) => RendezvousReason::NotARegion(describe(other)),
             },
-            (Errno::PROTOTYPE, _) => RendezvousReason::NotARegion("a socket of another type than SOCK_SEQPACKET"),
+            (Errno::PROTOTYPE, _) => RendezvousReason::NotARegion(
+                "a Unix socket that is not SOCK_SEQPACKET, which `smstream proxy` reaches by uds:PATH",
+            ),
             (e, _) => RendezvousReason::System("connect", e.into()),
         })
     }
