@@ -76,9 +76,7 @@ pub fn run(args: &LsArgs) -> Result<(), Failure> {
     for stream in std::mem::take(&mut scan.streams) {
         match stream.look() {
             Ok(look) => found.push((stream, look)),
-            Err(error) => {
-                scan.unseen.push(smstream::inspect::Skipped { what: "a stream".into(), why: error.to_string() })
-            }
+            Err(error) => scan.unseen.push(smstream::inspect::Skipped::by_error("a stream", &error)),
         }
     }
     let text = match args.json {

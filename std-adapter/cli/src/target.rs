@@ -7,12 +7,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use smstream::Addr;
 use smstream::inspect::{self, Channel, DoctorTarget, Holder, InspectedStream, Scan, Source, printable};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, say};
 use crate::probe;
 use crate::transport;
 
@@ -82,6 +83,13 @@ pub fn scan(all_users: bool) -> Result<Scan, Failure> {
     inspect::scan(all_users).map_err(|error| Failure::no_connection(error.to_string()))
 }
 
+/// The same, and says what the system failed to show.
+fn scan_all() -> Result<Scan, Failure> {
+    let scan = scan(true)?;
+    say_what_failed(&scan);
+    Ok(scan)
+}
+
 /// What cannot be looked at.
 fn cannot(error: &io::Error) -> Failure {
     Failure::no_connection(error.to_string())
@@ -102,6 +110,7 @@ impl Target {
     /// before, so that nothing of it is opened again, and becomes what is found now.
     pub fn streams(&self, known: &mut Vec<InspectedStream>) -> Result<Vec<InspectedStream>, Failure> {
         let mut scan = inspect::scan_again(true, known).map_err(|error| cannot(&error))?;
+        say_what_failed(&scan);
         known.clone_from(&scan.streams);
         match self {
             Self::Descriptor { pid, fd } => {
@@ -142,7 +151,7 @@ impl Target {
             Self::Descriptor { pid, fd } => Source::descriptor(*pid, *fd),
             Self::File(path) => Source::path(path),
             Self::Process(pid) => {
-                let mut scan = scan(true)?;
+                let mut scan = scan_all()?;
                 let found = of_process(*pid, &mut scan.streams.clone());
                 if found.is_empty() {
                     return Err(none_of(*pid));
@@ -152,7 +161,7 @@ impl Target {
             Self::Other(addr) => return only_one_at(addr),
         };
         let source = Arc::new(source.map_err(|error| cannot(&error))?);
-        let streams = scan(true)?.streams;
+        let streams = scan_all()?.streams;
         let id = source.id();
         let both = streams.iter().find(|stream| !stream.channel.is_region() && uses(stream, id));
         let patient = match both {
@@ -185,9 +194,21 @@ fn none_of(pid: u32) -> Failure {
     Failure::no_connection(format!("process {pid}: {why}"))
 }
 
+/// Says what the system failed to show, the first time. What it keeps from this user is no failure; `smstream ls` says that.
+fn say_what_failed(scan: &Scan) {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    let mut failed = scan.unseen.iter().filter(|skipped| skipped.failed).peekable();
+    if failed.peek().is_none() || SAID.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    for skipped in failed {
+        say(format_args!("could not see {skipped}"));
+    }
+}
+
 /// The stream whose parties met at a socket, if there is one only, and the streams of running processes beside it.
 fn only_one_at(addr: &Addr) -> Result<(DoctorTarget, Vec<InspectedStream>), Failure> {
-    let mut scan = scan(true)?;
+    let mut scan = scan_all()?;
     let met: Vec<InspectedStream> = scan.streams.iter().filter(|stream| met_at(stream, addr)).cloned().collect();
     if met.is_empty() {
         return Err(none_met_at(addr, &scan));

@@ -119,10 +119,10 @@ pub fn scan_again(everybody: bool, known: &[InspectedStream]) -> io::Result<Scan
     let process::Processes { pids, unseen } = process::all(everybody)
         .map_err(|e| smstream_shm::explain::explain(e, "cannot look at the processes: is /proc mounted?"))?;
     for (pid, e) in unseen {
-        scan.unseen.push(Skipped::process(pid, e));
+        scan.unseen.push(Skipped::process(pid, &e));
     }
     let sockets = Sockets::now().unwrap_or_else(|e| {
-        scan.unseen.push(Skipped { what: "all sockets (/proc/net/unix)".into(), why: e.to_string() });
+        scan.unseen.push(Skipped::by_error("all sockets (/proc/net/unix)", &e));
         Sockets::default()
     });
     let mut found =
@@ -149,15 +149,18 @@ fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
     let began = match smstream_shm::cleanup::began(pid) {
         Ok(Some(began)) => began,
         Ok(None) => return,
-        Err(e) => return unseen.push(Skipped::process(pid, e)),
+        Err(e) => return unseen.push(Skipped::process(pid, &e)),
     };
     let all = match process::descriptors(pid) {
         Ok(all) => all,
         Err(e) if e.kind() == ErrorKind::PermissionDenied => {
-            return unseen.push(Skipped::process(pid, "its descriptors are not shown to this user"));
+            return unseen.push(Skipped::unknown(
+                format!("process {pid} ({})", process::command(pid)),
+                "its descriptors are not shown to this user",
+            ));
         }
         Err(e) if process::has_gone(&e) => return,
-        Err(e) => return unseen.push(Skipped::process(pid, e)),
+        Err(e) => return unseen.push(Skipped::process(pid, &e)),
     };
     unseen.extend(Skipped::descriptors(pid, &all.unseen));
     let (descriptors, sockets) = (all.files, all.sockets);
@@ -206,10 +209,10 @@ fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
                 candidate.holders.push(Holder { pid, fd: descriptor.number, command, party, began });
             }
             Err(e) if process::has_gone(&e) => {}
-            Err(e) => unseen.push(Skipped {
-                what: format!("descriptor {} of process {pid} ({})", descriptor.number, process::command(pid)),
-                why: e.to_string(),
-            }),
+            Err(e) => {
+                let what = format!("descriptor {} of process {pid} ({})", descriptor.number, process::command(pid));
+                unseen.push(Skipped::by_error(what, &e));
+            }
         }
     }
     // If the number went to another process meanwhile, some of this was about the one and some about the other.
@@ -217,10 +220,7 @@ fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
         for candidate in found.files.values_mut() {
             candidate.holders.retain(|holder| holder.pid != pid);
         }
-        unseen.push(Skipped {
-            what: format!("process {pid}"),
-            why: "it seems to have ended while it was looked at".into(),
-        });
+        unseen.push(Skipped::unknown(format!("process {pid}"), "it seems to have ended while it was looked at"));
     }
 }
 
@@ -285,7 +285,7 @@ impl Scan {
                 let (addr, written) = path.as_deref().map(address).unzip();
                 self.streams.push(InspectedStream { channel, addr, written, path, holders });
             }
-            Err(e) => self.unseen.push(Skipped { what: "a region".into(), why: e.to_string() }),
+            Err(e) => self.unseen.push(Skipped::by_error("a region", &e)),
         }
     }
 
@@ -301,10 +301,9 @@ impl Scan {
                 continue;
             }
             let Holder { pid, fd, command, .. } = &socket.holder;
-            self.unseen.push(Skipped {
-                what: format!("{} of process {pid}:{fd} ({command})", socket.addr),
-                why: "a socket listens there, and only a stream would show that it is a listener of streams".into(),
-            });
+            let what = format!("{} of process {pid}:{fd} ({command})", socket.addr);
+            let why = "a socket listens there, and only a stream would show that it is a listener of streams";
+            self.unseen.push(Skipped::unknown(what, why));
         }
     }
 
@@ -316,7 +315,7 @@ impl Scan {
             match sample::header(&candidate.source, 0) {
                 Ok(header) if header.party() == 0 => listeners.push((header, candidate)),
                 Ok(header) => connectors.push((header, candidate)),
-                Err(e) => self.unseen.push(Skipped { what: candidate.source.what().into(), why: e.to_string() }),
+                Err(e) => self.unseen.push(Skipped::by_error(candidate.source.what(), &e)),
             }
         }
         for (header, listener) in listeners {
@@ -329,15 +328,15 @@ impl Scan {
                 } else {
                     "several segments would fit it, and nothing tells which one is its connector's"
                 };
-                self.unseen.push(Skipped { what: listener.source.what().into(), why: why.into() });
+                self.unseen.push(Skipped::unknown(listener.source.what(), why));
                 continue;
             };
             let (other, connector) = connectors.swap_remove(only);
             self.add_pair([header, other], listener, connector, met_at);
         }
         for (_, connector) in connectors {
-            let why = "the segment of its listener is not there: not connected yet, or not shown to this user".into();
-            self.unseen.push(Skipped { what: connector.source.what().into(), why });
+            let why = "the segment of its listener is not there: not connected yet, or not shown to this user";
+            self.unseen.push(Skipped::unknown(connector.source.what(), why));
         }
     }
 
@@ -355,7 +354,7 @@ impl Scan {
                 };
                 self.streams.push(InspectedStream { channel, addr, written, path, holders });
             }
-            Err(e) => self.unseen.push(Skipped { what, why: e.to_string() }),
+            Err(e) => self.unseen.push(Skipped::by_error(what, &e)),
         }
     }
 }

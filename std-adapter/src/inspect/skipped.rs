@@ -11,12 +11,26 @@ pub struct Skipped {
     pub what: String,
     /// Why.
     pub why: String,
+    /// Whether the system failed, rather than kept it from this user, or there is no way to know it.
+    pub failed: bool,
 }
 
 impl Skipped {
-    /// Something of a process.
-    pub(super) fn process(pid: u32, why: impl fmt::Display) -> Self {
-        Self { what: format!("process {pid} ({})", command(pid)), why: why.to_string() }
+    /// What gave an error.
+    #[must_use]
+    pub fn by_error(what: impl Into<String>, e: &io::Error) -> Self {
+        let failed = e.kind() != io::ErrorKind::PermissionDenied;
+        Self { what: what.into(), why: e.to_string(), failed }
+    }
+
+    /// What cannot be known, and why.
+    pub(super) fn unknown(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { what: what.into(), why: why.into(), failed: false }
+    }
+
+    /// Something of a process gave an error.
+    pub(super) fn process(pid: u32, e: &io::Error) -> Self {
+        Self::by_error(format!("process {pid} ({})", command(pid)), e)
     }
 
     /// Some descriptors of a process, each with the error that it gave.
@@ -24,7 +38,11 @@ impl Skipped {
         let (first, rest) = errors.split_first()?;
         Some(match rest.len() {
             0 => Self::process(pid, first),
-            others => Self::process(pid, format_args!("{first}, and {others} more of its descriptors")),
+            others => {
+                let failed = errors.iter().any(|e| e.kind() != io::ErrorKind::PermissionDenied);
+                let why = format!("{first}, and {others} more of its descriptors");
+                Self { why, failed, ..Self::process(pid, first) }
+            }
         })
     }
 }

@@ -20,7 +20,7 @@ const CALLS: &[(&str, i64)] = named![
     SYS_read, SYS_readlink, SYS_readv, SYS_recvfrom, SYS_recvmmsg, SYS_recvmsg, SYS_rename, SYS_renameat,
     SYS_renameat2, SYS_rmdir, SYS_rseq, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_sched_getaffinity,
     SYS_sched_setaffinity, SYS_sched_yield, SYS_semctl, SYS_semget, SYS_semop, SYS_semtimedop, SYS_sendmsg,
-    SYS_sendto, SYS_set_robust_list, SYS_setsockopt, SYS_shmat, SYS_shmctl, SYS_shmdt, SYS_shmget, SYS_shutdown,
+    SYS_sendto, SYS_set_robust_list, SYS_setpgid, SYS_setsockopt, SYS_shmat, SYS_shmctl, SYS_shmdt, SYS_shmget, SYS_shutdown,
     SYS_sigaltstack, SYS_socket, SYS_socketpair, SYS_stat, SYS_statfs, SYS_statx, SYS_tgkill, SYS_timerfd_create,
     SYS_timerfd_settime, SYS_unlink, SYS_unlinkat, SYS_wait4, SYS_waitid, SYS_write, SYS_writev, SYS_arch_prctl,
     SYS_clock_gettime, SYS_dup2, SYS_getrusage, SYS_set_tid_address
