@@ -40,11 +40,24 @@ fn the_first_example_of_the_readme_in_an_interactive_shell() {
     assert!(!dir.path("chat").exists(), "the name was left");
 }
 
+/// The example of this package's own README: what comes after the installation.
+fn own_readme_in(dir: &Dir) -> Vec<String> {
+    let (_, block) = include_str!("../../README.md").split_once("cargo install smstream-cli\n\n").expect("an example");
+    let (block, _) = block.split_once("```").expect("its end");
+    let chat = dir.path("chat").display().to_string();
+    block.lines().map(|line| line.replace("/tmp/chat", &chat)).collect()
+}
+
 #[test]
-fn the_first_example_of_the_readme_in_a_script() {
-    let dir = Dir::new();
+fn the_first_example_of_each_readme_in_a_script() {
+    for lines_in in [readme_in, own_readme_in] {
+        let dir = Dir::new();
+        in_a_script(&dir, &lines_in(&dir));
+    }
+}
+
+fn in_a_script(dir: &Dir, lines: &[String]) {
     fs::write(dir.path("sent"), noise(9, 3_000_000)).expect("a file");
-    let lines = readme_in(&dir);
     let script = format!("set -e; PATH=\"$1:$PATH\"; {}\n{}\nwait $!", lines[0], lines[1]);
     let here = std::path::Path::new(env!("CARGO_BIN_EXE_smstream")).parent().expect("a directory");
     let mut sh = Command::new("sh");
