@@ -147,7 +147,7 @@ mod tests {
     fn what_is_no_socket_to_meet_over_stays_open() {
         let file = std::fs::File::open("/proc/self/exe").unwrap();
         let (stream, _other) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
-        for (fd, why) in [(OwnedFd::from(file), "no socket"), (stream, "another type")] {
+        for (fd, why) in [(OwnedFd::from(file), "no socket"), (stream, "not SOCK_SEQPACKET")] {
             let number = fd.as_raw_fd();
             let e = take_if(number, inode(&fd).unwrap()).unwrap_err();
             assert!(e.to_string().contains(why), "{e}");
