@@ -244,7 +244,7 @@ impl Drop for AddressRange {
     }
 }
 
-/// Memory in a [`AddressRange`]. When it is dropped the addresses are empty again, and still reserved.
+/// Memory in an [`AddressRange`]. When it is dropped the addresses are empty again, and still reserved.
 ///
 /// ```
 /// use smstream_shm::AddressRange;
