@@ -374,7 +374,7 @@ fn padding_without_an_end_does_not_keep_a_call() {
             thread::sleep(SHORT);
             writer.half().abort();
         });
-        // An end of a pair, which has no death to be told, is closed.
+        // An end of a pair has no proof of life that could end: giving it up closes it.
         assert_eq!(reader.recv(&mut into).unwrap(), None);
         giving_up.join().unwrap();
         drop(reader);

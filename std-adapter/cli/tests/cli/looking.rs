@@ -161,7 +161,7 @@ fn what_may_not_be_seen_is_said() {
     let mut command = std::process::Command::new(&copy);
     command.args(["ls", "--all", "--json"]).stdin(std::process::Stdio::null());
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    // As root everything is seen, so it is run as nobody; the test's own process is then another user's. Otherwise the
+    // As root everything is seen, so it is run as the user of the id 65534; the test's own process is then another user's. Otherwise the
     // first process is.
     let hidden = if rustix::process::geteuid().is_root() {
         command.uid(65534).gid(65534);
