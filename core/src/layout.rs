@@ -46,7 +46,8 @@ bitflags::bitflags! {
         /// The owner sends and reads whole messages: see [`record`](crate::record). May be ignored: it says how to read the bytes.
         const RECORDS = 1 << 17;
         /// Between announcing that it sleeps and looking again, each half of the owner issues a
-        /// [barrier](crate::park::Park::barrier). May be ignored: it spares publishers that can rely on it their full fence.
+        /// [barrier](crate::park::Park::barrier), unless the publisher says that it fences. May be ignored: it spares publishers that
+        /// can rely on it their full fence.
         const BARRIER = 1 << 18;
         /// The owner's halves never sleep, so that the peer need not look whether they do. May be ignored.
         const AWAKE = 1 << 19;
@@ -120,7 +121,11 @@ pub struct ParkLine {
     pub write_wake_method: AtomicU32,
     /// The rendezvous: see [`state`].
     pub state: AtomicU32,
-    reserved: [AtomicU32; reserved(27)],
+    /// My writing half: 1 while it has a full fence after each store of `sent`, 0 when it perhaps has none.
+    pub sent_fence: AtomicU32,
+    /// My reading half: the same for `received`.
+    pub received_fence: AtomicU32,
+    reserved: [AtomicU32; reserved(25)],
 }
 
 /// Three words that hold a count: see [`counter`](crate::counter).
@@ -241,6 +246,8 @@ impl Port {
                 read_wake_method: AtomicU32::new(0),
                 write_wake_method: AtomicU32::new(0),
                 state: AtomicU32::new(0),
+                sent_fence: AtomicU32::new(0),
+                received_fence: AtomicU32::new(0),
                 reserved: zeros(),
             },
             writes: CounterLine::zero(),
@@ -300,6 +307,8 @@ fields! {
     "read_wake_method", port.park.read_wake_method, 4, "reading half", "how to wake my reading half: 0 futex on your `sent`, 1 a byte on the socket";
     "write_wake_method", port.park.write_wake_method, 4, "writing half", "how to wake my writing half: 0 futex on your `received`, 1 a byte on the socket";
     "state", port.park.state, 4, "rendezvous", "party 0: 1 ARMED, 2 ACCEPTED, 3 REFUSED; party 1: 1 HELLO";
+    "sent_fence", port.park.sent_fence, 4, "writing half", "1: a full fence follows each store of `sent`; 0: perhaps not";
+    "received_fence", port.park.received_fence, 4, "reading half", "1: a full fence follows each store of `received`; 0: perhaps not";
     "writes.bytes", port.writes.bytes, 12, "writing half", "counter: bytes published";
     "writes.operations", port.writes.operations, 12, "writing half", "counter: publications";
     "writes.parks", port.writes.parks, 12, "writing half", "counter: times announced asleep";
@@ -347,6 +356,8 @@ mod pinned {
     const_assert_eq!(offset_of!(Header, port.park.read_wake_method), 0x188);
     const_assert_eq!(offset_of!(Header, port.park.write_wake_method), 0x18c);
     const_assert_eq!(offset_of!(Header, port.park.state), 0x190);
+    const_assert_eq!(offset_of!(Header, port.park.sent_fence), 0x194);
+    const_assert_eq!(offset_of!(Header, port.park.received_fence), 0x198);
     const_assert_eq!(offset_of!(Header, port.writes.bytes), 0x200);
     const_assert_eq!(offset_of!(Header, port.writes.operations), 0x20c);
     const_assert_eq!(offset_of!(Header, port.writes.parks), 0x218);

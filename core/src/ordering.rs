@@ -10,6 +10,8 @@
 //! | ROOM | [`publish_received`] | [`peer_received`] | the right to overwrite them |
 //! | SLEEP | [`fence_published`] | [`fence_announced`] | of publisher and sleeper, one sees the other |
 //! | SLEEP | [`fence_published_light`] | the barrier after [`fence_announced`] | the same |
+//! | FENCED | [`say_fenced`] | [`peer_fenced`] | what was published without a full fence |
+//! | FENCED | `fence_unfenced`, in [`say_unfenced`] | [`fence_announced`] | of publisher and sleeper, one sees the other |
 //! | METHOD | [`announce`] | [`peer_park`] | the sleeper's wake method, and that STOP is set when it says *look* |
 //! | STUCK | [`announce`] | [`peer_exclusive`] | all that the peer published before it parked |
 //! | ALERT | [`raise`] | [`alert`] | everything the dead peer published |
@@ -116,6 +118,32 @@ pub fn fence_announced() {
         return;
     }
     fence(unless_mutant!("fence_announced_acqrel", Ordering::SeqCst, Ordering::AcqRel));
+}
+
+/// FENCED, from: a full fence follows each publication from now on. `Release`: who sees this sees what was published before it, with
+/// a fence or without. Partner: [`peer_fenced`].
+#[inline]
+pub fn say_fenced(word: &AtomicU32) {
+    word.store(1, unless_mutant!("say_fenced_relaxed", Ordering::Release, Ordering::Relaxed));
+}
+
+/// FENCED: from the next publication on there is perhaps no full fence. `SeqCst`, between storing this and all later loads of
+/// the peer's park word: of this fence and [`fence_announced`] one comes first. If it is this one, the sleeper sees the 0 and issues its
+/// barrier; if it is the sleeper's, those loads see ASLEEP.
+#[inline]
+pub fn say_unfenced(word: &AtomicU32) {
+    word.store(0, Ordering::Relaxed);
+    if mutant!("fence_unfenced_none") {
+        return;
+    }
+    fence(unless_mutant!("fence_unfenced_acqrel", Ordering::SeqCst, Ordering::AcqRel));
+}
+
+/// FENCED, to: whether a full fence follows each publication of the peer, after [`fence_announced`]. Acquire: see [`say_fenced`], its
+/// partner.
+#[inline]
+pub fn peer_fenced(word: &AtomicU32) -> bool {
+    load_from_peer(word, mutant!("peer_fenced_relaxed")) != 0
 }
 
 /// METHOD, from: store my park word, other than 0. `Release`: my wake method was stored before, and so was STOP when the

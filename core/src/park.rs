@@ -22,6 +22,20 @@
 //! sleeper's second look finds it. So a publisher that the barrier reaches ([`Park::is_reached`]) only has to keep the
 //! compiler from exchanging its store and its load. (P1202 of the C++ committee calls this an asymmetric fence.)
 //!
+//! Where every publication finds the peer asleep, as in request and response, barriers are the more expensive half of that bargain. So a
+//! publisher that has woken its peer goes back to full fences for a while and says so in a word
+//! ([`sent_fence`, `received_fence`](crate::layout::ParkLine)), which the sleeper looks at between its own fence and the barrier, to leave the
+//! barrier out:
+//!
+//! ```text
+//! publisher, before it fences no more         sleeper
+//! store 0 in my fence word                    store ASLEEP | threshold in my park word
+//! fence                     (SeqCst)          fence                                        (SeqCst)
+//! load the peer's park word, from now on      load the peer's fence word; 0? barrier
+//! ```
+//!
+//! If the sleeper's fence comes first, all those loads see ASLEEP; if the publisher's does, the sleeper sees the 0.
+//!
 //! A party whose halves never sleep says so as well ([`AWAKE`](crate::layout::Features::AWAKE)); then there is neither
 //! fence nor load.
 

@@ -55,6 +55,8 @@ pub(crate) trait Sleeper {
     fn park(&self) -> &Self::Park;
     /// Whether its party has promised a barrier.
     fn barriers(&self) -> bool;
+    /// Whether the peer fences each publication, so that there need be no barrier; after announcing.
+    fn is_spared(&self) -> bool;
     /// My park word.
     fn park_word(&self) -> &AtomicU32;
     /// My wake method.
@@ -143,17 +145,23 @@ pub(crate) fn announce<S: Sleeper>(half: &mut S, want: u32, exclusive: bool) {
     if mutant!("barrier_early") {
         barrier(half);
     }
+    let spared = weakened::is_spared_early(half);
     say_asleep(half, want, exclusive);
-    if !mutant!("barrier_early") {
+    if !mutant!("barrier_early") && !spared {
         barrier(half);
     }
 }
 
-/// Issues the barrier that the party has promised, if it has.
+/// Issues the barrier that the party has promised, if it has, and if the publisher does not spare it.
 pub(crate) fn barrier<S: Sleeper>(half: &S) {
-    if half.barriers() && !mutant!("barrier_none") {
+    if needs_barrier(half) && !mutant!("barrier_none") {
         half.park().barrier();
     }
+}
+
+/// Whether there is to be a barrier between announcing, which was done, and looking again.
+pub(crate) fn needs_barrier<S: Sleeper>(half: &S) -> bool {
+    half.barriers() && !half.is_spared()
 }
 
 /// The same as [`announce`] without the barrier, which has to follow.
@@ -281,6 +289,10 @@ mod weakened {
         let look = mutant!("recheck_none").then(|| half.look()).transpose()?;
         let peer_park = exclusive.filter(|_| mutant!("deadlock_looked_early")).map(Exclusive::look);
         Ok(Early { look, peer_park })
+    }
+
+    pub(super) fn is_spared_early<S: Sleeper>(half: &S) -> bool {
+        mutant!("spared_early") && half.is_spared()
     }
 
     pub(super) fn last_look_early<S: Sleeper>(

@@ -65,10 +65,10 @@ impl<P: Park> Consumer<'_, P> {
         waiting::say_asleep(self, want, false);
     }
 
-    /// Whether a [barrier](Park::barrier) has to be issued between [`say_asleep`](Self::say_asleep) and
-    /// [`look_again`](Self::look_again).
+    /// Whether a [barrier](Park::barrier) has to be issued between [`say_asleep`](Self::say_asleep), which was called before this, and
+    /// [`look_again`](Self::look_again). Looks at the peer's words.
     pub fn needs_barrier(&self) -> bool {
-        Sleeper::barriers(self)
+        waiting::needs_barrier(self)
     }
 
     /// The last step of [`announce`](Self::announce): what that returns. `want` is as in the first step.
@@ -138,10 +138,10 @@ impl<P: Park> Producer<'_, P> {
         waiting::say_asleep(self, want, false);
     }
 
-    /// Whether a [barrier](Park::barrier) has to be issued between [`say_asleep`](Self::say_asleep) and
-    /// [`look_again`](Self::look_again).
+    /// Whether a [barrier](Park::barrier) has to be issued between [`say_asleep`](Self::say_asleep), which was called before this, and
+    /// [`look_again`](Self::look_again). Looks at the peer's words.
     pub fn needs_barrier(&self) -> bool {
-        Sleeper::barriers(self)
+        waiting::needs_barrier(self)
     }
 
     /// The last step of [`announce`](Self::announce): what that returns. `want` is as in the first step.

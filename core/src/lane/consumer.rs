@@ -88,7 +88,9 @@ impl<'m, P: Park> Consumer<'m, P> {
         park: P,
     ) -> Self {
         let [mine_does, peer_does] = features;
-        let (fence, barriers) = (Fence::towards(peer_does, &park), mine_does.contains(Features::BARRIER));
+        let fence = Fence::towards(peer_does, &park);
+        fence.say(&mine.park.received_fence);
+        let barriers = mine_does.contains(Features::BARRIER);
         let own = ordering::own(&mine.received.word);
         let seen = ordering::peer_sent(&peer.sent.word);
         let published = own & cursor::CURSOR;
@@ -166,14 +168,14 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// Publishes `received`, which is `n` bytes after `old`, which was published before.
     #[inline(always)]
     fn publish_from(&mut self, old: u32, n: u32, last: bool) {
-        if self.fence == Fence::NoLook && !last {
+        if self.fence == Fence::NO_LOOK && !last {
             ordering::publish_received(&self.mine.received.word, self.received);
             if self.tally.keeps() {
                 self.tally.published(&self.mine.reads, n);
             }
             return;
         }
-        let publication = publication(self.mine, self.peer, self.ring.capacity(), self.fence);
+        let mut publication = publication(self.mine, self.peer, self.ring.capacity(), &mut self.fence);
         let park = publication.publish(old, self.received, last);
         if self.tally.wants(park) {
             self.tally.published(&self.mine.reads, n);
@@ -323,13 +325,14 @@ impl<'m, P: Park> Consumer<'m, P> {
 /// Says STOP at a cursor that has not moved, because the peer's words cannot be believed.
 #[cold]
 #[inline(never)]
-fn refuse<P: Park>((mine, peer): (&Port, &Port), (capacity, fence): (u32, Fence), park: &P, at: u32) {
-    publication(mine, peer, capacity, fence).publish_and_wake(park, at);
+fn refuse<P: Park>((mine, peer): (&Port, &Port), (capacity, mut fence): (u32, Fence), park: &P, at: u32) {
+    // Nothing is published after this, so what becomes of `fence` is of no interest.
+    publication(mine, peer, capacity, &mut fence).publish_and_wake(park, at);
 }
 
 /// The words that giving back room has to do with.
 #[inline(always)]
-fn publication<'m>(mine: &'m Port, peer: &'m Port, capacity: u32, fence: Fence) -> Publication<'m> {
+fn publication<'a>(mine: &'a Port, peer: &'a Port, capacity: u32, fence: &'a mut Fence) -> Publication<'a> {
     Publication {
         word: &mine.received.word,
         store: ordering::publish_received,
@@ -337,5 +340,6 @@ fn publication<'m>(mine: &'m Port, peer: &'m Port, capacity: u32, fence: Fence) 
         peer_wake_method: &peer.park.write_wake_method,
         capacity,
         fence,
+        fence_word: Some(&mine.park.received_fence),
     }
 }

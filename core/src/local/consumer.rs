@@ -30,7 +30,8 @@ pub struct ByteConsumer<'r, P> {
     received: u32,
     /// A cursor, and FIN once no more will come.
     seen: u32,
-    fence: Fence,
+    /// Whether the other half may sleep, so that there is a look if it does.
+    looks: bool,
     park: P,
 }
 
@@ -42,9 +43,9 @@ impl<'r, P: Park> ByteConsumer<'r, P> {
     /// # Safety
     /// `base` points at `mask` + 1 bytes that go with `words`, a power of two, and they live for `'r`. There is no other consumer
     /// meanwhile.
-    pub(super) unsafe fn new(words: &'r Words, base: *mut LaneByte, mask: u32, fence: Fence, park: P) -> Self {
+    pub(super) unsafe fn new(words: &'r Words, base: *mut LaneByte, mask: u32, looks: bool, park: P) -> Self {
         let (received, seen) = (ordering::own(&words.received), ordering::own(&words.sent));
-        ByteConsumer { words, base, mask, received, seen, fence, park }
+        ByteConsumer { words, base, mask, received, seen, looks, park }
     }
 
     /// The number of bytes that the ring has room for.
@@ -126,13 +127,15 @@ impl<'r, P: Park> ByteConsumer<'r, P> {
     /// Gives back the room of all bytes below `new`, and wakes the producer if that crosses its threshold.
     fn publish(&mut self, new: u32, last: bool) {
         let (old, words) = (core::mem::replace(&mut self.received, new), self.words);
-        let publication = Publication {
+        let mut fence = if self.looks { Fence::FULL } else { Fence::NO_LOOK };
+        let mut publication = Publication {
             word: &words.received,
             store: ordering::publish_received,
             peer_park: &words.write_park,
             peer_wake_method: &words.write_wake_method,
             capacity: self.mask + 1,
-            fence: self.fence,
+            fence: &mut fence,
+            fence_word: None,
         };
         let park = publication.publish(old, new, last);
         if park & ASLEEP != 0 {
@@ -149,6 +152,9 @@ impl<P: Park> Sleeper for ByteConsumer<'_, P> {
     }
     fn barriers(&self) -> bool {
         false
+    }
+    fn is_spared(&self) -> bool {
+        true
     }
     fn park_word(&self) -> &AtomicU32 {
         &self.words.read_park

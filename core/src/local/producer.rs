@@ -30,7 +30,8 @@ pub struct ByteProducer<'r, P> {
     sent: u32,
     /// A cursor, and STOP once no more will be taken.
     seen: u32,
-    fence: Fence,
+    /// Whether the other half may sleep, so that there is a look if it does.
+    looks: bool,
     park: P,
 }
 
@@ -42,9 +43,9 @@ impl<'r, P: Park> ByteProducer<'r, P> {
     /// # Safety
     /// `base` points at `mask` + 1 bytes that go with `words`, a power of two, and they live for `'r`. There is no other producer
     /// meanwhile.
-    pub(super) unsafe fn new(words: &'r Words, base: *mut LaneByte, mask: u32, fence: Fence, park: P) -> Self {
+    pub(super) unsafe fn new(words: &'r Words, base: *mut LaneByte, mask: u32, looks: bool, park: P) -> Self {
         let (sent, seen) = (ordering::own(&words.sent), ordering::own(&words.received));
-        ByteProducer { words, base, mask, sent, seen, fence, park }
+        ByteProducer { words, base, mask, sent, seen, looks, park }
     }
 
     /// The number of bytes that the ring has room for.
@@ -122,13 +123,15 @@ impl<'r, P: Park> ByteProducer<'r, P> {
     /// Publishes all bytes below `new`, and wakes the consumer if that crosses its threshold.
     fn publish(&mut self, new: u32, last: bool) {
         let (old, words) = (core::mem::replace(&mut self.sent, new), self.words);
-        let publication = Publication {
+        let mut fence = if self.looks { Fence::FULL } else { Fence::NO_LOOK };
+        let mut publication = Publication {
             word: &words.sent,
             store: ordering::publish_sent,
             peer_park: &words.read_park,
             peer_wake_method: &words.read_wake_method,
             capacity: self.mask + 1,
-            fence: self.fence,
+            fence: &mut fence,
+            fence_word: None,
         };
         let park = publication.publish(old, new, last);
         if park & ASLEEP != 0 {
@@ -145,6 +148,9 @@ impl<P: Park> Sleeper for ByteProducer<'_, P> {
     }
     fn barriers(&self) -> bool {
         false
+    }
+    fn is_spared(&self) -> bool {
+        true
     }
     fn park_word(&self) -> &AtomicU32 {
         &self.words.write_park

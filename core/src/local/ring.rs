@@ -6,7 +6,6 @@ use super::words::Words;
 use super::{ByteConsumer, ByteProducer};
 use crate::cursor::{CURSOR, MAX_CAPACITY};
 use crate::park::Park;
-use crate::publication::Fence;
 use crate::size::{saturating, to_usize};
 use crate::spsc::AlreadySplit;
 use crate::sync::LaneByte;
@@ -95,14 +94,13 @@ impl<const N: usize> ByteRing<N> {
         let base: *mut LaneByte = self.bytes.get().cast();
         #[cfg(loom)]
         let base = self.bytes.as_ptr().cast_mut();
-        let fence = |sleeps| if sleeps { Fence::Full } else { Fence::NoLook };
         let (words, mask) = (&self.words, Self::CAPACITY - 1);
         (
             // SAFETY: these are the ring's words and its bytes, which live and do not move while it is borrowed; there is no
             // other half.
-            unsafe { ByteProducer::new(words, base, mask, fence(R::SLEEPS), write_park) },
+            unsafe { ByteProducer::new(words, base, mask, R::SLEEPS, write_park) },
             // SAFETY: as above.
-            unsafe { ByteConsumer::new(words, base, mask, fence(W::SLEEPS), read_park) },
+            unsafe { ByteConsumer::new(words, base, mask, W::SLEEPS, read_park) },
         )
     }
 }

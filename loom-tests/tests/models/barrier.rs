@@ -4,8 +4,11 @@
 use std::sync::Arc;
 
 use loom::thread;
+use smstream_core::cursor::ASLEEP;
 use smstream_core::lane::Announced;
 use smstream_core::layout::Features;
+use smstream_core::ordering;
+use smstream_core::sync::AtomicU32;
 
 use crate::common::{How, Seat, Terms, World, check};
 
@@ -109,17 +112,114 @@ fn one_barrier_serves_halves_that_announced_before_it() {
         let mut readers = worlds.each_ref().map(|world| world.reader(1, How::Rung));
         let mut writers = worlds.each_ref().map(|world| world.writer(0, How::Rung));
         let others = thread::spawn(move || writers.iter_mut().for_each(|writer| writer.write(&[1]).map(drop).unwrap()));
+        let mut needed = false;
         for reader in &mut readers {
             reader.say_asleep(1);
-            assert!(reader.needs_barrier());
+            needed |= reader.needs_barrier();
         }
-        worlds[0].barrier(1);
+        if needed {
+            worlds[0].barrier(1);
+        }
         let asleep = readers.each_mut().map(|reader| matches!(reader.look_again(1), Announced::Asleep { .. }));
         others.join().unwrap();
         for (world, asleep) in worlds.iter().zip(asleep) {
             assert!(!asleep || world.woken(Seat::Reader1) == 1, "it would sleep for ever");
         }
     });
+}
+
+/// The publisher has woken the reader once, so that it fences; it stops fencing with the next byte but one.
+fn a_reader_that_was_woken_gets_the_next_bytes(how: How) {
+    check(Some(3), move || {
+        let world = World::on_terms(BARRIERS, 2, 0);
+        let (mut writer, mut reader) = (world.writer(0, how), world.reader(1, how));
+        reader.say_asleep(1);
+        assert!(reader.needs_barrier());
+        writer.write(&[1]).unwrap();
+        assert_eq!(world.woken(Seat::Reader1), 1);
+        reader.say_asleep(1);
+        assert!(!reader.needs_barrier(), "the publisher fences now");
+        reader.withdraw();
+        reader.expect(&[1]);
+        let other = thread::spawn(move || {
+            writer.write(&[2]).unwrap();
+            writer.write(&[3]).unwrap();
+        });
+        reader.expect(&[2, 3]);
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn a_reader_is_woken_by_one_that_fences_for_a_while() {
+    a_reader_that_was_woken_gets_the_next_bytes(How::Futex);
+}
+
+#[test]
+fn a_reader_is_woken_by_one_that_fences_for_a_while_if_it_lives_by_the_recheck() {
+    a_reader_that_was_woken_gets_the_next_bytes(How::Rung);
+}
+
+#[test]
+fn a_writer_is_woken_by_one_that_fences_for_a_while() {
+    check(Some(2), || {
+        let world = World::on_terms(BARRIERS, 1, 0);
+        let (mut writer, mut reader) = (world.writer(0, How::Rung), world.reader(1, How::Rung));
+        let mut out = [0];
+        writer.write(&[1]).unwrap();
+        writer.say_asleep(1);
+        assert_eq!(reader.read(&mut out), Ok(1));
+        writer.say_asleep(1);
+        assert!(!writer.needs_barrier(), "the reader fences now");
+        writer.withdraw();
+        writer.write(&[2]).unwrap();
+        let other = thread::spawn(move || [3, 4].iter().for_each(|byte| writer.write_all(&[*byte]).unwrap()));
+        reader.expect(&[2, 3, 4]);
+        other.join().unwrap();
+    });
+}
+
+/// The words alone: what is published without a fence before the publisher says that it fences, or after it has said that it
+/// does not, is seen by a sleeper that leaves its barrier out, or the sleeper is seen.
+fn of_publisher_and_sleeper_one_sees_the_other(fenced_before: bool) {
+    check(None, move || {
+        let words = Arc::new([(); 3].map(|()| AtomicU32::new(0)));
+        let [cursor, park, fence] = &*words;
+        if fenced_before {
+            ordering::say_fenced(fence);
+        }
+        let there = Arc::clone(&words);
+        let publisher = thread::spawn(move || {
+            let [cursor, park, fence] = &*there;
+            if fenced_before {
+                ordering::say_unfenced(fence);
+            }
+            ordering::publish_sent(cursor, 1);
+            ordering::fence_published_light();
+            let seen = ordering::peer_park(park);
+            if !fenced_before {
+                ordering::say_fenced(fence);
+            }
+            seen
+        });
+        ordering::announce(park, ASLEEP);
+        ordering::fence_announced();
+        if !ordering::peer_fenced(fence) {
+            ordering::barrier();
+        }
+        let sent = ordering::peer_sent(cursor);
+        assert!(publisher.join().unwrap() == ASLEEP || sent == 1, "neither sees the other");
+    });
+}
+
+#[test]
+fn who_fences_from_now_on_is_seen_with_what_came_before() {
+    of_publisher_and_sleeper_one_sees_the_other(false);
+}
+
+#[test]
+fn who_fences_no_more_sees_the_sleeper() {
+    of_publisher_and_sleeper_one_sees_the_other(true);
 }
 
 /// A peer that never sleeps is not looked at, and gets its bytes all the same.

@@ -192,6 +192,7 @@ fn is_as_set_up(first: &HeaderCopy, segment: &HeaderCopy, party: u32) -> bool {
         && segment.features() & !Features::all().bits() == 0
         && [segment.read_park(), segment.write_park(), segment.read_wake_method(), segment.write_wake_method()]
             == [0; 4]
+        && [segment.sent_fence(), segment.received_fence()] == [0; 2]
         && segment.writes() == no_counts
         && segment.reads() == no_counts
         && rules::reserved_are_zero(segment)

@@ -135,6 +135,10 @@ impl HeaderCopy {
         write_wake_method port.park.write_wake_method;
         /// The step of the rendezvous.
         state port.park.state;
+        /// Whether the writing half fences each publication: 0 or 1.
+        sent_fence port.park.sent_fence;
+        /// Whether the reading half fences each publication: 0 or 1.
+        received_fence port.park.received_fence;
     }
 
     fn pair(&self, low: usize) -> u64 {

@@ -167,6 +167,9 @@ impl World {
             set(&port.park.read_wake_method, reads.method);
             set(&port.park.write_park, writes.park);
             set(&port.park.write_wake_method, writes.method);
+            // No barrier reaches these ends, so they fence each publication.
+            set(&port.park.sent_fence, 1);
+            set(&port.park.received_fence, 1);
             for (line, words) in [(&port.reads, reads), (&port.writes, writes)] {
                 for (counter, count) in [
                     (&line.bytes, words.bytes),

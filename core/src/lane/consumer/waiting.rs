@@ -78,6 +78,9 @@ impl<P: Park> Sleeper for Consumer<'_, P> {
     fn barriers(&self) -> bool {
         self.barriers
     }
+    fn is_spared(&self) -> bool {
+        ordering::peer_fenced(&self.peer.park.sent_fence)
+    }
     fn park_word(&self) -> &AtomicU32 {
         &self.mine.park.read_park
     }

@@ -6,6 +6,7 @@ use crate::deadlock::Exclusive;
 use crate::error::WaitError;
 use crate::layout::Port;
 use crate::mutant::mutant;
+use crate::ordering;
 use crate::park::Park;
 use crate::size::at_most;
 use crate::sync::AtomicU32;
@@ -80,6 +81,9 @@ impl<P: Park> Sleeper for Producer<'_, P> {
     }
     fn barriers(&self) -> bool {
         self.barriers
+    }
+    fn is_spared(&self) -> bool {
+        ordering::peer_fenced(&self.peer.park.received_fence)
     }
     fn park_word(&self) -> &AtomicU32 {
         if mutant!("one_park_word") { &self.mine.park.read_park } else { &self.mine.park.write_park }

@@ -67,6 +67,7 @@ pub const ALL: &[Clause] = &[
     hidden("W8", 1, "what a peer announces is looked at by K1"),
     hidden("W9", 1, MAY),
     hidden("W10", 1, MAY),
+    hidden("W11", 1, MAY),
     seen("X1", 1),
     seen("X2", 1),
     seen("X3", 1),
