@@ -166,33 +166,6 @@ fn a_panic_amid_pop_all_loses_one_item_and_doubles_none() {
     assert_eq!(*log.borrow(), [1, 2, 3, 4]);
 }
 
-/// Gives numbers without an end, and says that there will be so many at most.
-struct Bounded(u32, usize);
-
-impl Iterator for Bounded {
-    type Item = u32;
-    fn next(&mut self) -> Option<u32> {
-        self.0 += 1;
-        Some(self.0)
-    }
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (0, Some(self.1))
-    }
-}
-
-#[test]
-fn no_more_items_are_taken_than_an_iterator_says() {
-    let mut ring = Ring::<u32, 8>::starting_at(u32::MAX - 2);
-    let (mut producer, mut consumer) = ring.split();
-    assert_eq!(producer.push_iter(Bounded(0, 3)), 3);
-    assert_eq!(producer.push_iter(Bounded(3, 0)), 0);
-    assert_eq!(producer.push_iter(Bounded(3, usize::MAX)), 5, "as many as fit");
-    assert!(consumer.pop_iter().eq(1..=8));
-    // The room is known to be used up: then the consumer's cursor is looked at.
-    assert_eq!(producer.push_iter(Bounded(8, 2)), 2);
-    assert!(consumer.pop_iter().eq(9..=10));
-}
-
 #[test]
 fn a_panic_amid_push_iter_keeps_what_came_before() {
     let (log, item) = items();

@@ -110,8 +110,7 @@ impl<'r, T, W: Words> Producer<'r, T, W> {
     /// Pushes items from `items` until it ends or the ring is full, and publishes them at once. Returns how many. No item
     /// is taken from `items` that there is no room for.
     ///
-    /// If `items` panics, the items it gave before are pushed. Of an iterator that gives more items than the upper bound of its
-    /// [`size_hint`](Iterator::size_hint), which it must not, no more than that bound are taken.
+    /// If `items` panics, the items it gave before are pushed.
     pub fn push_iter(&mut self, items: impl IntoIterator<Item = T>) -> usize {
         struct Publish<'p, 'r, T, W: Words> {
             producer: &'p mut Producer<'r, T, W>,
@@ -124,11 +123,10 @@ impl<'r, T, W: Words> Producer<'r, T, W> {
                 }
             }
         }
-        let mut items = items.into_iter();
-        // If there is room for as many as can come, the consumer's cursor need not be looked at.
-        let room = self.room_for(items.size_hint().1.map_or(u32::MAX, saturating));
+        let room = self.room_for(u32::MAX);
         let (slots, pushed) = (self.slots, self.pushed);
         let mut publish = Publish { producer: self, filled: 0 };
+        let mut items = items.into_iter();
         // Place after place; in a loop for each run of them, so that no cursor is masked.
         #[cfg(not(loom))]
         for (place, len) in slots.runs(pushed, room) {
