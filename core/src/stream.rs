@@ -1,5 +1,7 @@
 //! Two lanes as one duplex end.
 
+use core::mem::MaybeUninit;
+
 use crate::error::{ReadError, WaitError, WriteError};
 use crate::lane::{Consumer, Producer};
 use crate::mutant::mutant;
@@ -38,6 +40,17 @@ impl<'m, W: Park, R: Park> End<'m, W, R> {
     #[inline]
     pub fn read(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
         let result = self.consumer.read(out);
+        self.share_corruption();
+        result
+    }
+
+    /// Reads like [`Consumer::read_uninit`]. If either half found the peer corrupt, the other is, too.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    #[inline]
+    pub fn read_uninit<'b>(&mut self, out: &'b mut [MaybeUninit<u8>]) -> Result<&'b mut [u8], ReadError> {
+        let result = self.consumer.read_uninit(out);
         self.share_corruption();
         result
     }

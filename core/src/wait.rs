@@ -10,14 +10,16 @@
 //! Do not wait with `Spin` on one core for something that this same core must do: it never returns. Use the calls that say
 //! [`Full`](crate::error::WriteError::Full) or [`Empty`](crate::error::ReadError::Empty) there, as an interrupt handler must.
 
-#[cfg(all(feature = "embedded-io-async", not(loom)))]
+#[cfg(any(feature = "embedded-io-async", loom))]
 mod async_ring;
 #[cfg(feature = "critical-section")]
 mod section;
+#[cfg(any(feature = "embedded-io-async", loom))]
+mod waker;
 #[cfg(all(feature = "wfe", any(target_arch = "arm", target_arch = "aarch64")))]
 mod wfe;
 
-#[cfg(all(feature = "embedded-io-async", not(loom)))]
+#[cfg(any(feature = "embedded-io-async", loom))]
 #[cfg_attr(docsrs, doc(cfg(feature = "embedded-io-async")))]
 pub use async_ring::{AsyncConsumer, AsyncProducer, AsyncRing};
 #[cfg(feature = "critical-section")]

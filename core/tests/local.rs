@@ -1,6 +1,7 @@
 //! The compact ring of bytes against a queue of the standard library; between threads; split again; closed.
 
 use std::collections::VecDeque;
+use std::mem::MaybeUninit;
 use std::thread;
 
 use smstream_core::error::{ReadError, WaitError, WriteError};
@@ -73,13 +74,26 @@ fn like_a_queue<const N: usize>() {
             }
             Err(e) => assert!(e == WriteError::Full && room == 0 && !bytes.is_empty()),
         }
-        let mut out = vec![0; number(N + 3)];
-        match consumer.read(&mut out) {
+        let mut out = vec![MaybeUninit::new(0xa5); number(N + 3)];
+        let (len, start) = (out.len(), out.as_ptr().cast());
+        let result = if number(2) == 0 {
+            consumer.read_uninit(&mut out).map(|read| {
+                assert_eq!(read.as_ptr(), start);
+                read.len()
+            })
+        } else {
+            // SAFETY: it was initialised when it was made.
+            consumer.read(unsafe { out.assume_init_mut() })
+        };
+        match result {
             Ok(n) => {
-                assert_eq!(n, out.len().min(queue.len()));
+                assert_eq!(n, len.min(queue.len()));
+                // SAFETY: as above.
+                let out = unsafe { out.assume_init_ref() };
                 assert!(out[..n].iter().eq(queue.drain(..n).collect::<Vec<_>>().iter()));
+                assert!(out[n..].iter().all(|byte| *byte == 0xa5));
             }
-            Err(e) => assert!(e == ReadError::Empty && queue.is_empty() && !out.is_empty()),
+            Err(e) => assert!(e == ReadError::Empty && queue.is_empty() && len != 0),
         }
     }
 }

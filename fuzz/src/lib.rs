@@ -70,7 +70,8 @@ fn operation(bytes: &mut Bytes<'_>) -> Op {
             };
             Op::Reserve { party, len, fills, outcome }
         }
-        9..=11 => Op::Read { party, len: bytes.len(), by_end: flag },
+        9..=10 => Op::Read { party, len: bytes.len(), by_end: flag },
+        11 => Op::ReadUninit { party, len: bytes.len(), by_end: flag },
         12..=13 => Op::ReadDeferred { party, len: bytes.len() },
         14 => Op::ReadVectored { party, lens: [bytes.len(), bytes.len(), bytes.len()] },
         15 => Op::GiveBack { party },

@@ -152,7 +152,7 @@
 //! # Messages
 //!
 //! A stream is a stream of bytes. Where both ends ask for records ([`Builder::records`](crate::Builder::records)), it carries whole
-//! messages instead: [`Records`](crate::Records). Otherwise put a length in front of each message. [`Stream::reserve`] builds a message where it will be
+//! messages instead: [`Records`](crate::Records), and with the feature `tokio` `smstream::tokio::Records`. Otherwise put a length in front of each message. [`Stream::reserve`] builds a message where it will be
 //! read, and shows it to the peer as a whole; [`Stream::peek`] looks at one before it is taken. The example `framing` does both.
 //!
 //! # Errors

@@ -34,8 +34,11 @@ use smstream_shm::memory::guard::Cut;
 pub(crate) use caller::Caller;
 pub use chunks::{ReadChunk, WriteChunk};
 pub(crate) use mode::Mode;
+#[cfg(feature = "tokio")]
+pub(crate) use polled::ForRecord;
 pub(crate) use polled::Polled;
 pub use reader::ReadHalf;
+pub(crate) use reader::initialised;
 pub use record_views::{ReadRecord, WriteRecord};
 pub use writer::WriteHalf;
 

@@ -1,5 +1,6 @@
 use crate::{Builder, Kind, Reason, Stream};
 use std::io::{ErrorKind, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::thread;
 
@@ -121,4 +122,70 @@ fn the_ends_of_a_pair_are_closed_instead() {
     drop(here);
     assert_eq!(there.read(&mut [0; 1]).unwrap(), 0);
     assert_eq!(reason(&there.write(b"x").unwrap_err()), Some(Reason::WriteAfterClose));
+}
+
+/// Reads all bytes, in pieces of many lengths, by `read`; they are those of `bytes`.
+fn reads_all(bytes: &[u8], mut read: impl FnMut(&mut [MaybeUninit<u8>]) -> std::io::Result<(*const u8, usize)>) {
+    let (mut received, mut len) = (Vec::new(), 1);
+    loop {
+        let mut out = vec![MaybeUninit::new(0xa5); len];
+        let (at, n) = read(&mut out).unwrap();
+        assert_eq!(at, out.as_ptr().cast(), "it is the start of what was given");
+        // SAFETY: it was initialised when it was made.
+        let out: Vec<u8> = out.iter().map(|byte| unsafe { byte.assume_init() }).collect();
+        assert!(out[n..].iter().all(|byte| *byte == 0xa5), "nothing else is written to");
+        received.extend_from_slice(&out[..n]);
+        if n == 0 {
+            break;
+        }
+        len = len % 97 + 7;
+    }
+    assert!(received == bytes);
+}
+
+#[test]
+fn what_is_read_into_memory_that_is_not_initialised_is_what_was_sent() {
+    let bytes: Vec<u8> = (0..20_000u32).map(|i| (i % 251) as u8).collect();
+    for halves in [false, true] {
+        for (mut here, mut there) in ends() {
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    there.write_all(&bytes).unwrap();
+                    drop(there);
+                });
+                if halves {
+                    let (mut reader, _writer) = here.split();
+                    reads_all(&bytes, |out| reader.read_uninit(out).map(|read| (read.as_ptr(), read.len())));
+                } else {
+                    reads_all(&bytes, |out| here.read_uninit(out).map(|read| (read.as_ptr(), read.len())));
+                }
+            });
+        }
+    }
+}
+
+/// It waits, gives up and fails as a read does.
+#[test]
+fn reading_into_memory_that_is_not_initialised_ends_as_a_read_does() {
+    let mut out = [MaybeUninit::uninit(); 8];
+    for (mut here, mut there) in ends() {
+        assert!(here.read_uninit(&mut []).unwrap().is_empty());
+        here.set_nonblocking(true).unwrap();
+        assert_eq!(here.read_uninit(&mut out).unwrap_err().kind(), ErrorKind::WouldBlock);
+        here.set_nonblocking(false).unwrap();
+        here.set_read_timeout(Some(std::time::Duration::from_millis(1))).unwrap();
+        assert_eq!(here.read_uninit(&mut out).unwrap_err().kind(), ErrorKind::TimedOut);
+        here.set_read_timeout(None).unwrap();
+        let peer = thread::spawn(move || reason(&there.read_uninit(&mut [MaybeUninit::uninit(); 8]).err()?));
+        let mine = here.read_uninit(&mut out).map(|read| read.len());
+        let mine = mine.as_ref().err().and_then(reason);
+        drop(here);
+        let theirs = peer.join().unwrap();
+        assert!([mine, theirs].contains(&Some(Reason::Deadlock)) && mine != theirs, "{mine:?} {theirs:?}");
+    }
+    for (mut here, there) in ends() {
+        there.abort();
+        drop(there);
+        assert_eq!(here.read_uninit(&mut out).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
 }

@@ -97,10 +97,18 @@ impl Stream {
     /// ```
     #[allow(clippy::result_large_err, reason = "the stream is given back, and is not to be put on the heap")]
     pub fn into_records(mut self) -> Result<Records, ConvertError<Stream>> {
+        match self.begin_records() {
+            Ok(()) => Ok(Records { stream: self }),
+            Err(e) => Err(ConvertError::new(e, self)),
+        }
+    }
+
+    /// Publishes what is buffered, as the last bytes before the records; or says why there can be none.
+    pub(crate) fn begin_records(&mut self) -> crate::error::Result<()> {
         let why = match self.records() {
             [true, true] => {
                 self.halves_mut().1.flush_buffered();
-                return Ok(Records { stream: self });
+                return Ok(());
             }
             [false, _] => {
                 "this end was not made for them; call `Builder::records(true)` before it is connected or accepted"
@@ -110,7 +118,7 @@ impl Stream {
             }
         };
         let text = format!("cannot exchange records with {}: {why}", self.peer_name());
-        Err(ConvertError::new(Error::new(Reason::Unsupported, text), self))
+        Err(Error::new(Reason::Unsupported, text))
     }
 }
 
@@ -319,7 +327,7 @@ impl RecordWriteHalf {
 }
 
 /// Takes the record, as the content of `out`.
-fn copy(record: ReadRecord<'_>, out: &mut Vec<u8>) -> io::Result<usize> {
+pub(crate) fn copy(record: ReadRecord<'_>, out: &mut Vec<u8>) -> io::Result<usize> {
     let len = record.len();
     // What is there is written over.
     out.resize(len, 0);

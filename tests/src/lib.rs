@@ -20,3 +20,8 @@ pub mod rules;
 pub mod waits;
 pub mod watchdog;
 pub mod wire;
+
+/// The programs of the page are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/EMBEDDING.md")]
+pub mod embedding {}

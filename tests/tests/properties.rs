@@ -48,6 +48,7 @@ fn an_op() -> impl Strategy<Value = Op> {
         4 => (party(), a_len(), [fill(), fill()], outcome)
             .prop_map(|(party, len, fills, outcome)| Op::Reserve { party, len, fills, outcome }),
         8 => (party(), a_len(), any::<bool>()).prop_map(|(party, len, by_end)| Op::Read { party, len, by_end }),
+        4 => (party(), a_len(), any::<bool>()).prop_map(|(party, len, by_end)| Op::ReadUninit { party, len, by_end }),
         4 => (party(), a_len()).prop_map(|(party, len)| Op::ReadDeferred { party, len }),
         2 => (party(), lens()).prop_map(|(party, lens)| Op::ReadVectored { party, lens }),
         2 => party().prop_map(|party| Op::GiveBack { party }),
@@ -91,6 +92,7 @@ fn a_stopped_half_has_no_bytes() {
             Op::Stop { party: 1 },
             Op::Consume { party: 1, len: 2 },
             Op::Peek { party: 1, at: 0, len: 4, take: Some(1) },
+            Op::ReadUninit { party: 1, len: 2, by_end: false },
             Op::ReadVectored { party: 1, lens: [0, 2, 2] },
         ],
     );

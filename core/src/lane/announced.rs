@@ -108,7 +108,15 @@ impl<P: Park> Producer<'_, P> {
     /// `want` is taken as at least 1 and at most half the capacity, as in [`wait`](Producer::wait).
     #[inline]
     pub fn is_ready(&mut self, want: usize) -> bool {
-        self.is_finished() || is_ready(self, wanted(want, self.capacity()))
+        let want = self.usual(want);
+        self.has_room_for(want)
+    }
+
+    /// [`is_ready`](Self::is_ready), for exactly `want`: it is [usual](Self::usual), or the peer reads records and it is at most the
+    /// capacity.
+    #[inline]
+    pub(crate) fn has_room_for(&mut self, want: u32) -> bool {
+        self.is_finished() || is_ready(self, want)
     }
 
     /// Says to the peer that this half sleeps until there is room for `want` bytes, and looks again. Unflushed bytes are
@@ -117,8 +125,15 @@ impl<P: Park> Producer<'_, P> {
     ///
     /// To announce again, at another threshold, needs no withdrawing before.
     pub fn announce(&mut self, want: usize) -> Announced<'_> {
+        let want = self.usual(want);
+        self.announce_for(want)
+    }
+
+    /// [`announce`](Self::announce), for exactly `want`: it is [usual](Self::usual), or the peer reads records and it is at most the
+    /// capacity.
+    pub(crate) fn announce_for(&mut self, want: u32) -> Announced<'_> {
         let before = mutant!("announced_recheck_none").then(|| self.look());
-        self.say_asleep(want);
+        self.say_asleep_for(want);
         waiting::barrier(self);
         self.looked_again(want, before)
     }
@@ -127,13 +142,17 @@ impl<P: Park> Producer<'_, P> {
     /// [barrier](Park::barrier) for all, if any of these [needs one](Self::needs_barrier), and then have each
     /// [look again](Self::look_again).
     pub fn say_asleep(&mut self, want: usize) {
+        let want = self.usual(want);
+        self.say_asleep_for(want);
+    }
+
+    fn say_asleep_for(&mut self, want: u32) {
         if self.is_finished() {
             return;
         }
         if !mutant!("announced_unflushed") {
             self.flush();
         }
-        let want = wanted(want, self.capacity());
         set_wake_method(self, When::BeforeAnnouncing);
         waiting::say_asleep(self, want, false);
     }
@@ -146,14 +165,14 @@ impl<P: Park> Producer<'_, P> {
 
     /// The last step of [`announce`](Self::announce): what that returns. `want` is as in the first step.
     pub fn look_again(&mut self, want: usize) -> Announced<'_> {
+        let want = self.usual(want);
         self.looked_again(want, None)
     }
 
-    fn looked_again(&mut self, want: usize, before: Option<Result<Look, Stopped>>) -> Announced<'_> {
+    fn looked_again(&mut self, want: u32, before: Option<Result<Look, Stopped>>) -> Announced<'_> {
         if self.is_finished() {
             return Announced::Ready;
         }
-        let want = wanted(want, self.capacity());
         match look_again(self, want, before) {
             Some((seen, alerted)) => asleep(self, seen, alerted),
             None => {

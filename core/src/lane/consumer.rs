@@ -4,6 +4,9 @@ mod peer;
 mod state;
 mod waiting;
 
+use core::mem::MaybeUninit;
+use core::slice;
+
 use super::ring::Ring;
 use crate::counter::Tally;
 use crate::cursor::{self, ASLEEP, STOP, STOPPED_HINT};
@@ -194,6 +197,36 @@ impl<'m, P: Park> Consumer<'m, P> {
         Ok(n)
     }
 
+    /// Reads like [`read`](Consumer::read) into memory that need not be initialised, so that a buffer is not zeroed in order to be
+    /// written over. Returns the bytes that were read: the start of `out`. The rest of `out` is as it was.
+    ///
+    /// None means the end of the stream, or that `out` is empty.
+    ///
+    /// ```
+    /// use core::mem::MaybeUninit;
+    /// use smstream_core::block::{Block, block_len};
+    /// use smstream_core::geometry::Config;
+    /// use smstream_core::park::Spin;
+    ///
+    /// const CHANNEL: Config = Config::new([64, 64]);
+    /// let mut block = Block::<{ block_len(&CHANNEL) }>::new();
+    /// let (mut here, mut there) = block.split(&CHANNEL, [Spin, Spin], [Spin, Spin]).unwrap();
+    /// here.write(b"hello").unwrap();
+    /// let mut out = [MaybeUninit::uninit(); 16];
+    /// assert_eq!(there.consumer.read_uninit(&mut out).unwrap(), b"hello");
+    /// ```
+    ///
+    /// # Errors
+    /// [`ReadError`]; nothing was read then.
+    #[inline]
+    pub fn read_uninit<'b>(&mut self, out: &'b mut [MaybeUninit<u8>]) -> Result<&'b mut [u8], ReadError> {
+        // SAFETY: a live slice is valid for writes of its length, and cannot overlap a lane.
+        let n = unsafe { self.read_deferred_to(out.as_mut_ptr().cast(), out.len()) }?;
+        self.flush();
+        // SAFETY: so many bytes at its start were just written, at most its length, and they are borrowed as `out` was.
+        Ok(unsafe { slice::from_raw_parts_mut(out.as_mut_ptr().cast(), n) })
+    }
+
     /// Reads like [`read`](Consumer::read) without giving the room back: the peer cannot use it until
     /// [`flush`](Consumer::flush).
     ///
@@ -201,13 +234,23 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// [`ReadError`]; nothing was read then.
     #[inline]
     pub fn read_deferred(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
-        if out.is_empty() {
+        // SAFETY: a live slice is valid for writes of its length, and cannot overlap a lane.
+        unsafe { self.read_deferred_to(out.as_mut_ptr(), out.len()) }
+    }
+
+    /// Reads up to `len` bytes, and writes as many as it returns to the start of `out`.
+    ///
+    /// # Safety
+    /// `out` is valid for writes of `len` bytes that no other thread uses meanwhile, and does not overlap a lane.
+    #[inline]
+    unsafe fn read_deferred_to(&mut self, out: *mut u8, len: usize) -> Result<usize, ReadError> {
+        if len == 0 {
             return Ok(0);
         }
-        let n = at_most(out.len(), self.bytes_for(out.len())?);
+        let n = at_most(len, self.bytes_for(len)?);
         if n != 0 {
-            // SAFETY: invariant 5; `n` ≤ bytes known ≤ capacity (invariants 3 and 4), and `out` has room for them.
-            unsafe { self.ring.read(self.received, out.as_mut_ptr(), n) };
+            // SAFETY: invariant 5; `n` ≤ bytes known ≤ capacity (invariants 3 and 4), and `n` ≤ `len`, for which `out` has room.
+            unsafe { self.ring.read(self.received, out, n) };
             self.defer(n);
         }
         Ok(to_usize(n))

@@ -1,6 +1,8 @@
 //! The half that reads.
 
 use core::fmt;
+use core::mem::MaybeUninit;
+use core::slice;
 
 use super::words::Words;
 use crate::cursor::{self, ASLEEP, FIN, STOP};
@@ -73,17 +75,53 @@ impl<'r, P: Park> ByteConsumer<'r, P> {
     /// [`ReadError::Empty`].
     #[inline]
     pub fn read(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
+        // SAFETY: a live slice is valid for writes of its length, and cannot overlap bytes that are this half's.
+        unsafe { self.read_to(out.as_mut_ptr(), out.len()) }
+    }
+
+    /// Reads like [`read`](ByteConsumer::read) into memory that need not be initialised. Returns the bytes that were read: the
+    /// start of `out`. The rest of `out` is as it was.
+    ///
+    /// ```
+    /// use core::mem::MaybeUninit;
+    /// use smstream_core::local::ByteRing;
+    /// use smstream_core::park::Spin;
+    ///
+    /// static UART: ByteRing<64> = ByteRing::new();
+    ///
+    /// let (mut handler, mut main_loop) = UART.try_split(Spin, Spin).unwrap();
+    /// handler.write(b"hello").unwrap();
+    /// let mut out = [MaybeUninit::uninit(); 16];
+    /// assert_eq!(main_loop.read_uninit(&mut out).unwrap(), b"hello");
+    /// ```
+    ///
+    /// # Errors
+    /// [`ReadError::Empty`].
+    #[inline]
+    pub fn read_uninit<'b>(&mut self, out: &'b mut [MaybeUninit<u8>]) -> Result<&'b mut [u8], ReadError> {
+        // SAFETY: as in `read`.
+        let n = unsafe { self.read_to(out.as_mut_ptr().cast(), out.len()) }?;
+        // SAFETY: so many bytes at its start were just written, at most its length, and they are borrowed as `out` was.
+        Ok(unsafe { slice::from_raw_parts_mut(out.as_mut_ptr().cast(), n) })
+    }
+
+    /// Reads up to `len` bytes, and writes as many as it returns to the start of `out`.
+    ///
+    /// # Safety
+    /// `out` is valid for writes of `len` bytes that no other thread uses meanwhile, in other memory than the ring.
+    #[inline]
+    unsafe fn read_to(&mut self, out: *mut u8, len: usize) -> Result<usize, ReadError> {
         self.refresh();
         if self.received & STOP != 0 {
             return Ok(0);
         }
-        let n = at_most(out.len(), self.known_bytes());
+        let n = at_most(len, self.known_bytes());
         if n == 0 {
-            return if out.is_empty() || self.seen & FIN != 0 { Ok(0) } else { Err(ReadError::Empty) };
+            return if len == 0 || self.seen & FIN != 0 { Ok(0) } else { Err(ReadError::Empty) };
         }
-        // SAFETY: there are `n` bytes, which are this half's alone and valid (invariant 3), and `out`, a live slice that cannot
-        // overlap them, has room for as many.
-        unsafe { Ring::new(self.base, self.mask + 1).read(self.received, out.as_mut_ptr(), n) };
+        // SAFETY: there are `n` bytes, which are this half's alone and valid (invariant 3), and `n` ≤ `len`, for which `out` has
+        // room.
+        unsafe { Ring::new(self.base, self.mask + 1).read(self.received, out, n) };
         self.publish(cursor::add(self.received, n), false);
         Ok(to_usize(n))
     }

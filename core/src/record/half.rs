@@ -2,7 +2,7 @@
 
 use super::{Claim, HEADER, PADDING, Record, RecvError, SendError, frame};
 use crate::error::WaitError;
-use crate::lane::{Consumer, Producer};
+use crate::lane::{Announced, Consumer, Producer};
 use crate::mutant::{mutant, unless_mutant};
 use crate::park::Park;
 use crate::size::{at_most, saturating, to_usize};
@@ -59,6 +59,19 @@ impl<'m, P: Park> Producer<'m, P> {
         other: &mut Consumer<'m, impl Park>,
     ) -> Result<usize, WaitError> {
         self.wait_for_room_exclusive(self.room_of_record(len), other)
+    }
+
+    /// Whether [`send_record`](Producer::send_record) of `len` bytes would return at once: there is room for all of it, or an
+    /// error. Looks at the peer's words.
+    pub fn is_ready_for_record(&mut self, len: usize) -> bool {
+        self.has_room_for(self.room_of_record(len))
+    }
+
+    /// Says to the peer that this half sleeps until there is room for a record of `len` bytes, however long, and looks again: like
+    /// [`announce`](Producer::announce). Only for a peer that reads records, as for
+    /// [`wait_for_record`](Producer::wait_for_record).
+    pub fn announce_for_record(&mut self, len: usize) -> Announced<'_> {
+        self.announce_for(self.room_of_record(len))
     }
 
     fn room_of_record(&self, len: usize) -> u32 {

@@ -1,5 +1,7 @@
 //! The operations of the end.
 
+use std::mem::MaybeUninit;
+
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -82,7 +84,13 @@ impl World {
                 written = result.unwrap_or(0);
                 reported[1] = Some(result == Err(ReserveError::Write(WriteError::Corrupt)));
             }
-            9..=11 => {
+            9 => {
+                let mut out = vec![MaybeUninit::uninit(); bytes.len().into()];
+                let result = if by_end { self.end.read_uninit(&mut out) } else { c.read_uninit(&mut out) };
+                taken = result.as_deref().map_or(0, <[u8]>::len);
+                reported[0] = Some(result == Err(ReadError::Corrupt)).filter(|_| !out.is_empty());
+            }
+            10..=11 => {
                 let mut out = vec![0xa5; usize::from(bytes.len()) + 1];
                 let n = out.len() - 1;
                 let result = if by_end { self.end.read(&mut out[..n]) } else { c.read(&mut out[..n]) };

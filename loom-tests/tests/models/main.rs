@@ -17,3 +17,4 @@ mod setup;
 mod several;
 mod spsc;
 mod transfer;
+mod wakers;

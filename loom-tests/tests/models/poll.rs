@@ -13,7 +13,7 @@ use smstream_core::park::{ALERT_CORRUPT, Park, Wake, Watch};
 use smstream_core::sync::AtomicU32;
 use smstream_core::word::SharedWord;
 
-use crate::common::{Reader, World, Writer, check};
+use crate::common::{Reader, WRAP, World, Writer, check};
 
 /// A socket with a byte on it or not, as both ends know it; and the alert of the end that polls.
 #[derive(Clone)]
@@ -145,6 +145,39 @@ fn a_polled_writer_gets_room() {
             }
         }
         other.join().unwrap();
+        assert!(doorbell.rings() <= 1);
+    });
+}
+
+/// A record takes the whole lane, which is more than may be waited for with bytes. Room for less does not ring.
+#[test]
+fn a_polled_writer_of_records_gets_the_whole_lane() {
+    check(Some(2), || {
+        let (doorbell, world) = (Doorbell::new(), World::starting_at(WRAP - 4, 8, 0));
+        let mut writer = world.writer_with(0, doorbell.clone());
+        let mut reader = world.reader_with(1, doorbell.clone());
+        for _ in 0..2 {
+            writer.send_record(&[]).unwrap();
+        }
+        let other = thread::spawn(move || {
+            for _ in 0..2 {
+                assert_eq!(reader.recv_record(&mut []), Ok(Some(0)));
+            }
+            reader
+        });
+        let record = [1, 2, 3, 4];
+        loop {
+            writer.withdraw();
+            if writer.send_record(&record).is_ok() {
+                break;
+            }
+            let announce = || matches!(writer.announce_for_record(record.len()), Announced::Asleep { .. });
+            if announced(&doorbell, announce) {
+                doorbell.poll();
+            }
+        }
+        let (mut reader, mut out) = (other.join().unwrap(), [0; 4]);
+        assert_eq!((reader.recv_record(&mut out), out), (Ok(Some(4)), record));
         assert!(doorbell.rings() <= 1);
     });
 }

@@ -38,3 +38,21 @@ impl Polled for WriteHalf {
         self.producer_mut().withdraw();
     }
 }
+
+/// A writing half that waits for room for a record of so many bytes.
+#[cfg(feature = "tokio")]
+pub(crate) struct ForRecord<'h>(pub(crate) &'h mut WriteHalf, pub(crate) usize);
+
+#[cfg(feature = "tokio")]
+impl Polled for ForRecord<'_> {
+    #[inline]
+    fn is_ready(&mut self) -> bool {
+        self.0.producer_mut().is_ready_for_record(self.1)
+    }
+    fn announce(&mut self) -> bool {
+        matches!(self.0.producer_mut().announce_for_record(self.1), Announced::Asleep { .. })
+    }
+    fn withdraw(&mut self) {
+        self.0.producer_mut().withdraw();
+    }
+}

@@ -1,6 +1,7 @@
 //! The half of a stream that reads.
 
 use std::io::{self, IoSliceMut, Read};
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use smstream_core::error::{ReadError, WaitError};
@@ -116,6 +117,35 @@ impl ReadHalf {
                 return Ok(0);
             }
         }
+    }
+
+    /// [`read_uninit`](ReadHalf::read_uninit), for `caller`. So many bytes at the start of `out` are initialised then.
+    pub(crate) fn read_uninit_for(
+        &mut self,
+        out: &mut [MaybeUninit<u8>],
+        mut caller: Caller<'_, WriteHalf>,
+    ) -> io::Result<usize> {
+        loop {
+            let e = match self.consumer.read_uninit(out) {
+                Ok(read) if !is_cut(&self.cut) => return Ok(read.len()),
+                Ok(_) => None,
+                Err(e) => Some(e),
+            };
+            if !self.resolve(e, 1, &mut caller)? {
+                return Ok(0);
+            }
+        }
+    }
+
+    /// Reads like [`read`](Read::read) into memory that need not be initialised: see
+    /// [`Stream::read_uninit`](crate::Stream::read_uninit).
+    ///
+    /// # Errors
+    /// Those of a read.
+    pub fn read_uninit<'b>(&mut self, out: &'b mut [MaybeUninit<u8>]) -> io::Result<&'b mut [u8]> {
+        let n = self.read_uninit_for(out, Caller::Half)?;
+        // SAFETY: so many bytes at its start were just initialised.
+        Ok(unsafe { initialised(out, n) })
     }
 
     /// [`read_exact`](Read::read_exact), for `caller`. An error says how many bytes were read before.
@@ -242,6 +272,16 @@ impl ReadHalf {
     pub(crate) fn take_bytes(&mut self, n: usize) {
         self.consumer.consume(n);
     }
+}
+
+/// The first `n` bytes of `out`.
+///
+/// # Safety
+/// They are initialised.
+pub(crate) unsafe fn initialised(out: &mut [MaybeUninit<u8>], n: usize) -> &mut [u8] {
+    let read = out.get_mut(..n).unwrap_or_default();
+    // SAFETY: the caller's promise, word for word.
+    unsafe { read.assume_init_mut() }
 }
 
 impl Read for ReadHalf {

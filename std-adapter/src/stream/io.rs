@@ -1,10 +1,11 @@
 //! Reading and writing, by `&mut Stream` and by `&Stream`.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
 
 use super::Stream;
 use crate::error::{Error, Reason, Result};
-use crate::half::{Caller, Mode, ReadHalf, WriteHalf};
+use crate::half::{Caller, Mode, ReadHalf, WriteHalf, initialised};
 use crate::timed_mutex::{FLUSH, Requests, TimedGuard, TimedMutex};
 use smstream_shm::Deadline;
 
@@ -124,6 +125,37 @@ impl Write for &Stream {
 }
 
 impl Stream {
+    /// Reads like [`read`](Read::read) into memory that need not be initialised, so that a buffer is not zeroed in order to be
+    /// written over. Waits for at least one byte, then takes what is there. Returns the bytes that were read: the start of
+    /// `out`. None: the peer has closed, and all was read; or `out` is empty. The rest of `out` is as it was.
+    ///
+    /// The timeout and the nonblocking mode hold as for a read.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// let (mut here, mut there) = smstream::Stream::pair()?;
+    /// here.write_all(b"hello")?;
+    /// let mut out = Vec::with_capacity(64 << 10); // Its memory is not touched before the bytes are there.
+    /// let n = there.read_uninit(out.spare_capacity_mut())?.len();
+    /// // SAFETY: so many bytes were just initialised.
+    /// unsafe { out.set_len(n) };
+    /// assert_eq!(out, b"hello");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of a read, and nothing was read then.
+    ///
+    /// # References
+    /// `Consumer::read_uninit` of the core; `Read::read_buf` of the standard library, which is not stable.
+    pub fn read_uninit<'b>(&mut self, out: &'b mut [MaybeUninit<u8>]) -> io::Result<&'b mut [u8]> {
+        let (reader, writer) = self.halves_mut();
+        let result = reader.read_uninit_for(out, Caller::Whole(writer));
+        let n = self.fail_together(result)?;
+        // SAFETY: so many bytes at its start were just initialised.
+        Ok(unsafe { initialised(out, n) })
+    }
+
     /// The reading half, and when the call has to end if that took time.
     fn read_turn(&self) -> io::Result<(TimedGuard<'_, ReadHalf>, Option<Deadline>)> {
         Ok(turn(self.halves().0, &self.shared.read, "read")?)

@@ -5,6 +5,7 @@ use crate::liveness::Half;
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -76,7 +77,7 @@ impl ReadHalf {
         self.half.read(out).inspect_err(|_| self.readiness.wake_other(Half::Reader))
     }
 
-    fn borrowed(&mut self) -> Borrowed<'_, crate::ReadHalf> {
+    pub(super) fn borrowed(&mut self) -> Borrowed<'_, crate::ReadHalf> {
         Borrowed { side: &mut self.side, half: &mut self.half, readiness: &self.readiness }
     }
 }
@@ -119,17 +120,20 @@ impl WriteHalf {
         self.half.write(bytes).inspect_err(|_| self.readiness.wake_other(Half::Writer))
     }
 
-    fn borrowed(&mut self) -> Borrowed<'_, crate::WriteHalf> {
+    pub(super) fn borrowed(&mut self) -> Borrowed<'_, crate::WriteHalf> {
         Borrowed { side: &mut self.side, half: &mut self.half, readiness: &self.readiness }
     }
 }
 
-/// Reads what is there, of which `known` bytes are known.
-pub(super) fn read_into(from: &mut impl Read, known: usize, out: &mut ReadBuf<'_>) -> io::Result<()> {
-    // Memory that has not been written yet is zeroed first, so no more of it than is needed. At the end of the stream there
-    // are no bytes, and reading one says so.
-    let most = known.clamp(1, out.remaining());
-    let n = from.read(out.initialize_unfilled_to(most))?;
+/// Reads what is there, by `read`, whose bytes are the start of what it is given.
+pub(super) fn read_into(
+    read: impl FnOnce(&mut [MaybeUninit<u8>]) -> io::Result<&mut [u8]>,
+    out: &mut ReadBuf<'_>,
+) -> io::Result<()> {
+    // SAFETY: `read` initialises bytes, and makes none uninitialised: it is one of the streams' below.
+    let n = read(unsafe { out.unfilled_mut() })?.len();
+    // SAFETY: so many bytes at the start were just initialised.
+    unsafe { out.assume_init(n) };
     out.advance(n);
     Ok(())
 }
@@ -141,8 +145,7 @@ impl Borrowed<'_, crate::ReadHalf> {
         }
         loop {
             ready!(self.readiness.poll_ready(Half::Reader, self.side, self.half, cx, || {}))?;
-            let known = self.half.consumer().known_bytes();
-            match read_into(self.half, known, out) {
+            match read_into(|out| self.half.read_uninit(out), out) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result.inspect_err(|_| self.readiness.wake_other(Half::Reader))),
             }
@@ -169,7 +172,7 @@ impl Borrowed<'_, crate::WriteHalf> {
         }
     }
 
-    fn shutdown(&mut self) {
+    pub(super) fn shutdown(&mut self) {
         self.side.withdraw(self.half);
         self.half.shutdown();
     }

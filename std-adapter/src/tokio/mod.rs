@@ -1,5 +1,5 @@
 //! Streams for [tokio](https://docs.rs/tokio), with the feature `tokio`: [`Stream`] is `AsyncRead + AsyncWrite`, [`Listener`]
-//! accepts, [`connect`] connects. Over `unix:` and `fd:` only, where there is a socket to wait for.
+//! accepts, [`connect`] connects; [`Records`] are whole messages. Over `unix:` and `fd:` only, where there is a socket to wait for.
 //!
 //! ```
 //! use smstream::{Kind, tokio::{Listener, connect}};
@@ -31,7 +31,7 @@
 //!
 //! # Cancelling
 //! Whatever future is dropped, no byte is lost: reading and writing take and put bytes only when they are ready at once.
-//! `read`, `write` and [`Listener::accept`] are cancel safe; `read_exact` and `write_all` are not, as everywhere in tokio: they
+//! `read`, `write`, [`Listener::accept`] and all of [`Records`] are cancel safe; `read_exact` and `write_all` are not, as everywhere in tokio: they
 //! may have moved some bytes. A [`connect`] that is dropped hangs up. A read that is dropped while it waits leaves the
 //! stream's word to the peer that it sleeps, until the stream is next used; that costs the peer at most one ring.
 //!
@@ -43,12 +43,14 @@ mod connect;
 mod half;
 mod listener;
 mod readiness;
+mod records;
 mod spin;
 mod stream;
 
 pub use connect::{connect, connect_with};
 pub use half::{ReadHalf, WriteHalf};
 pub use listener::Listener;
+pub use records::{RecordReadHalf, RecordWriteHalf, Records};
 pub use stream::{ReuniteError, Stream};
 
 use crate::error::{Error, Reason, Result};

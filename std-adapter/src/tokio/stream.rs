@@ -1,6 +1,6 @@
 //! One end of a connection, for tokio.
 
-use super::half::{ReadHalf, WriteHalf, read_into};
+use super::half::{Borrowed, ReadHalf, WriteHalf, read_into};
 use super::readiness::{Readiness, Side};
 use crate::addr::ToAddr;
 use crate::convert::ConvertError;
@@ -159,9 +159,19 @@ impl Stream {
     /// Both directions at once within one task, as for `tokio::io::split` but without a lock.
     #[must_use]
     pub fn split(&mut self) -> (impl AsyncRead + Unpin + Send + '_, impl AsyncWrite + Unpin + Send + '_) {
+        self.borrowed()
+    }
+
+    /// Both halves, borrowed.
+    pub(super) fn borrowed(&mut self) -> (Borrowed<'_, crate::ReadHalf>, Borrowed<'_, crate::WriteHalf>) {
         let (reader, writer) = self.stream.halves_mut();
-        let reading = super::half::Borrowed { half: reader, side: &mut self.reading, readiness: &self.readiness };
-        (reading, super::half::Borrowed { half: writer, side: &mut self.writing, readiness: &self.readiness })
+        let reading = Borrowed { half: reader, side: &mut self.reading, readiness: &self.readiness };
+        (reading, Borrowed { half: writer, side: &mut self.writing, readiness: &self.readiness })
+    }
+
+    /// The stream for threads, which does not block.
+    pub(super) fn get_mut(&mut self) -> &mut crate::Stream {
+        &mut self.stream
     }
 
     /// Ready when reading would not have to wait.
@@ -200,8 +210,7 @@ impl AsyncRead for Stream {
         }
         loop {
             ready!(this.poll_readable(cx))?;
-            let known = this.stream.halves_mut().0.consumer().known_bytes();
-            match read_into(&mut this.stream, known, out) {
+            match read_into(|out| this.stream.read_uninit(out), out) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result.inspect_err(|_| this.readiness.wake_other(Half::Reader))),
             }

@@ -47,8 +47,17 @@ pub fn median(values: &mut [f64]) -> f64 {
 /// A measurement by name: nanoseconds per item.
 pub type Case<'c> = (&'c str, Box<dyn FnMut() -> f64 + 'c>);
 
+/// The crate that a case is about: the first word of its name.
+fn subject(name: &str) -> &str {
+    name.split(' ').next().unwrap_or(name)
+}
+
 /// Runs `rounds` rounds, each with all cases in turn, the order rotated. Prints of each case the median and the quartiles of
-/// its times, and of the ratio to the best of the others in the same round.
+/// its times, and how it does beside the best case of another crate: the one with the lowest median, and the median and the
+/// quartiles of its time divided by this one's in the same round.
+///
+/// It is the same rival in all rounds. The best of several in each round would be better than each of them: of noise, too, a
+/// minimum takes the lower side.
 pub fn compare(title: &str, rounds: usize, cases: &mut [Case<'_>]) {
     let mut times = vec![Vec::new(); cases.len()];
     for round in 0..rounds {
@@ -57,19 +66,19 @@ pub fn compare(title: &str, rounds: usize, cases: &mut [Case<'_>]) {
             times[at].push(cases[at].1());
         }
     }
+    let medians: Vec<f64> = times.iter().map(|times| median(&mut times.clone())).collect();
     println!(
-        "\n## {title}\n\n| | ns, median | quartiles | best other / this, median | quartiles |\n|---|---|---|---|---|"
+        "\n## {title}\n\n| | ns, median | quartiles | best of another crate | its time / this, median | quartiles |\n\
+         |---|---|---|---|---|---|"
     );
     for (at, (name, _)) in cases.iter().enumerate() {
-        let mut ratios: Vec<f64> = (0..rounds)
-            .map(|round| {
-                let others = (0..cases.len()).filter(|other| *other != at).map(|other| times[other][round]);
-                others.fold(f64::INFINITY, f64::min) / times[at][round]
-            })
-            .collect();
+        let others = (0..cases.len()).filter(|other| subject(cases[*other].0) != subject(name));
+        let Some(rival) = others.min_by(|a, b| medians[*a].total_cmp(&medians[*b])) else { continue };
+        let mut ratios: Vec<f64> = times[rival].iter().zip(&times[at]).map(|(rival, own)| rival / own).collect();
         let mut own = times[at].clone();
         let (time, ratio) = (median(&mut own), median(&mut ratios));
         let quartiles = |sorted: &[f64]| format!("{:.2}–{:.2}", sorted[rounds / 4], sorted[rounds * 3 / 4]);
-        println!("| {name} | {time:.2} | {} | {ratio:.2} | {} |", quartiles(&own), quartiles(&ratios));
+        let (of, rival) = (quartiles(&ratios), cases[rival].0);
+        println!("| {name} | {time:.2} | {} | {rival} | {ratio:.2} | {of} |", quartiles(&own));
     }
 }

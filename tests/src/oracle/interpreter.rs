@@ -1,5 +1,6 @@
 //! Each operation, done to the ends and to the model.
 
+use std::mem::MaybeUninit;
 use std::sync::atomic::Ordering;
 
 use smstream_core::cursor::{ASLEEP, EXCLUSIVE, STOPPED_HINT, THRESHOLD};
@@ -44,6 +45,17 @@ impl World {
                 let real = if by_end { end.read(&mut out) } else { end.consumer.read(&mut out) };
                 let model = self.model.read(party, len.into());
                 self.compare_read("read", real, &out, model);
+            }
+            Op::ReadUninit { party, len, by_end } => {
+                let (party, mut out) = (usize::from(party % 2), vec![MaybeUninit::new(0); len.into()]);
+                let (end, start) = (self.end(party), out.as_ptr().cast());
+                let real = if by_end { end.read_uninit(&mut out) } else { end.consumer.read_uninit(&mut out) };
+                let real = real.map(|read| (read.as_ptr(), read.len()));
+                let model = self.model.read(party, len.into());
+                assert!(real.is_err() || real.is_ok_and(|(at, _)| at == start), "{}: {real:?}", self.context());
+                // SAFETY: it was initialised when it was made.
+                let out: Vec<u8> = out.iter().map(|byte| unsafe { byte.assume_init() }).collect();
+                self.compare_read("read_uninit", real.map(|(_, n)| n), &out, model);
             }
             Op::ReadDeferred { party, len } => {
                 let (party, mut out) = (usize::from(party % 2), vec![0; len.into()]);

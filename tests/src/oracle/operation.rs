@@ -112,6 +112,15 @@ pub enum Op {
         /// Through the end rather than its half.
         by_end: bool,
     },
+    /// `Consumer::read_uninit`, or `End::read_uninit`.
+    ReadUninit {
+        /// Who.
+        party: u8,
+        /// The length of the buffer.
+        len: u16,
+        /// Through the end rather than its half.
+        by_end: bool,
+    },
     /// `Consumer::read_deferred`.
     ReadDeferred {
         /// Who.

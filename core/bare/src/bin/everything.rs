@@ -3,6 +3,7 @@
 #![no_main]
 
 use core::hint::black_box;
+use core::mem::MaybeUninit;
 use core::panic::PanicInfo;
 use core::ptr;
 
@@ -74,6 +75,7 @@ fn write(end: &mut End<'_, Opaque>, bytes: &[u8]) -> usize {
 #[inline(never)]
 fn read(end: &mut End<'_, Opaque>, out: &mut [u8]) -> usize {
     let mut n = end.read(out).unwrap_or(0);
+    n += end.read_uninit(&mut [MaybeUninit::uninit(); 48]).map_or(0, |read| read.len());
     n += end.consumer.read_deferred(out).unwrap_or(0);
     n += end.consumer.read_vectored([&mut *out]).unwrap_or(0);
     if let Ok(peek) = end.consumer.peek() {

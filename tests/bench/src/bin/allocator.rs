@@ -231,6 +231,23 @@ fn main() {
                 )
             }),
         ),
+        // The same once more: what differs between the two is noise.
+        (
+            "smstream again",
+            Box::new(|| {
+                let (mut there, mut back) = (Box::new(Ring::new()), Box::new(Ring::new()));
+                let (mut hand_over, mut receive) = there.split();
+                let (mut free, mut drain) = back.split();
+                pipeline(
+                    move |block| hand_over.push(block).is_ok(),
+                    move || receive.pop(),
+                    move |block| free.push(block).is_ok(),
+                    move |owned| {
+                        drain.pop_all(|block| owned.give(block));
+                    },
+                )
+            }),
+        ),
         (
             "heapless",
             Box::new(|| {

@@ -115,6 +115,15 @@ macro_rules! single_cases {
                     $run(move |i| producer.push(i).is_ok(), move || consumer.pop())
                 }),
             ),
+            // The same once more: what differs between the two is noise.
+            (
+                "smstream again",
+                Box::new(|| {
+                    let mut ring = Box::new(smstream_core::spsc::Ring::<u64, CAPACITY>::new());
+                    let (mut producer, mut consumer) = ring.split();
+                    $run(move |i| producer.push(i).is_ok(), move || consumer.pop())
+                }),
+            ),
             (
                 "rtrb",
                 Box::new(|| {
