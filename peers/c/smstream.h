@@ -2640,27 +2640,72 @@ SMS_API int sms_hold_lock(sms_listener *l, int fd, const char *name, sms_err *er
     return 1;
 }
 
-/* Makes the lock file, which gets its name when it is complete and locked. 0: another has it by now. */
-SMS_API int sms_make_lock(sms_listener *l, const char *name, sms_err *err) {
-    char fresh[PATH_MAX + 64];
-    const char *slash = strrchr(name, '/');
+/* Locks a file that no other process knows, and writes what the lock file of no socket yet says. 0, or errno. */
+SMS_API int sms_complete_lock(int fd) {
     uint8_t record[SMS_LOCK_LEN];
-    int fd, e = 0;
-    (void)snprintf(fresh, sizeof fresh, "%.*s.smstream-%016llx.lock", slash == NULL ? 0 : (int)(slash - name + 1), name,
-                   (unsigned long long)sms_channel_number());
-    fd = open(fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    ssize_t n;
     sms_lock_record(record, 0, 0);
-    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 || pwrite(fd, record, sizeof record, 0) != SMS_LOCK_LEN || link(fresh, name) < 0)
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return errno;
+    do
+        n = pwrite(fd, record, sizeof record, 0);
+    while (n < 0 && errno == EINTR);
+    return n == SMS_LOCK_LEN ? 0 : n < 0 ? errno : ENOSPC;
+}
+
+/* Makes the lock file under a name of chance, where files must have one. 0, or errno. A process that is killed here leaves that file. */
+SMS_API int sms_make_named_lock(const char *directory, const char *name, int *lock) {
+    char first[PATH_MAX + 64];
+    int fd, e;
+    (void)snprintf(first, sizeof first, "%s/.smstream-%016llx.lock", directory, (unsigned long long)sms_channel_number());
+    fd = open(first, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return errno;
+    e = sms_complete_lock(fd);
+    /* In one step, for with two names it would be no lock file; where the file system cannot do that, in two. */
+    if (e == 0 && syscall(SYS_renameat2, AT_FDCWD, first, AT_FDCWD, name, 1 /* RENAME_NOREPLACE */) < 0)
         e = errno;
-    if (fd >= 0)
-        (void)unlink(fresh);
-    if (e == 0) {
-        l->lock = fd;
-        return 1;
-    }
-    if (fd >= 0)
+    if (e == EINVAL || e == ENOSYS)
+        e = link(first, name) < 0 ? errno : unlink(first) < 0 ? errno : 0;
+    if (e != 0) {
+        (void)unlink(first);
         (void)close(fd);
-    return e == EEXIST ? 0 : sms_fail(err, SMS_ESYSTEM, e, "%.200s: cannot make its lock file", l->address.text);
+        return e;
+    }
+    *lock = fd;
+    return 0;
+}
+
+/* Makes the lock file, which gets its name when it is complete and locked. Before that it has none, so that a process that is killed here leaves
+ * nothing. 1: done. 0: another has the name by now. */
+SMS_API int sms_make_lock(sms_listener *l, const char *name, sms_err *err) {
+    char directory[PATH_MAX + 8], number[64];
+    const char *slash = strrchr(name, '/');
+    int fd, e;
+    (void)snprintf(directory, sizeof directory, "%.*s", slash == NULL ? 1 : slash == name ? 1 : (int)(slash - name), slash == NULL ? "." : name);
+    fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd >= 0) {
+        (void)snprintf(number, sizeof number, "/proc/self/fd/%d", fd);
+        e = sms_complete_lock(fd);
+        if (e == 0 && linkat(AT_FDCWD, number, AT_FDCWD, name, AT_SYMLINK_FOLLOW) < 0)
+            e = errno;
+        /* Without /proc. Newer kernels allow this to the process that opened the file. */
+        if (e == ENOENT)
+            e = linkat(fd, "", AT_FDCWD, name, AT_EMPTY_PATH) < 0 ? errno : 0;
+        if (e != 0)
+            (void)close(fd);
+        if (e == ENOENT)
+            e = sms_make_named_lock(directory, name, &fd);
+    } else {
+        e = errno;
+        /* A file system that has no files without a name. */
+        if (e == EISDIR || e == EOPNOTSUPP || e == EINVAL)
+            e = sms_make_named_lock(directory, name, &fd);
+    }
+    if (e != 0)
+        return e == EEXIST ? 0 : sms_fail(err, SMS_ESYSTEM, e, "%.200s: cannot make its lock file", l->address.text);
+    l->lock = fd;
+    return 1;
 }
 
 /* S, to listen: takes the lock that stands for the right to the path. */
