@@ -21,8 +21,8 @@
  * sms_wait_bytes, sms_recv_record, sms_next_record, sms_skip_record, sms_shutdown of SMS_READS). sms_arm, sms_arm_record and sms_close use both. sms_cancel may be called from any thread and from a signal handler. A listener
  * is used by one thread at a time.
  *
- * BLOCKING. Timeouts are in milliseconds: -1 waits for ever, 0 does not wait. A blocked call looks for about 50 microseconds (sms_set_spin),
- * then sleeps in a futex. It wakes every 20 ms to ask whether the peer lives; so its death is noticed within 20 ms. To sleep without that,
+ * BLOCKING. Timeouts are in milliseconds: -1 waits for ever, 0 does not wait. A blocked call looks for about 50 microseconds (sms_set_spin), if
+ * that was worth it lately, then sleeps in a futex. It wakes every 20 ms to ask whether the peer lives; so its death is noticed within 20 ms. To sleep without that,
  * and to wait for many streams, use poll or epoll: sms_fd and sms_arm (streams that met over a socket).
  *
  * ERRORS. Functions that return int or long return a negative SMS_E... on failure; sms_error_name and sms_strerror say what it means. Functions
@@ -503,6 +503,7 @@ typedef struct sms_half {
     uint32_t method_said;
     uint64_t bytes, operations, parks, wakes;
     bool last, announced, writes;
+    uint32_t skip, skipped, slept_us; /* whether looking before sleeping was worth it: sms_look */
     char line[SMS_LINE];        /* the other half may be another thread's */
 } sms_half;
 
@@ -516,6 +517,7 @@ typedef struct sms_stream {
     void *map[2];
     size_t map_len[2];
     uint32_t spin_us;
+    bool adapts; /* it looks less often where that was in vain */
     int corrupt, gone, cancelled; /* accessed atomically: the halves and sms_cancel share them */
     bool heap;
     bool records, peer_records; /* this side, the peer sends and reads records: feature bit 17 */
@@ -701,46 +703,112 @@ SMS_API int sms_announce(sms_stream *s, sms_half *h, uint32_t want, uint32_t met
     return e < 0 ? e : sms_enough(h, want);
 }
 
-/* Waits until h has want, at most the whole lane, or there will never be more. Looks for a while, then sleeps in slices: K3, K6. */
-SMS_API int sms_wait_whole(sms_stream *s, sms_half *h, uint32_t want, uint64_t deadline) {
-    uint64_t spin_until = 0, asked;
+/* Whether to look before sleeping. That is right if the peer is running, on another CPU, and about to answer; otherwise each look makes it later. No call
+ * tells beforehand. So a half goes by what happened: it sleeps at once the next time if it has looked in vain, or for longer than sleeping took
+ * lately, and each time that happens again, twice as many times. One look that was worth it, and it looks each time again. */
+#define SMS_MOST_SKIPPED 256u
+#define SMS_QUICK_US 5u /* no sleep takes less */
+
+SMS_API void sms_looked_in_vain(sms_half *h) {
+    h->skipped = h->skipped == 0 ? 1 : h->skipped < SMS_MOST_SKIPPED / 2 ? 2 * h->skipped : SMS_MOST_SKIPPED;
+    h->skip = h->skipped;
+}
+
+SMS_API void sms_looked_well(sms_half *h, uint64_t us) {
+    if (us < SMS_QUICK_US)
+        h->skip = h->skipped = 0;
+    else if (h->slept_us == 0)
+        h->skip = 1; /* sleep for once, to know what that takes */
+    else if (us > h->slept_us)
+        sms_looked_in_vain(h);
+    else
+        h->skipped = 0;
+}
+
+/* A sleep before which this half had not looked is over. */
+SMS_API void sms_has_slept(sms_half *h, uint64_t us) {
+    uint64_t before = h->slept_us, now = us;
+    if (before != 0)
+        now = (3 * before + (us < 10 * before ? us : 10 * before)) / 4;
+    h->slept_us = now == 0 ? 1 : now < UINT32_MAX ? (uint32_t)now : UINT32_MAX;
+}
+
+/* Looks for want for a while. *looked: it did so until the time was over, or it was there. */
+SMS_API int sms_look(sms_stream *s, sms_half *h, uint32_t want, uint64_t deadline, bool *looked) {
+    uint64_t since = 0, now;
     uint32_t looks = 0;
+    bool moment = false;
+    int e;
+    *looked = false;
+    if (s->spin_us == 0)
+        return SMS_OK;
+    if (s->adapts && h->skip != 0) {
+        h->skip--;
+        /* Now and then for a moment, which costs little and finds a peer that is running again. */
+        if (h->skip % 32 != 31)
+            return SMS_OK;
+        moment = true;
+    }
+    *looked = !moment;
+    for (;;) {
+        sms_pause();
+        if (sms_load_relaxed(h->peer) != h->seen) {
+            if ((e = sms_refresh(s, h)) < 0)
+                return e;
+            if (sms_enough(h, want)) {
+                sms_looked_well(h, since == 0 ? 0 : sms_now_us() - since);
+                return SMS_OK;
+            }
+        }
+        if (++looks % 64 != 0)
+            continue;
+        if (moment)
+            return SMS_OK;
+        now = sms_now_us();
+        if (since == 0)
+            since = now;
+        if (now - since >= s->spin_us) {
+            sms_looked_in_vain(h);
+            return SMS_OK;
+        }
+        if (now >= deadline || sms_flag(&s->cancelled))
+            return SMS_OK;
+    }
+}
+
+/* Waits until h has want, at most the whole lane, or there will never be more. Looks for a while, then sleeps in slices: K3, K6. After each of these it
+ * is content with what will do. */
+SMS_API int sms_wait_until(sms_stream *s, sms_half *h, uint32_t want, uint32_t will_do, uint64_t deadline) {
+    uint64_t asked;
+    bool looked;
     int e = sms_begin(s, h);
     if (want > h->capacity)
         want = h->capacity;
     if (want == 0)
         want = 1;
+    if (will_do > want)
+        will_do = want;
     if (e < 0 || (e = sms_refresh(s, h)) < 0)
         return e;
     if (sms_enough(h, want))
         return SMS_OK;
     if (deadline == 0)
-        return SMS_EAGAIN;
-    while (s->spin_us != 0) {
-        sms_pause();
-        if (sms_load_relaxed(h->peer) != h->seen) {
-            if ((e = sms_refresh(s, h)) < 0)
-                return e;
-            if (sms_enough(h, want))
-                return SMS_OK;
-        }
-        if (++looks % 64 == 0) {
-            uint64_t now = sms_now_us();
-            if (spin_until == 0)
-                spin_until = now + s->spin_us;
-            if (now >= spin_until || now >= deadline || sms_flag(&s->cancelled))
-                break;
-        }
-    }
+        return sms_enough(h, will_do) ? SMS_OK : SMS_EAGAIN;
+    if ((e = sms_look(s, h, want, deadline, &looked)) < 0)
+        return e;
+    if (sms_enough(h, will_do))
+        return SMS_OK;
     asked = sms_now_us();
     for (;;) {
         uint64_t now = sms_now_us();
         bool gone = sms_flag(&s->gone) != 0;
         e = sms_announce(s, h, want, SMS_WAKE_WORD);
         if (e == 0 && !gone && now < deadline && !sms_flag(&s->cancelled) && !sms_flag(&s->corrupt)) {
-            uint64_t us = deadline - now < SMS_SLICE_US ? deadline - now : SMS_SLICE_US;
+            uint64_t us = deadline - now < SMS_SLICE_US ? deadline - now : SMS_SLICE_US, began = now;
             sms_futex_wait(h->peer, h->seen, us);
             now = sms_now_us();
+            if (!looked)
+                sms_has_slept(h, now - began);
             if (now - asked >= SMS_SLICE_US) {
                 /* The death first, then the cursor: what it says after that is final. */
                 gone = sms_peer_gone(s);
@@ -755,7 +823,7 @@ SMS_API int sms_wait_whole(sms_stream *s, sms_half *h, uint32_t want, uint64_t d
             return e;
         if (e == 0 && (e = sms_refresh(s, h)) < 0)
             return e;
-        if (sms_enough(h, want))
+        if (sms_enough(h, will_do))
             return SMS_OK;
         if (sms_flag(&s->corrupt))
             return sms_corrupted(s, h);
@@ -766,6 +834,10 @@ SMS_API int sms_wait_whole(sms_stream *s, sms_half *h, uint32_t want, uint64_t d
         if (sms_now_us() >= deadline)
             return SMS_ETIMEDOUT;
     }
+}
+
+SMS_API int sms_wait_whole(sms_stream *s, sms_half *h, uint32_t want, uint64_t deadline) {
+    return sms_wait_until(s, h, want, want, deadline);
 }
 
 /* The same, for at most half of the lane: K1. */
@@ -855,6 +927,19 @@ SMS_API void sms_copy_in(sms_half *h, uint32_t cursor, const void *bytes, uint32
     }
 }
 
+/* How many bytes are there, without waiting. It looks afresh only if it knows of fewer than want. 0: none, or the end. */
+SMS_API long sms_available(sms_stream *s, size_t want) {
+    sms_half *h = &s->reader;
+    int e = sms_begin(s, h);
+    if (e < 0)
+        return e;
+    if (h->last)
+        return 0;
+    if (sms_known(h) < want && (h->seen & SMS_LAST) == 0 && (e = sms_refresh(s, h)) < 0)
+        return e;
+    return (long)sms_known(h);
+}
+
 /* Reads what is there: up to len bytes, at least 1. 0 is the end of the stream (or len is 0). SMS_EAGAIN: nothing is there now. */
 SMS_API long sms_try_read(sms_stream *s, void *buffer, size_t len) {
     sms_half *h = &s->reader;
@@ -937,6 +1022,17 @@ SMS_API int sms_commit(sms_stream *s, size_t n) {
     if (n != 0)
         sms_publish(s, &s->writer, sms_add(s->writer.at, (uint32_t)n), false);
     return SMS_OK;
+}
+
+/* How many bytes there is room for, likewise. SMS_ECLOSED: no more are taken. */
+SMS_API long sms_room(sms_stream *s, size_t want) {
+    sms_half *h = &s->writer;
+    int e = sms_can_write(s);
+    if (e < 0)
+        return e;
+    if (sms_known(h) < want && (e = sms_refresh(s, h)) < 0)
+        return e;
+    return (h->seen & SMS_LAST) != 0 ? (long)SMS_ECLOSED : (long)sms_known(h);
 }
 
 /* Writes as much as there is room for. SMS_EAGAIN: there is none now. */
@@ -1034,8 +1130,10 @@ SMS_API int sms_wait_record_room(sms_stream *s, uint32_t n, uint64_t deadline) {
     struct timespec pause;
     bool gone;
     int e;
-    /* R4. */
-    if (n <= sms_most_wanted(h->capacity) || (s->records && s->peer_records))
+    /* R4. Half of the lane, so that not each record that the peer takes wakes this side; less will do if it does not come at once. */
+    if (n <= sms_most_wanted(h->capacity))
+        return sms_wait_until(s, h, sms_most_wanted(h->capacity), n, deadline);
+    if (s->records && s->peer_records)
         return sms_wait_whole(s, h, n, deadline);
     /* A peer that has not said that it reads records is not counted on to make so much room at once. */
     if ((e = sms_begin(s, h)) < 0)
@@ -1163,8 +1261,11 @@ SMS_API int sms_shutdown(sms_stream *s, int halves) {
 /* Ends all waits on this stream, now and later, within a slice (20 ms). From any thread, or a signal handler. */
 SMS_API void sms_cancel(sms_stream *s) { sms_raise(&s->cancelled); }
 
-/* How long a blocked call looks before it sleeps; 0: not at all. The default is 50, or 0 where the process has one CPU. */
-SMS_API void sms_set_spin(sms_stream *s, uint32_t us) { s->spin_us = us; }
+/* How long a blocked call looks before it sleeps, each time; 0: not at all. The default is 50, less often where that was in vain, or 0 where the process has one CPU. */
+SMS_API void sms_set_spin(sms_stream *s, uint32_t us) {
+    s->spin_us = us;
+    s->adapts = false;
+}
 
 /* The socket over which the two met, for poll and epoll; readable after a wake or a hang-up. SMS_ENOFD for a region. Do not read from it. */
 SMS_API int sms_fd(const sms_stream *s) { return s->socket >= 0 ? s->socket : SMS_ENOFD; }
@@ -1274,6 +1375,7 @@ SMS_API int sms_attach(sms_stream *s, void *mine, size_t mine_len, const void *p
     s->reader.operations = sms_count_resume(m->reads.operations);
     s->reader.parks = sms_count_resume(m->reads.parks);
     s->reader.wakes = sms_count_resume(m->reads.wakes_sent);
+    s->adapts = true;
     s->spin_us = sched_getaffinity(0, sizeof cpus, &cpus) == 0 && CPU_COUNT(&cpus) == 1 ? 0 : 50;
     return SMS_OK;
 }
@@ -2538,27 +2640,72 @@ SMS_API int sms_hold_lock(sms_listener *l, int fd, const char *name, sms_err *er
     return 1;
 }
 
-/* Makes the lock file, which gets its name when it is complete and locked. 0: another has it by now. */
-SMS_API int sms_make_lock(sms_listener *l, const char *name, sms_err *err) {
-    char fresh[PATH_MAX + 64];
-    const char *slash = strrchr(name, '/');
+/* Locks a file that no other process knows, and writes what the lock file of no socket yet says. 0, or errno. */
+SMS_API int sms_complete_lock(int fd) {
     uint8_t record[SMS_LOCK_LEN];
-    int fd, e = 0;
-    (void)snprintf(fresh, sizeof fresh, "%.*s.smstream-%016llx.lock", slash == NULL ? 0 : (int)(slash - name + 1), name,
-                   (unsigned long long)sms_channel_number());
-    fd = open(fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    ssize_t n;
     sms_lock_record(record, 0, 0);
-    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 || pwrite(fd, record, sizeof record, 0) != SMS_LOCK_LEN || link(fresh, name) < 0)
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return errno;
+    do
+        n = pwrite(fd, record, sizeof record, 0);
+    while (n < 0 && errno == EINTR);
+    return n == SMS_LOCK_LEN ? 0 : n < 0 ? errno : ENOSPC;
+}
+
+/* Makes the lock file under a name of chance, where files must have one. 0, or errno. A process that is killed here leaves that file. */
+SMS_API int sms_make_named_lock(const char *directory, const char *name, int *lock) {
+    char first[PATH_MAX + 64];
+    int fd, e;
+    (void)snprintf(first, sizeof first, "%s/.smstream-%016llx.lock", directory, (unsigned long long)sms_channel_number());
+    fd = open(first, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return errno;
+    e = sms_complete_lock(fd);
+    /* In one step, for with two names it would be no lock file; where the file system cannot do that, in two. */
+    if (e == 0 && syscall(SYS_renameat2, AT_FDCWD, first, AT_FDCWD, name, 1 /* RENAME_NOREPLACE */) < 0)
         e = errno;
-    if (fd >= 0)
-        (void)unlink(fresh);
-    if (e == 0) {
-        l->lock = fd;
-        return 1;
-    }
-    if (fd >= 0)
+    if (e == EINVAL || e == ENOSYS)
+        e = link(first, name) < 0 ? errno : unlink(first) < 0 ? errno : 0;
+    if (e != 0) {
+        (void)unlink(first);
         (void)close(fd);
-    return e == EEXIST ? 0 : sms_fail(err, SMS_ESYSTEM, e, "%.200s: cannot make its lock file", l->address.text);
+        return e;
+    }
+    *lock = fd;
+    return 0;
+}
+
+/* Makes the lock file, which gets its name when it is complete and locked. Before that it has none, so that a process that is killed here leaves
+ * nothing. 1: done. 0: another has the name by now. */
+SMS_API int sms_make_lock(sms_listener *l, const char *name, sms_err *err) {
+    char directory[PATH_MAX + 8], number[64];
+    const char *slash = strrchr(name, '/');
+    int fd, e;
+    (void)snprintf(directory, sizeof directory, "%.*s", slash == NULL ? 1 : slash == name ? 1 : (int)(slash - name), slash == NULL ? "." : name);
+    fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd >= 0) {
+        (void)snprintf(number, sizeof number, "/proc/self/fd/%d", fd);
+        e = sms_complete_lock(fd);
+        if (e == 0 && linkat(AT_FDCWD, number, AT_FDCWD, name, AT_SYMLINK_FOLLOW) < 0)
+            e = errno;
+        /* Without /proc. Newer kernels allow this to the process that opened the file. */
+        if (e == ENOENT)
+            e = linkat(fd, "", AT_FDCWD, name, AT_EMPTY_PATH) < 0 ? errno : 0;
+        if (e != 0)
+            (void)close(fd);
+        if (e == ENOENT)
+            e = sms_make_named_lock(directory, name, &fd);
+    } else {
+        e = errno;
+        /* A file system that has no files without a name. */
+        if (e == EISDIR || e == EOPNOTSUPP || e == EINVAL)
+            e = sms_make_named_lock(directory, name, &fd);
+    }
+    if (e != 0)
+        return e == EEXIST ? 0 : sms_fail(err, SMS_ESYSTEM, e, "%.200s: cannot make its lock file", l->address.text);
+    l->lock = fd;
+    return 1;
 }
 
 /* S, to listen: takes the lock that stands for the right to the path. */

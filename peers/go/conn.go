@@ -23,8 +23,8 @@ type half struct {
 	at, seen     uint32 // what I have published; the peer's word as last accepted
 	saidMethod   uint32
 	last         bool
-	spinTime     time.Duration // how long to look before sleeping
-	turn         chan struct{} // holds a token while a goroutine uses the half
+	habit        habit
+	turn         turn
 	woken        chan struct{} // a wake came through the socket
 	deadline     deadline
 	quit         chan struct{} // closed to end waits
@@ -46,10 +46,9 @@ type Conn struct {
 	closed         chan struct{}
 	closeOnce      sync.Once
 
-	mu      sync.Mutex
-	users   int
-	leaving bool
-	release func()
+	uses        atomic.Int64
+	release     func()
+	releaseOnce sync.Once
 }
 
 // link is how the two parties are connected, besides the memory.
@@ -110,7 +109,8 @@ func attach(mine, peer []byte, l link, addr Addr, release func()) (*Conn, error)
 		h.at, h.last = own&cursorBits, own&last != 0
 		h.saidMethod = atomic.LoadUint32(h.method)
 		h.seen = atomic.LoadUint32(h.peer)
-		h.turn, h.woken, h.quit = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{})
+		h.woken, h.quit = make(chan struct{}, 1), make(chan struct{})
+		h.turn.init()
 		h.deadline.init()
 	}
 	w, r := &c.writer, &c.reader
@@ -199,41 +199,17 @@ func (c *Conn) corrupted(h *half) error {
 	return about(ErrCorrupt, c.addr.text)
 }
 
-// enter begins a use of the memory; leave ends it, and lets it go after the last one when the stream is closed.
-func (c *Conn) enter() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.leaving {
-		return net.ErrClosed
-	}
-	c.users++
-	return nil
-}
-
-func (c *Conn) leave() {
-	c.mu.Lock()
-	c.users--
-	free := c.leaving && c.users == 0
-	c.mu.Unlock()
-	if free && c.release != nil {
-		c.release()
-	}
-}
-
 // begin takes the turn of a half, before its deadline.
 func (c *Conn) begin(h *half) error {
 	if err := c.enter(); err != nil {
 		return err
 	}
-	select {
-	case h.turn <- struct{}{}:
-	default:
-		select {
-		case h.turn <- struct{}{}:
-		case <-h.deadline.over():
+	if !h.turn.try() {
+		switch h.turn.take(h.deadline.over(), c.closed) {
+		case 1:
 			c.leave()
 			return failed("TimedOut", c.addr.text, "")
-		case <-c.closed:
+		case 2:
 			c.leave()
 			return net.ErrClosed
 		}
@@ -247,7 +223,7 @@ func (c *Conn) begin(h *half) error {
 }
 
 func (c *Conn) end(h *half) {
-	<-h.turn
+	h.turn.give()
 	c.leave()
 }
 
@@ -361,7 +337,7 @@ func (c *Conn) closeHalf(h *half) error {
 		return err
 	}
 	h.stopWaits()
-	h.turn <- struct{}{}
+	h.turn.take(nil, nil)
 	c.finish(h)
 	c.end(h)
 	return nil
@@ -382,15 +358,12 @@ func (c *Conn) close(inOrder bool) error {
 	c.writer.stopWaits()
 	if inOrder {
 		for _, h := range []*half{&c.reader, &c.writer} {
-			h.turn <- struct{}{}
+			h.turn.take(nil, nil)
 			c.finish(h)
-			<-h.turn
+			h.turn.give()
 		}
 	}
-	c.mu.Lock()
-	already := c.leaving
-	c.leaving = true
-	c.mu.Unlock()
+	already := c.setLeaving()
 	c.leave()
 	if already {
 		return net.ErrClosed

@@ -82,17 +82,30 @@ func holdLock(a Addr, f *os.File) (*pathLock, error) {
 	return &pathLock{addr: a, f: f, left: true, leftDev: number(record[8:]), leftInode: number(record[16:]), leftAt: now.Mtim}, nil
 }
 
-// makeLock makes the file, which gets its name when it is complete and locked.
+// complete locks a file that no other process knows, and writes what the lock file of no socket yet says.
+func complete(f *os.File) error {
+	if err := again(func() error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }); err != nil {
+		return err
+	}
+	_, err := f.WriteAt(lockRecord(0, 0), 0)
+	return err
+}
+
+// makeLock makes the file, which gets its name when it is complete and locked. Before that it has none, so that a process that is killed here leaves
+// nothing. Neither a lock nor an error: another has the name by now.
 func makeLock(a Addr) (*pathLock, error) {
-	fresh := filepath.Join(filepath.Dir(a.path), fmt.Sprintf(".smstream-%016x.lock", channelNumber()))
-	f, err := os.OpenFile(fresh, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err == nil {
-		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
-			if _, err = f.WriteAt(lockRecord(0, 0), 0); err == nil {
-				err = os.Link(fresh, lockName(a))
+	f, err := os.OpenFile(filepath.Dir(a.path), oTmpfile|os.O_RDWR, 0o600)
+	switch {
+	case err == nil:
+		if err = complete(f); err == nil {
+			if err = giveName(int(f.Fd()), lockName(a)); err == syscall.ENOENT {
+				_ = f.Close()
+				f, err = makeNamedLock(a)
 			}
 		}
-		_ = os.Remove(fresh)
+	case errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.EOPNOTSUPP), errors.Is(err, syscall.EINVAL):
+		// A file system that has no files without a name.
+		f, err = makeNamedLock(a)
 	}
 	if err == nil {
 		return &pathLock{addr: a, f: f}, nil
@@ -102,6 +115,39 @@ func makeLock(a Addr) (*pathLock, error) {
 		return nil, nil
 	}
 	return nil, system(a.text, "make its lock file", err)
+}
+
+// giveName gives a name to a file that has none.
+func giveName(fd int, name string) error {
+	err := linkat(atFdcwd, fmt.Sprint("/proc/self/fd/", fd), atFdcwd, name, atSymlink)
+	if err == syscall.ENOENT {
+		// Without /proc. Newer kernels allow this to the process that opened the file.
+		err = linkat(fd, "", atFdcwd, name, atEmptyPath)
+	}
+	return err
+}
+
+// makeNamedLock makes the file under a name of chance, where files must have one. A process that is killed here leaves that file.
+func makeNamedLock(a Addr) (*os.File, error) {
+	first := filepath.Join(filepath.Dir(a.path), fmt.Sprintf(".smstream-%016x.lock", channelNumber()))
+	f, err := os.OpenFile(first, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err = complete(f); err == nil {
+		// In one step, for with two names it would be no lock file; where the file system cannot do that, in two.
+		if err = renameNew(first, lockName(a)); err == syscall.EINVAL || err == syscall.ENOSYS {
+			if err = os.Link(first, lockName(a)); err == nil {
+				err = os.Remove(first)
+			}
+		}
+	}
+	if err != nil {
+		_ = os.Remove(first)
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // names says whether the listener whose lock file was left bound this socket.

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-	"unsafe"
 )
 
 // region is a file with both segments, mapped by one party: F.
@@ -105,14 +104,7 @@ func (d *directory) is(dev, inode uint64) bool {
 
 // link gives a name to a file without one.
 func (d *directory) link(fd int, base string) error {
-	from, to := fmt.Sprintf("/proc/self/fd/%d\x00", fd), base+"\x00"
-	cwd := atFdcwd
-	_, _, e := syscall.Syscall6(syscall.SYS_LINKAT, uintptr(cwd), uintptr(unsafe.Pointer(unsafe.StringData(from))), uintptr(d.fd),
-		uintptr(unsafe.Pointer(unsafe.StringData(to))), atSymlink, 0)
-	if e != 0 {
-		return e
-	}
-	return nil
+	return linkat(atFdcwd, fmt.Sprint("/proc/self/fd/", fd), d.fd, base, atSymlink)
 }
 
 // open opens what has a name, if it can be a region: F1.

@@ -20,7 +20,9 @@ const (
 	tmpfs       = 0x01021994
 	oTmpfile    = 0x400000 | syscall.O_DIRECTORY
 	atSymlink   = 0x400 // AT_SYMLINK_FOLLOW
+	atEmptyPath = 0x1000
 	atFdcwd     = -0x64
+	noReplace   = 1 // RENAME_NOREPLACE
 	mfdCloexec  = 1
 	mfdSealing  = 2
 	mostUnused  = 2 << 20
@@ -30,10 +32,52 @@ const (
 	looksToTime = 64
 )
 
-// memfdCreate and renameat have no functions in package syscall, and their numbers differ.
+// memfd_create and renameat2 have no functions in package syscall, and their numbers differ.
 var memfdNumber = map[string]uintptr{
 	"amd64": 319, "386": 356, "arm64": 279, "arm": 385, "riscv64": 279, "loong64": 279, "s390x": 350, "ppc64le": 360, "ppc64": 360,
 }[runtime.GOARCH]
+
+var renameat2Number = map[string]uintptr{
+	"amd64": 316, "386": 353, "arm64": 276, "arm": 382, "riscv64": 276, "loong64": 276, "s390x": 347, "ppc64le": 357, "ppc64": 357,
+}[runtime.GOARCH]
+
+// linkat gives a file another name, or its first.
+func linkat(fromDir int, from string, toDir int, to string, flags uintptr) error {
+	a, err := syscall.BytePtrFromString(from)
+	if err != nil {
+		return err
+	}
+	b, err := syscall.BytePtrFromString(to)
+	if err != nil {
+		return err
+	}
+	return again(func() error {
+		if _, _, e := syscall.Syscall6(syscall.SYS_LINKAT, uintptr(fromDir), uintptr(unsafe.Pointer(a)), uintptr(toDir), uintptr(unsafe.Pointer(b)), flags, 0); e != 0 {
+			return e
+		}
+		return nil
+	})
+}
+
+// renameNew gives a file another name, unless another file has that: ENOSYS or EINVAL where that cannot be done in one step.
+func renameNew(from, to string) error {
+	if renameat2Number == 0 {
+		return syscall.ENOSYS
+	}
+	a, err := syscall.BytePtrFromString(from)
+	if err != nil {
+		return err
+	}
+	b, err := syscall.BytePtrFromString(to)
+	if err != nil {
+		return err
+	}
+	cwd := atFdcwd
+	if _, _, e := syscall.Syscall6(renameat2Number, uintptr(cwd), uintptr(unsafe.Pointer(a)), uintptr(cwd), uintptr(unsafe.Pointer(b)), noReplace, 0); e != 0 {
+		return e
+	}
+	return nil
+}
 
 func page() uint32 { return uint32(os.Getpagesize()) }
 

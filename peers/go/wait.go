@@ -23,7 +23,8 @@ func (c *Conn) wait(h *half, want uint32) error {
 // waitUntil is wait, which returns when there is what will do, too, after it has looked or slept.
 func (c *Conn) waitUntil(h *half, want, willDo uint32) error {
 	want = max(1, want)
-	if err := c.look(h, want); err != nil || h.enough(willDo) {
+	looked, err := c.look(h, want)
+	if err != nil || h.enough(willDo) {
 		return err
 	}
 	asked := time.Now()
@@ -59,7 +60,9 @@ func (c *Conn) waitUntil(h *half, want, willDo uint32) error {
 					asked = now
 				}
 			}
-			h.slept(time.Since(asleep))
+			if !looked {
+				h.habit.woken(time.Since(asleep))
+			}
 		}
 		if err != nil {
 			// The half has finished, and what its park word says now is never taken back: X1.
@@ -110,37 +113,44 @@ func (h *half) stopWaits() {
 // rouse lets a goroutine that sleeps on a word see what has changed in this process.
 func (h *half) rouse() { futexWake(h.peer) }
 
-// slept learns from a sleep. A wake takes its time here: a thread and perhaps two goroutines have to be scheduled, and meanwhile the peer's own look
-// may be over, so that it sleeps, too, and has to be woken by the answer. Two peers that have come to this stay so, and are many times slower than
-// peers that look. A longer look ends that. Where sleeps are long it is no use, and costs processor time.
-func (h *half) slept(d time.Duration) {
-	if d < longestSpin {
-		h.spinTime = min(2*max(spinTime, h.spinTime), longestSpin)
-	} else {
-		h.spinTime /= 2
-	}
-}
-
-// look looks for a while before sleeping.
-func (c *Conn) look(h *half, want uint32) error {
+// look looks for a while before sleeping, if that was worth it lately. It says whether it did.
+func (c *Conn) look(h *half, want uint32) (bool, error) {
 	if err := c.refresh(h); err != nil || h.enough(want) || !c.spin {
-		return err
+		return false, err
 	}
-	until := time.Time{}
-	for looks := 1; ; looks++ {
+	looks, moment := h.habit.looks()
+	if !looks && !moment {
+		return false, nil
+	}
+	since := time.Time{}
+	for n := 1; ; n++ {
+		pause()
 		if atomic.LoadUint32(h.peer) != h.seen {
-			if err := c.refresh(h); err != nil || h.enough(want) {
-				return err
+			if err := c.refresh(h); err != nil {
+				return looks, err
+			}
+			if h.enough(want) {
+				took := time.Duration(0)
+				if !since.IsZero() {
+					took = time.Since(since)
+				}
+				h.habit.found(took)
+				return looks, nil
 			}
 		}
-		if looks%looksToTime == 0 {
-			now := time.Now()
-			if until.IsZero() {
-				until = now.Add(max(spinTime, h.spinTime))
-			}
-			if now.After(until) || h.deadline.passed() {
-				return nil
-			}
+		if n%looksToTime != 0 {
+			continue
+		}
+		if moment || h.deadline.passed() {
+			return looks, nil
+		}
+		now := time.Now()
+		if since.IsZero() {
+			since = now
+		}
+		if now.Sub(since) >= h.habit.patience() {
+			h.habit.inVain()
+			return looks, nil
 		}
 	}
 }

@@ -152,6 +152,14 @@ fn echo(mut stream: &Stream) -> io::Result<()> {
     }
 }
 
+fn echo_records(mut records: Records) -> io::Result<()> {
+    let mut buffer = vec![0; 300_000];
+    while let Some(n) = records.recv(&mut buffer)? {
+        records.send(&buffer[..n])?;
+    }
+    Ok(())
+}
+
 /// Waits until the peer is killed: in a read, or in a write to a full lane.
 fn until_dead(mut stream: &Stream, reading: bool) {
     let mut byte = [0];
@@ -208,6 +216,7 @@ fn play(stream: Stream, connector: bool, mode: &str, n: u64) {
     match mode {
         "records" => records(whole, u32::from(connector), n as usize),
         "corrupt-record" => find_the_lie(whole),
+        "echo-records" => echo_records(whole).unwrap_or_else(|e| fail("echo records", &e.to_string())),
         _ => fail(mode, "no such mode"),
     }
 }
@@ -276,10 +285,16 @@ fn play_bytes(mut stream: &Stream, connector: bool, mode: &str, n: u64) {
 }
 
 /// Echoes on all streams at once, until it is killed.
-fn serve(listener: &Listener) -> ! {
+fn serve(listener: &Listener, records: bool) -> ! {
     loop {
         if let Ok(stream) = listener.accept() {
-            thread::spawn(move || echo(&stream));
+            thread::spawn(move || {
+                if records {
+                    echo_records(stream.into_records().map_err(|e| io::Error::other(e.to_string()))?)
+                } else {
+                    echo(&stream)
+                }
+            });
         }
     }
 }
@@ -303,8 +318,8 @@ fn main() {
     } else {
         let listener = builder.bind(addr.as_str()).unwrap_or_else(|e| fail("listen", &e.to_string()));
         say("listening");
-        if mode == "echo" {
-            serve(&listener);
+        if mode.starts_with("echo") {
+            serve(&listener, mode == "echo-records");
         }
         for _ in 0..rounds {
             let stream = listener.accept().unwrap_or_else(|e| fail("accept", &e.to_string()));

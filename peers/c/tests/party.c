@@ -172,9 +172,22 @@ static int echo(sms_stream *s) {
     }
 }
 
+static int echo_records(sms_stream *s) {
+    static __thread uint8_t buffer[LONGEST];
+    for (;;) {
+        long r = sms_recv_record(s, buffer, sizeof buffer, -1);
+        int e;
+        if (r < 0)
+            return r == SMS_EEND ? 0 : (int)r;
+        e = sms_send_record(s, buffer, (size_t)r, -1);
+        if (e < 0)
+            return e;
+    }
+}
+
 static void *serve(void *arg) {
     sms_stream *s = (sms_stream *)arg;
-    (void)echo(s);
+    (void)(s->records ? echo_records(s) : echo(s));
     sms_close(s);
     return NULL;
 }
@@ -309,8 +322,8 @@ static void play(sms_stream *s, bool connector, const char *mode, uint64_t n) {
         need(r == SMS_ECORRUPT || r == SMS_EPEERGONE || r == 0, "a broken peer");
     } else if (strcmp(mode, "ping") == 0 || strcmp(mode, "bulk") == 0) {
         measure(s, connector, mode, n);
-    } else if (strcmp(mode, "echo") == 0) {
-        int e = echo(s);
+    } else if (strncmp(mode, "echo", 4) == 0) {
+        int e = s->records ? echo_records(s) : echo(s);
         if (e < 0)
             fail("echo", sms_error_name(e));
     } else {
@@ -351,7 +364,7 @@ int main(int argc, char **argv) {
             s = sms_accept(l, 60000, &err);
             if (s == NULL)
                 fail(sms_error_name(err.code), err.text);
-            if (strcmp(argv[3], "echo") == 0) {
+            if (strncmp(argv[3], "echo", 4) == 0) {
                 pthread_t t;
                 need(pthread_create(&t, NULL, serve, s) == 0, "a thread");
                 (void)pthread_detach(t);

@@ -123,10 +123,15 @@ def echo(s):
         s.sendall(memoryview(buffer)[:n])
 
 
-def serve(s):
+def echo_records(s):
+    while (record := s.recv_record()) is not None:
+        s.send_record(record)
+
+
+def serve(s, how):
     with s:
         try:
-            echo(s)
+            how(s)
         except smstream.Error:
             pass
 
@@ -231,6 +236,8 @@ def play(s, connector, mode, n):
         measure(s, connector, mode, n)
     elif mode == "echo":
         echo(s)
+    elif mode == "echo-records":
+        echo_records(s)
     else:
         fail(mode, "no such mode")
     s.close()
@@ -251,8 +258,8 @@ def main():
     else:
         listener = smstream.listen(address, records="record" in mode)
         print("listening", flush=True)
-        while mode == "echo":
-            threading.Thread(target=serve, args=(listener.accept(),), daemon=True).start()
+        while mode.startswith("echo"):
+            threading.Thread(target=serve, args=(listener.accept(), echo if mode == "echo" else echo_records), daemon=True).start()
         for i in range(rounds):
             s = listener.accept(60)
             if i == rounds - 1:

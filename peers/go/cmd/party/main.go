@@ -156,6 +156,22 @@ func echo(c net.Conn) error {
 	}
 }
 
+func echoRecords(c *smstream.Conn) error {
+	buffer := make([]byte, 300_000)
+	for {
+		n, err := c.RecvRecord(buffer)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.SendRecord(buffer[:n]); err != nil {
+			return err
+		}
+	}
+}
+
 func untilDead(c *smstream.Conn, reading bool) {
 	var err error
 	b := make([]byte, 4096)
@@ -288,6 +304,8 @@ func play(c *smstream.Conn, connector bool, mode string, n int) {
 		measure(c, connector, mode, n)
 	case "echo":
 		check(echo(c), "echo")
+	case "echo-records":
+		check(echoRecords(c), "echo records")
 	default:
 		fail(mode, "no such mode")
 	}
@@ -326,11 +344,15 @@ func main() {
 		l, err := config.Listen(addr)
 		check(err, "listen")
 		fmt.Println("listening")
-		for mode == "echo" {
+		for strings.HasPrefix(mode, "echo") {
 			c, err := l.Accept()
 			check(err, "accept")
 			go func() {
-				_ = echo(c)
+				if mode == "echo" {
+					_ = echo(c)
+				} else {
+					_ = echoRecords(c.(*smstream.Conn))
+				}
 				_ = c.Close()
 			}()
 		}

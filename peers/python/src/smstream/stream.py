@@ -7,6 +7,7 @@ import threading
 import time
 from typing import Any, Iterator, Optional, Sequence, Tuple, Union
 
+from ._core import Core, Turn
 from ._smstream import ffi, lib
 from .errors import from_record, make_error
 
@@ -49,14 +50,38 @@ class _Handle:
             (lib.sms_close if self.in_order else lib.sms_abort)(s)
 
 
-class Stream:
+class _Turn(Turn):  # type: ignore[misc]
+    """The lock of a half. `taken` says to the calls of `Core` that a thread uses the half without the interpreter lock."""
+
+    def __init__(self) -> None:
+        lock = threading.Lock()
+        self._acquire, self._release, self.locked = lock.acquire, lock.release, lock.locked
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        taken = self._acquire(blocking, timeout)
+        if taken:
+            self.taken = True
+        return taken
+
+    def release(self) -> None:
+        self.taken = False
+        self._release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: Any) -> None:
+        self.release()
+
+
+class Stream(Core):  # type: ignore[misc]
     """A connected stream: bytes in both directions, in order, until an end that each side says by itself.
 
     It has the methods of a connected `socket.socket` that make sense, with the same arguments. One thread may read while another writes; a
     second one that wants to do the same waits for the first, for as long as its timeout allows. `close` ends the waits of all.
 
-    Blocking calls can be interrupted by signals, so Ctrl-C works. They look for 50 µs before they sleep, see `set_spin`. The peer's death
-    is noticed within 20 ms.
+    Blocking calls can be interrupted by signals, so Ctrl-C works. They look for 50 µs before they sleep, if that was worth it lately: see
+    `set_spin`. The peer's death is noticed within 20 ms.
     """
 
     def __init__(self, handle: _Handle, address: str = "", trusted: bool = False) -> None:
@@ -64,10 +89,10 @@ class Stream:
         self._address = address
         self._trusted = trusted
         self._timeout: Optional[float] = None
-        self._reading = threading.Lock()
-        # Only its holder uses it.
+        self._reading, self._writing = _Turn(), _Turn()
+        # Only the holder of _reading uses it.
         self._scratch: Any = None
-        self._writing = threading.Lock()
+        self._bind(int(ffi.cast("uintptr_t", handle.s)), self._reading, self._writing)
 
     @classmethod
     def attach(cls, mine: Buffer, peer: Buffer, *, trusted: bool = False) -> "Stream":
@@ -130,13 +155,12 @@ class Stream:
         return self._timeout != 0
 
     def set_spin(self, seconds: float) -> None:
-        """How long a blocked call looks before it sleeps. 0 saves processor time, and costs about 40 µs for each answer that comes late."""
+        """How long a blocked call looks before it sleeps, each time. 0 saves processor time, and costs about 40 µs for each answer that comes late."""
         lib.sms_set_spin(self._get().s, int(seconds * 1e6))
 
-    # Reading
+    # Reading. `recv`, `send` and what else `Core` has come here by names with an underscore, if they are not done at once.
 
-    def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
-        """Reads into a buffer: at least one byte, or 0 at the end. Raises `TimedOut`, `WouldBlock`, `PeerGone`, `Corrupt`."""
+    def _recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
         if flags:
             raise ValueError("flags have no meaning here")
         view = _from_buffer(buffer, True)
@@ -159,11 +183,10 @@ class Stream:
             raise make_error(n)
         return n
 
-    def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        """Reads up to so many bytes, at least one; `b""` is the end of the stream."""
+    def _recv(self, bufsize: int, flags: int = 0) -> bytes:
         if bufsize > _SCRATCH:
             buffer = bytearray(bufsize)
-            n = self.recv_into(buffer, 0, flags)
+            n = self._recv_into(buffer, 0, flags)
             return bytes(memoryview(buffer)[:n])
         if flags or bufsize < 0:
             raise ValueError("flags have no meaning here" if flags else "negative buffersize in recv")
@@ -184,9 +207,8 @@ class Stream:
             lock.release()
         raise make_error(n)
 
-    def recv_exactly(self, n: int) -> bytes:
-        """Reads so many bytes, each piece within the timeout. Raises `EOFError`, whose argument has what came, if the stream ends before."""
-        first = self.recv(n) if 0 < n <= _SCRATCH else b""
+    def _recv_exactly(self, n: int) -> bytes:
+        first = self._recv(n) if 0 < n <= _SCRATCH else b""
         got = len(first)
         if got == n:
             return first
@@ -194,7 +216,7 @@ class Stream:
         view = memoryview(buffer)
         view[:got] = first
         while got < n:
-            r = self.recv_into(view[got:])
+            r = self._recv_into(view[got:])
             if r == 0:
                 raise EOFError(bytes(view[:got]))
             got += r
@@ -230,8 +252,7 @@ class Stream:
 
     # Writing
 
-    def send(self, data: Buffer, flags: int = 0) -> int:
-        """Writes as many bytes as there is room for, at least one. Raises `TimedOut`, `WouldBlock`, `Closed`, `PeerGone`, `Corrupt`."""
+    def _send(self, data: Buffer, flags: int = 0) -> int:
         if flags:
             raise ValueError("flags have no meaning here")
         view = data if type(data) is bytes else _from_buffer(data)
@@ -252,8 +273,7 @@ class Stream:
             raise make_error(n)
         return n
 
-    def sendall(self, data: Buffer, flags: int = 0) -> None:
-        """Writes all bytes, within the timeout. If it raises, an unknown part of them has been written."""
+    def _sendall(self, data: Buffer, flags: int = 0) -> None:
         if flags:
             raise ValueError("flags have no meaning here")
         view = data if type(data) is bytes else _from_buffer(data)
@@ -327,11 +347,7 @@ class Stream:
         """Whether the peer says that it sends and receives records. A peer may do so without saying it."""
         return lib.sms_peer_has_records(self._get().s)
 
-    def send_record(self, record: Buffer) -> None:
-        """Sends a record, whole, within the timeout. If it raises, nothing was sent.
-
-        For streams on which both sides send records and nothing else. Raises `RecordTooLong`, and what `send` raises.
-        """
+    def _send_record(self, record: Buffer) -> None:
         view = record if type(record) is bytes else _from_buffer(record)
         size = len(view)
         handle = self._handle or self._get()
@@ -354,8 +370,7 @@ class Stream:
             n = self._wait_record(handle)
         return self._record_result(n)
 
-    def recv_record(self) -> Optional[bytes]:
-        """Receives the next record, which may be empty. None: no more come. Raises `TimedOut`, `WouldBlock`, `PeerGone`, `Corrupt`."""
+    def _recv_record(self) -> Optional[bytes]:
         handle = self._handle or self._get()
         lock = self._reading
         if not lock.acquire(False):
@@ -380,8 +395,7 @@ class Stream:
         self._record_result(lib.SMS_ECORRUPT if n == _TOO_SMALL else n)
         return None
 
-    def recv_record_into(self, buffer: Buffer) -> Optional[int]:
-        """Receives the next record into a buffer, and returns its length. None: no more come. Raises `BufferTooSmall`: then it stays."""
+    def _recv_record_into(self, buffer: Buffer) -> Optional[int]:
         view = _from_buffer(buffer, True)
         handle = self._handle or self._get()
         lock = self._reading
@@ -464,6 +478,7 @@ class Stream:
         handle, self._handle = self._handle, None
         if handle is None:
             return
+        self._bind(0, self._reading, self._writing)
         if self._reading.locked() or self._writing.locked():
             lib.sms_cancel(handle.s)
         handle.in_order = in_order
@@ -526,7 +541,7 @@ class Stream:
             raise ValueError("only for streams that were made with trusted=True: the peer can change the bytes meanwhile")
         return self._get()
 
-    def _wait_for(self, lock: threading.Lock) -> None:
+    def _wait_for(self, lock: _Turn) -> None:
         """Takes the lock of a half that another thread has, within the timeout."""
         timeout = self._timeout
         if timeout == 0:

@@ -1,6 +1,7 @@
 //! The clauses of the layout, and why some of them cannot be seen from outside.
 
 use super::plan::Over;
+use super::words::Speaks;
 
 /// A clause of docs/LAYOUT.md.
 #[derive(Clone, Copy, Debug)]
@@ -14,13 +15,20 @@ pub struct Clause {
 }
 
 impl Clause {
-    /// Whether it is about this kind of address.
-    pub fn fits(&self, over: Over) -> bool {
+    /// Whether it is about this kind of address, and is played with a peer that echoes this. Where bytes are echoed those of records have
+    /// lines that say what to do.
+    pub fn fits(&self, over: Over, speaks: Speaks) -> bool {
         match self.name.as_bytes()[0] {
-            b'F' => over == Over::File,
-            b'S' => over == Over::Socket,
-            _ => true,
+            b'F' => over == Over::File && speaks == Speaks::Bytes,
+            b'S' => over == Over::Socket && speaks == Speaks::Bytes,
+            b'R' => true,
+            _ => speaks == Speaks::Bytes,
         }
+    }
+
+    /// Whether it is about records.
+    pub fn is_of_records(&self) -> bool {
+        self.name.starts_with('R')
     }
 }
 
@@ -34,7 +42,6 @@ const fn hidden(name: &'static str, level: u8, unseen: &'static str) -> Clause {
 
 const INSIDE: &str = "inside of the peer";
 const MAY: &str = "a peer may, and need not";
-const RECORDS: &str = "the peer echoes bytes here, and no records";
 
 /// All clauses, in the order of the layout.
 pub const ALL: &[Clause] = &[
@@ -49,7 +56,7 @@ pub const ALL: &[Clause] = &[
     seen("P3", 1),
     seen("P4", 1),
     seen("C1", 1),
-    hidden("C2", 1, "a one-way channel has no echo"),
+    seen("C2", 1),
     hidden("C3", 1, INSIDE),
     hidden("C4", 1, INSIDE),
     seen("C5", 1),
@@ -115,8 +122,8 @@ pub const ALL: &[Clause] = &[
     seen("S1", 1),
     seen("S2", 1),
     seen("S3", 1),
-    hidden("S4", 1, "this command cannot send without the kernel's word on it"),
-    hidden("S5", 1, "this command is one user"),
+    seen("S4", 1),
+    seen("S5", 1),
     seen("S6", 1),
     seen("S7", 1),
     seen("S8", 1),
@@ -133,10 +140,10 @@ pub const ALL: &[Clause] = &[
     seen("G1", 3),
     hidden("G2", 3, "this command does not ask for signals"),
     seen("G3", 3),
-    hidden("R1", 1, RECORDS),
-    hidden("R2", 1, RECORDS),
-    hidden("R3", 1, RECORDS),
-    hidden("R4", 1, RECORDS),
+    seen("R1", 1),
+    seen("R2", 1),
+    seen("R3", 1),
+    seen("R4", 1),
 ];
 
 /// The clause of this name.

@@ -7,11 +7,12 @@ use super::meeting::{Link, Meeting};
 use super::region::{ACCEPTED, Region};
 use super::segment::at;
 use super::trouble::{Trouble, need};
+use super::words::Speaks;
 
 /// That of a connector.
-pub fn connect(path: &Path, patience: Duration) -> Result<Meeting, Trouble> {
+pub fn connect(path: &Path, speaks: Speaks, patience: Duration) -> Result<Meeting, Trouble> {
     let region = Region::claim_any(path, patience)?;
-    let [own, mut peer] = region.greet()?;
+    let [own, mut peer] = region.greet(speaks)?;
     let state = region.verdict(&peer, patience)?;
     need(state == ACCEPTED, &["F6"], || format!("a good HELLO was answered by state {state} and not by ACCEPTED"))?;
     need(!region.has_name(), &["F5"], || "the name leads to the region that was accepted".into())?;

@@ -81,7 +81,7 @@ pub fn is_fresh(segment: &Segment, config: &Config, party: usize) -> Result<(), 
         // A party may have sent bytes as soon as it is accepted, and may have been stopped.
         let early = name == "sent" && capacity != 0 && diff(found, config.start) <= capacity;
         need(early || found == config.start | closed, &["C2", "A14"], || {
-            format!("its `{name}` begins at {found:#010x}, and all cursors begin at {:#010x}", config.start)
+            format!("its `{name}` begins at {found:#010x} and not at {:#010x}", config.start | closed)
         })?;
     }
     Ok(())

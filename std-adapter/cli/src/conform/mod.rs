@@ -2,6 +2,7 @@
 
 mod clauses;
 mod file;
+mod frames;
 mod header;
 mod lock;
 mod meeting;
@@ -29,10 +30,12 @@ use crate::transport::{Addr, addr_parser, shown, written};
 use plan::Over;
 use report::Report;
 use scene::{Program, Role, Scene};
+use words::Speaks;
 
 /// What the help says beside the options.
 pub const MORE: &str = "\
-The peer is a program that echoes what comes on each connection until its end, then closes. A
+The peer is a program that echoes what comes on each connection until its end, then closes; with
+--records it echoes records, and says that it does by bit 17 of features. A
 listener serves one connection after another, or many at once, for as long as this command runs. A
 connector is started for each play, if its command is given behind --; otherwise start it in a loop,
 and some plays are left out.
@@ -50,6 +53,7 @@ Levels are those of docs/LAYOUT.md: 1 polls, 2 sleeps, 3 also reports deadlocks 
 Examples:
   smstream conform unix:/tmp/x --as connector -- my-peer listen {addr}
   smstream conform file:/tmp/x --as listener --level 1 -- my-peer connect {addr}
+  smstream conform unix:/tmp/x --as connector --records -- my-peer listen-records {addr}
   smstream conform unix:/tmp/x --as connector                 a listener that is there already
   smstream conform unix:/tmp/x --as connector --only W4,K3 -v -- my-peer listen {addr}
 
@@ -80,6 +84,9 @@ pub struct ConformArgs {
     /// The level that the peer claims
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=3))]
     pub level: u8,
+    /// The peer echoes records: plays what the layout says of these (R), and nothing else
+    #[arg(long)]
+    pub records: bool,
     /// Only plays about these clauses, and those that are broken beside them
     #[arg(long, value_name = "CLAUSE", value_delimiter = ',', value_parser = clauses::find)]
     pub only: Vec<&'static str>,
@@ -107,14 +114,15 @@ pub fn run(args: &ConformArgs) -> Result<(), Failure> {
     }
     let program = (!args.command.is_empty()).then(|| Program::new(args.command.clone(), args.verbose));
     let patience = Duration::from_secs(args.timeout);
-    let scene = Scene::new(args.addr.clone(), args.role, patience, program);
+    let speaks = if args.records { Speaks::Records } else { Speaks::Bytes };
+    let scene = Scene::new(args.addr.clone(), args.role, speaks, patience, program);
     let mut scene = scene.map_err(|error| Failure::no_connection(format!("{}: {error}", shown(&args.addr))))?;
     if args.role == Role::Connector {
         let there = scene.wait_for_listener();
         there.map_err(|trouble| Failure::no_connection(format!("{}: {}", shown(&args.addr), trouble.text)))?;
     }
     let over = if scene.file().is_some() { Over::File } else { Over::Socket };
-    let mut report = Report::new(args.level, over);
+    let mut report = Report::new(args.level, over, speaks);
     for play in play::all() {
         let wanted = args.only.is_empty() || args.only.iter().any(|name| play.about.contains(name));
         if !wanted || !play.fits(&scene, args.level) {

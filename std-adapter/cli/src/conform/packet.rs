@@ -8,8 +8,9 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recvmsg, sendmsg, socket_with, sockopt,
+    SendFlags, SocketAddrUnix, SocketFlags, SocketType, UCred, connect, recvmsg, sendmsg, socket_with, sockopt,
 };
+use rustix::process::{Uid, getegid, getpid};
 use smstream::smstream_core::geometry::Config;
 use smstream::smstream_core::layout::{BYTE_ORDER, MAGIC, VERSION};
 
@@ -189,6 +190,20 @@ impl Wire {
     /// Sends a message.
     pub fn say(&self, message: &Message, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         self.send(&message.bytes(), fds)
+    }
+
+    /// Sends a message as another user, whom the kernel then names: for processes that may change their user.
+    pub fn say_as(&self, user: u32, message: &Message, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1), ScmCredentials(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let sender = UCred { pid: getpid(), uid: Uid::from_raw(user), gid: getegid() };
+        let fits = (fds.is_empty() || control.push(SendAncillaryMessage::ScmRights(fds)))
+            && control.push(SendAncillaryMessage::ScmCredentials(sender));
+        if !fits {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        sendmsg(&self.socket, &[io::IoSlice::new(&message.bytes())], &mut control, SendFlags::NOSIGNAL)?;
+        Ok(())
     }
 
     /// Sends the byte that wakes: K7. A full socket has been rung.

@@ -2,6 +2,7 @@
 
 use super::scene::{Role, Scene};
 use super::trouble::Trouble;
+use super::words::Speaks;
 
 /// Over which kind of address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Play {
     pub over: Over,
     /// As what this side plays it. `None`: as either.
     pub role: Option<Role>,
+    /// What the peer has to echo for it.
+    pub speaks: Speaks,
     /// Plays it.
     pub run: fn(&mut Scene) -> Result<(), Trouble>,
 }
@@ -38,6 +41,6 @@ impl Play {
             Over::File => scene.file().is_some(),
             Over::Socket => scene.file().is_none(),
         };
-        over && self.level <= level && self.role.is_none_or(|role| role == scene.role)
+        over && self.speaks == scene.speaks && self.level <= level && self.role.is_none_or(|role| role == scene.role)
     }
 }

@@ -13,6 +13,7 @@ use super::header;
 use super::lock::{self, Byte};
 use super::segment::{Segment, at};
 use super::trouble::{Trouble, broke, need};
+use super::words::Speaks;
 
 const ARMED: u32 = 1;
 /// What the listener's `state` says to a connector that it takes.
@@ -139,8 +140,9 @@ impl Region {
     }
 
     /// The steps of a connector up to HELLO, after the claim: F8.
-    pub fn greet(&self) -> io::Result<[Segment; 2]> {
+    pub fn greet(&self, speaks: Speaks) -> io::Result<[Segment; 2]> {
         let segments = self.set_up()?;
+        segments[0].say_what_it_carries(speaks);
         self.say_hello(&segments[0]);
         Ok(segments)
     }
@@ -171,7 +173,7 @@ impl Region {
     }
 
     /// Listens: makes a region and gives it the name.
-    pub fn listen(path: &Path, config: &Config) -> io::Result<Self> {
+    pub fn listen(path: &Path, config: &Config, speaks: Speaks) -> io::Result<Self> {
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let dir = rustix::fs::open(dir, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let len = second(config) + config.describe(1).segment_len() as u64;
@@ -180,6 +182,7 @@ impl Region {
         let region = Region { file, path: path.to_owned(), config: Config { channel, ..*config } };
         let own = region.segment(0, Access::ReadWrite)?;
         own.set_up(&region.config, 0)?;
+        own.say_what_it_carries(speaks);
         own.store(at("state"), ARMED);
         for byte in [Byte::Listener, Byte::Name] {
             lock::take(region.file.as_fd(), byte)?;

@@ -3,6 +3,7 @@
 use super::clauses::{ALL, Clause};
 use super::plan::{Over, Play};
 use super::trouble::Trouble;
+use super::words::Speaks;
 use crate::json::Json;
 use crate::style::{Paint, Role};
 
@@ -41,12 +42,15 @@ pub struct Report {
 }
 
 impl Report {
-    /// Nothing was played yet: the clauses of a level, over this kind of address.
-    pub fn new(level: u8, over: Over) -> Self {
-        let due = ALL.iter().filter(|clause| clause.level <= level && clause.fits(over));
+    /// Nothing was played yet: the clauses of a level, over this kind of address, with a peer that echoes this.
+    pub fn new(level: u8, over: Over, speaks: Speaks) -> Self {
+        let due = ALL.iter().filter(|clause| clause.level <= level && clause.fits(over, speaks));
         let line = |clause: &Clause| {
-            let why =
-                if clause.unseen.is_empty() { "no play for this role and kind of address" } else { clause.unseen };
+            let why = match clause.unseen {
+                "" if speaks == Speaks::Bytes && clause.is_of_records() => "the peer echoes bytes: try --records",
+                "" => "no play for this role and kind of address",
+                unseen => unseen,
+            };
             (*clause, Outcome::Unreached(why.to_owned()))
         };
         Self { lines: due.map(line).collect() }
@@ -146,7 +150,7 @@ mod tests {
     use crate::conform::trouble::{broke, unreached};
 
     fn a_play(about: &'static [&'static str]) -> Play {
-        Play { name: "a play", about, level: 1, over: Over::Both, role: None, run: |_| Ok(()) }
+        Play { name: "a play", about, level: 1, over: Over::Both, role: None, speaks: Speaks::Bytes, run: |_| Ok(()) }
     }
 
     fn verdict<'a>(report: &'a Report, name: &str) -> &'a str {
@@ -156,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_failure_stays_and_names_what_is_broken() {
-        let mut report = Report::new(1, Over::File);
+        let mut report = Report::new(1, Over::File, Speaks::Bytes);
         report.note(&a_play(&["C5", "C8"]), Ok(()));
         report.note(&a_play(&["C5", "C6"]), Err(broke(&["C5"], "it went back")));
         report.note(&a_play(&["C5"]), Ok(()));
@@ -173,8 +177,9 @@ mod tests {
 
     #[test]
     fn only_what_is_due() {
-        let names =
-            |level, over| Report::new(level, over).lines.into_iter().map(|(clause, _)| clause.name).collect::<Vec<_>>();
+        let names = |level, over| {
+            Report::new(level, over, Speaks::Bytes).lines.into_iter().map(|(clause, _)| clause.name).collect::<Vec<_>>()
+        };
         assert!(!names(1, Over::File).contains(&"K1") && names(2, Over::File).contains(&"K1"));
         assert!(!names(3, Over::File).contains(&"S1") && names(3, Over::Socket).contains(&"G1"));
     }

@@ -18,6 +18,7 @@ use super::meeting::Meeting;
 use super::region::Region;
 use super::socket::{self, Door};
 use super::trouble::{Trouble, broke};
+use super::words::Speaks;
 use crate::transport::{Addr, written};
 
 /// What the command is.
@@ -117,18 +118,26 @@ pub struct Scene {
     pub patience: Duration,
     /// The peer, if this command starts it.
     pub program: Option<Program>,
+    /// What the peer echoes, and this side sends.
+    pub speaks: Speaks,
     door: Option<Door>,
 }
 
 impl Scene {
     /// Opens the name, or starts the listener that has it.
-    pub fn new(addr: Addr, role: Role, patience: Duration, mut program: Option<Program>) -> io::Result<Self> {
+    pub fn new(
+        addr: Addr,
+        role: Role,
+        speaks: Speaks,
+        patience: Duration,
+        mut program: Option<Program>,
+    ) -> io::Result<Self> {
         let socket = matches!(addr, Addr::Unix(_) | Addr::Abstract(_));
         let door = (role == Role::Listener && socket).then(|| Door::open(&addr, patience)).transpose()?;
         if let (Role::Connector, Some(program)) = (role, &mut program) {
             program.start(&addr)?;
         }
-        Ok(Self { addr, role, patience, program, door })
+        Ok(Self { addr, role, patience, program, speaks, door })
     }
 
     /// The file of a region. `None`: it is a socket's address.
@@ -173,16 +182,16 @@ impl Scene {
     /// A good rendezvous, of which this side keeps every rule; as a listener with lanes of this size.
     pub fn meet_with(&mut self, config: &Config) -> Result<Meeting, Trouble> {
         match (self.role, self.file()) {
-            (Role::Connector, Some(path)) => file::connect(&path, self.patience),
-            (Role::Connector, None) => socket::connect(&self.addr, self.patience),
+            (Role::Connector, Some(path)) => file::connect(&path, self.speaks, self.patience),
+            (Role::Connector, None) => socket::connect(&self.addr, self.speaks, self.patience),
             (Role::Listener, Some(path)) => {
-                let region = Region::listen(&path, config)?;
+                let region = Region::listen(&path, config, self.speaks)?;
                 self.start_connector()?;
                 file::accept(region, self.patience)
             }
             (Role::Listener, None) => {
                 self.start_connector()?;
-                self.door()?.meet(config)
+                self.door()?.meet(config, self.speaks)
             }
         }
     }

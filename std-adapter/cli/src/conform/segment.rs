@@ -9,6 +9,8 @@ use smstream::memory::{self, Access, Mapping, SharedMemory, page_size};
 use smstream::smstream_core::geometry::{self, Config};
 use smstream::smstream_core::layout;
 
+use super::words::Speaks;
+
 /// The seals that a segment of a socket must have: S6.
 pub const SEALS: SealFlags =
     SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::FUTURE_WRITE).union(SealFlags::SEAL);
@@ -57,6 +59,13 @@ impl Segment {
         let start = self.mapping.as_mut_ptr().ok_or(io::ErrorKind::PermissionDenied)?;
         // SAFETY: the mapping is valid for reads and writes of its length; this process has no other access to it now.
         unsafe { geometry::init(start, self.mapping.len(), config, party) }.map_err(io::Error::other)
+    }
+
+    /// Says by bit 17 of `features` that this side sends and reads records, if it does. No peer has attached yet.
+    pub fn say_what_it_carries(&self, speaks: Speaks) {
+        if speaks == Speaks::Records {
+            self.store(at("features"), self.load(at("features")) | 1 << 17);
+        }
     }
 
     /// The length of the mapping.

@@ -16,6 +16,7 @@ use super::meeting::{Link, Meeting};
 use super::packet::{self, Message, Wire, kind};
 use super::segment::{SEALS, Segment, whole};
 use super::trouble::{Trouble, broke, need};
+use super::words::Speaks;
 use crate::transport::Addr;
 
 /// The largest lane that this side accepts.
@@ -46,9 +47,10 @@ pub fn greet(addr: &Addr, patience: Duration) -> Result<Greeting, Trouble> {
 }
 
 /// The whole rendezvous of a connector, in four messages.
-pub fn connect(addr: &Addr, patience: Duration) -> Result<Meeting, Trouble> {
+pub fn connect(addr: &Addr, speaks: Speaks, patience: Duration) -> Result<Meeting, Trouble> {
     let Greeting { wire, config, peer } = greet(addr, patience)?;
     let (fd, own) = Segment::sealed(&config, 1)?;
+    own.say_what_it_carries(speaks);
     wire.say(&Message::new(kind::SEGMENT), &[fd.as_fd()])?;
     let (_, fds) = wire.expect(kind::ACCEPTED, &["S8"])?;
     need(fds.is_empty(), &["S3"], || format!("{} descriptors came with an ACCEPTED that has none", fds.len()))?;
@@ -163,13 +165,14 @@ impl Door {
     }
 
     /// The whole rendezvous of a listener with lanes of its own, in four messages.
-    pub fn meet(&self, config: &Config) -> Result<Meeting, Trouble> {
+    pub fn meet(&self, config: &Config, speaks: Speaks) -> Result<Meeting, Trouble> {
         let (wire, hello, _) = self.hello()?;
         let most = config.capacities[0].max(config.capacities[1]);
         need(hello.0[8] >= most && hello.0[9] == hello.0[8], &["S14"], || {
             format!("HELLO accepts lanes of up to {} and {} bytes", hello.0[8], hello.0[9])
         })?;
         let (fd, own) = Segment::sealed(config, 0)?;
+        own.say_what_it_carries(speaks);
         wire.say(&Message::welcome(config), &[fd.as_fd()])?;
         let (_, fds) = wire.expect(kind::SEGMENT, &["S2"])?;
         let peer = segment_of(&fds, config, 1)?;

@@ -1,4 +1,13 @@
-//! The arithmetic of cursors and park words: C, W, K.
+//! What is said in a lane, and the arithmetic of cursors and park words: C, W, K.
+
+/// What the peer echoes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// Bytes.
+    Bytes,
+    /// Records, each sent back whole.
+    Records,
+}
 
 /// FIN of `sent`, STOP of `received`.
 pub const LAST: u32 = 1 << 31;

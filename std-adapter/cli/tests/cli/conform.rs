@@ -17,7 +17,10 @@ fn own(role: &str) -> Vec<String> {
 }
 
 fn conform(addr: &str, role: &str, options: &[&str], peer: &[String]) -> Command {
-    let mut args: Vec<&str> = vec!["conform", "--json", "-w", "30", addr, "--as", role];
+    let mut args: Vec<&str> = vec!["conform", "--json", addr, "--as", role];
+    if !options.contains(&"-w") {
+        args.extend(["-w", "30"]);
+    }
     args.extend(options);
     if !peer.is_empty() {
         args.push("--");
@@ -100,6 +103,39 @@ fn a_peer_that_does_not_echo_is_found_out() {
         over.store(true, Ordering::Relaxed);
         drop(Stream::connect(addr.as_str()));
     });
+}
+
+/// With records; then a peer that does not say that it has them.
+#[test]
+fn records_are_played_with_a_peer_that_echoes_them() {
+    for (says, code, verdict) in [(true, 0, "pass"), (false, 1, "fail")] {
+        let addr = format!("unix:@smstream-test-conform-records-{says}-{}", std::process::id());
+        let listener = Builder::new().records(says).bind(addr.as_str()).expect("a listener");
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while let Ok(stream) = listener.accept() {
+                    if over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let Ok(mut records) = stream.into_records() else { continue };
+                    let mut buffer = vec![0; 1 << 18];
+                    while let Ok(Some(n)) = records.recv(&mut buffer) {
+                        if records.send(&buffer[..n]).is_err() {
+                            break;
+                        }
+                    }
+                }
+            });
+            let found = report(&mut conform(&addr, "connector", &["--records", "-w", "5"], &[]), code);
+            assert_eq!(verdicts(&found, &["R3"]), [verdict], "{found}");
+            if says {
+                assert_eq!(verdicts(&found, &["R1", "R2", "R4"]), ["pass"; 3], "{found}");
+            }
+            over.store(true, Ordering::Relaxed);
+            drop(Stream::connect(addr.as_str()));
+        });
+    }
 }
 
 #[test]

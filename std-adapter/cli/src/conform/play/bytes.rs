@@ -5,6 +5,7 @@ use crate::conform::meeting::Meeting;
 use crate::conform::plan::{Over, Play};
 use crate::conform::scene::{Role, Scene, lanes, usual};
 use crate::conform::trouble::{Trouble, need};
+use crate::conform::words::Speaks;
 
 pub const PLAYS: &[Play] = &[
     Play {
@@ -13,6 +14,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Socket,
         role: None,
+        speaks: Speaks::Bytes,
         run: meets,
     },
     Play {
@@ -21,6 +23,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::File,
         role: None,
+        speaks: Speaks::Bytes,
         run: meets,
     },
     Play {
@@ -29,6 +32,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::File,
         role: Some(Role::Connector),
+        speaks: Speaks::Bytes,
         run: meets,
     },
     Play {
@@ -37,6 +41,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::File,
         role: Some(Role::Listener),
+        speaks: Speaks::Bytes,
         run: meets,
     },
     Play {
@@ -45,6 +50,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Both,
         role: None,
+        speaks: Speaks::Bytes,
         run: echo,
     },
     Play {
@@ -53,6 +59,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Both,
         role: Some(Role::Listener),
+        speaks: Speaks::Bytes,
         run: tiny,
     },
     Play {
@@ -61,6 +68,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Socket,
         role: Some(Role::Connector),
+        speaks: Speaks::Bytes,
         run: proposals,
     },
     Play {
@@ -69,6 +77,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Socket,
         role: Some(Role::Listener),
+        speaks: Speaks::Bytes,
         run: its_proposal,
     },
 ];

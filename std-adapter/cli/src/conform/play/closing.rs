@@ -6,7 +6,7 @@ use crate::conform::plan::{Over, Play};
 use crate::conform::scene::Scene;
 use crate::conform::segment::at;
 use crate::conform::trouble::{Trouble, need};
-use crate::conform::words::{LAST, STOPPED_HINT};
+use crate::conform::words::{LAST, STOPPED_HINT, Speaks};
 
 pub const PLAYS: &[Play] = &[
     Play {
@@ -15,6 +15,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Both,
         role: None,
+        speaks: Speaks::Bytes,
         run: ends,
     },
     Play {
@@ -23,9 +24,18 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Both,
         role: None,
+        speaks: Speaks::Bytes,
         run: lets_go,
     },
-    Play { name: "this side takes no more", about: &["W7"], level: 1, over: Over::Both, role: None, run: stops },
+    Play {
+        name: "this side takes no more",
+        about: &["W7"],
+        level: 1,
+        over: Over::Both,
+        role: None,
+        speaks: Speaks::Bytes,
+        run: stops,
+    },
 ];
 
 /// Says FIN, and waits for the peer's FIN, STOP and the hint.

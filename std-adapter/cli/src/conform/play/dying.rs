@@ -12,7 +12,7 @@ use crate::conform::scene::{Role, Scene, usual};
 use crate::conform::segment::{Segment, at};
 use crate::conform::socket;
 use crate::conform::trouble::{Trouble, broke, need, unreached};
-use crate::conform::words::ASLEEP;
+use crate::conform::words::{ASLEEP, Speaks};
 
 pub const PLAYS: &[Play] = &[
     Play {
@@ -21,6 +21,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Both,
         role: None,
+        speaks: Speaks::Bytes,
         run: with_bytes,
     },
     Play {
@@ -29,6 +30,7 @@ pub const PLAYS: &[Play] = &[
         level: 2,
         over: Over::Socket,
         role: None,
+        speaks: Speaks::Bytes,
         run: asleep,
     },
     Play {
@@ -37,6 +39,7 @@ pub const PLAYS: &[Play] = &[
         level: 2,
         over: Over::File,
         role: None,
+        speaks: Speaks::Bytes,
         run: asleep,
     },
     Play {
@@ -45,6 +48,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Socket,
         role: Some(Role::Connector),
+        speaks: Speaks::Bytes,
         run: connector_steps,
     },
     Play {
@@ -53,6 +57,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Socket,
         role: Some(Role::Connector),
+        speaks: Speaks::Bytes,
         run: silent,
     },
     Play {
@@ -61,6 +66,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::File,
         role: Some(Role::Connector),
+        speaks: Speaks::Bytes,
         run: claim_steps,
     },
     Play {
@@ -69,6 +75,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::File,
         role: Some(Role::Connector),
+        speaks: Speaks::Bytes,
         run: silent_claim,
     },
     Play {
@@ -77,6 +84,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Socket,
         role: Some(Role::Listener),
+        speaks: Speaks::Bytes,
         run: listener_steps,
     },
     Play {
@@ -85,6 +93,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::File,
         role: Some(Role::Listener),
+        speaks: Speaks::Bytes,
         run: region_dies,
     },
 ];
@@ -166,7 +175,7 @@ fn claim_steps(scene: &mut Scene) -> Result<(), Trouble> {
                 own.store(at("capacity"), u32::MAX);
             }
             _ => {
-                region.greet()?;
+                region.greet(Speaks::Bytes)?;
             }
         }
         region.die(1)?;
@@ -230,7 +239,7 @@ fn listener_steps(scene: &mut Scene) -> Result<(), Trouble> {
 
 fn region_dies(scene: &mut Scene) -> Result<(), Trouble> {
     let Some(path) = scene.file() else { return Ok(()) };
-    let region = Region::listen(&path, &usual())?;
+    let region = Region::listen(&path, &usual(), Speaks::Bytes)?;
     scene.start_connector()?;
     let met = region.hello(scene.patience).map(drop);
     let held = region.is_held(Byte::Connector)?;

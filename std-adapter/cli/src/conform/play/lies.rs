@@ -6,7 +6,7 @@ use crate::conform::plan::{Over, Play};
 use crate::conform::scene::Scene;
 use crate::conform::segment::at;
 use crate::conform::trouble::{Trouble, broke, need};
-use crate::conform::words::{LAST, add, diff};
+use crate::conform::words::{LAST, Speaks, add, diff};
 
 pub const PLAYS: &[Play] = &[
     Play {
@@ -15,6 +15,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Both,
         role: None,
+        speaks: Speaks::Bytes,
         run: |s| sent(s, |m| add(m.sent, m.capacity() + 1)),
     },
     Play {
@@ -23,6 +24,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Both,
         role: None,
+        speaks: Speaks::Bytes,
         run: |s| sent(s, |m| add(m.sent, 1 << 30)),
     },
     Play {
@@ -31,6 +33,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Both,
         role: None,
+        speaks: Speaks::Bytes,
         run: |s| sent(s, |m| add(m.sent, u32::MAX)),
     },
     Play {
@@ -39,6 +42,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Both,
         role: None,
+        speaks: Speaks::Bytes,
         run: |s| received(s, |m| add(m.their_sent, 1 << 30)),
     },
     Play {
@@ -47,6 +51,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Both,
         role: None,
+        speaks: Speaks::Bytes,
         run: |s| received(s, |m| add(m.config.start, u32::MAX)),
     },
     Play {
@@ -55,12 +60,13 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Both,
         role: None,
+        speaks: Speaks::Bytes,
         run: grows,
     },
 ];
 
 /// C8: FIN and STOP, which are the last that it says.
-fn is_corrupt(meeting: &mut Meeting, what: &str) -> Result<(), Trouble> {
+pub fn is_corrupt(meeting: &mut Meeting, what: &str) -> Result<(), Trouble> {
     let last = |meeting: &Meeting, name| meeting.peer.load(at(name)) & LAST != 0;
     let found = meeting.until(|meeting| {
         let gone = meeting.is_peer_gone()?;

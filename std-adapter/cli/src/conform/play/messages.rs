@@ -9,6 +9,7 @@ use crate::conform::scene::{Role, Scene, usual};
 use crate::conform::segment::{Segment, at, whole};
 use crate::conform::socket;
 use crate::conform::trouble::{Trouble, broke, need, unreached};
+use crate::conform::words::Speaks;
 use smstream::memory::{memfd, unnamed_file};
 use smstream::smstream_core::geometry::Config;
 
@@ -19,6 +20,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Socket,
         role: Some(Role::Connector),
+        speaks: Speaks::Bytes,
         run: to_a_listener,
     },
     Play {
@@ -27,6 +29,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Socket,
         role: Some(Role::Connector),
+        speaks: Speaks::Bytes,
         run: no_segment,
     },
     Play {
@@ -35,6 +38,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Socket,
         role: Some(Role::Connector),
+        speaks: Speaks::Bytes,
         run: headers_to_a_listener,
     },
     Play {
@@ -43,6 +47,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Socket,
         role: Some(Role::Connector),
+        speaks: Speaks::Bytes,
         run: small_limit,
     },
     Play {
@@ -51,6 +56,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::File,
         role: Some(Role::Connector),
+        speaks: Speaks::Bytes,
         run: headers_in_a_file,
     },
     Play {
@@ -59,6 +65,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Socket,
         role: Some(Role::Listener),
+        speaks: Speaks::Bytes,
         run: to_a_connector,
     },
     Play {
@@ -67,6 +74,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Socket,
         role: Some(Role::Listener),
+        speaks: Speaks::Bytes,
         run: headers_to_a_connector,
     },
     Play {
@@ -75,6 +83,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Socket,
         role: Some(Role::Listener),
+        speaks: Speaks::Bytes,
         run: refuses,
     },
 ];
@@ -231,7 +240,7 @@ fn headers_in_a_file(scene: &mut Scene) -> Result<(), Trouble> {
 }
 
 /// The connector hangs up, and says nothing.
-fn hangs_up(wire: &Wire, clauses: &[&'static str], what: &str) -> Result<(), Trouble> {
+pub fn hangs_up(wire: &Wire, clauses: &[&'static str], what: &str) -> Result<(), Trouble> {
     match wire.hear()? {
         Came::End => Ok(()),
         Came::Message(message, _) => Err(broke(clauses, format!("{what} was answered by {}", message.name()))),

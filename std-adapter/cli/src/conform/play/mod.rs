@@ -6,7 +6,10 @@ mod dying;
 mod lies;
 mod messages;
 mod noise;
+mod one_way;
 mod parking;
+mod records;
+mod senders;
 mod wakes;
 
 use super::plan::Play;
@@ -22,6 +25,9 @@ pub fn all() -> impl Iterator<Item = &'static Play> {
         lies::PLAYS,
         dying::PLAYS,
         messages::PLAYS,
+        one_way::PLAYS,
+        senders::PLAYS,
+        records::PLAYS,
     ]
     .into_iter()
     .flatten()

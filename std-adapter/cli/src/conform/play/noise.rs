@@ -8,6 +8,7 @@ use crate::conform::plan::{Over, Play};
 use crate::conform::scene::Scene;
 use crate::conform::segment::at;
 use crate::conform::trouble::Trouble;
+use crate::conform::words::Speaks;
 
 pub const PLAYS: &[Play] = &[
     Play {
@@ -16,6 +17,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Both,
         role: None,
+        speaks: Speaks::Bytes,
         run: wakes,
     },
     Play {
@@ -24,6 +26,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Socket,
         role: None,
+        speaks: Speaks::Bytes,
         run: rings,
     },
     Play {
@@ -32,6 +35,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Both,
         role: None,
+        speaks: Speaks::Bytes,
         run: nonsense,
     },
     Play {
@@ -40,6 +44,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Both,
         role: None,
+        speaks: Speaks::Bytes,
         run: slow,
     },
 ];

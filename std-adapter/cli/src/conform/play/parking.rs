@@ -5,7 +5,7 @@ use crate::conform::plan::{Over, Play};
 use crate::conform::scene::Scene;
 use crate::conform::segment::at;
 use crate::conform::trouble::{Trouble, need, unreached};
-use crate::conform::words::{ASLEEP, EXCLUSIVE, THRESHOLD, diff};
+use crate::conform::words::{ASLEEP, EXCLUSIVE, Speaks, THRESHOLD, diff};
 
 pub const PLAYS: &[Play] = &[
     Play {
@@ -14,6 +14,7 @@ pub const PLAYS: &[Play] = &[
         level: 2,
         over: Over::Both,
         role: None,
+        speaks: Speaks::Bytes,
         run: announces,
     },
     Play {
@@ -22,13 +23,22 @@ pub const PLAYS: &[Play] = &[
         level: 2,
         over: Over::Both,
         role: None,
+        speaks: Speaks::Bytes,
         run: exactly,
     },
-    Play { name: "its wake methods", about: &["K4", "K8"], level: 2, over: Over::Both, role: None, run: methods },
+    Play {
+        name: "its wake methods",
+        about: &["K4", "K8"],
+        level: 2,
+        over: Over::Both,
+        role: None,
+        speaks: Speaks::Bytes,
+        run: methods,
+    },
 ];
 
 /// Waits until its reading half sleeps. The park word.
-fn asleep(meeting: &mut Meeting) -> Result<u32, Trouble> {
+pub fn asleep(meeting: &mut Meeting) -> Result<u32, Trouble> {
     let park = meeting.until(|meeting| {
         let word = meeting.peer.load(at("read_park"));
         Ok((word & ASLEEP != 0).then_some(word))

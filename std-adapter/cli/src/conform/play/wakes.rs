@@ -9,7 +9,7 @@ use crate::conform::plan::{Over, Play};
 use crate::conform::scene::{Role, Scene};
 use crate::conform::segment::{at, full_fence};
 use crate::conform::trouble::{Trouble, broke, need, unreached};
-use crate::conform::words::{ASLEEP, EXCLUSIVE, LAST, THRESHOLD, add, crossed};
+use crate::conform::words::{ASLEEP, EXCLUSIVE, LAST, Speaks, THRESHOLD, add, crossed};
 
 pub const PLAYS: &[Play] = &[
     Play {
@@ -18,6 +18,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Both,
         role: None,
+        speaks: Speaks::Bytes,
         run: |s| by_wakes(s, 0),
     },
     Play {
@@ -26,6 +27,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Socket,
         role: None,
+        speaks: Speaks::Bytes,
         run: |s| by_wakes(s, 1),
     },
     Play {
@@ -34,6 +36,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Both,
         role: None,
+        speaks: Speaks::Bytes,
         run: |s| by_wakes(s, 77),
     },
     Play {
@@ -42,6 +45,7 @@ pub const PLAYS: &[Play] = &[
         level: 3,
         over: Over::Both,
         role: None,
+        speaks: Speaks::Bytes,
         run: signal,
     },
     Play {
@@ -50,6 +54,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Both,
         role: None,
+        speaks: Speaks::Bytes,
         run: room,
     },
     Play {
@@ -58,6 +63,7 @@ pub const PLAYS: &[Play] = &[
         level: 1,
         over: Over::Both,
         role: None,
+        speaks: Speaks::Bytes,
         run: last,
     },
     Play {
@@ -66,6 +72,7 @@ pub const PLAYS: &[Play] = &[
         level: 3,
         over: Over::Both,
         role: Some(Role::Connector),
+        speaks: Speaks::Bytes,
         run: deadlock,
     },
 ];
