@@ -247,7 +247,9 @@ impl<'m> World<'m> {
         assert!(grant.len() == len && grant.is_empty() == (len == 0) && !grant.as_ptr().is_null());
         let record = self.next(len);
         assert_eq!((grant.put(0, &record), grant.put(len, &[1])), (len, 0));
-        assert_eq!(self.writer().send(b""), Err(SendError::Granted));
+        let granted = self.writer().send(b"").expect_err("a grant is out");
+        check_error(&granted);
+        assert_eq!(granted, SendError::Granted);
         assert_eq!(self.writer().claim(0).map(drop), Err(SendError::Granted));
         match commit {
             None => self.writer().abort(grant).unwrap(),
