@@ -15,6 +15,7 @@ use smstream_core::findings::Findings;
 use smstream_core::geometry::{self, Config};
 use smstream_core::layout::Header;
 use smstream_tests::memory::Heap;
+use smstream_tests::texts::check_error;
 
 use crate::MAX_OPS;
 use crate::bytes::Bytes;
@@ -47,6 +48,14 @@ pub fn hostile(data: &[u8]) {
         // SAFETY: long enough for a header, which is atomics only; the memory is dropped after the last use.
         unsafe { &*heap.base().cast::<Header>() }
     });
+    if mode & 0x40 != 0 {
+        // Counters that are about to carry.
+        for line in headers.iter().flat_map(|header| [&header.port.reads, &header.port.writes]) {
+            for counter in [&line.bytes, &line.operations, &line.parks, &line.wakes_sent] {
+                counter.low.store(u32::MAX - u32::from(mode >> 7), Relaxed);
+            }
+        }
+    }
     for _ in 0..mode >> 2 & 3 {
         let at = bytes.u8();
         let (header, at) = (headers[usize::from(at >> 7)], usize::from(at & 0x7f));
@@ -78,10 +87,23 @@ pub fn hostile(data: &[u8]) {
             assert!(!findings.as_slice().is_empty() && !findings.to_string().is_empty());
         }
     }
+    let [(mine, mine_len), (it, it_len)] = segments;
+    // SAFETY: the memory outlives what is attached, which is given up at once.
+    let found = Findings::collect(|report| unsafe {
+        geometry::attach_reporting(mine, mine_len, it.cast_const(), it_len, report).map(drop)
+    });
     // SAFETY: the memory outlives the end, no references to lanes exist, and this is the only end.
     let attached = unsafe { geometry::attach(segments[0].0, segments[0].1, segments[1].0.cast_const(), segments[1].1) };
-    let Ok(attached) = attached else {
-        return;
+    assert_eq!(attached.is_ok(), found.is_ok(), "{found:?}");
+    let attached = match attached {
+        Ok(attached) => attached,
+        Err(first) => {
+            check_error(&first);
+            return assert_eq!(
+                Findings::from(first).as_slice(),
+                &found.expect_err("something is wrong").as_slice()[..1]
+            );
+        }
     };
     let d = *attached.shape();
     // Between the check of the headers and the making of the halves the peer has time, too.

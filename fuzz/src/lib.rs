@@ -7,6 +7,7 @@ mod bytes;
 mod hostile;
 mod image;
 mod leftover;
+mod local;
 mod messages;
 mod packets;
 mod text;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 pub use hostile::hostile;
 pub use image::{image, trace};
 pub use leftover::leftover;
+pub use local::local;
 pub use messages::{items, records};
 pub use packets::packets;
 pub use text::text;
@@ -91,7 +93,9 @@ fn operation(bytes: &mut Bytes<'_>) -> Op {
             exclusive: code & 1 != 0,
         },
         26 => Op::Reattach { party },
-        27..=30 => Op::Asleep { party, half, ahead: bytes.len(), exclusive: bytes.bool(), method: bytes.u8() },
+        27 => Op::Announce { party, half, want: bytes.len(), in_steps: code & 0x20 != 0, withdraw: bytes.bool() },
+        28 if code & 0x20 != 0 => Op::Text { party, len: bytes.len() },
+        28..=30 => Op::Asleep { party, half, ahead: bytes.len(), exclusive: bytes.bool(), method: bytes.u8() },
         _ => Op::Awake { party, half, bits: bytes.u32() },
     }
 }

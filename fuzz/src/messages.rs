@@ -11,6 +11,7 @@ use smstream_core::park::Spin;
 use smstream_core::spsc::{Compact, Spaced};
 use smstream_tests::records::{self, MOST};
 use smstream_tests::ring::{self, run_on};
+use smstream_tests::texts::{check_error, checked};
 
 use crate::bytes::Bytes;
 
@@ -48,7 +49,12 @@ fn record(bytes: &mut Bytes<'_>) -> records::Op {
         8 => records::Op::GrantMax(commit(&mut len)),
         9..=12 => records::Op::Recv(len()),
         13..=14 => records::Op::Take,
-        _ => records::Op::Skip,
+        _ => match code >> 4 & 3 {
+            0 => records::Op::Skip,
+            1 => records::Op::Halves(len()),
+            2 => records::Op::Wait(len(), code & 0x40 != 0),
+            _ => records::Op::Foreign(len()),
+        },
     }
 }
 
@@ -73,7 +79,7 @@ pub fn items(data: &[u8]) {
     }
 }
 
-fn ring_op(bytes: &mut Bytes<'_>) -> ring::Op {
+pub(crate) fn ring_op(bytes: &mut Bytes<'_>) -> ring::Op {
     let code = bytes.u8();
     let mut len = || usize::from(bytes.u8() % 20);
     match code & 0x0f {
@@ -85,7 +91,9 @@ fn ring_op(bytes: &mut Bytes<'_>) -> ring::Op {
         9 => ring::Op::PopIter(len()),
         10 => ring::Op::PopAll,
         11 => ring::Op::PopUninit(len()),
+        12 if code & 0x10 != 0 => ring::Op::WritePlaces(len(), len()),
         12 => ring::Op::Peek,
+        13 if code & 0x10 != 0 => ring::Op::ReadAll(len()),
         13 => ring::Op::ReadChunk(len(), len()),
         14 => ring::Op::Skip(len()),
         _ => ring::Op::Look,
@@ -112,7 +120,10 @@ where
     let (writer, reader) = (ItemWriter::<T, _>::new(here.producer), ItemReader::<T, _>::new(there.consumer));
     let (mut writer, mut reader) = match (writer, reader) {
         (Ok(writer), Ok(reader)) => (Some(writer), reader),
-        (Err(writer), Err(reader)) => return assert!(writer == reader && SIZE > capacity as usize),
+        (Err(writer), Err(reader)) => {
+            check_error(&writer);
+            return assert!(writer == reader && SIZE > capacity as usize);
+        }
         _ => panic!("the two halves do not agree"),
     };
     // What was sent, byte for byte: items, or what a peer sends that knows of none.
@@ -130,7 +141,11 @@ where
                 let raw: Vec<u8> = (0..SIZE * usize::from(code >> 4)).map(|n| (n * 7 + number) as u8).collect();
                 let items: Vec<T> =
                     raw.chunks_exact(SIZE).map(|item| T::read_from_bytes(item).expect("an item's bytes")).collect();
-                match writer.push_slice(&items) {
+                let pushed = match &items[..] {
+                    [item] => writer.push(item).map(|()| 1),
+                    items => writer.push_slice(items),
+                };
+                match checked(pushed) {
                     Ok(n) => {
                         assert!(!finished && n == items.len().min(room / SIZE));
                         queue.extend(&raw[..n * SIZE]);
@@ -156,7 +171,10 @@ where
                 finished = true;
                 writer = Some(ItemWriter::new(producer).expect("the same lane"));
             }
-            _ => match reader.pop() {
+            // What is there is not waited for.
+            5 if queue.len() >= SIZE => assert_eq!(reader.wait(None), Ok(())),
+            5 if room >= SIZE && !finished => assert_eq!(writer.as_mut().expect("one half").wait(None), Ok(())),
+            _ => match checked(reader.pop()) {
                 Ok(Some(item)) => {
                     let sent: Vec<u8> = queue.drain(..SIZE).collect();
                     assert_eq!(item.as_bytes(), sent);

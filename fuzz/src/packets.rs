@@ -1,13 +1,16 @@
 //! Packets of a hostile party in a rendezvous over a socket: what comes of them is what the layout says.
 
-use smstream_tests::handshake::{Gift, Packet, attack_connector, attack_listener};
+use smstream_tests::handshake::{
+    Gift, Manner, Packet, attack_connector, attack_listener, attack_parent, attack_sleeping_connector,
+};
 
 use crate::bytes::Bytes;
 
 /// The most packets that an input can ask for.
 const MAX_PACKETS: usize = 5;
 
-/// A hostile connector (the first byte is even) or listener. See [`attack_listener`] and [`attack_connector`].
+/// A hostile connector, child or listener, as the first byte says. See [`attack_listener`], [`attack_parent`],
+/// [`attack_connector`] and [`attack_sleeping_connector`].
 pub fn packets(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let side = bytes.u8();
@@ -15,9 +18,12 @@ pub fn packets(data: &[u8]) {
     while !bytes.is_empty() && packets.len() < MAX_PACKETS {
         packets.push(packet(&mut bytes));
     }
-    match side & 3 {
-        0 | 2 => attack_listener(&packets),
-        side => attack_connector(side == 1, &packets),
+    let (proposes, manner) = (side & 3 == 1, if side & 0x10 == 0 { Manner::Stays } else { Manner::Leaves });
+    match (side & 1 == 0, side & 0x0c == 0x0c) {
+        (true, false) => attack_listener(manner, &packets),
+        (true, true) => attack_parent(manner, &packets),
+        (false, false) => attack_connector(proposes, manner, &packets),
+        (false, true) => attack_sleeping_connector(proposes, side & 0x10 != 0, &packets),
     }
 }
 

@@ -46,6 +46,11 @@ fn items() {
 }
 
 #[test]
+fn local() {
+    replay("local", smstream_fuzz::local);
+}
+
+#[test]
 fn packets() {
     replay("packets", smstream_fuzz::packets);
 }

@@ -5,6 +5,6 @@ mod model;
 mod packet;
 mod run;
 
-pub use model::{End, Reply, of_connector, of_listener};
+pub use model::{End, Reply, of_connector, of_connector_left_alone, of_listener};
 pub use packet::{Gift, Packet, Wrapped};
-pub use run::{attack_connector, attack_listener, channel};
+pub use run::{Manner, attack_connector, attack_listener, attack_parent, attack_sleeping_connector, channel};

@@ -2,6 +2,7 @@
 
 pub mod attacks;
 pub mod bad_fds;
+pub mod compact;
 pub mod cursors;
 pub mod flow;
 pub mod forks;
@@ -17,6 +18,7 @@ pub mod privileges;
 pub mod records;
 pub mod ring;
 pub mod rules;
+pub mod texts;
 pub mod waits;
 pub mod watchdog;
 pub mod wire;

@@ -4,7 +4,12 @@ use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
 
-use smstream_core::spsc::{Full, Halves, Ring, TooFew, Words};
+use smstream_core::spsc::{Full, Halves, Ring, SliceRing, TooFew, Words};
+
+use crate::texts::{check_debug, check_error};
+
+mod plain;
+pub use plain::{Plain, run_plain};
 
 /// What a test does. Numbers of items may be more than there are, or than fit.
 #[derive(Clone, Debug)]
@@ -17,6 +22,8 @@ pub enum Op {
     PushIter(usize),
     /// Asks for so many places, fills so many, and commits or gives up.
     WriteChunk(usize, usize, bool),
+    /// Asks for so many places, and fills so many one by one, the rest where they are.
+    WritePlaces(usize, usize),
     /// Pops one.
     Pop,
     /// Pops so many, by an iterator.
@@ -29,6 +36,8 @@ pub enum Op {
     Peek,
     /// Asks for so many items, and commits so many.
     ReadChunk(usize, usize),
+    /// Asks for so many items, and takes all.
+    ReadAll(usize),
     /// Drops so many.
     Skip(usize),
     /// Asks how many there are, and looks at all.
@@ -71,7 +80,10 @@ impl<W: Words> World<'_, W> {
                         assert!(room > 0);
                         self.queue.push_back(*item);
                     }
-                    Err(Full(back)) => assert!(room == 0 && back == item),
+                    Err(full) => {
+                        check_error(&full);
+                        assert!(room == 0 && full == Full(item));
+                    }
                 }
             }
             // `Rc` is no `Copy`; slices of plain numbers have a test of their own below.
@@ -84,7 +96,10 @@ impl<W: Words> World<'_, W> {
             Op::WriteChunk(ask, fill, commit) => {
                 let items = self.some(fill);
                 match self.halves.0.write_chunk(ask) {
-                    Err(e) => assert_eq!(e, TooFew { wanted: ask, available: room }),
+                    Err(e) => {
+                        check_error(&e);
+                        assert_eq!(e, TooFew { wanted: ask, available: room });
+                    }
                     Ok(mut chunk) => {
                         let filled = chunk.fill(items.iter().cloned());
                         assert_eq!((filled, chunk.len()), (fill.min(ask), ask));
@@ -93,6 +108,29 @@ impl<W: Words> World<'_, W> {
                             assert_eq!(chunk.commit(), filled);
                             self.queue.extend(items[..filled].iter().map(|item| **item));
                         }
+                    }
+                }
+            }
+            Op::WritePlaces(ask, by_one) => {
+                let items = self.some(ask);
+                match self.halves.0.write_chunk(ask) {
+                    Err(e) => assert_eq!(e, TooFew { wanted: ask, available: room }),
+                    Ok(mut chunk) => {
+                        assert_eq!((chunk.len(), chunk.is_empty(), chunk.filled()), (ask, ask == 0, 0));
+                        let mut left = items.iter().cloned();
+                        left.by_ref().take(by_one).for_each(|item| chunk.push(item).expect("a place"));
+                        let (first, second) = chunk.as_mut_slices();
+                        let rest = first.len() + second.len();
+                        assert_eq!(rest, ask.saturating_sub(by_one));
+                        for (place, item) in first.iter_mut().chain(second).zip(left) {
+                            place.write(item);
+                        }
+                        // SAFETY: each place of the two slices has just been filled.
+                        unsafe { chunk.assume_filled(rest) };
+                        let one_more = Rc::new(0);
+                        assert_eq!(chunk.push(Rc::clone(&one_more)), Err(Full(one_more)));
+                        assert_eq!((chunk.filled(), chunk.commit()), (ask, ask));
+                        self.queue.extend(items.iter().map(|item| **item));
                     }
                 }
             }
@@ -119,7 +157,19 @@ impl<W: Words> World<'_, W> {
                     self.expect(unsafe { item.assume_init() });
                 }
             }
-            Op::Peek => assert_eq!(self.halves.1.peek().map(|item| **item), self.queue.front().copied()),
+            Op::Peek => {
+                assert_eq!(self.halves.1.peek().map(|item| **item), self.queue.front().copied());
+                assert_eq!(self.halves.1.peek_mut().map(|item| **item), self.queue.front().copied());
+            }
+            Op::ReadAll(ask) => match self.halves.1.read_chunk(ask) {
+                Err(e) => assert_eq!(e, TooFew { wanted: ask, available: self.queue.len() }),
+                Ok(mut chunk) => {
+                    assert_eq!((chunk.len(), chunk.is_empty()), (ask, ask == 0));
+                    let (first, second) = chunk.as_mut_slices();
+                    let seen: Vec<u32> = first.iter().chain(second.iter()).map(|item| **item).collect();
+                    assert_eq!((seen, chunk.commit_all()), (self.queue.drain(..ask).collect(), ask));
+                }
+            },
             Op::ReadChunk(ask, take) => match self.halves.1.read_chunk(ask) {
                 Err(e) => assert_eq!(e, TooFew { wanted: ask, available: self.queue.len() }),
                 Ok(mut chunk) => {
@@ -157,6 +207,8 @@ impl<W: Words> World<'_, W> {
 /// If the ring does not do what a queue does.
 #[must_use]
 pub fn run<W: Words>(halves: Halves<'_, Item, W>, ops: &[Op]) -> Vec<Item> {
+    check_debug(&halves.0);
+    check_debug(&halves.1);
     let capacity = halves.0.capacity();
     let mut world = World { halves, queue: VecDeque::new(), made: Vec::new(), capacity };
     ops.iter().chain([&Op::Look]).for_each(|op| world.run(op));
@@ -169,7 +221,42 @@ pub fn run<W: Words>(halves: Halves<'_, Item, W>, ops: &[Op]) -> Vec<Item> {
 /// If the ring does not do what a queue does, or keeps an item.
 pub fn run_on<const N: usize, W: Words>(start: u32, ops: &[Op]) {
     let mut ring = Ring::<Item, N, W>::starting_at(start);
+    check_debug(&ring);
+    assert_eq!(ring.capacity(), N);
     let made = run(ring.split(), ops);
+    drop(ring);
+    assert!(made.iter().all(|item| Rc::strong_count(item) == 1));
+
+    // A ring that may be shared is split once.
+    let ring = Ring::<Item, N, W>::default();
+    let made = run(ring.try_split().expect("the first"), ops);
+    check_error(&ring.try_split().err().expect("it was split before"));
+    drop(ring);
+    assert!(made.iter().all(|item| Rc::strong_count(item) == 1));
+}
+
+/// Runs on a ring in `places` borrowed places: if it cannot be, the error says so.
+///
+/// # Panics
+/// If the ring does not do what a queue does, or keeps an item.
+pub fn run_in_slice<W: Words>(places: usize, twice: bool, ops: &[Op]) {
+    let mut memory: Vec<MaybeUninit<Item>> = (0..places).map(|_| MaybeUninit::uninit()).collect();
+    let mut ring = match SliceRing::<Item, W>::new(&mut memory) {
+        Ok(ring) => ring,
+        Err(e) => {
+            check_error(&e);
+            return assert!(!places.is_power_of_two());
+        }
+    };
+    check_debug(&ring);
+    assert!(places.is_power_of_two() && ring.capacity() == places);
+    let made = if twice {
+        let made = run(ring.try_split().expect("the first"), ops);
+        check_error(&ring.try_split().err().expect("it was split before"));
+        made
+    } else {
+        run(ring.split(), ops)
+    };
     drop(ring);
     assert!(made.iter().all(|item| Rc::strong_count(item) == 1));
 }

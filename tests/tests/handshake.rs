@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use smstream_tests::handshake::{
-    End, Gift, Packet, attack_connector, attack_listener, channel, of_connector, of_listener,
+    End, Gift, Manner, Packet, attack_connector, attack_listener, attack_parent, attack_sleeping_connector, channel,
+    of_connector, of_listener,
 };
 use smstream_tests::watchdog::Watchdog;
 
@@ -47,13 +48,18 @@ proptest! {
     #[test]
     fn a_listener_answers_as_the_layout_says(packets in packets([1, 3])) {
         let _watchdog = Watchdog::new();
-        attack_listener(&packets);
+        attack_listener(Manner::Stays, &packets);
+        attack_listener(Manner::Leaves, &packets);
+        attack_parent(Manner::Stays, &packets);
+        attack_parent(Manner::Leaves, &packets);
     }
 
     #[test]
     fn a_connector_ends_as_the_layout_says(proposes in any::<bool>(), packets in packets([2, 4])) {
         let _watchdog = Watchdog::new();
-        attack_connector(proposes, &packets);
+        attack_connector(proposes, Manner::Stays, &packets);
+        attack_connector(proposes, Manner::Leaves, &packets);
+        attack_sleeping_connector(proposes, packets.len() % 2 == 0, &packets);
     }
 }
 
@@ -77,13 +83,13 @@ fn honest_packets_make_a_stream() {
     };
     for packets in [&[honest(0)][..], &[honest(1), honest(3)]] {
         assert_eq!(end_of(packets, 1, false), End::Established);
-        attack_listener(packets);
+        attack_listener(Manner::Stays, packets);
     }
     for (proposes, packets) in
         [(true, &[honest(4)][..]), (true, &[honest(2), honest(4)]), (false, &[honest(2), honest(4)])]
     {
         assert_eq!(end_of(packets, 0, proposes), End::Established);
-        attack_connector(proposes, packets);
+        attack_connector(proposes, Manner::Stays, packets);
     }
     assert_eq!(end_of(&[honest(1)], 1, false), End::Waiting);
     assert_eq!(end_of(&[honest(4)], 0, false), End::Failed { refused: false });

@@ -7,12 +7,18 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use smstream_core::error::{ReadError, ReserveError, WaitError, WriteError};
 use smstream_core::geometry;
+use smstream_core::lane::Announced;
+use smstream_core::park::{ALERT_CANCEL, ALERT_CORRUPT, ALERT_GONE, Place};
+use smstream_tests::texts::checked;
 
 use super::checks::Looks;
 use super::park::Treacherous;
 use super::peer::Scribble;
 use super::world::World;
 use crate::bytes::Bytes;
+
+/// All alerts that mean something.
+const ALERTS: u32 = ALERT_GONE | ALERT_CANCEL | ALERT_CORRUPT;
 
 impl World {
     /// One operation, with what the peer does before and during it. Says whether to go on.
@@ -55,20 +61,20 @@ impl World {
             0..=2 => {
                 let len = bytes.len();
                 let data = vec![code; len.into()];
-                let result = if by_end { self.end.write(&data) } else { p.write(&data) };
+                let result = checked(if by_end { self.end.write(&data) } else { p.write(&data) });
                 assert!(result.is_ok_and(|n| n <= data.len()) || result.is_err());
                 written = result.unwrap_or(0);
                 reported[1] = Some(result == Err(WriteError::Corrupt));
             }
             3..=4 => {
                 let data = vec![code; bytes.len().into()];
-                let result = p.write_deferred(&data);
+                let result = checked(p.write_deferred(&data));
                 written = result.unwrap_or(0);
                 reported[1] = Some(result == Err(WriteError::Corrupt));
             }
             5 => {
                 let data = [bytes.len(), bytes.len()].map(|len| vec![code; len.into()]);
-                let result = p.write_vectored(data.each_ref().map(Vec::as_slice));
+                let result = checked(p.write_vectored(data.each_ref().map(Vec::as_slice)));
                 written = result.unwrap_or(0);
                 reported[1] = Some(result == Err(WriteError::Corrupt));
             }
@@ -93,20 +99,20 @@ impl World {
             10..=11 => {
                 let mut out = vec![0xa5; usize::from(bytes.len()) + 1];
                 let n = out.len() - 1;
-                let result = if by_end { self.end.read(&mut out[..n]) } else { c.read(&mut out[..n]) };
+                let result = checked(if by_end { self.end.read(&mut out[..n]) } else { c.read(&mut out[..n]) });
                 assert!(out[n] == 0xa5 && result.is_ok_and(|read| read <= n) || result.is_err());
                 taken = result.unwrap_or(0);
                 reported[0] = (n > 0).then_some(result == Err(ReadError::Corrupt));
             }
             12..=13 => {
                 let mut out = vec![0; usize::from(bytes.len()) + 1];
-                let result = c.read_deferred(&mut out);
+                let result = checked(c.read_deferred(&mut out));
                 taken = result.unwrap_or(0);
                 reported[0] = Some(result == Err(ReadError::Corrupt));
             }
             14 => {
                 let mut out = [bytes.len(), bytes.len()].map(|len| vec![0; usize::from(len) + 1]);
-                let result = c.read_vectored(out.each_mut().map(Vec::as_mut_slice));
+                let result = checked(c.read_vectored(out.each_mut().map(Vec::as_mut_slice)));
                 taken = result.unwrap_or(0);
                 reported[0] = Some(result == Err(ReadError::Corrupt));
             }
@@ -132,7 +138,7 @@ impl World {
                     (_, true) => self.end.wait_room(want, Some(())),
                     (_, false) => p.wait(want, Some(())),
                 };
-                deadlock = result == Err(WaitError::Deadlock);
+                deadlock = checked(result) == Err(WaitError::Deadlock);
                 reported[1] = Some(result == Err(WaitError::Corrupt));
                 if !before.finished {
                     looks = Looks::AtReceived;
@@ -146,7 +152,7 @@ impl World {
                     (_, true) => self.end.wait_bytes(want, Some(())),
                     (_, false) => c.wait(want, Some(())),
                 };
-                deadlock = result == Err(WaitError::Deadlock);
+                deadlock = checked(result) == Err(WaitError::Deadlock);
                 assert!(result.is_ok_and(|n| n <= self.peer_capacity as usize) || result.is_err());
                 reported[0] = Some(result == Err(WaitError::Corrupt));
                 if !before.stopped {
@@ -155,6 +161,20 @@ impl World {
             }
             29 => {
                 smstream_core::ordering::raise(&self.peer.alert, 1 << (bytes.u8() % 4));
+            }
+            30 => {
+                let (want, withdraws) = (bytes.len().into(), bytes.bool());
+                let _ = if by_end { p.is_ready(want) } else { c.is_ready(want) };
+                let announced = if by_end { p.announce(want) } else { c.announce(want) };
+                if let Announced::Asleep { alert, .. } = announced {
+                    let alert = alert.expect("the park has an alert word");
+                    assert!(alert.place == Place::Local && alert.seen & ALERTS == 0, "asleep though there is an alert");
+                }
+                match (withdraws, by_end) {
+                    (false, _) => {}
+                    (true, true) => p.withdraw(),
+                    (true, false) => c.withdraw(),
+                }
             }
             _ => return self.reattach(),
         }

@@ -134,6 +134,24 @@ pub fn of_connector(packets: &[Came<'_>], proposed: Option<&Config>, most: u32) 
     (replies, End::Waiting)
 }
 
+/// The same if the listener has hung up after the last packet: what was said is heard, and nothing can be answered.
+#[must_use]
+pub fn of_connector_left_alone(packets: &[Came<'_>], proposed: Option<&Config>, most: u32) -> End {
+    for n in 1..=packets.len() {
+        let (replies, end) = of_connector(&packets[..n], proposed, most);
+        if end != End::Waiting {
+            return end;
+        }
+        // A SEGMENT that cannot be sent. A listener that has hung up has perhaps said why.
+        if !replies.is_empty() {
+            let refused =
+                packets.get(n).and_then(|(bytes, _)| message(bytes)).is_some_and(|m| m.kind() == kind::REFUSED);
+            return End::Failed { refused };
+        }
+    }
+    End::Failed { refused: false }
+}
+
 /// Whether a channel can be, in segments that are mapped apart, with lanes of at most so many bytes.
 fn is_possible(channel: &Config, most: u32) -> bool {
     let capacity = |n: u32| n == 0 || (n.is_power_of_two() && n <= 1 << 29 && n <= most);

@@ -1,14 +1,18 @@
 //! Each operation, done to the ends and to the model.
 
+use std::fmt::Write as _;
 use std::mem::MaybeUninit;
 use std::sync::atomic::Ordering;
 
 use smstream_core::cursor::{ASLEEP, EXCLUSIVE, STOPPED_HINT, THRESHOLD};
 use smstream_core::error::{ReadError, ReserveError, WriteError};
+use smstream_core::lane::Announced;
+use smstream_core::park::Place;
 
 use super::model::Wait;
 use super::operation::{Fill, Half, Op, Outcome, Patience};
 use super::world::World;
+use crate::texts::{check_debug, checked};
 
 impl World {
     pub(super) fn run(&mut self, op: &Op) {
@@ -18,20 +22,20 @@ impl World {
                 let end = self.end(party);
                 let real = if by_end { end.write(&bytes) } else { end.producer.write(&bytes) };
                 let model = self.model.write_deferred(party, &bytes).inspect(|_| self.model.flush(party));
-                self.same("write", real, model);
+                self.same("write", checked(real), model);
             }
             Op::WriteDeferred { party, len } => {
                 let (party, bytes) = (usize::from(party % 2), self.bytes(len));
                 let real = self.end(party).producer.write_deferred(&bytes);
                 let model = self.model.write_deferred(party, &bytes);
-                self.same("write_deferred", real, model);
+                self.same("write_deferred", checked(real), model);
             }
             Op::WriteVectored { party, lens } => {
                 let (party, bytes) = (usize::from(party % 2), lens.map(|len| self.bytes(len)));
                 let buffers = bytes.each_ref().map(Vec::as_slice);
                 let real = self.end(party).producer.write_vectored(buffers);
                 let model = self.model.write_vectored(party, &buffers);
-                self.same("write_vectored", real, model);
+                self.same("write_vectored", checked(real), model);
             }
             Op::Flush { party } => {
                 let party = usize::from(party % 2);
@@ -121,7 +125,7 @@ impl World {
                     self.model.give_back(party);
                 }
                 let model = self.model.wait_room(party, want, Wait { maybes: patience.maybes, exclusive });
-                self.same("wait for room", real, model);
+                self.same("wait for room", checked(real), model);
             }
             Op::WaitBytes { party, want, patience, by_end, exclusive } => {
                 let (party, want) = (usize::from(party % 2), usize::from(want));
@@ -140,7 +144,24 @@ impl World {
                     self.model.flush(party);
                 }
                 let model = self.model.wait_bytes(party, want, Wait { maybes: patience.maybes, exclusive });
-                self.same("wait for bytes", real, model);
+                self.same("wait for bytes", checked(real), model);
+            }
+            Op::Announce { party, half, want, in_steps, withdraw } => {
+                self.announce(usize::from(party % 2), half, want.into(), in_steps);
+                if withdraw {
+                    self.withdraw(usize::from(party % 2), half);
+                }
+            }
+            Op::Text { party, len } => {
+                let (party, mut bytes) = (usize::from(party % 2), self.bytes(len));
+                bytes.iter_mut().for_each(|byte| *byte = byte.to_ascii_lowercase() & 0x7f);
+                let real = self.end(party).producer.write_str(std::str::from_utf8(&bytes).expect("letters")).is_ok();
+                let fits = bytes.len() <= self.model.lanes[party].room() && self.model.open(party).is_ok();
+                self.same("write_str", real, fits);
+                if fits {
+                    self.model.lanes[party].pending.extend(bytes.iter().map(|&byte| Some(byte)));
+                    self.model.flush(party);
+                }
             }
             Op::Reattach { party } => {
                 let party = usize::from(party % 2);
@@ -176,6 +197,51 @@ impl World {
         self.check();
     }
 
+    fn announce(&mut self, party: usize, half: Half, want: usize, in_steps: bool) {
+        let enough = self.model.enough(party, half, want);
+        let end = self.end(party);
+        let ready = match half {
+            Half::Read => end.consumer.is_ready(want),
+            Half::Write => end.producer.is_ready(want),
+        };
+        let announced = match (half, in_steps) {
+            (Half::Read, false) => end.consumer.announce(want),
+            (Half::Write, false) => end.producer.announce(want),
+            (Half::Read, true) => {
+                end.consumer.say_asleep(want);
+                assert!(!end.consumer.needs_barrier());
+                end.consumer.look_again(want)
+            }
+            (Half::Write, true) => {
+                end.producer.say_asleep(want);
+                assert!(!end.producer.needs_barrier());
+                end.producer.look_again(want)
+            }
+        };
+        let seen = match announced {
+            Announced::Ready => None,
+            Announced::Asleep { cursor, alert } => {
+                assert!(alert.is_none() && cursor.place == Place::Shared && cursor.word.load() == cursor.seen);
+                check_debug(&cursor.word);
+                Some(cursor.seen)
+            }
+        };
+        self.same("is_ready", ready, enough);
+        let model = self.model.announce(party, half, want);
+        self.same("announce", seen, model);
+    }
+
+    fn withdraw(&mut self, party: usize, half: Half) {
+        let end = self.end(party);
+        match half {
+            Half::Read => end.consumer.withdraw(),
+            Half::Write => end.producer.withdraw(),
+        }
+        let stopped = half == Half::Read && self.model.lanes[1 - party].stop;
+        // The hint that STOP was said is left.
+        self.model.words[party][half as usize].park = if stopped { STOPPED_HINT } else { 0 };
+    }
+
     fn be_patient(&self, patience: Patience) {
         self.log.spins.set(patience.spins);
         self.log.maybes.set(patience.maybes);
@@ -201,7 +267,7 @@ impl World {
         out: &[u8],
         model: Result<Vec<Option<u8>>, ReadError>,
     ) {
-        self.same(what, real, model.as_ref().map(Vec::len).map_err(|&e| e));
+        self.same(what, checked(real), model.as_ref().map(Vec::len).map_err(|&e| e));
         if let (Ok(n), Ok(bytes)) = (real, model) {
             self.same_bytes(&out[..n], &bytes);
             assert!(out[n..].iter().all(|&b| b == 0), "{}: {what} wrote beyond what it read", self.context());
@@ -225,6 +291,7 @@ impl World {
             Err(e) => Err(e),
             Ok(mut reservation) => {
                 let got = reservation.len();
+                assert_eq!(reservation.is_empty(), got == 0);
                 for (fill, bytes) in fills.into_iter().zip(&contents) {
                     let (at, n) = match fill {
                         Fill::Append(_) => (filled, reservation.write(bytes)),
@@ -261,7 +328,7 @@ impl World {
                 Ok(got)
             }
         };
-        self.same("reserve", real, expected);
+        self.same("reserve", checked(real), expected);
         self.same("bytes into a reservation", counts, expected_counts);
         if let Some(n) = committed {
             self.model.lanes[party].pending.extend(&room[..n]);
@@ -295,7 +362,7 @@ impl World {
             let copied = bytes.len().saturating_sub(at).min(len);
             [bytes.len(), bytes.len(), copied]
         });
-        self.same("peek", real, looked.map_err(|&e| e));
+        self.same("peek", checked(real), looked.map_err(|&e| e));
         if let Ok(bytes) = expected {
             let copied = bytes.len().saturating_sub(at).min(len);
             if copied > 0 {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use smstream_core::cursor::{ASLEEP, CURSOR, EXCLUSIVE, STOPPED_HINT, THRESHOLD};
+use smstream_core::cursor::{ASLEEP, CURSOR, EXCLUSIVE, FIN, STOP, STOPPED_HINT, THRESHOLD};
 use smstream_core::error::{ReadError, WaitError, WriteError};
 
 use super::operation::Half;
@@ -217,6 +217,29 @@ impl Model {
             self.events.push(Event::Sleep { party, half, seen, park });
         }
         WaitError::TimedOut
+    }
+
+    /// A half announces, and looks again: `None` if it need not sleep, else the cursor that it saw.
+    pub(super) fn announce(&mut self, party: usize, half: Half, want: usize) -> Option<u32> {
+        let lane = if half == Half::Write { party } else { 1 - party };
+        if if half == Half::Write { self.lanes[lane].fin } else { self.lanes[lane].stop } {
+            return None;
+        }
+        match half {
+            Half::Write => self.flush(party),
+            Half::Read => self.give_back(party),
+        }
+        let (enough, lane) = (self.enough(party, half, want), &self.lanes[lane]);
+        let (seen, there) = match half {
+            Half::Write => (lane.received | if lane.stop { STOP } else { 0 }, lane.room()),
+            Half::Read => (lane.sent | if lane.fin { FIN } else { 0 }, lane.visible()),
+        };
+        let want = want.clamp(1, max_wait(lane.capacity));
+        let words = &mut self.words[party][half as usize];
+        words.parks += 1;
+        words.method = wake_method_of(party, half);
+        words.park = if enough { 0 } else { ASLEEP | (seen.wrapping_add((want - there) as u32) & THRESHOLD) };
+        (!enough).then_some(seen)
     }
 
     pub(super) fn wait_room(&mut self, party: usize, want: usize, wait: Wait) -> Result<usize, WaitError> {

@@ -199,6 +199,26 @@ pub enum Op {
         /// For the whole party, without a deadline: `wait_exclusive`, or `wait_room_exclusive` and `wait_bytes_exclusive`.
         exclusive: bool,
     },
+    /// `announce` of a half, or the same in its three steps, and, if asked for, `withdraw`. A half that does not withdraw stays announced.
+    Announce {
+        /// Who.
+        party: u8,
+        /// Which half.
+        half: Half,
+        /// How many bytes, or how much room.
+        want: u16,
+        /// In three steps.
+        in_steps: bool,
+        /// Whether it withdraws.
+        withdraw: bool,
+    },
+    /// `Producer` as `core::fmt::Write`: a text that goes whole, or not at all.
+    Text {
+        /// Who.
+        party: u8,
+        /// How many bytes.
+        len: u16,
+    },
     /// Drops the end and attaches again. The words in memory are all that is left: bytes written and not flushed are
     /// gone, bytes taken and not given back will be read once more, and everything else goes on where it was.
     Reattach {

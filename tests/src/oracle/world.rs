@@ -15,6 +15,7 @@ use super::model::{Lane, Model};
 use super::operation::{Half, Op, Setup};
 use super::recorder::{Log, Recorder, wake_method_of};
 use crate::memory::Heap;
+use crate::texts::check_debug;
 
 /// Words of a header.
 const WORDS: usize = HEADER_LEN as usize / 4;
@@ -194,6 +195,11 @@ impl World {
             }
             let end = self.ends[party].as_ref().expect("attached");
             let (p, c) = (&end.producer, &end.consumer);
+            if self.now.is_none() {
+                assert_eq!((p.park().party, c.park().party), (party, party));
+                check_debug(p);
+                check_debug(c);
+            }
             self.same("capacities", [p.capacity(), c.capacity()], [mine.capacity as usize, theirs.capacity as usize]);
             self.same("corrupt", [p.is_corrupt(), c.is_corrupt()], [false; 2]);
             self.same("finished and stopped", [p.is_finished(), c.is_stopped()], [mine.fin, theirs.stop]);
