@@ -111,7 +111,6 @@ impl<'r, P: Park> ByteConsumer<'r, P> {
     pub fn stop(&mut self) {
         if self.received & STOP == 0 {
             self.publish(self.received, true);
-            self.received |= STOP;
         }
     }
 
@@ -123,9 +122,10 @@ impl<'r, P: Park> ByteConsumer<'r, P> {
         self.seen = ordering::peer_sent(&self.words.sent);
     }
 
-    /// Gives back the room of all bytes below `new`, and wakes the producer if that crosses its threshold.
+    /// Gives back the room of all bytes below `new`, for the `last` time or not, and wakes the producer if that crosses its
+    /// threshold. The wake may panic, so this half knows before it that it has stopped.
     fn publish(&mut self, new: u32, last: bool) {
-        let (old, words) = (core::mem::replace(&mut self.received, new), self.words);
+        let (old, words) = (core::mem::replace(&mut self.received, if last { new | STOP } else { new }), self.words);
         let publication = Publication {
             word: &words.received,
             store: ordering::publish_received,
