@@ -36,9 +36,27 @@ impl BoundedPool {
     }
 
     /// Has `work` done and does not wait. If there can be no thread now it is left undone, and what it owns stays open,
-    /// until there is one for later work.
+    /// until there is one for later work, or [`resume`](Self::resume) finds one.
     pub(crate) fn run(&'static self, work: impl FnOnce() + Send + 'static) {
         self.run_in(Box::new(work), || spawn(self.name, || self.work()));
+    }
+
+    /// Tries again to have done what was left undone for want of a thread.
+    pub(crate) fn resume(&'static self) {
+        self.resume_in(|| spawn(self.name, || self.work()));
+    }
+
+    fn resume_in(&self, spawn: impl FnOnce() -> io::Result<()>) {
+        let mut state = self.lock();
+        // A thread that there is does it.
+        if state.waiting.is_empty() || state.threads > 0 {
+            return;
+        }
+        state.threads += 1;
+        drop(state);
+        if spawn().is_err() {
+            self.lock().threads -= 1;
+        }
     }
 
     fn run_in(&self, work: Box<dyn FnOnce() + Send>, spawn: impl FnOnce() -> io::Result<()>) {
@@ -166,7 +184,13 @@ mod tests {
         let (send, sent) = mpsc::channel();
         let first = TellWhere(send.clone());
         few.run_in(Box::new(move || drop(first)), || Err(io::ErrorKind::WouldBlock.into()));
+        few.resume_in(|| Err(io::ErrorKind::WouldBlock.into()));
         assert!(sent.try_recv().is_err());
+        few.resume();
+        assert_ne!(sent.recv().unwrap(), thread::current().id());
+        few.resume_in(|| unreachable!("nothing waits"));
+        let second = TellWhere(send.clone());
+        few.run_in(Box::new(move || drop(second)), || Err(io::ErrorKind::WouldBlock.into()));
         few.run(move || drop(TellWhere(send)));
         for _ in 0..2 {
             assert_ne!(sent.recv().unwrap(), thread::current().id());

@@ -4,7 +4,7 @@
 //! a listener, or the end of a stream.
 
 use crate::packet;
-use crate::untrusted_fds::run_in_background;
+use crate::untrusted_fds::{resume, run_in_background};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, Shutdown, recvmsg, shutdown};
@@ -84,6 +84,8 @@ impl Drop for PeerSocket {
                 while packet::discard(&socket) {}
                 drop(socket);
             });
+        } else {
+            resume();
         }
     }
 }

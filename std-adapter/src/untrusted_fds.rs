@@ -63,9 +63,17 @@ const MOST_THREADS: usize = 64;
 /// The threads of the process. They use it to the end.
 static CLOSING: PerProcess<BoundedPool> = PerProcess::new();
 
-/// Does it in another thread, when there can be one. Until then what it is to close stays open: no caller waits for that.
+/// Does it in another thread, when there can be one. Until then what it is to close stays open: no caller waits for that. Each
+/// end of a stream over a socket looks again whether there can be one: see [`resume`].
 pub(crate) fn run_in_background(work: impl FnOnce() + Send + 'static) {
     closing().run(work);
+}
+
+/// Tries again to close what stayed open because there could be no thread.
+pub(crate) fn resume() {
+    if let Some(pool) = CLOSING.existing() {
+        pool.resume();
+    }
 }
 
 fn closing() -> &'static BoundedPool {

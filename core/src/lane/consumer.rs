@@ -304,9 +304,9 @@ impl<'m, P: Park> Consumer<'m, P> {
             if mutant!("hint_before_stop") {
                 ordering::announce(&self.mine.park.read_park, STOPPED_HINT);
             }
-            self.publish(true);
+            // Before the wake, which may panic: this half must not go on after STOP.
             self.stopped = true;
-            self.settle();
+            self.publish(true);
             if !mutant!("hint_never") {
                 ordering::announce(&self.mine.park.read_park, STOPPED_HINT);
             }

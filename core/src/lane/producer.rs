@@ -250,10 +250,10 @@ impl<'m, P: Park> Producer<'m, P> {
     /// Writing is [`WriteError::Closed`] from now on. Calling it again does nothing.
     pub fn finish(&mut self) {
         if !self.fin {
-            self.publish(true);
+            // Before the wake, which may panic: this half must not go on after FIN.
             self.fin = true;
             self.over = true;
-            self.settle();
+            self.publish(true);
         }
     }
 

@@ -150,7 +150,6 @@ impl<'r, P: Park> ByteConsumer<'r, P> {
     pub fn stop(&mut self) {
         if self.received & STOP == 0 {
             self.publish(self.received, true);
-            self.received |= STOP;
         }
     }
 
@@ -162,9 +161,10 @@ impl<'r, P: Park> ByteConsumer<'r, P> {
         self.seen = ordering::peer_sent(&self.words.sent);
     }
 
-    /// Gives back the room of all bytes below `new`, and wakes the producer if that crosses its threshold.
+    /// Gives back the room of all bytes below `new`, for the `last` time or not, and wakes the producer if that crosses its
+    /// threshold. The wake may panic, so this half knows before it that it has stopped.
     fn publish(&mut self, new: u32, last: bool) {
-        let (old, words) = (core::mem::replace(&mut self.received, new), self.words);
+        let (old, words) = (core::mem::replace(&mut self.received, if last { new | STOP } else { new }), self.words);
         let mut fence = if self.looks { Fence::FULL } else { Fence::NO_LOOK };
         let mut publication = Publication {
             word: &words.received,

@@ -107,7 +107,6 @@ impl<'r, P: Park> ByteProducer<'r, P> {
     pub fn finish(&mut self) {
         if self.sent & FIN == 0 {
             self.publish(self.sent, true);
-            self.sent |= FIN;
         }
     }
 
@@ -120,9 +119,10 @@ impl<'r, P: Park> ByteProducer<'r, P> {
         self.seen = ordering::peer_received(&self.words.received);
     }
 
-    /// Publishes all bytes below `new`, and wakes the consumer if that crosses its threshold.
+    /// Publishes all bytes below `new`, for the `last` time or not, and wakes the consumer if that crosses its threshold. The wake
+    /// may panic, so this half knows before it that it has finished.
     fn publish(&mut self, new: u32, last: bool) {
-        let (old, words) = (core::mem::replace(&mut self.sent, new), self.words);
+        let (old, words) = (core::mem::replace(&mut self.sent, if last { new | FIN } else { new }), self.words);
         let mut fence = if self.looks { Fence::FULL } else { Fence::NO_LOOK };
         let mut publication = Publication {
             word: &words.sent,

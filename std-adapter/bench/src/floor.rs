@@ -14,6 +14,7 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::thread::futex;
+use smstream::memory::check_file_size_limit;
 
 /// One word on a line of its own: 128 bytes, because processors fetch lines in pairs.
 #[repr(C, align(128))]
@@ -35,10 +36,14 @@ unsafe impl Send for Words {}
 // SAFETY: as above: a shared reference gives out nothing but atomics.
 unsafe impl Sync for Words {}
 
-/// Makes the memory for two words, both zero.
+/// How long the memory is.
+const LEN: u64 = size_of::<CacheLines>() as u64;
+
+/// Makes the memory for two words, both zero. The limit on file sizes is an error, and does not end the process.
 pub fn create() -> io::Result<OwnedFd> {
+    check_file_size_limit(LEN)?;
     let fd = memfd_create("smstream-words", MemfdFlags::CLOEXEC)?;
-    ftruncate(&fd, size_of::<CacheLines>() as u64)?;
+    ftruncate(&fd, LEN)?;
     Ok(fd)
 }
 
@@ -124,8 +129,9 @@ impl Words {
     /// # Errors
     /// What the system says; the file must not exist.
     pub fn in_file(path: &std::path::Path) -> io::Result<Self> {
+        check_file_size_limit(LEN)?;
         let file = std::fs::File::options().read(true).write(true).create_new(true).open(path)?;
-        file.set_len(size_of::<CacheLines>() as u64)?;
+        file.set_len(LEN)?;
         Self::map(file)
     }
 

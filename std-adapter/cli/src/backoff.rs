@@ -68,13 +68,15 @@ impl Backoff {
 }
 
 /// Tries to connect, if need be again and again until the time is up. `attempt` gets the time that is left, and should
-/// not wait longer for an answer. An error comes with what to advise.
+/// not wait longer for an answer. An error comes with what to advise. What a listener says that refuses is said now and then: it
+/// is there, and the user would otherwise wait for it to begin.
 pub fn keep_trying<T>(
     wait: Option<Duration>,
     attempt: impl Fn(Option<Duration>) -> io::Result<T>,
 ) -> Result<T, (io::Error, &'static str)> {
     let end = wait.map(|wait| Instant::now() + wait);
     let mut pause = FIRST;
+    let mut said: Option<Instant> = None;
     loop {
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
         let error = match attempt(left.map(|left| left.max(FIRST))) {
@@ -83,6 +85,10 @@ pub fn keep_trying<T>(
         };
         let absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
         if let Some(left) = left.filter(|left| absent && !left.is_zero()) {
+            if is_refusal(&error) && said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+                say(format_args!("{}; trying again", in_options(&error)));
+                said = Some(Instant::now());
+            }
             thread::sleep(left.min(pause));
             pause = (pause * 5 / 4).min(LONGEST);
             continue;
@@ -90,4 +96,9 @@ pub fn keep_trying<T>(
         let hint = if absent && wait.is_none() { "; `--wait SECONDS` would keep trying" } else { "" };
         return Err((error, hint));
     }
+}
+
+/// Whether a listener that is there has refused.
+fn is_refusal(error: &io::Error) -> bool {
+    smstream::Error::from_io(error).is_some_and(|error| error.name() == "Refused")
 }

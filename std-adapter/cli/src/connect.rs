@@ -47,7 +47,8 @@ pub struct ConnectArgs {
     /// Where the listener is, such as unix:/tmp/NAME
     #[arg(value_parser = addr_parser())]
     pub addr: Addr,
-    /// Keep trying for so long while there is no listener (fractions are allowed)
+    /// Keep trying for so long while there is no listener, or it lacks memory or descriptors for this connection (fractions are
+    /// allowed)
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub wait: Option<Duration>,
     /// Only see whether there is a listener: exit code 0 or 3. Nothing is sent, and the listener notices nothing

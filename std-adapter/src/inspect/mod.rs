@@ -26,6 +26,7 @@
 mod doctor;
 mod follower;
 mod look;
+mod names;
 mod process;
 mod sample;
 mod scan;

@@ -1,6 +1,7 @@
 //! The streams of running processes, found through the descriptors that these have open.
 
 use super::look::{Holder, InspectedStream};
+use super::names::{address, name_of, named};
 use super::process::{self, Descriptor, printable};
 use super::sample::{self, Channel};
 use super::skipped::Skipped;
@@ -11,18 +12,14 @@ use smstream_shm::posix::identity;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// What a memfd with a segment is called, without the number of its party.
 const SEGMENT: &[u8] = b"/memfd:smstream:";
-/// What the kernel puts behind a name that is gone.
-const DELETED: &[u8] = b" (deleted)";
 
 /// A listener at a `unix:` address. It has no memory before a connector comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,7 +163,6 @@ fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
     let (descriptors, sockets) = (all.files, all.sockets);
     for descriptor in sockets {
         let Some(socket) = found.sockets.find(descriptor.link.as_bytes()) else { continue };
-        let is_ours = || sockets::has_right(pid, socket, &descriptors);
         if !socket.listens {
             found.met_at.entry(pid).or_default().insert(socket.written(), (socket.addr(), socket.path()));
             continue;
@@ -177,10 +173,14 @@ fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
             let since = socket.path().and_then(|path| sockets::named_since(pid, &path));
             ListeningSocket { addr: socket.addr(), written: socket.written(), holder, since }
         };
-        if is_ours() {
-            scan.listeners.push(listener());
-        } else if socket.is_abstract() {
-            found.abstract_listeners.push(listener());
+        match sockets::has_right(pid, socket, &descriptors) {
+            Ok(true) => scan.listeners.push(listener()),
+            Ok(false) if socket.is_abstract() => found.abstract_listeners.push(listener()),
+            Ok(false) => {}
+            Err(e) => {
+                let what = format!("{} of process {pid} ({})", socket.addr(), process::command(pid));
+                unseen.push(Skipped::by_error(what, &e));
+            }
         }
     }
     let myself = pid == std::process::id();
@@ -216,11 +216,14 @@ fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
         }
     }
     // If the number went to another process meanwhile, some of this was about the one and some about the other.
-    if !smstream_shm::cleanup::began(pid).is_ok_and(|now| now == Some(began)) {
-        for candidate in found.files.values_mut() {
-            candidate.holders.retain(|holder| holder.pid != pid);
-        }
-        unseen.push(Skipped::unknown(format!("process {pid}"), "it seems to have ended while it was looked at"));
+    let changed = match smstream_shm::cleanup::began(pid) {
+        Ok(now) if now == Some(began) => return,
+        Ok(_) => Skipped::unknown(format!("process {pid}"), "it seems to have ended while it was looked at"),
+        Err(e) => Skipped::process(pid, &e),
+    };
+    unseen.push(changed);
+    for candidate in found.files.values_mut() {
+        candidate.holders.retain(|holder| holder.pid != pid);
     }
 }
 
@@ -251,27 +254,6 @@ fn open<'a>(
     Ok(Some(place.insert(Candidate { source, segment, holders: Vec::new(), path: None, directory: None })))
 }
 
-/// The path that the kernel shows for a file that was opened by its name, whether it still has that or not.
-fn named(link: &[u8]) -> Option<PathBuf> {
-    let path = Path::new(OsStr::from_bytes(link.strip_suffix(DELETED).unwrap_or(link)));
-    // A file made without a name is shown with a number.
-    path.file_name().filter(|name| !name.as_bytes().starts_with(b"#")).map(|_| path.to_path_buf())
-}
-
-/// The name in a directory that leads to a file.
-fn name_of(directory: &Path, id: (u64, u64)) -> Option<PathBuf> {
-    let entries = fs::read_dir(directory).ok()?.flatten();
-    let mut paths = entries.filter(|entry| entry.ino() == id.1).map(|entry| entry.path());
-    paths.find(|path| rustix::fs::lstat(path).is_ok_and(|stat| identity(&stat) == id))
-}
-
-/// A path as an address, for people and byte for byte.
-fn address(path: &Path) -> (String, OsString) {
-    let mut written = OsString::from("file:");
-    written.push(path);
-    (format!("file:{}", printable(path.as_os_str().as_bytes())), written)
-}
-
 impl Scan {
     fn add_region(&mut self, candidate: Candidate) {
         let Candidate { source, holders, path, directory, .. } = candidate;
@@ -281,12 +263,21 @@ impl Scan {
         let id = source.id();
         match Channel::of_region(source) {
             Ok(channel) => {
-                let path = path.or_else(|| name_of(&directory?, id));
+                let path = path.or_else(|| self.look_for_name(&directory?, id));
                 let (addr, written) = path.as_deref().map(address).unzip();
                 self.streams.push(InspectedStream { channel, addr, written, path, holders });
             }
             Err(e) => self.unseen.push(Skipped::by_error("a region", &e)),
         }
+    }
+
+    /// The name of a region in the directory in which it was made, if it has one still.
+    fn look_for_name(&mut self, directory: &Path, id: (u64, u64)) -> Option<PathBuf> {
+        name_of(directory, id).unwrap_or_else(|e| {
+            let directory = printable(directory.as_os_str().as_bytes());
+            self.unseen.push(Skipped::by_error(format!("the name of a region in {directory}"), &e));
+            None
+        })
     }
 
     /// Tells the listeners of streams from other sockets: they have accepted one.

@@ -1,6 +1,7 @@
 //! Sockets, as `/proc/net/unix` shows them: who listens for `unix:` streams, and at which address one was accepted.
 
 use super::process::Descriptor;
+use rustix::io::Errno;
 use smstream_shm::posix::identity;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -94,17 +95,31 @@ impl Socket {
 
 /// Whether a process that listens at a socket with a path has the right to it, as a listener of streams has: the lock file beside
 /// it. A lock file that had no name when it was opened is shown without the one that it has now: then it is known by its inode.
-pub(super) fn has_right(pid: u32, socket: &Socket, descriptors: &[Descriptor]) -> bool {
+///
+/// # Errors
+/// The system does not say. What has gone is no right.
+pub(super) fn has_right(pid: u32, socket: &Socket, descriptors: &[Descriptor]) -> io::Result<bool> {
     let name = [&socket.name[..], b".lock"].concat();
     if descriptors.iter().any(|it| it.link.as_bytes() == name) {
-        return true;
+        return Ok(true);
     }
-    let Some(named) = inside(pid, Path::new(OsStr::from_bytes(&name))) else { return false };
-    let Ok(named) = rustix::fs::lstat(&named) else { return false };
-    let is_it = |it: &Descriptor| {
-        rustix::fs::stat(format!("/proc/{pid}/fd/{}", it.number)).is_ok_and(|stat| identity(&stat) == identity(&named))
+    let Some(path) = inside(pid, Path::new(OsStr::from_bytes(&name))) else { return Ok(false) };
+    let mut nameless = descriptors.iter().filter(|it| is_nameless(&it.link)).peekable();
+    if nameless.peek().is_none() {
+        return Ok(false);
+    }
+    let id = |stat: rustix::io::Result<rustix::fs::Stat>| match stat {
+        Ok(stat) => Ok(Some(identity(&stat))),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::SRCH) => Ok(None),
+        Err(e) => Err(io::Error::from(e)),
     };
-    descriptors.iter().filter(|it| is_nameless(&it.link)).any(is_it)
+    let Some(named) = id(rustix::fs::lstat(&path))? else { return Ok(false) };
+    for it in nameless {
+        if id(rustix::fs::stat(format!("/proc/{pid}/fd/{}", it.number)))? == Some(named) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether this is what the kernel shows for a file that was made without a name: its number behind `#`.

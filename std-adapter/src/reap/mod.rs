@@ -15,7 +15,7 @@ use smstream_core::layout::MAGIC;
 use smstream_shm::cleanup::{Known, MARK_LEN, decode, is_mark};
 use smstream_shm::memory::retry;
 use smstream_shm::posix::identity;
-use sockets::StaleSocket;
+use sockets::{StaleSocket, identity_at};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -254,9 +254,10 @@ impl<'a> Candidate<'a> {
         if !lock::try_lock(&named.fd, Byte::Name).map_err(doubt)? {
             return Err(ReapOutcome::InUse("the listener that has the name lives, and removes it when it needs to"));
         }
-        match rustix::fs::lstat(path) {
-            Ok(stat) if identity(&stat) == named.id => Ok(Some(named.fd)),
-            _ => Err(ReapOutcome::InUse("a listener just replaces the name")),
+        match identity_at(path) {
+            Ok(Some(id)) if id == named.id => Ok(Some(named.fd)),
+            Ok(_) => Err(ReapOutcome::InUse("a listener just replaces the name")),
+            Err(e) => Err(doubt(e.into())),
         }
     }
 
@@ -289,12 +290,13 @@ impl<'a> Candidate<'a> {
         if !lease::is_held(self.fd.as_fd()) {
             return ReapOutcome::InUse("a process has just opened it");
         }
-        match rustix::fs::statat(CWD, self.path, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if identity(&stat) == self.id => match rustix::fs::unlink(self.path) {
+        match identity_at(self.path) {
+            Ok(Some(id)) if id == self.id => match rustix::fs::unlink(self.path) {
                 Ok(()) => ReapOutcome::Removed,
                 Err(e) => ReapOutcome::Doubt(format!("it cannot be removed: {e}")),
             },
-            _ => ReapOutcome::Doubt("something else has its name by now".into()),
+            Ok(_) => ReapOutcome::Doubt("something else has its name by now".into()),
+            Err(e) => ReapOutcome::Doubt(format!("it cannot be found out whether it has its name still: {e}")),
         }
     }
 }

@@ -30,37 +30,50 @@ pub(super) fn look(dry_run: bool, found: &mut Vec<Leftover>) -> io::Result<()> {
         if !candidate || seems_alive {
             continue;
         }
-        let Some(head) = head(segment.id) else { continue };
+        let leftover =
+            |outcome| Leftover { location: Location::SysvShm(segment.id), kind: LeftoverKind::Marked, outcome };
+        let head = match head(segment.id) {
+            Ok(Some(head)) => head,
+            Ok(None) => continue,
+            Err(e) => {
+                found.push(leftover(ReapOutcome::Doubt(format!("it cannot be looked at: {e}"))));
+                continue;
+            }
+        };
         if !is_mark(&head) {
             continue;
         }
+        let unused = || is_unused(segment.id, user);
         let outcome = match decode(&head).map(|creator| creator.known()) {
             None => ReapOutcome::Doubt("its mark is of another version or byte order".into()),
             Some(Known::Lives) => ReapOutcome::InUse("its creator lives"),
             Some(Known::Unknown(why)) => ReapOutcome::Doubt(why.into()),
             Some(Known::Gone) if dry_run => ReapOutcome::WouldRemove,
-            Some(Known::Gone) if !is_unused(segment.id, user) => ReapOutcome::InUse("a process has just attached it"),
-            // A process that attaches it at this moment keeps it: the segment is gone when that detaches it.
-            Some(Known::Gone) => match smstream_shm::cleanup::remove_sysv_shm(segment.id) {
-                Ok(()) => ReapOutcome::Removed,
-                Err(e) => ReapOutcome::Doubt(format!("it cannot be removed: {e}")),
+            Some(Known::Gone) => match unused() {
+                Ok(false) => ReapOutcome::InUse("a process has just attached it"),
+                Err(e) => ReapOutcome::Doubt(format!("it cannot be found out whether it is in use: {e}")),
+                // A process that attaches it at this moment keeps it: the segment is gone when that detaches it.
+                Ok(true) => match smstream_shm::cleanup::remove_sysv_shm(segment.id) {
+                    Ok(()) => ReapOutcome::Removed,
+                    Err(e) => ReapOutcome::Doubt(format!("it cannot be removed: {e}")),
+                },
             },
         };
-        found.push(Leftover { location: Location::SysvShm(segment.id), kind: LeftoverKind::Marked, outcome });
+        found.push(leftover(outcome));
     }
     Ok(())
 }
 
 /// Whether this user owns the segment, and no process has it attached: now, after it was looked at.
-fn is_unused(id: i32, user: u32) -> bool {
+fn is_unused(id: i32, user: u32) -> io::Result<bool> {
     let mut found = std::mem::MaybeUninit::<libc::shmid_ds>::zeroed();
     // SAFETY: the pointer is to a `struct shmid_ds`, as IPC_STAT needs, which outlives the call.
     if unsafe { libc::shmctl(id, libc::IPC_STAT, found.as_mut_ptr()) } != 0 {
-        return false;
+        return Err(io::Error::last_os_error());
     }
     // SAFETY: a C struct of integers, all zeros at first, and filled in by the call that succeeded.
     let found = unsafe { found.assume_init() };
-    found.shm_nattch == 0 && found.shm_perm.uid == user
+    Ok(found.shm_nattch == 0 && found.shm_perm.uid == user)
 }
 
 /// The lines of the list. Its columns are found by their names.
@@ -81,12 +94,15 @@ fn parse(text: &str) -> impl Iterator<Item = Segment> {
     })
 }
 
-/// The first bytes of a segment, which has at least so many.
-fn head(id: i32) -> Option<[u8; MARK_LEN]> {
+/// The first bytes of a segment, which has at least so many: `None` if it has gone, or this user may not read it.
+fn head(id: i32) -> io::Result<Option<[u8; MARK_LEN]>> {
     // SAFETY: without an address the kernel chooses one that is not in use.
     let start = unsafe { libc::shmat(id, std::ptr::null(), libc::SHM_RDONLY) };
     if start.addr() == usize::MAX {
-        return None;
+        return match io::Error::last_os_error() {
+            e if matches!(e.raw_os_error(), Some(libc::EIDRM | libc::EINVAL | libc::EACCES)) => Ok(None),
+            e => Err(e),
+        };
     }
     let mut head = [0; MARK_LEN];
     for (at, byte) in head.iter_mut().enumerate() {
@@ -97,7 +113,7 @@ fn head(id: i32) -> Option<[u8; MARK_LEN]> {
     }
     // SAFETY: it was attached above, and no pointer to it is left.
     unsafe { libc::shmdt(start) };
-    Some(head)
+    Ok(Some(head))
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ impl StaleSocket {
             Err(e) => return Err(e),
         }
         // Its last holder may have removed it before giving it up, and the next one has another.
-        if rustix::fs::lstat(&self.lock_path).map(|stat| identity(&stat)) != Ok(self.id) {
+        if identity_at(&self.lock_path)? != Some(self.id) {
             return Ok(ReapOutcome::InUse("a listener has just changed it"));
         }
         let lock_stat = rustix::fs::fstat(&lock)?;
@@ -90,7 +90,7 @@ impl StaleSocket {
                 return Ok(ReapOutcome::Doubt("its path is too long to ask whether a process listens there".into()));
             };
             // A program that knows nothing of the lock may listen there.
-            if !is_stale(&address) {
+            if !is_stale(&address)? {
                 return Ok(ReapOutcome::InUse("a process listens there"));
             }
             if !record.is_of(&lock_stat, &found) {
@@ -99,7 +99,7 @@ impl StaleSocket {
             if dry_run {
                 return Ok(ReapOutcome::WouldRemove);
             }
-            if rustix::fs::lstat(&self.path).map(|stat| identity(&stat)) != Ok(identity(&found)) {
+            if identity_at(&self.path)? != Some(identity(&found)) {
                 return Ok(ReapOutcome::InUse("something else has its name by now"));
             }
             retry(|| rustix::fs::unlink(&self.path))?;
@@ -110,5 +110,14 @@ impl StaleSocket {
         // While the lock is held, as its last holder does.
         retry(|| rustix::fs::unlink(&self.lock_path))?;
         Ok(ReapOutcome::Removed)
+    }
+}
+
+/// What a name leads to: `None` if it leads to nothing.
+pub(super) fn identity_at(path: &Path) -> rustix::io::Result<Option<(u64, u64)>> {
+    match rustix::fs::lstat(path) {
+        Ok(stat) => Ok(Some(identity(&stat))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(e) => Err(e),
     }
 }

@@ -56,12 +56,16 @@ fn attempt(scenario: &Scenario, run: &mut Run, room: &Room, expected: Expected<'
     }
     run.add_asked(scenario.tried.start(true)?)?;
     if matches!(scenario.kind, Kind::Transfer | Kind::Proxy) {
-        // It goes on listening, and can serve no connector: these get the reason.
-        let refused = |p: &Child| said(p, "refused") > 0 || p.errors.text().contains("refused: ");
-        if !run.until(bound(), |all| tried(all).ended() || refused(&all[0]))? {
-            return Ok(hang("it does not end, and its partner gets no reason", &run.children));
+        // It goes on listening, and can serve no connector: these get the reason. Where the parties meet in a file it cannot
+        // say it to them, and says it itself.
+        let refused = |all: &[Child]| {
+            let partner = said(&all[0], "refused") > 0 || all[0].errors.text().contains("refused: ");
+            partner || expected.lasting && tried(all).errors.text().contains("could not accept a connection")
+        };
+        if !run.until(bound(), |all| tried(all).ended() || refused(all))? {
+            return Ok(hang("it does not end, and gives no reason", &run.children));
         }
-        if refused(&run.children[0]) {
+        if refused(&run.children) {
             tried(&run.children).signal(libc::SIGTERM);
         }
     }
@@ -99,6 +103,8 @@ fn is_met(child: &Child) -> bool {
 
 fn hang(what: &str, children: &[Child]) -> Outcome {
     let each = children.iter().filter(|child| !child.ended());
-    let each: Vec<_> = each.map(|child| format!("{} at {}", child.output.text(), child.whereabouts())).collect();
+    let each: Vec<_> = each
+        .map(|child| format!("{} {} at {}", child.output.text(), child.errors.text(), child.whereabouts()))
+        .collect();
     Outcome::Wrong(Wrong::Hang, format!("{what}: {}", each.join(" | ")))
 }

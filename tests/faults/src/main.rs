@@ -3,6 +3,7 @@
 
 mod calls;
 mod cell;
+mod group;
 mod judge;
 mod names;
 mod notify;

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 /// How to call it.
 pub const USAGE: &str = "\
-usage: tests/faults/run [--sample | --all | --minutes N] [--seed N] [--only TEXT] [--cell TEXT] [--messages] [--write]
+usage: tests/faults/run [--sample | --all | --minutes N | --seconds N] [--seed N] [--only TEXT] [--cell TEXT | --row TEXT]
+                        [--messages] [--write]
   --sample      as many cells as fit into 45 seconds, chosen by the seed (the default)
   --all         every cell
-  --minutes N   as many as fit into N minutes
+  --minutes N   as many as fit into N minutes; --seconds N: into so many seconds
   --seed N      another choice
   --only TEXT   the scenarios whose names contain the text
   --cell TEXT   the cells whose names begin so: SCENARIO|CALL|ERROR|NTH
+  --row TEXT    the environments with the text in their names, each with each scenario, and no other cells
   --messages    show every message, once
   --write       put the table into docs/FAULTS.md";
 
@@ -29,6 +31,8 @@ pub struct Options {
     pub only: Option<String>,
     /// Cells.
     pub cell: Option<String>,
+    /// Environments.
+    pub row: Option<String>,
     /// Whether to show the messages.
     pub messages: bool,
     /// Whether to write the table.
@@ -45,6 +49,7 @@ impl Options {
             seed: 1,
             only: None,
             cell: None,
+            row: None,
             messages: false,
             write: false,
         };
@@ -58,6 +63,10 @@ impl Options {
                 "--seed" => this.seed = arguments.next()?.parse().ok()?,
                 "--only" => this.only = Some(arguments.next()?),
                 "--cell" => this.cell = Some(arguments.next()?),
+                "--row" => {
+                    this.row = Some(arguments.next()?);
+                    this.time = None;
+                }
                 "--messages" => this.messages = true,
                 "--write" => this.write = true,
                 "--worker" => {

@@ -96,7 +96,7 @@ impl Report {
 
     /// Whether nothing is wrong, and something was done.
     pub fn is_well(&self) -> bool {
-        self.wrong.is_empty() && self.unlisted.is_empty() && self.done > self.not_reached
+        self.wrong.is_empty() && self.unlisted.is_empty() && (self.done > self.not_reached || !self.rows.is_empty())
     }
 
     /// Says how it went.

@@ -16,15 +16,19 @@ pub struct Row {
     pub rule: Rule,
     /// How many pages the file system still has; `None`: enough.
     pub pages: Option<u64>,
+    /// How much memory its group may have; `None`: as much as there is.
+    pub memory: Option<u64>,
 }
 
 /// What filters of system calls leave out, as those of container runtimes do.
 const FILTERED: [&str; 4] = ["futex_waitv", "memfd_create", "membarrier", "pidfd_open"];
+/// What older ones left out as well: libc and the standard library then use older calls.
+const OLDER: [&str; 2] = ["clone3", "statx"];
 
 /// All of them.
 pub fn all() -> Vec<Row> {
     let mut all = Vec::new();
-    let row = |name: String| Row { name, setup: Vec::new(), rule: Rule::Count, pages: None };
+    let row = |name: String| Row { name, setup: Vec::new(), rule: Rule::Count, pages: None, memory: None };
     for (name, closed) in [("0", &[0][..]), ("1", &[1]), ("2", &[2]), ("0, 1 and 2", &[0, 1, 2])] {
         let setup = closed.iter().map(|&number| Setup::Closed(number)).collect();
         all.push(Row { setup, ..row(format!("descriptors {name} closed")) });
@@ -39,6 +43,9 @@ pub fn all() -> Vec<Row> {
     for pages in [0, 1, 2, 3, 4, 8] {
         all.push(Row { pages: Some(pages), ..row(format!("{pages} pages left on the file system")) });
     }
+    for kib in [256, 1024, 4096, 16384] {
+        all.push(Row { memory: Some(kib << 10), ..row(format!("a memory cgroup of {kib} KiB")) });
+    }
     let always = |name: String, calls: &[&str], error: &str| {
         let error = names::error(error).unwrap_or(libc::EPERM);
         let calls = calls.iter().map(|&call| (call.to_owned(), error)).collect();
@@ -46,6 +53,7 @@ pub fn all() -> Vec<Row> {
     };
     for error in ["ENOSYS", "EPERM"] {
         all.push(always(format!("a filter ({error}): no {}", FILTERED.join(", ")), &FILTERED, error));
+        all.extend(OLDER.map(|call| always(format!("a filter ({error}): no {call}"), &[call], error)));
         all.extend(FILTERED.map(|call| always(format!("a filter ({error}): no {call}"), &[call], error)));
     }
     all.push(always("no threads (RLIMIT_NPROC): clone, EAGAIN".into(), &["clone", "clone3"], "EAGAIN"));

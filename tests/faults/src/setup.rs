@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::RawFd;
+use std::path::PathBuf;
 
 /// One of these things.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,14 +14,18 @@ pub enum Setup {
     Closed(RawFd),
     /// Directories that are covered by an empty file system of so many bytes.
     Covered(&'static str, usize),
+    /// A group of processes, by the file into which its members write their numbers.
+    Group(PathBuf),
 }
 
 impl Setup {
     /// In the forked child, before the filter.
     pub fn apply(&self) -> io::Result<()> {
-        match *self {
+        match self {
             Setup::Closed(_) | Setup::Limit(..) => Ok(()),
-            Setup::Covered(path, size) => cover(path, size),
+            Setup::Covered(path, size) => cover(path, *size),
+            // 0 is the process that writes it.
+            Setup::Group(members) => std::fs::write(members, "0"),
         }
     }
 
@@ -36,7 +41,7 @@ impl Setup {
                 // SAFETY: it reads the struct. It lowers a limit, which is always allowed.
                 unsafe { libc::setrlimit(resource, &raw const limit) };
             }
-            Setup::Covered(..) => {}
+            Setup::Covered(..) | Setup::Group(_) => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::calls;
 use crate::cell;
+use crate::group::Group;
 use crate::judge::Expected;
 use crate::names;
 use crate::options::Options;
@@ -11,6 +12,7 @@ use crate::room::Room;
 use crate::row::{self, Row};
 use crate::rule::Rule;
 use crate::scenario::{self, Kind, Scenario};
+use crate::setup::Setup;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -59,8 +61,10 @@ pub fn work(options: &Options) -> io::Result<()> {
         if options.time.is_some_and(|time| began.elapsed() > time / 2) {
             break;
         }
-        let line = in_row(row, scenario, &room)?;
-        println!("{line}");
+        match in_row(row, scenario, &room)? {
+            Some(line) => println!("{line}"),
+            None => println!("{} cannot be made here, and is not tried", row.name),
+        }
     }
     let mut faults = faults(&looked, options);
     faults.sort_by_cached_key(|fault| hash(&(options.seed, name(&looked, fault))));
@@ -80,9 +84,10 @@ pub fn work(options: &Options) -> io::Result<()> {
         let expected = Expected {
             usual: Some(&looked.usual),
             // A name of which the system says that it has gone, and has not, is in the way.
-            lasting: fault.key.starts_with("unlink") && fault.error == "ENOENT",
+            lasting: ["unlink", "newfstatat"].iter().any(|key| fault.key.starts_with(key)) && fault.error == "ENOENT",
             gone: matches!(fault.error, "ENOENT" | "ESRCH"),
             mute: fault.key.starts_with("write"),
+            no_reader: fault.key.starts_with("write") && fault.error == "EPIPE",
         };
         let rule = Rule::Once { key: fault.key.clone(), error, nth: fault.nth };
         let shown = cell::run(&looked.scenario, rule, &room, expected)?;
@@ -98,6 +103,7 @@ pub fn work(options: &Options) -> io::Result<()> {
 fn rows(looked: &[Looked], options: &Options) -> Vec<(Row, Scenario)> {
     let each = row::all().into_iter().flat_map(|row| looked.iter().map(move |one| (row.clone(), one.scenario.clone())));
     let mut each: Vec<_> = each.filter(|(row, scenario)| row.fits(scenario)).collect();
+    each.retain(|(row, _)| options.row.as_ref().is_none_or(|text| row.name.contains(text)));
     if options.time.is_some() {
         each.sort_by_cached_key(|(row, scenario)| hash(&(options.seed, &row.name, &scenario.name)));
     }
@@ -108,8 +114,14 @@ fn rows(looked: &[Looked], options: &Options) -> Vec<(Row, Scenario)> {
 }
 
 /// One scenario in one environment.
-fn in_row(row: &Row, scenario: &Scenario, room: &Room) -> io::Result<Line> {
+fn in_row(row: &Row, scenario: &Scenario, room: &Room) -> io::Result<Option<Line>> {
     let mut scenario = scenario.clone();
+    let group = match row.memory.map(Group::with_memory).transpose()? {
+        None => None,
+        Some(Some(group)) => Some(group),
+        Some(None) => return Ok(None),
+    };
+    scenario.tried.setup.extend(group.as_ref().map(|group| Setup::Group(group.members())));
     scenario.tried.setup.extend(row.setup.iter().cloned());
     if scenario.kind == Kind::Party {
         scenario.tried.arguments.truncate(4);
@@ -120,7 +132,7 @@ fn in_row(row: &Row, scenario: &Scenario, room: &Room) -> io::Result<Line> {
     }
     let shown = cell::run(&scenario, row.rule.clone(), room, Expected { lasting: true, ..Expected::default() });
     room.empty()?;
-    Ok(Line::Row { row: row.name.clone(), scenario: scenario.name, outcome: shown?.outcome })
+    Ok(Some(Line::Row { row: row.name.clone(), scenario: scenario.name, outcome: shown?.outcome }))
 }
 
 fn unlisted(scenario: &Scenario, calls: &BTreeSet<String>) {
@@ -155,6 +167,9 @@ fn look(scenario: Scenario, room: &Room) -> io::Result<Looked> {
 /// All faults.
 fn faults(looked: &[Looked], options: &Options) -> Vec<Fault> {
     let mut all = Vec::new();
+    if options.row.is_some() {
+        return all;
+    }
     for (index, one) in looked.iter().enumerate() {
         for (key, uses) in &one.uses {
             for error in calls::errors(key) {

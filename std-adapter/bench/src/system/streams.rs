@@ -86,6 +86,8 @@ impl Transport for Smstream {
         let listener = builder(waiting).bind(&address)?;
         Ok(Box::new(Then(address, move || {
             let stream = listener.accept_timeout(CONNECT)?;
+            // Dropping it would not say if its name could not be removed.
+            listener.close()?;
             Ok(Box::new(Over(stream)) as Box<dyn Runner>)
         })))
     }

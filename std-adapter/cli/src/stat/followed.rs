@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use smstream::inspect::{Follower, InspectedStream, Report};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, say};
 use crate::target::Target;
 
 /// How often to look for new streams, at most: it takes a look at all processes.
@@ -45,11 +45,18 @@ impl Followed {
         }
     }
 
-    /// Looks at all of them. What both parties have left is shown once more, and then no longer followed.
+    /// Looks at all of them. What both parties have left is shown once more, and then no longer followed. What cannot be looked at
+    /// is said, and no longer followed either.
     pub fn look(&mut self) -> Vec<(InspectedStream, Report)> {
-        let mut reports = Vec::new();
+        let (mut reports, target) = (Vec::new(), &self.target);
         self.watches.retain_mut(|(watch, lived)| {
-            let Ok(report) = watch.look() else { return false };
+            let report = match watch.look() {
+                Ok(report) => report,
+                Err(error) => {
+                    say(format_args!("could not look at a stream of {target}: {error}"));
+                    return false;
+                }
+            };
             let alive = report.look.alive != [Some(false); 2];
             let died = *lived && !alive;
             *lived |= alive;

@@ -204,7 +204,7 @@ impl SocketName {
             return Err(self.error(RendezvousReason::ForeignOwner(found.st_uid)));
         }
         // A program that knows nothing of the lock may listen there.
-        if !is_stale(&self.address) {
+        if !is_stale(&self.address).map_err(self.system("find out whether a process listens there"))? {
             return Err(self.error(RendezvousReason::InUse));
         }
         if !lock.left().is_some_and(|left| left.names(&found)) {
@@ -281,11 +281,19 @@ impl fmt::Display for SocketName {
 }
 
 /// Whether a socket file has no listener: connecting is refused. A listener sees, at most, a connector that hangs up.
-pub(crate) fn is_stale(address: &SocketAddrUnix) -> bool {
+///
+/// # Errors
+/// The system does not say.
+pub(crate) fn is_stale(address: &SocketAddrUnix) -> rustix::io::Result<bool> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     // A refusal comes before the types are compared, so one type will do for all.
-    let Ok(probe) = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None) else { return false };
-    retry(|| rustix::net::connect(&probe, address)) == Err(Errno::CONNREFUSED)
+    let probe = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    match retry(|| rustix::net::connect(&probe, address)) {
+        Err(Errno::CONNREFUSED) => Ok(true),
+        // A listener is there: it lets this one in, or its queue is full, or its socket is of another type.
+        Ok(()) | Err(Errno::AGAIN | Errno::PROTOTYPE) => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 fn shown(kind: &str, rest: &OsStr) -> PathBuf {
