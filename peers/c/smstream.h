@@ -135,7 +135,8 @@ typedef struct sms_header {
     /* the port: each word has one writer */
     sms_word sent, reserved1[31];
     sms_word received, reserved2[31];
-    sms_word read_park, write_park, read_wake_method, write_wake_method, state, reserved3[27];
+    sms_word read_park, write_park, read_wake_method, write_wake_method, state, sent_fence, received_fence;
+    sms_word reserved3[25];
     sms_counters writes, reads;
 } sms_header;
 
@@ -162,6 +163,8 @@ SMS_AT(write_park, 0x184);
 SMS_AT(read_wake_method, 0x188);
 SMS_AT(write_wake_method, 0x18c);
 SMS_AT(state, 0x190);
+SMS_AT(sent_fence, 0x194);
+SMS_AT(received_fence, 0x198);
 SMS_AT(writes, 0x200);
 SMS_AT(writes.operations, 0x20c);
 SMS_AT(writes.parks, 0x218);
@@ -1375,6 +1378,9 @@ SMS_API int sms_attach(sms_stream *s, void *mine, size_t mine_len, const void *p
     s->reader.operations = sms_count_resume(m->reads.operations);
     s->reader.parks = sms_count_resume(m->reads.parks);
     s->reader.wakes = sms_count_resume(m->reads.wakes_sent);
+    /* W11: each publication here has its full fence, so the peer need not issue a barrier. */
+    sms_store(&m->sent_fence, 1);
+    sms_store(&m->received_fence, 1);
     s->adapts = true;
     s->spin_us = sched_getaffinity(0, sizeof cpus, &cpus) == 0 && CPU_COUNT(&cpus) == 1 ? 0 : 50;
     return SMS_OK;

@@ -118,6 +118,9 @@ func attach(mine, peer []byte, l link, addr Addr, release func()) (*Conn, error)
 		a.capacity == 0 && !w.last || b.capacity == 0 && r.seen&last == 0 {
 		return nil, fault("Sent")
 	}
+	// W11: each publication here is a sequentially consistent store, so the peer need not issue a barrier.
+	atomic.StoreUint32(word(mine, offSentFence), 1)
+	atomic.StoreUint32(word(mine, offRecvFence), 1)
 	return c, nil
 }
 

@@ -55,6 +55,8 @@ const (
 	offReadMethod   = 0x188
 	offWriteMethod  = 0x18c
 	offState        = 0x190
+	offSentFence    = 0x194
+	offRecvFence    = 0x198
 	offWrites       = 0x200
 	offReads        = 0x280
 )
