@@ -95,7 +95,12 @@ fn make_nameless(scene: &Scene, wire: &Wire) -> Result<(), Trouble> {
         if connected != 0 {
             break;
         }
-        need(Instant::now() < end, &["S4"], || format!("it does not accept within {:?}", scene.patience))?;
+        if Instant::now() >= end {
+            return Err(unreached(format!(
+                "process {:?} has no socket that leads here, for {:?}",
+                peer.pid, scene.patience
+            )));
+        }
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     sockopt::set_socket_passcred(wire.as_fd(), false).map_err(io::Error::from)?;
