@@ -400,9 +400,7 @@ func (c *Conn) setDeadline(h *half, t time.Time) error {
 	}
 	defer c.leave()
 	h.deadline.set(t)
-	if !c.link.polled() {
-		h.rouse()
-	}
+	h.rouse()
 	return nil
 }
 

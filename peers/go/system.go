@@ -30,6 +30,8 @@ const (
 	spinTime    = 50 * time.Microsecond
 	longestSpin = 8 * spinTime
 	looksToTime = 64
+	briefSleep  = time.Millisecond
+	mostBriefs  = 8
 )
 
 // memfd_create and renameat2 have no functions in package syscall, and their numbers differ.

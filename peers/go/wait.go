@@ -28,8 +28,10 @@ func (c *Conn) waitUntil(h *half, want, willDo uint32) error {
 		return err
 	}
 	asked := time.Now()
-	for {
+	for first := true; ; first = false {
 		polled := c.link.polled()
+		brief := polled && first && h.beginBrief()
+		polled = polled && !brief
 		if polled {
 			// What has come before the announcement is thrown away: K4.
 			select {
@@ -53,8 +55,11 @@ func (c *Conn) waitUntil(h *half, want, willDo uint32) error {
 					timedOut = true
 				}
 				gone = c.gone.Load()
+			} else if brief {
+				timedOut, closed = c.sleep(h, briefSleep)
+				gone = c.gone.Load()
 			} else {
-				timedOut, closed = c.sleep(h)
+				timedOut, closed = c.sleep(h, slice)
 				if now := time.Now(); now.Sub(asked) >= slice {
 					gone = c.askGone()
 					asked = now
@@ -63,6 +68,9 @@ func (c *Conn) waitUntil(h *half, want, willDo uint32) error {
 			if !looked {
 				h.habit.woken(time.Since(asleep))
 			}
+		}
+		if brief {
+			briefs.Add(-1)
 		}
 		if err != nil {
 			// The half has finished, and what its park word says now is never taken back: X1.
@@ -173,8 +181,24 @@ func (c *Conn) announce(h *half, want uint32, polled bool) {
 	atomic.StoreUint32(h.park, asleepAt(h.at, ahead))
 }
 
-// sleep sleeps on the peer's word for at most a slice.
-func (c *Conn) sleep(h *half) (timedOut, closed bool) {
+// briefs is how many goroutines of this process sleep briefly.
+var briefs atomic.Int32
+
+// beginBrief says whether the half, which has a socket to be woken through, first sleeps on the peer's word for a moment. That is woken sooner, and holds
+// a thread meanwhile: so only few do at a time, and none whose waits are long.
+func (h *half) beginBrief() bool {
+	if h.habit.slept >= briefSleep/2 {
+		return false
+	}
+	if briefs.Add(1) <= mostBriefs {
+		return true
+	}
+	briefs.Add(-1)
+	return false
+}
+
+// sleep sleeps on the peer's word for at most so long.
+func (c *Conn) sleep(h *half, most time.Duration) (timedOut, closed bool) {
 	select {
 	case <-h.quit:
 		return false, true
@@ -182,7 +206,7 @@ func (c *Conn) sleep(h *half) (timedOut, closed bool) {
 		return true, false
 	default:
 	}
-	futexWait(h.peer, h.seen, min(slice, h.deadline.left()))
+	futexWait(h.peer, h.seen, min(most, h.deadline.left()))
 	return false, false
 }
 

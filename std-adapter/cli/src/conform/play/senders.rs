@@ -5,8 +5,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
-use rustix::net::{AddressFamily, SocketType, sockopt};
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+use rustix::net::{AddressFamily, SocketType, getpeername, getsockname, sockopt};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use super::messages::hangs_up;
 use crate::conform::packet::{Came, Message, Wire, kind};
@@ -48,8 +48,10 @@ pub const PLAYS: &[Play] = &[
 /// A user that this command is not: the play is reached only where the kernel lets this command send as any user.
 const ANOTHER: u32 = 65_533;
 
-/// Copies of the sockets of a process that can have to do with this one: those on which it listens, and those at the other end of which this process is.
-fn sockets_of(pid: Pid) -> io::Result<Vec<OwnedFd>> {
+/// Copies of the sockets of a process that have to do with one of this side: those on which it listens, and the other end. That knows this end by its
+/// name, which the kernel gives to each that asks for senders and connects.
+fn sockets_of(pid: Pid, wire: &Wire) -> io::Result<Vec<OwnedFd>> {
+    let own = getsockname(wire.as_fd())?;
     let process = pidfd_open(pid, PidfdFlags::empty())?;
     let mut found = Vec::new();
     for entry in read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero()))? {
@@ -63,7 +65,7 @@ fn sockets_of(pid: Pid) -> io::Result<Vec<OwnedFd>> {
         };
         let packets = sockopt::socket_type(&socket).is_ok_and(|kind| kind == SocketType::SEQPACKET)
             && sockopt::socket_domain(&socket).is_ok_and(|domain| domain == AddressFamily::UNIX);
-        let ours = || sockopt::socket_peercred(&socket).is_ok_and(|peer| peer.pid == getpid());
+        let ours = || getpeername(&socket).is_ok_and(|peer| peer.as_ref() == Some(&own));
         if packets && (sockopt::socket_acceptconn(&socket)? || ours()) {
             found.push(socket);
         }
@@ -76,7 +78,7 @@ fn make_nameless(scene: &Scene, wire: &Wire) -> Result<(), Trouble> {
     let peer = sockopt::socket_peercred(wire.as_fd()).map_err(io::Error::from)?;
     let end = Instant::now() + scene.patience;
     loop {
-        let sockets = sockets_of(peer.pid).map_err(|error| {
+        let sockets = sockets_of(peer.pid, wire).map_err(|error| {
             unreached(format!("this command may not look at the sockets of process {:?}: {error}", peer.pid))
         })?;
         let mut connected = 0;
@@ -95,7 +97,12 @@ fn make_nameless(scene: &Scene, wire: &Wire) -> Result<(), Trouble> {
         if connected != 0 {
             break;
         }
-        need(Instant::now() < end, &["S4"], || format!("it does not accept within {:?}", scene.patience))?;
+        if Instant::now() >= end {
+            return Err(unreached(format!(
+                "process {:?} has no socket that leads here, for {:?}",
+                peer.pid, scene.patience
+            )));
+        }
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     sockopt::set_socket_passcred(wire.as_fd(), false).map_err(io::Error::from)?;
