@@ -64,6 +64,9 @@ fn an_op() -> impl Strategy<Value = Op> {
             .prop_map(|(party, want, patience, by_end, exclusive)| Op::WaitRoom { party, want, patience, by_end, exclusive }),
         3 => (party(), a_len(), patience(), any::<bool>(), any::<bool>())
             .prop_map(|(party, want, patience, by_end, exclusive)| Op::WaitBytes { party, want, patience, by_end, exclusive }),
+        4 => (party(), half(), a_len(), any::<bool>(), any::<bool>())
+            .prop_map(|(party, half, want, in_steps, withdraw)| Op::Announce { party, half, want, in_steps, withdraw }),
+        2 => (party(), a_len()).prop_map(|(party, len)| Op::Text { party, len }),
         2 => party().prop_map(|party| Op::Reattach { party }),
         8 => (party(), half(), a_len(), any::<bool>(), any::<u8>())
             .prop_map(|(party, half, ahead, exclusive, method)| Op::Asleep { party, half, ahead, exclusive, method }),

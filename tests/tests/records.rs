@@ -19,6 +19,9 @@ fn an_op() -> impl Strategy<Value = Op> {
         4 => len().prop_map(Op::Recv),
         3 => Just(Op::Take),
         1 => Just(Op::Skip),
+        2 => len().prop_map(Op::Halves),
+        2 => (len(), any::<bool>()).prop_map(|(len, exclusive)| Op::Wait(len, exclusive)),
+        1 => len().prop_map(Op::Foreign),
     ]
 }
 

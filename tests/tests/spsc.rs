@@ -1,12 +1,9 @@
 //! The ring of items against a queue of the standard library: any calls, from any cursors on.
 
-use std::collections::VecDeque;
-use std::mem::MaybeUninit;
-use std::rc::Rc;
-
 use proptest::prelude::*;
-use smstream_core::spsc::{Compact, Ring, SliceRing, Spaced};
-use smstream_tests::ring::{Item, Op, run, run_on};
+use smstream_core::spsc::{Compact, Spaced};
+use smstream_tests::compact::{self, Meanwhile};
+use smstream_tests::ring::{Op, Plain, run_in_slice, run_on, run_plain};
 
 fn an_op() -> impl Strategy<Value = Op> {
     let len = || 0..12usize;
@@ -21,8 +18,36 @@ fn an_op() -> impl Strategy<Value = Op> {
         2 => len().prop_map(Op::PopUninit),
         1 => Just(Op::Peek),
         2 => (len(), len()).prop_map(|(ask, take)| Op::ReadChunk(ask, take)),
+        2 => (len(), len()).prop_map(|(ask, by_one)| Op::WritePlaces(ask, by_one)),
+        1 => len().prop_map(Op::ReadAll),
         1 => len().prop_map(Op::Skip),
         1 => Just(Op::Look),
+    ]
+}
+
+fn plain() -> impl Strategy<Value = Plain> {
+    let len = || 0..20usize;
+    prop_oneof![len().prop_map(Plain::Push), len().prop_map(Plain::Text), len().prop_map(Plain::Pop)]
+}
+
+fn compact_op() -> impl Strategy<Value = compact::Op> {
+    let len = || 0..12usize;
+    let meanwhile = || {
+        let one = prop_oneof![
+            5 => len().prop_map(Meanwhile::Move),
+            1 => Just(Meanwhile::Last),
+            1 => Just(Meanwhile::Nothing),
+        ];
+        proptest::collection::vec(one, 0..4)
+    };
+    prop_oneof![
+        6 => len().prop_map(compact::Op::Write),
+        6 => len().prop_map(compact::Op::Read),
+        4 => (len(), meanwhile()).prop_map(|(want, meanwhile)| compact::Op::WaitRoom(want, meanwhile)),
+        4 => (len(), meanwhile()).prop_map(|(want, meanwhile)| compact::Op::WaitBytes(want, meanwhile)),
+        1 => Just(compact::Op::Finish),
+        1 => Just(compact::Op::Stop),
+        2 => Just(compact::Op::Split),
     ]
 }
 
@@ -48,36 +73,24 @@ proptest! {
     }
 
     #[test]
-    fn a_ring_in_borrowed_memory_does_what_a_queue_does(size in 0..5u32, ops in ops()) {
-        let mut memory: Vec<MaybeUninit<Item>> = (0..1 << size).map(|_| MaybeUninit::uninit()).collect();
-        let ring = SliceRing::<Item, Compact>::new(&mut memory).unwrap();
-        let made = run(ring.try_split().unwrap(), &ops);
-        drop(ring);
-        assert!(made.iter().all(|item| Rc::strong_count(item) == 1));
+    fn a_ring_in_borrowed_memory_does_what_a_queue_does(places in 0..=17usize, twice in any::<bool>(), ops in ops()) {
+        run_in_slice::<Compact>(places, twice, &ops);
     }
 
     #[test]
-    fn slices_of_numbers_do_what_a_queue_does(
-        start in a_start(),
-        ops in proptest::collection::vec((any::<bool>(), 0..20usize), 0..80),
+    fn slices_and_texts_do_what_a_queue_does(start in a_start(), ops in proptest::collection::vec(plain(), 0..80)) {
+        run_plain::<8, Spaced>(start, &ops);
+    }
+
+    #[test]
+    fn a_compact_ring_of_bytes_does_what_a_queue_does(
+        start in a_start(), size in 0..4u8, ops in proptest::collection::vec(compact_op(), 0..80),
     ) {
-        let mut ring = Ring::<u16, 8>::starting_at(start);
-        let (mut producer, mut consumer) = ring.split();
-        let (mut queue, mut next) = (VecDeque::new(), 0u16);
-        for (push, len) in ops {
-            if push {
-                let items: Vec<u16> = (0..len as u16).map(|i| next + i).collect();
-                let pushed = producer.push_slice(&items);
-                assert_eq!(pushed, len.min(8 - queue.len()));
-                queue.extend(&items[..pushed]);
-                next += pushed as u16;
-            } else {
-                let mut out = vec![0xffff; len];
-                let popped = consumer.pop_slice(&mut out);
-                assert_eq!(popped, len.min(queue.len()));
-                assert_eq!(out[..popped], queue.drain(..popped).collect::<Vec<_>>());
-                assert!(out[popped..].iter().all(|item| *item == 0xffff));
-            }
+        match size {
+            0 => compact::run::<1>(start, &ops),
+            1 => compact::run::<2>(start, &ops),
+            2 => compact::run::<8>(start, &ops),
+            _ => compact::run_awake::<16>(&ops),
         }
     }
 }

@@ -76,6 +76,17 @@ impl Hostile {
         }
     }
 
+    /// The same to a party that is awake, and may have heard enough and hung up.
+    fn say_until_hung_up(&self, packets: &[(Vec<u8>, Wrapped)]) {
+        for (bytes, gift) in packets {
+            match self.wire.send(bytes, &gift.fds()) {
+                Ok(()) => {}
+                Err(e) if matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => return,
+                Err(e) => panic!("room for a packet: {e}"),
+            }
+        }
+    }
+
     /// Hears all that has come.
     fn hear(&mut self) {
         loop {
@@ -181,7 +192,7 @@ pub fn attack_parent(manner: Manner, packets: &[Packet]) {
     let Addr::Fd(number) = handover.addr() else { panic!("{}", handover.addr()) };
     // SAFETY: the handover has it open.
     let theirs = unsafe { BorrowedFd::borrow_raw(number) };
-    let mut hostile = Hostile::new(Wire(theirs.try_clone_to_owned().expect("a descriptor")));
+    let hostile = Hostile::new(Wire(theirs.try_clone_to_owned().expect("a descriptor")));
     hostile.say(&said);
     let mut hostile = (manner == Manner::Stays).then_some(hostile);
     let result = handover.accept_timeout(Duration::ZERO);
@@ -222,7 +233,7 @@ pub fn attack_connector(proposes: bool, manner: Manner, packets: &[Packet]) {
     }
     DOOR.with(|(door, addr)| {
         let connecting = connector(proposes).begin_connect(addr.as_str()).expect("an attempt");
-        let mut hostile = Hostile::new(Wire::accept(door).expect("a connector"));
+        let hostile = Hostile::new(Wire::accept(door).expect("a connector"));
         hostile.say(&said);
         let mut hostile = (manner == Manner::Stays).then_some(hostile);
         let (mut connecting, mut outcome) = (Some(connecting), None);
@@ -268,7 +279,7 @@ pub fn attack_sleeping_connector(proposes: bool, crowded: bool, packets: &[Packe
                 drop(Wire::accept(door).expect("the one before"));
             }
             let hostile = Hostile::new(Wire::accept(door).expect("a connector"));
-            hostile.say(&said);
+            hostile.say_until_hung_up(&said);
             if end == End::Waiting {
                 drop(hostile);
                 return sleeping.join().expect("no panic");
