@@ -131,7 +131,7 @@ impl<'m> World<'m> {
     /// Padding may have taken room that the oracle does not know of; it never gives any.
     fn agree(&self, len: usize, got: Result<(), SendError>) -> bool {
         let expected = self.expected(len);
-        got.inspect_err(|e| check_error(e)).ok();
+        got.inspect_err(check_error).ok();
         assert!(got == expected || (expected.is_ok() && got == Err(SendError::Full)), "{got:?}, {expected:?}");
         got.is_ok()
     }
@@ -202,7 +202,7 @@ impl<'m> World<'m> {
                 let mut out = vec![0; len];
                 let next_len = self.reader().next_len();
                 let got = self.reader().recv(&mut out);
-                got.inspect_err(|e| check_error(e)).ok();
+                got.inspect_err(check_error).ok();
                 match (got, self.queue.front()) {
                     (Err(RecvError::Empty), None) => assert_eq!(next_len, Err(RecvError::Empty)),
                     (Err(RecvError::TooSmall { needed }), Some(record)) => {
@@ -397,7 +397,7 @@ pub fn run_hostile(log: u32, start: u32, runs: &[(u32, Vec<u8>)]) {
                 Err(RecvError::Corrupt) => corrupt = true,
                 got => panic!("{got:?}"),
             }
-            got.inspect_err(|e| check_error(e)).ok();
+            got.inspect_err(check_error).ok();
         }
     }
 }

@@ -230,7 +230,7 @@ pub fn run_on<const N: usize, W: Words>(start: u32, ops: &[Op]) {
     // A ring that may be shared is split once.
     let ring = Ring::<Item, N, W>::default();
     let made = run(ring.try_split().expect("the first"), ops);
-    check_error(&ring.try_split().err().expect("it was split before"));
+    check_error(&ring.try_split().expect_err("it was split before"));
     drop(ring);
     assert!(made.iter().all(|item| Rc::strong_count(item) == 1));
 }
@@ -252,7 +252,7 @@ pub fn run_in_slice<W: Words>(places: usize, twice: bool, ops: &[Op]) {
     assert!(places.is_power_of_two() && ring.capacity() == places);
     let made = if twice {
         let made = run(ring.try_split().expect("the first"), ops);
-        check_error(&ring.try_split().err().expect("it was split before"));
+        check_error(&ring.try_split().expect_err("it was split before"));
         made
     } else {
         run(ring.split(), ops)
