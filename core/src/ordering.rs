@@ -143,7 +143,7 @@ pub fn say_unfenced(word: &AtomicU32) {
 /// partner.
 #[inline]
 pub fn peer_fenced(word: &AtomicU32) -> bool {
-    load_from_peer(word, mutant!("peer_fenced_relaxed")) != 0
+    load_from_peer(word, mutant!("peer_fenced_relaxed")) == 1
 }
 
 /// METHOD, from: store my park word, other than 0. `Release`: my wake method was stored before, and so was STOP when the

@@ -244,6 +244,21 @@ pub(crate) fn closed_lane(headers: &[HeaderCopy; 2], sender: usize, checks: &mut
     }
 }
 
+/// Checks what the halves of a lane say of their fences.
+pub(crate) fn fences(headers: &[HeaderCopy; 2], sender: usize, checks: &mut Checks) {
+    let words =
+        [("sent_fence", headers[sender].sent_fence()), ("received_fence", headers[1 - sender].received_fence())];
+    for (rule, word) in words {
+        checks.holds(
+            word <= 1,
+            (Part::Lane(sender), rule),
+            word.to_string(),
+            if word == 0 { "its peer issues a barrier when it goes to sleep" } else { "it has a full fence each time" },
+            "it must be 0 or 1: the word is damaged",
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::words::tests::{swapped, with};

@@ -228,6 +228,7 @@ fn lanes(
         rules::closed_lane(&after.headers, sender, checks);
         if after.lanes[sender].capacity != 0 {
             sleepers(&after, sender, checks);
+            rules::fences(&after.headers, sender, checks);
             counters(&after, sender, checks);
         }
     }

@@ -89,7 +89,7 @@ pub fn is_fresh(segment: &Segment, config: &Config, party: usize) -> Result<(), 
 
 /// H2.
 fn reserved(segment: &Segment) -> Result<(), Trouble> {
-    let holes = [(0x40, 0x80), (0x84, 0x100), (0x104, 0x180), (0x194, 0x200), (0x230, 0x280), (0x2b0, 0x300)];
+    let holes = [(0x40, 0x80), (0x84, 0x100), (0x104, 0x180), (0x19c, 0x200), (0x230, 0x280), (0x2b0, 0x300)];
     let found = holes.iter().find_map(|&(from, to)| segment.first_that_is_not_0(from, to));
     need(found.is_none(), &["H2"], || {
         let offset = found.unwrap_or_default();

@@ -98,6 +98,8 @@ fn every_damaged_word_is_found() {
         ("read_park", 1 << 31 | ((START - 1) & 0x3fff_ffff), "read_park"),
         ("write_park", 1, "write_park"),
         ("state", 7, "state"),
+        ("sent_fence", 2, "sent_fence"),
+        ("received_fence", 1 << 31, "received_fence"),
     ];
     let named: Vec<&str> = damages.iter().map(|(name, ..)| *name).collect();
     // What serves for display, or has no value that cannot be.
