@@ -106,9 +106,9 @@ impl Publication<'_> {
     /// The peer slept, and it will again: from now on it is spared its barrier.
     fn has_woken(&mut self) {
         if let Some(word) = self.fence_word
-            && *self.fence != Fence::FULL
+            && !matches!(*self.fence, Fence::FULL)
         {
-            if *self.fence == Fence::LIGHT {
+            if matches!(*self.fence, Fence::LIGHT) {
                 ordering::say_fenced(word);
             }
             *self.fence = Fence::FOR_A_WHILE;
@@ -119,11 +119,11 @@ impl Publication<'_> {
     #[inline(always)]
     fn has_fenced(&mut self) {
         if let Some(word) = self.fence_word
-            && *self.fence != Fence::FULL
+            && !matches!(*self.fence, Fence::FULL)
         {
             // No overflow: this is none of the two below `FOR_A_WHILE`.
             self.fence.0 -= 1;
-            if *self.fence == Fence::LIGHT {
+            if matches!(*self.fence, Fence::LIGHT) {
                 ordering::say_unfenced(word);
             }
         }

@@ -171,7 +171,7 @@ impl<'m, P: Park> Consumer<'m, P> {
     /// Publishes `received`, which is `n` bytes after `old`, which was published before.
     #[inline(always)]
     fn publish_from(&mut self, old: u32, n: u32, last: bool) {
-        if self.fence == Fence::NO_LOOK && !last {
+        if matches!(self.fence, Fence::NO_LOOK) && !last {
             ordering::publish_received(&self.mine.received.word, self.received);
             if self.tally.keeps() {
                 self.tally.published(&self.mine.reads, n);

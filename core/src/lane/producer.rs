@@ -161,7 +161,7 @@ impl<'m, P: Park> Producer<'m, P> {
     /// Publishes `sent`, which is `n` bytes after `old`, which was published before.
     #[inline(always)]
     fn publish_from(&mut self, old: u32, n: u32, last: bool) {
-        if self.fence == Fence::NO_LOOK && !last {
+        if matches!(self.fence, Fence::NO_LOOK) && !last {
             ordering::publish_sent(&self.mine.sent.word, self.sent);
             if self.tally.keeps() {
                 self.tally.published(&self.mine.writes, n);
