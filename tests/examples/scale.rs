@@ -9,7 +9,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
@@ -22,13 +22,26 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const COUNTS: [usize; 5] = [1, 10, 100, 1000, 10_000];
 const CAPACITY: usize = 4096;
+/// What a stream over a socket takes that is waited for by epoll: its socket, a segment, and an epoll instance of its own.
+const DESCRIPTORS: u64 = 3;
+/// Descriptors beside those of the streams.
+const SPARE: u64 = 200;
+const NEEDED: u64 = DESCRIPTORS * 10_000 + SPARE;
+/// How long the other process may take to connect. It has failed otherwise.
+const PATIENCE: Duration = Duration::from_secs(60);
 const ROUNDS: usize = 5;
 const TRIPS: usize = 2000;
 
 fn main() -> io::Result<()> {
-    // Each stream over a socket that is waited for by epoll takes two descriptors, and a few while it is made.
+    let most = getrlimit(Resource::Nofile).maximum;
+    // Root may have more than the usual limit. Others stay with what they have.
+    if most.is_some_and(|most| most < NEEDED) {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(NEEDED), maximum: Some(NEEDED) });
+    }
     let most = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most })?;
+    let fit =
+        most.map_or(usize::MAX, |most| usize::try_from(most.saturating_sub(SPARE) / DESCRIPTORS).unwrap_or(usize::MAX));
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match &arguments[..] {
         [what, to, count] if what == "streams" => {
@@ -39,8 +52,8 @@ fn main() -> io::Result<()> {
             let connect = || UnixStream::connect(to).and_then(nonblocking);
             answer((0..number(count)?).map(|_| connect()).collect::<io::Result<_>>()?)
         }
-        [] => measure(&COUNTS),
-        counts => measure(&counts.iter().map(|count| number(count)).collect::<io::Result<Vec<_>>>()?),
+        [] => measure(&COUNTS, fit),
+        counts => measure(&counts.iter().map(|count| number(count)).collect::<io::Result<Vec<_>>>()?, fit),
     }
 }
 
@@ -203,10 +216,10 @@ fn round(count: usize) -> io::Result<Figures> {
     let before = memory()?;
     let peer = other("streams", &listener.local_addr().to_string(), count)?;
     // The first one waits for the process to start.
-    let mut streams = vec![listener.accept()?];
+    let mut streams = vec![listener.accept_timeout(PATIENCE)?];
     let begun = Instant::now();
     for _ in 1..count {
-        streams.push(listener.accept()?);
+        streams.push(listener.accept_timeout(PATIENCE)?);
     }
     let each = begun.elapsed().as_secs_f64() / (count - 1).max(1) as f64;
     figures.push("connect, µs", if count > 1 { each * 1e6 } else { f64::NAN });
@@ -234,9 +247,13 @@ fn round(count: usize) -> io::Result<Figures> {
     Ok(figures)
 }
 
-fn measure(counts: &[usize]) -> io::Result<()> {
+fn measure(counts: &[usize], fit: usize) -> io::Result<()> {
     let mut head = false;
-    for &count in counts {
+    for &wanted in counts {
+        let count = wanted.min(fit);
+        if count < wanted {
+            eprintln!("descriptors suffice for {count} streams, not for {wanted}: so many are measured");
+        }
         let mut columns: Vec<Vec<f64>> = Vec::new();
         for _ in 0..ROUNDS {
             let figures = round(count)?;
