@@ -3,6 +3,7 @@
 use core::fmt;
 use core::mem::MaybeUninit;
 
+use super::distance;
 use super::slots::Slots;
 use super::words::{Machine, Words};
 use crate::mutant::mutant;
@@ -13,7 +14,7 @@ use crate::size::{saturating, to_usize};
 ///
 /// Invariants:
 /// 1. It is the only consumer of the ring, and the only writer of the word `popped`, whose value is `popped`.
-/// 2. `pushed_seen` was loaded from the word `pushed`, or was its value when the halves were made. So `pushed_seen` −
+/// 2. `pushed_seen` is at or after `popped`, and at or before what was loaded from the word `pushed`, or its value when the halves were made. So `pushed_seen` −
 ///    `popped` is at most the capacity, and at most the number of items in the ring.
 /// 3. The places from `popped` on, `pushed_seen` − `popped` of them, hold items and are this half's alone.
 pub struct Consumer<'r, T, W: Words = Machine> {
@@ -53,8 +54,10 @@ impl<'r, T, W: Words> Consumer<'r, T, W> {
         if W::CACHES && self.pushed_seen != self.popped {
             return false;
         }
-        self.pushed_seen = ordering::peer_pushed(self.words.pushed());
-        self.pushed_seen == self.popped
+        let pushed = ordering::peer_pushed(self.words.pushed());
+        let found = pushed.wrapping_sub(self.popped);
+        self.pushed_seen = if W::CACHES { distance::short_of::<T>(pushed, found, self.slots.mask()) } else { pushed };
+        found == 0
     }
 
     /// The oldest item, or `None` if the ring is empty.

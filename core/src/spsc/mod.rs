@@ -53,6 +53,7 @@
 #[cfg(not(loom))]
 mod chunk;
 mod consumer;
+mod distance;
 mod error;
 #[cfg(not(loom))]
 mod iter;

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::Full;
+use super::distance;
 use super::slots::Slots;
 use super::words::{Machine, Words};
 use crate::mutant::mutant;
@@ -13,7 +14,7 @@ use crate::size::{saturating, to_usize};
 ///
 /// Invariants:
 /// 1. It is the only producer of the ring, and the only writer of the word `pushed`, whose value is `pushed`.
-/// 2. `popped_seen` was loaded from the word `popped`, or was its value when the halves were made. So `pushed` −
+/// 2. `popped_seen` is at or before what was loaded from the word `popped`, or its value when the halves were made. So `pushed` −
 ///    `popped_seen` is at most the capacity, and at least the number of items in the ring.
 /// 3. The places from `pushed` on, as many as the capacity less `pushed` − `popped_seen`, hold no items and are this half's
 ///    alone.
@@ -61,8 +62,11 @@ impl<'r, T, W: Words> Producer<'r, T, W> {
         if W::CACHES && self.pushed.wrapping_sub(self.popped_seen) <= self.slots.mask() {
             return false;
         }
-        self.popped_seen = ordering::peer_popped(self.words.popped());
-        self.pushed.wrapping_sub(self.popped_seen) > self.slots.mask()
+        let popped = ordering::peer_popped(self.words.popped());
+        // Not below 0 (invariant 2). Of 2³¹ places, all of them in a ring of that many.
+        let room = self.slots.mask().wrapping_add(1).wrapping_sub(self.pushed.wrapping_sub(popped));
+        self.popped_seen = if W::CACHES { distance::short_of::<T>(popped, room, self.slots.mask()) } else { popped };
+        room == 0
     }
 
     /// The number of items that can be pushed now. It can only become more until this half pushes.
