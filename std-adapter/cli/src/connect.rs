@@ -68,6 +68,7 @@ pub struct ConnectArgs {
 /// Connects and serves that connection.
 pub fn run(args: &ConnectArgs) -> Result<u8, Failure> {
     args.stream.notes().for_each(say);
+    args.stream.check([&args.addr])?;
     let place = shown(&args.addr);
     if args.probe {
         backoff::keep_trying(args.wait, |_| probe::listener(&args.addr)).map_err(|why| cannot(&place, why))?;

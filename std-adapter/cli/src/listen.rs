@@ -71,6 +71,7 @@ pub struct ListenArgs {
 /// Serves one connection, or one after another.
 pub fn run(args: &ListenArgs) -> Result<u8, Failure> {
     args.stream.notes().for_each(say);
+    args.stream.check([&args.addr])?;
     if args.mode.is_some() && !matches!(args.addr, Addr::Unix(_)) {
         return Err(Failure::usage("--mode is for unix:PATH: only there other users can connect to a file"));
     }

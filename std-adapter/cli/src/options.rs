@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use smstream::Addr;
 
+use crate::failure::Failure;
 use crate::size::{self, Capacity};
 use crate::transport::{Options, Users};
 use crate::users;
@@ -58,6 +60,19 @@ impl StreamArgs {
             spin: self.spin,
             users: Users { any: self.allow_any_user, uids: self.allow_user.clone() },
         }
+    }
+
+    /// Refuses options that would do nothing at any of the addresses.
+    pub fn check<'a>(&self, addrs: impl IntoIterator<Item = &'a Addr>) -> Result<(), Failure> {
+        let option = if self.allow_any_user { "--allow-any-user" } else { "--allow-user" };
+        let given = self.allow_any_user || !self.allow_user.is_empty();
+        let mut addrs = addrs.into_iter();
+        if given && addrs.all(|addr| matches!(addr, Addr::File(_) | Addr::Shm(_))) {
+            return Err(Failure::usage(format!(
+                "{option} is for unix: and fd: addresses: over file: and shm: both parties must run as the same user"
+            )));
+        }
+        Ok(())
     }
 
     /// What to tell a user whose figures were rounded up.

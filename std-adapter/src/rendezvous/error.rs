@@ -260,7 +260,8 @@ impl fmt::Display for RendezvousError {
             RendezvousReason::ForeignOwner(uid) => {
                 write!(
                     f,
-                    "{path} belongs to user {uid}; both parties must run as the same user, or use a socket address"
+                    "{path} belongs to user {uid}; both parties must run as the same user there, or use a socket address \
+                     (unix:PATH), where `Builder::allow_uid` lets other users in"
                 )
             }
             RendezvousReason::OpenToOthers(mode) => write!(

@@ -28,6 +28,14 @@ pub enum Endpoint {
 const LONGEST: usize = 107;
 
 impl Endpoint {
+    /// The address, if it is one of this library.
+    pub fn addr(&self) -> Option<&Addr> {
+        match self {
+            Self::Stream(addr) => Some(addr),
+            Self::Tcp(_) | Self::Uds(_) | Self::Abstract(_) => None,
+        }
+    }
+
     /// Reads an endpoint, which need not be UTF-8.
     pub fn parse(text: &OsStr) -> Result<Self, String> {
         if let Some(rest) = text.as_bytes().strip_prefix(b"tcp:") {

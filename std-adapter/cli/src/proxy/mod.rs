@@ -137,6 +137,7 @@ pub fn run(args: &ProxyArgs) -> Result<u8, Failure> {
         )));
     }
     args.stream.notes().for_each(say);
+    args.stream.check([&args.from, &args.to].into_iter().filter_map(Endpoint::addr))?;
     let terms = Terms {
         stream: args.stream.options(),
         mode: args.mode,

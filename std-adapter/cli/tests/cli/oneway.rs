@@ -161,45 +161,6 @@ fn the_mode_of_a_socket() {
 }
 
 #[test]
-fn another_user_may_be_let_in() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("only root can be two users: not tried");
-        return;
-    }
-    let dir = Dir::new();
-    fs::set_permissions(dir.path(""), fs::Permissions::from_mode(0o755)).expect("a mode");
-    let copy = dir.path("smstream");
-    let made = std::process::Command::new("cp").arg(env!("CARGO_BIN_EXE_smstream")).arg(&copy).status();
-    assert!(made.expect("cp").success());
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("everybody's");
-    let [_, addr] = dir.addrs();
-    let other = |options: &[&str]| {
-        use std::os::unix::process::CommandExt;
-        let mut command = std::process::Command::new(&copy);
-        command.args([&["connect", "--wait", "5"][..], options, &[&addr]].concat()).uid(65534).gid(65534);
-        command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
-        Running::start(command.stderr(std::process::Stdio::piped())).end()
-    };
-    let mut listener = Running::start(&mut smstream(["listen", "-k", "--mode", "666", &addr, "--", "echo", "hello"]));
-    in_the_end(|| dir.path("stream").exists().then_some(()));
-    let ended = other(&["--allow-user", "root"]).expect(3);
-    assert!(ended.stderr.contains("--allow-user") && !ended.stderr.contains("Builder"), "{ended:?}");
-    listener.kill();
-    drop(listener);
-    for user in ["nobody", "65534"] {
-        let mut listener =
-            Running::start(&mut smstream(["listen", "-k", "--allow-user", user, &addr, "--", "echo", "hello"]));
-        in_the_end(|| dir.path("stream").exists().then_some(()));
-        let ended = other(&["--allow-user", "root"]).expect(0);
-        assert_eq!(ended.stdout, b"hello\n");
-        other(&[]).expect(3).saying("`--allow-user 0`");
-        listener.kill();
-        drop(listener);
-    }
-    Running::start(&mut smstream(["listen", "--allow-user", "no such user", &addr])).end().expect(2);
-}
-
-#[test]
 fn names_need_not_be_text() {
     use std::os::unix::ffi::OsStrExt;
     let dir = Dir::new();
