@@ -10,6 +10,7 @@ use crate::rendezvous::{Connected, RendezvousError};
 use crate::settings::Settings;
 use crate::stream::Stream;
 use crate::timed_mutex::Requests;
+use crate::turned_away::OnTurnedAway;
 use rustix::fd::AsFd;
 use smstream_core::geometry::Config;
 use smstream_shm::Deadline;
@@ -43,6 +44,13 @@ impl AnyListener {
         Ok(AnyListener::Socket(Box::new(listener)))
     }
 
+    fn set_on_turned_away(&mut self, then: OnTurnedAway) {
+        match self {
+            AnyListener::Region(listener) => listener.on_turned_away = then,
+            AnyListener::Socket(listener) => listener.on_turned_away = then,
+        }
+    }
+
     fn accept(&mut self, deadline: Option<Deadline>) -> Result<Connected, RendezvousError> {
         match self {
             AnyListener::Region(listener) => listener.accept(deadline),
@@ -71,7 +79,8 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(crate) fn new(source: AnyListener, addr: Addr, settings: Settings, waiting: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(mut source: AnyListener, addr: Addr, settings: Settings, waiting: Arc<AtomicBool>) -> Self {
+        source.set_on_turned_away(settings.on_turned_away.clone());
         Acceptor { source, addr, settings, kept: None, waiting }
     }
 
@@ -108,7 +117,10 @@ impl Acceptor {
         let trusted = connected.link.is_none();
         match Stream::met(connected, &self.settings, &self.addr) {
             // A connector that need not be trusted has spoilt its own segment: that ends its connection and nothing else.
-            Err(e) if !trusted && e.reason() == Reason::Corrupt => None,
+            Err(e) if !trusted && e.reason() == Reason::Corrupt => {
+                self.settings.on_turned_away.report(&self.addr, &e, false);
+                None
+            }
             other => Some(other),
         }
     }

@@ -14,6 +14,7 @@ use crate::error::{Error, Reason, Result};
 use crate::parking::default_spin;
 use crate::rendezvous::socket::{Allow, Terms};
 use crate::settings::Settings;
+use crate::turned_away::{OnTurnedAway, TurnedAway};
 use smstream_shm::memory::{guard, page_size};
 
 /// The bytes each lane holds if the builder does not say otherwise.
@@ -49,6 +50,7 @@ pub struct Builder {
     handshake_timeout: Duration,
     wake_signal: Option<i32>,
     records: bool,
+    on_turned_away: OnTurnedAway,
 }
 
 impl Default for Builder {
@@ -73,6 +75,7 @@ impl Builder {
             handshake_timeout: DEFAULT_HANDSHAKE_TIMEOUT,
             wake_signal: None,
             records: false,
+            on_turned_away: OnTurnedAway::default(),
         }
     }
 
@@ -155,6 +158,34 @@ impl Builder {
     #[must_use]
     pub fn deadlock_detection(mut self, on: bool) -> Self {
         self.deadlock_detection = on;
+        self
+    }
+
+    /// Calls `report` for each connector that a listener of this builder does not accept, and for each that goes away during the
+    /// rendezvous. Without this the listener says nothing of them: what is wrong with one connector is no error of
+    /// [`accept`](crate::Listener::accept).
+    ///
+    /// The thread that accepts calls it, in the middle of accepting. So it must not block, nor use the listener.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// let (send, said) = mpsc::channel();
+    /// let listener = smstream::Builder::new()
+    ///     .on_turned_away(move |connector| send.send(connector.to_string()).unwrap_or_default())
+    ///     .bind_temp(smstream::Kind::Unix)?;
+    /// // A connector that hangs up at once.
+    /// let path = listener.local_addr().to_string();
+    /// # use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
+    /// # let socket = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None)?;
+    /// # connect(&socket, &SocketAddrUnix::new(path.strip_prefix("unix:").unwrap())?)?;
+    /// # drop(socket);
+    /// assert!(listener.accept_timeout(std::time::Duration::from_millis(100)).is_err());
+    /// assert!(said.try_recv().unwrap().contains("it hung up"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn on_turned_away(mut self, report: impl Fn(&TurnedAway) + Send + Sync + 'static) -> Self {
+        self.on_turned_away = OnTurnedAway::new(report);
         self
     }
 
@@ -288,6 +319,7 @@ impl Builder {
             guard,
             deadlock_detection: self.deadlock_detection,
             buf_mode: self.buf_mode,
+            on_turned_away: self.on_turned_away.clone(),
             terms,
         })
     }

@@ -58,6 +58,7 @@ mod timed_mutex;
 pub mod tokio;
 mod trace;
 mod trusted;
+mod turned_away;
 mod untrusted_fds;
 
 pub use addr::{Addr, Kind, ParseAddrError, ToAddr};
@@ -82,6 +83,7 @@ pub use smstream_core::counter::Counts;
 pub use smstream_core::error::ErrorCode;
 pub use stream::{ReuniteError, Stats, Stream};
 pub use trusted::Trusted;
+pub use turned_away::TurnedAway;
 
 #[cfg(feature = "sysv")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sysv")))]

@@ -5,6 +5,7 @@ use crate::buffering::BufMode;
 use crate::error::{Error, Reason, Result};
 use crate::rendezvous::socket::Terms;
 use crate::signal;
+use crate::turned_away::OnTurnedAway;
 use smstream_shm::memory::guard;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) deadlock_detection: bool,
     /// On what terms it deals with parties that it need not trust.
     pub(crate) terms: Terms,
+    /// What a listener does when it has turned a connector away.
+    pub(crate) on_turned_away: OnTurnedAway,
     /// When written bytes are published.
     pub(crate) buf_mode: BufMode,
 }

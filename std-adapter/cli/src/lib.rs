@@ -29,6 +29,7 @@ mod probe;
 mod progress;
 mod proxy;
 mod pump;
+mod refusals;
 mod service;
 mod signals;
 mod size;

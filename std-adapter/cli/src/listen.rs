@@ -158,7 +158,8 @@ fn bind(args: &ListenArgs) -> Result<Listener, Failure> {
     let place = shown(&args.addr);
     let cannot =
         |error: &io::Error| Failure::no_connection(format!("could not listen at {place}: {}", in_options(error)));
-    let listener = transport::bind(&args.addr, &args.stream.options()).map_err(|error| cannot(&error))?;
+    let listener =
+        transport::bind(&args.addr, &args.stream.listening(args.transfer.verbose)).map_err(|error| cannot(&error))?;
     if let (Some(mode), Addr::Unix(path)) = (args.mode, &args.addr) {
         mode::set(path, mode).map_err(|error| cannot(&error))?;
     }

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use smstream::Addr;
 
 use crate::failure::Failure;
+use crate::refusals;
 use crate::size::{self, Capacity};
 use crate::transport::{Options, Users};
 use crate::users;
@@ -59,7 +60,14 @@ impl StreamArgs {
             max_capacity: self.max_capacity.map(Capacity::bytes),
             spin: self.spin,
             users: Users { any: self.allow_any_user, uids: self.allow_user.clone() },
+            on_turned_away: None,
         }
+    }
+
+    /// The same for a command that listens.
+    pub fn listening(&self, verbose: bool) -> Options {
+        let report = if verbose { refusals::each } else { refusals::shortages };
+        Options { on_turned_away: Some(report), ..self.options() }
     }
 
     /// Refuses options that would do nothing at any of the addresses.

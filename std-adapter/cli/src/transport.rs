@@ -10,7 +10,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use smstream::Builder;
 use smstream::inspect::printable;
 pub use smstream::internal::BoundName;
-pub use smstream::{Addr, Listener, Stream};
+pub use smstream::{Addr, Listener, Stream, TurnedAway};
 
 use crate::inherited;
 
@@ -25,6 +25,8 @@ pub struct Options {
     pub spin: Option<Duration>,
     /// Who may be on the other side, beside this user.
     pub users: Users,
+    /// What to do when a listener has turned a connector away.
+    pub on_turned_away: Option<fn(&TurnedAway)>,
 }
 
 /// Other users that may be on the other side.
@@ -53,6 +55,9 @@ impl Options {
         }
         if let Some(spin) = self.spin {
             builder = builder.spin(spin);
+        }
+        if let Some(report) = self.on_turned_away {
+            builder = builder.on_turned_away(report);
         }
         if self.users.any {
             builder = builder.allow_any();
@@ -85,7 +90,12 @@ pub fn connect(addr: &Addr, options: &Options, limit: Option<Duration>) -> io::R
 
 /// What an error of the library says, with the options of this command instead of the library's settings.
 pub fn in_options(error: &io::Error) -> String {
-    let mut text = printable(error.to_string().as_bytes());
+    words_in_options(&error.to_string())
+}
+
+/// The same of what the library says in other ways.
+pub fn words_in_options(text: &str) -> String {
+    let mut text = printable(text.as_bytes());
     while let Some(start) = text.find("`Builder::allow_uid(") {
         let Some(end) = text[start..].find(")`") else { break };
         let uid = text[start + "`Builder::allow_uid(".len()..start + end].to_owned();

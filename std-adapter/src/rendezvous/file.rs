@@ -17,7 +17,7 @@ use crate::liveness::event_count;
 use crate::liveness::name_watch::NameWatch;
 use crate::liveness::{Half, PeerMonitor, SizeWatch, sleep::sleep};
 use crate::lock::Byte;
-use crate::trace;
+use crate::turned_away::OnTurnedAway;
 use smstream_core::geometry::Config;
 use smstream_core::layout::state;
 use smstream_core::park::{ALERT_CORRUPT, Place, Watch};
@@ -43,6 +43,8 @@ pub struct RegionListener {
     interrupt: Arc<PeerMonitor>,
     pid: u32,
     guard: Option<Installed>,
+    /// What to do when a connector was turned away.
+    pub(crate) on_turned_away: OnTurnedAway,
 }
 
 impl RegionListener {
@@ -90,7 +92,17 @@ impl RegionListener {
         }
         let interrupt = PeerMonitor::none();
         let size = watch_size(&interrupt, &current);
-        Ok(Self { name, config: *config, size, named: None, current, interrupt, pid: process::id(), guard })
+        Ok(Self {
+            name,
+            config: *config,
+            size,
+            named: None,
+            current,
+            interrupt,
+            pid: process::id(),
+            guard,
+            on_turned_away: OnTurnedAway::default(),
+        })
     }
 
     /// Waits for a connector and accepts it. `None`: for ever.
@@ -155,7 +167,7 @@ impl RegionListener {
             }
             if let Err(finding) = accepted.check_peer(&self.name)? {
                 accepted.publish_state(state::REFUSED | (Refusal::Memory as u32) << 8);
-                trace::turned_away(&self.name.path().display(), &finding);
+                self.on_turned_away.report(&self.name.path().display(), &finding, false);
                 continue;
             }
             accepted.publish_state(state::ACCEPTED);

@@ -139,7 +139,7 @@ pub fn run(args: &ProxyArgs) -> Result<u8, Failure> {
     args.stream.notes().for_each(say);
     args.stream.check([&args.from, &args.to].into_iter().filter_map(Endpoint::addr))?;
     let terms = Terms {
-        stream: args.stream.options(),
+        stream: args.stream.listening(args.verbose),
         mode: args.mode,
         keepalive: Some(args.keepalive).filter(|time| !time.is_zero()),
         allowed: args.allow_address.clone(),

@@ -168,3 +168,31 @@ fn a_service_manager_learns_that_it_is_ready() {
         server.end();
     }
 }
+
+/// A listener that has too few descriptors for a connection says so, without being asked, and goes on.
+#[test]
+fn a_listener_says_that_its_descriptors_do_not_suffice() {
+    let mut said = 0;
+    for most in 8..40 {
+        let dir = Dir::new();
+        let [_, addr] = dir.addrs();
+        let mut listener = Running::start(&mut with_descriptors(most, &["listen", "-k", &addr, "--", "true"]));
+        // It listens, or it ends because not even that is possible.
+        in_the_end(|| (dir.path("stream").exists() || listener.has_ended()).then_some(()));
+        let ended = Running::start(&mut smstream(["connect", &addr])).end();
+        if ended.status.code() == Some(3) && !ended.stderr.contains("refused") {
+            listener.end().expect(3).saying("Too many open files");
+            continue;
+        }
+        // From here on it accepts, if not more: there may be too few left for the command.
+        if ended.status.code() != Some(3) {
+            break;
+        }
+        ended.saying("descriptors");
+        listener.expect_stderr("Too many open files");
+        said += 1;
+        listener.signal(Signal::TERM);
+        assert_eq!(listener.end().status.code(), Some(143));
+    }
+    assert!(said > 0, "no limit let it listen and not accept");
+}

@@ -123,3 +123,31 @@ fn another_user_is_sent_to_a_socket() {
         assert_eq!(listener.end().status.code(), Some(143));
     }
 }
+
+/// A listener says whom it turned away, and why, in each way to listen: if asked for that.
+#[test]
+fn a_listener_says_whom_it_turned_away() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("only root can be two users: not tried");
+        return;
+    }
+    let dir = Dir::new();
+    let copy = shared_copy(&dir);
+    let [_, addr] = dir.addrs();
+    let says = "turned a connector away at unix:";
+    for command in [&["listen", "-k", "-v"][..], &["listen", "-v"], &["listen", "-k", "-v", "--mode"], &["proxy", "-v"]]
+    {
+        let rest = match command {
+            ["listen", .., "--mode"] => &["666", &addr, "--", "true"][..],
+            ["listen", ..] => &["--mode", "666", &addr],
+            _ => &["--mode", "666", &addr, "tcp:127.0.0.1:1"],
+        };
+        let mut listener = Running::start(&mut smstream([command, rest].concat()));
+        listener.expect_stderr("listening at ");
+        let _refused = as_another_user(&copy, &["connect", "--allow-user", "root", &addr]).expect(3);
+        listener.expect_stderr(says);
+        listener.expect_stderr("it runs as user 65534, which is not allowed; `--allow-user 65534` would allow it");
+        listener.signal(Signal::TERM);
+        listener.end();
+    }
+}

@@ -2,7 +2,6 @@
 
 use super::handshake::{Handshake, HandshakeError};
 use super::listener::{SOCKET, SocketListener};
-use crate::trace;
 use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 use smstream_shm::Deadline;
@@ -23,8 +22,9 @@ impl Handshake {
 impl SocketListener {
     /// What became of a connector that was not accepted. It is its own affair.
     pub(super) fn note(&mut self, failed: &HandshakeError) {
-        self.short = failed.shortage().or(self.short.take());
-        trace::turned_away(&self.name, failed);
+        let short = failed.shortage();
+        self.on_turned_away.report(&self.name, failed, short.is_some());
+        self.short = short.or(self.short.take());
     }
 
     pub(super) fn has_backlog(&self) -> bool {

@@ -102,7 +102,9 @@ impl fmt::Display for HandshakeError {
                 "it wants to use layout version {version}, and this program knows {VERSION} only; use the same version of \
                  smstream on both sides"
             ),
-            HandshakeError::NotAllowed(uid) => write!(f, "it runs as user {uid}, who is not allowed"),
+            HandshakeError::NotAllowed(uid) => {
+                write!(f, "it runs as user {uid}, which is not allowed; `Builder::allow_uid({uid})` would allow it")
+            }
             HandshakeError::Limit(most) => write!(f, "it accepts lanes of at most {most} bytes"),
             HandshakeError::Garbled(garbled) => garbled.fmt(f),
             HandshakeError::NotDue(kind) => write!(f, "it sent {kind:?} when that was not due"),

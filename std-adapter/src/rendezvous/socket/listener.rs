@@ -12,6 +12,7 @@ use super::watched_name::WatchedName;
 use crate::addr::Addr;
 use crate::peer_socket::PeerSocket;
 use crate::rendezvous::{Connected, RendezvousError, RendezvousReason};
+use crate::turned_away::OnTurnedAway;
 use rustix::event::epoll;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -66,6 +67,8 @@ pub(crate) struct SocketListener {
     pub(super) ready: VecDeque<Connected>,
     /// What this process was short of when a connector was last turned away for that, during the present wait.
     pub(super) short: Option<String>,
+    /// What to do when a connector was turned away.
+    pub(crate) on_turned_away: OnTurnedAway,
     pub(super) pid: u32,
 }
 

@@ -9,6 +9,7 @@ use super::{bad_descriptor, check_socket_type};
 use crate::barrier;
 use crate::packet;
 use crate::rendezvous::{RendezvousError, RendezvousReason};
+use crate::turned_away::OnTurnedAway;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -98,6 +99,7 @@ impl SocketListener {
             next: FIRST,
             ready: VecDeque::new(),
             short: None,
+            on_turned_away: OnTurnedAway::default(),
             pid: process::id(),
         })
     }
