@@ -78,7 +78,7 @@ impl Habit {
     }
 
     /// How many more waits begin with sleep.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "tokio"))]
     pub(crate) fn skip(&self) -> u32 {
         self.skip.load(Relaxed)
     }
