@@ -296,6 +296,10 @@ fn async_io_reads_and_writes() {
         while unsafe { stream.get_mut() }.write(&[0; 64]).is_ok() {}
         party.signal(libc::SIGCONT);
         stream.writable().await.unwrap();
+        // The other side still sends back what was written meanwhile: it fails if this end is dropped before.
+        stream.get_ref().get_ref().shutdown(Shutdown::Write).unwrap();
+        // SAFETY: as above.
+        while unsafe { stream.read_with_mut(|stream| stream.read(&mut buffer)) }.await.unwrap() > 0 {}
     });
     drop(stream);
     party.hear().unwrap();
