@@ -7,7 +7,7 @@ use crate::header::check::{Check, Checks, Part, Verdict};
 use crate::header::rules;
 use crate::header::words::HeaderCopy;
 use crate::lock::Byte;
-use smstream_core::cursor::{CURSOR, MAX_CAPACITY, diff, max_wait};
+use smstream_core::cursor::{CURSOR, MAX_CAPACITY, STOPPED_HINT, diff, max_wait};
 use smstream_core::layout::{Features, state};
 use smstream_shm::memory::page_size;
 use std::io;
@@ -280,6 +280,13 @@ fn sleepers(sample: &Sample, sender: usize, checks: &mut Checks) {
     ] {
         match rest {
             SleepState::Awake => checks.push(Verdict::Ok, part, rule, "awake", format!("the {who} does not sleep")),
+            SleepState::Odd(STOPPED_HINT) if who == "reader" => checks.push(
+                Verdict::Bad,
+                part,
+                rule,
+                "STOPPED_HINT",
+                "it says that the reader takes no more, and `received` has no STOP: the word is damaged",
+            ),
             SleepState::Odd(word) => checks.push(
                 Verdict::Bad,
                 part,

@@ -146,7 +146,9 @@ impl Channel {
             let headers = self.headers()?;
             let again = header(first, *offset)?;
             let found = Sample::of(headers, &again);
-            let fits = found.lanes.iter().all(|lane| lane.fill.is_some());
+            // A reader that has just stopped may be seen between the two looks at its words.
+            let stops = |lane: &Lane| lane.reader == SleepState::Odd(STOPPED_HINT);
+            let fits = found.lanes.iter().all(|lane| lane.fill.is_some() && !stops(lane));
             sample = Some(found);
             if fits {
                 break;
@@ -194,7 +196,7 @@ impl Sample {
                 writes: counters(writer, HeaderCopy::writes),
                 reads: counters(reader, HeaderCopy::reads),
                 writer: rest(writer.write_park(), sent.wrapping_sub(capacity), capacity, false),
-                reader: rest(reader.read_park(), received, capacity, true),
+                reader: rest(reader.read_park(), received, capacity, received & STOP != 0),
             }
         };
         let lanes = [lane(0), lane(1)];
@@ -218,12 +220,12 @@ fn counters(header: &HeaderCopy, which: fn(&HeaderCopy) -> Option<Counts>) -> Op
     if header.features() & Features::COUNTERS.bits() == 0 { None } else { which(header) }
 }
 
-/// What a park word says, if the mark lies `base` + what is wanted.
-fn rest(word: u32, base: u32, capacity: u32, may_look: bool) -> SleepState {
+/// What a park word says, if the mark lies `base` + what is wanted. Only a half that has stopped says so there.
+fn rest(word: u32, base: u32, capacity: u32, has_stopped: bool) -> SleepState {
     let wants = (word & THRESHOLD).wrapping_sub(base) & THRESHOLD;
     match word {
         0 => SleepState::Awake,
-        STOPPED_HINT if may_look => SleepState::Awake,
+        STOPPED_HINT if has_stopped => SleepState::Awake,
         _ if word & ASLEEP != 0 && (1..=capacity).contains(&wants) => {
             SleepState::Asleep { wants, whole: word & EXCLUSIVE != 0 }
         }
@@ -316,8 +318,10 @@ pub(super) mod tests {
             assert!(sample(&[first.clone(), enough]).lanes[0].is_overdue());
             let odd = with(&second, &[("read_park", asleep_at(at(4), 65))]);
             assert!(matches!(sample(&[first.clone(), odd]).lanes[0].reader, SleepState::Odd(_)));
-            let look = with(&second, &[("read_park", STOPPED_HINT)]);
-            assert_eq!(sample(&[first, look]).lanes[0].reader, SleepState::Awake);
+            let look = with(&second, &[("read_park", STOPPED_HINT), ("received", at(4) | STOP)]);
+            assert_eq!(sample(&[first.clone(), look]).lanes[0].reader, SleepState::Awake);
+            let lie = with(&second, &[("read_park", STOPPED_HINT)]);
+            assert_eq!(sample(&[first, lie]).lanes[0].reader, SleepState::Odd(STOPPED_HINT));
         }
     }
 }
