@@ -54,10 +54,12 @@ impl<'r, T, W: Words> Consumer<'r, T, W> {
         if W::CACHES && self.pushed_seen != self.popped {
             return false;
         }
-        let pushed = ordering::peer_pushed(self.words.pushed());
-        let found = pushed.wrapping_sub(self.popped);
-        self.pushed_seen = if W::CACHES { distance::short_of::<T>(pushed, found, self.slots.mask()) } else { pushed };
-        found == 0
+        self.pushed_seen = ordering::peer_pushed(self.words.pushed());
+        if W::CACHES {
+            let found = self.pushed_seen.wrapping_sub(self.popped);
+            self.pushed_seen = distance::short_of::<T>(self.pushed_seen, found, self.slots.mask());
+        }
+        self.pushed_seen == self.popped
     }
 
     /// The oldest item, or `None` if the ring is empty.

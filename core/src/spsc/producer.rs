@@ -62,11 +62,13 @@ impl<'r, T, W: Words> Producer<'r, T, W> {
         if W::CACHES && self.pushed.wrapping_sub(self.popped_seen) <= self.slots.mask() {
             return false;
         }
-        let popped = ordering::peer_popped(self.words.popped());
-        // Not below 0 (invariant 2). Of 2³¹ places, all of them in a ring of that many.
-        let room = self.slots.mask().wrapping_add(1).wrapping_sub(self.pushed.wrapping_sub(popped));
-        self.popped_seen = if W::CACHES { distance::short_of::<T>(popped, room, self.slots.mask()) } else { popped };
-        room == 0
+        self.popped_seen = ordering::peer_popped(self.words.popped());
+        if W::CACHES {
+            // Not below 0 (invariant 2).
+            let room = self.slots.mask() + 1 - self.pushed.wrapping_sub(self.popped_seen);
+            self.popped_seen = distance::short_of::<T>(self.popped_seen, room, self.slots.mask());
+        }
+        self.pushed.wrapping_sub(self.popped_seen) > self.slots.mask()
     }
 
     /// The number of items that can be pushed now. It can only become more until this half pushes.
