@@ -125,6 +125,18 @@ mod tests {
     }
 
     #[test]
+    fn a_capacity_is_nothing_or_a_power_of_two_that_the_cursors_bear() {
+        assert!(is_capacity(0) && !is_capacity(u32::MAX));
+        for shift in 0..32 {
+            let power = 1 << shift;
+            assert_eq!(is_capacity(power), shift <= 29, "{power}");
+            // Beside a power of two there is another only near 1.
+            assert_eq!(is_capacity(power + 1), shift == 0, "{power}");
+            assert_eq!(is_capacity(power - 1), shift <= 1, "{power}");
+        }
+    }
+
+    #[test]
     fn crossing_is_what_counting_says() {
         for base in [0, 1, THRESHOLD - 3, THRESHOLD, THRESHOLD + 1, CURSOR - 2, CURSOR] {
             for moved in 0..8 {
