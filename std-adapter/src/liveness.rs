@@ -8,20 +8,24 @@
 mod alerts;
 mod count;
 pub(crate) mod event_count;
+mod hang_up;
 mod mode;
 mod name_events;
 pub(crate) mod name_watch;
 mod parked;
 mod registry;
+mod size_watch;
 pub(crate) mod sleep;
 mod sync;
 mod watcher;
+mod young;
 
 use crate::futex;
 use crate::lock::{self, Byte};
 use crate::peer_socket::PeerSocket;
 pub(crate) use alerts::HalfAlert;
 pub(crate) use registry::OnReadable;
+pub(crate) use size_watch::SizeWatch;
 
 use alerts::Alerts;
 use mode::NUDGE;
@@ -35,6 +39,7 @@ use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
+use young::Young;
 
 pub use mode::{Half, WatchMode};
 
@@ -89,7 +94,7 @@ impl Proof {
     fn is_gone(&self) -> bool {
         match self {
             Proof::Lock { fd, byte } => !lock::is_held(&**fd, *byte).unwrap_or(true),
-            Proof::Socket(line) => registry::has_hung_up(&**line),
+            Proof::Socket(line) => hang_up::has_hung_up(&**line),
         }
     }
 }
@@ -107,6 +112,8 @@ pub struct PeerMonitor {
     watch_id: AtomicU64,
     /// When it was last looked after, in milliseconds modulo 2³².
     looked: AtomicU32,
+    /// Whether the watch was registered lately: the peer may have begun to die before.
+    young: Young,
 }
 
 impl PeerMonitor {
@@ -158,7 +165,8 @@ impl PeerMonitor {
     fn build(proof: Option<Proof>, watch: bool, waitv: bool, cut: Option<Arc<Cut>>) -> Self {
         let alerts = Arc::new(Alerts::new(waitv, cut));
         let looked = AtomicU32::new(Deadline::now().milliseconds());
-        Self { alerts, proof, watch, pid: AtomicU32::new(0), watch_id: AtomicU64::new(NO_WATCH), looked }
+        let (pid, watch_id, young) = (AtomicU32::new(0), AtomicU64::new(NO_WATCH), Young::default());
+        Self { alerts, proof, watch, pid, watch_id, looked, young }
     }
 
     /// The alert word of one half, for [`Park::alert`](smstream_core::park::Park::alert).
@@ -233,7 +241,7 @@ impl PeerMonitor {
         {
             self.raise_both(ALERT_CORRUPT);
         }
-        if !proof.is_gone() {
+        if !self.young.ask(|| proof.is_gone()) {
             return false;
         }
         self.alerts.raise_gone();
@@ -319,6 +327,10 @@ impl PeerMonitor {
         }
         if let Some(id) = registered {
             self.watch_id.store(id, Ordering::Relaxed);
+            // A socket tells of a hang-up that came before.
+            if !is_socket {
+                self.young.begin();
+            }
         }
         // Otherwise what stands there is the parent's, of which this process knows nothing, or another thread's, which has
         // registered meanwhile: that must be found again.
@@ -329,9 +341,14 @@ impl PeerMonitor {
         }
     }
 
-    /// Whether sleepers have to ask for themselves.
+    /// Whether sleepers have to ask for themselves: nothing tells them, or it may have been too late for that.
     pub(crate) fn is_timed(&self) -> bool {
-        self.watch_mode() == WatchMode::Timed && !self.is_gone()
+        (self.watch_mode() == WatchMode::Timed || self.young.is_young()) && !self.is_gone()
+    }
+
+    /// How long a sleeper sleeps before it asks.
+    fn slice(&self) -> Duration {
+        if self.watch_mode() == WatchMode::Watched { self.young.slice() } else { SLICE }
     }
 
     /// Whether the halves sleep on several words at once.
@@ -353,25 +370,6 @@ impl PeerMonitor {
     fn see_answered(&self) {
         while !self.alerts.all_answered() {
             std::thread::sleep(NUDGE);
-        }
-    }
-}
-
-/// Watches the size of a file: see [`PeerMonitor::watch_size`].
-#[derive(Debug)]
-pub(crate) struct SizeWatch {
-    wd: u64,
-    alerts: Arc<Alerts>,
-    /// The watcher asks about it.
-    _fd: Arc<OwnedFd>,
-    /// The process in which the watch was registered.
-    pid: u32,
-}
-
-impl Drop for SizeWatch {
-    fn drop(&mut self) {
-        if self.pid == process::id() {
-            watcher::deregister(self.wd, &self.alerts);
         }
     }
 }

@@ -103,6 +103,32 @@ fn asking_tells_the_halves() {
     wait_as(Half::Writer, &monitor);
 }
 
+/// The kernel had reported the close before the watch was there, and releases the lock afterwards: no event tells of that.
+#[test]
+fn a_death_that_had_begun_before_is_noticed() {
+    for (watch, waitv) in ways() {
+        let (mine, theirs) = region();
+        let monitor = PeerMonitor::of_lock_with(mine, Byte::Party1, watch, waitv, None);
+        assert!(!monitor.is_gone());
+        thread::scope(|scope| {
+            scope.spawn(|| wait_as(Half::Reader, &monitor));
+            scope.spawn(|| assert!(monitor.wait_gone(patience())));
+            lock::unlock(&theirs, Byte::Party1).unwrap();
+        });
+    }
+}
+
+/// The questions for that have an end.
+#[test]
+fn an_end_is_young_for_a_while() {
+    let (mine, _theirs) = region();
+    let monitor = PeerMonitor::of_lock(mine, Byte::Party1);
+    assert!(monitor.is_timed());
+    assert!(!monitor.wait_gone(Some(Deadline::after(young::YOUNG * 2))));
+    assert!(!monitor.is_timed());
+    assert_eq!(monitor.watch_mode(), WatchMode::Watched);
+}
+
 /// A thread that only looks and never sleeps learns of it as well, in the end.
 #[test]
 fn looking_after_is_enough() {

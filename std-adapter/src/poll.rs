@@ -1,13 +1,15 @@
 //! Streams for `poll`, `epoll` and event loops that are built on them.
 
+mod directions;
 mod duplex;
 
 use crate::convert::ConvertError;
 use crate::doorbell::{Doorbell, Remaining};
 use crate::error::{Error, Reason, Result};
-use crate::half::{Polled, ReadHalf, WriteHalf};
+use crate::half::Polled;
 use crate::liveness::Half;
 use crate::stream::Stream;
+use directions::{Directions, Ends};
 use duplex::Duplex;
 use rustix::event::epoll;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -81,12 +83,8 @@ pub struct Pollable {
     duplex: Option<Duplex>,
     /// It watches the socket.
     epoll: Arc<OwnedFd>,
-    /// Which directions have said to the peer that they sleep.
-    announced: [bool; 2],
-    /// Which directions are worth an attempt though no ring may come: the reading one until it has found nothing; either
-    /// one if what was rung for it was taken by the other.
-    pending: [bool; 2],
-    /// Whether the descriptor says so, if that is known.
+    directions: Directions,
+    /// Whether the descriptor says that a direction is worth an attempt though no ring may come, if that is known.
     shown: Option<bool>,
     /// Whether it is to tell of bytes at all.
     reading: bool,
@@ -189,9 +187,8 @@ impl Pollable {
             Err(e) => return Err(ConvertError::new(e, stream)),
         };
         doorbell.set_polled(true);
-        let (announced, pending) = ([false; 2], [true, duplex.is_some()]);
-        let mut this =
-            Pollable { stream, doorbell, duplex, epoll, announced, pending, shown: Some(false), reading: true };
+        let directions = Directions::new(duplex.is_some());
+        let mut this = Pollable { stream, doorbell, duplex, epoll, directions, shown: Some(false), reading: true };
         match this.show(false) {
             Ok(()) => Ok(this),
             Err(e) => Err(ConvertError::new(Error::system(Reason::System, e), this.into_stream())),
@@ -240,27 +237,25 @@ impl Pollable {
         }
         self.withdraw(half);
         loop {
-            if self.is_ready(half) {
+            if self.ends().1.is_ready(half) {
                 match attempt(&mut self.stream) {
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                     result => {
-                        self.pending[half as usize] = half == Half::Reader || self.duplex.is_some();
+                        self.directions.tried(half);
                         // The bytes have gone, or come: that is what counts. What could not be shown is shown next time.
-                        let _ = self.show(false);
+                        let anew = self.directions.take_anew();
+                        let _ = self.show(anew);
                         return result;
                     }
                 }
             }
             if half == Half::Reader {
                 // The peer may be waiting for it.
-                self.halves().1.flush_buffered();
+                self.stream.halves_mut().1.flush_buffered();
             }
-            // What was rung until now is taken first. What is rung after announcing stays, and is shown.
-            let left = self.doorbell.take(self.stream.monitor());
-            if self.announce(half) {
-                // A full socket cannot be rung: the rest is to be taken as well.
-                self.pending[half as usize] = left == Remaining::More;
-                let anew = self.mark_pending(other(half)) || left == Remaining::More;
+            let (directions, mut ends) = self.ends();
+            if directions.wait(&mut ends, half) {
+                let anew = directions.take_anew();
                 let unmarked = self.duplex.as_mut().map_or(Ok(()), |duplex| duplex.unmark(half));
                 let shown = self.show(anew);
                 // Announced, and so armed, whatever else went wrong: the next ring is to be heard.
@@ -271,43 +266,13 @@ impl Pollable {
         }
     }
 
-    fn halves(&mut self) -> (&mut ReadHalf, &mut WriteHalf) {
-        self.stream.halves_mut()
-    }
-
-    fn half(&mut self, half: Half) -> &mut dyn Polled {
-        let (reader, writer) = self.halves();
-        match half {
-            Half::Reader => reader,
-            Half::Writer => writer,
-        }
-    }
-
-    fn is_ready(&mut self, half: Half) -> bool {
-        self.half(half).is_ready()
-    }
-
-    fn announce(&mut self, half: Half) -> bool {
-        let announced = self.half(half).announce();
-        self.announced[half as usize] = announced;
-        announced
+    fn ends(&mut self) -> (&mut Directions, EndsOf<'_>) {
+        (&mut self.directions, EndsOf { stream: &mut self.stream, doorbell: &self.doorbell })
     }
 
     fn withdraw(&mut self, half: Half) {
-        if std::mem::take(&mut self.announced[half as usize]) {
-            self.half(half).withdraw();
-        }
-    }
-
-    /// What was taken from the socket may have been rung for a half that announced itself before. If it has become ready,
-    /// the descriptor is to say so until that direction is tried. Says whether it has.
-    fn mark_pending(&mut self, half: Half) -> bool {
-        let ready = self.announced[half as usize] && self.is_ready(half);
-        if ready {
-            self.withdraw(half);
-            self.pending[half as usize] = true;
-        }
-        ready
+        let (directions, mut ends) = self.ends();
+        directions.withdraw(&mut ends, half);
     }
 
     /// Makes the descriptor readable while something is owed, whatever comes. It watches the socket for being writable
@@ -315,9 +280,9 @@ impl Pollable {
     /// rung again. An edge-triggered poller sees it again if it is done `anew`.
     fn show(&mut self, anew: bool) -> io::Result<()> {
         if let Some(duplex) = &mut self.duplex {
-            return duplex.mark(self.pending, anew);
+            return duplex.mark(self.directions.pending(), anew);
         }
-        let [read, write] = self.pending;
+        let [read, write] = self.directions.pending();
         let pending = (read && self.reading) || write;
         if Some(pending) != self.shown || (pending && anew) {
             // If this fails half-way it is done next time.
@@ -346,10 +311,37 @@ impl Pollable {
     }
 }
 
-fn other(half: Half) -> Half {
-    match half {
-        Half::Reader => Half::Writer,
-        Half::Writer => Half::Reader,
+/// The two directions of a stream.
+struct EndsOf<'s> {
+    stream: &'s mut Stream,
+    doorbell: &'s Doorbell,
+}
+
+impl EndsOf<'_> {
+    fn half(&mut self, half: Half) -> &mut dyn Polled {
+        let (reader, writer) = self.stream.halves_mut();
+        match half {
+            Half::Reader => reader,
+            Half::Writer => writer,
+        }
+    }
+}
+
+impl Ends for EndsOf<'_> {
+    fn is_ready(&mut self, half: Half) -> bool {
+        self.half(half).is_ready()
+    }
+
+    fn announce(&mut self, half: Half) -> bool {
+        self.half(half).announce()
+    }
+
+    fn withdraw(&mut self, half: Half) {
+        self.half(half).withdraw();
+    }
+
+    fn take(&mut self) -> Remaining {
+        self.doorbell.take(self.stream.monitor())
     }
 }
 

@@ -92,3 +92,39 @@ fn the_wake_methods_say_what_wakes() {
     assert_eq!(methods(&mut here.stream), [WAKE_BY_SOCKET; 2]);
     assert_eq!(methods(&mut here.into_stream()), before);
 }
+
+/// The peer makes both directions ready just before what it has rung is taken.
+struct JustBeforeTaking {
+    ready: bool,
+    happens: bool,
+}
+
+impl Ends for JustBeforeTaking {
+    fn is_ready(&mut self, _: Half) -> bool {
+        self.ready
+    }
+    fn announce(&mut self, _: Half) -> bool {
+        !self.ready
+    }
+    fn withdraw(&mut self, _: Half) {}
+    fn take(&mut self) -> Remaining {
+        self.ready |= self.happens;
+        Remaining::Nothing
+    }
+}
+
+/// A reader waits. A writer that finds no room takes the reader's ring, and then there is room: it does not wait, and the reader is shown.
+#[test]
+fn a_ring_is_not_lost_that_was_taken_by_a_direction_which_need_not_wait() {
+    for duplex in [false, true] {
+        let mut directions = Directions::new(duplex);
+        let mut ends = JustBeforeTaking { ready: false, happens: false };
+        assert!(directions.wait(&mut ends, Half::Reader));
+        assert_eq!((directions.pending(), directions.take_anew()), ([false, duplex], false));
+        ends.happens = true;
+        assert!(!directions.wait(&mut ends, Half::Writer));
+        directions.tried(Half::Writer);
+        assert_eq!((directions.pending(), directions.take_anew()), ([true, duplex], true));
+        assert!(!directions.take_anew(), "it is said once");
+    }
+}

@@ -1,9 +1,11 @@
 //! What the watcher has to say about the name of a listener.
+//!
+//! `tests/watcher_models` runs this file through all executions of a few threads.
 
 use super::event_count;
+use super::sync::{AtomicBool, Ordering};
 use rustix::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What the watcher says about a name.
 #[derive(Debug)]

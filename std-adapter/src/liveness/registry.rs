@@ -1,16 +1,15 @@
 //! What the watcher watches, and what it has to ask: all that does not touch its descriptors.
+//!
+//! `tests/watcher_models` runs this file through all executions of a few threads.
 
 use super::alerts::Alerts;
+use super::hang_up::has_hung_up;
 use super::mode::{NUDGE, WatchMode};
 use super::name_events::NameEvents;
 use crate::lock::{self, Byte};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
-use rustix::fs::inotify;
-use rustix::time::Timespec;
+use rustix::fd::{BorrowedFd, RawFd};
 use smstream_shm::Deadline;
 use smstream_shm::memory::guard::Cut;
-use smstream_shm::memory::retry;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +20,6 @@ use std::time::Duration;
 const LAST_STEP: u32 = 35;
 /// How often to ask where a watch has been lost.
 pub(super) const POLL: Duration = Duration::from_millis(20);
-/// How often to ask about a socket where the system does not answer.
-const ATTEMPTS: u32 = 16;
 /// The epoll token of the inotify instance.
 pub(super) const INOTIFY: u64 = 0;
 
@@ -76,14 +73,6 @@ pub(super) fn token(fd: RawFd) -> u64 {
     INOTIFY + 1 + u64::from(fd.unsigned_abs())
 }
 
-/// Whether the other end of a socket has been closed by all who had it. A peer that says that nothing more will come has
-/// hung up, too: an honest peer does not say so.
-pub(super) fn has_hung_up(socket: impl AsFd) -> bool {
-    let mut fds = [PollFd::new(&socket, PollFlags::RDHUP)];
-    // A question that the system cannot answer now (ENOMEM) is asked again: epoll reports a hang-up once only.
-    (0..ATTEMPTS).find_map(|_| retry(|| poll(&mut fds, Some(&Timespec::default()))).ok()).is_some_and(|n| n > 0)
-}
-
 /// What the kernel says.
 pub(super) enum Event {
     /// A process closed the file, or changed it by a system call.
@@ -95,12 +84,35 @@ pub(super) enum Event {
 }
 
 impl Registry {
-    /// Removes a watch that nothing needs any more.
-    pub(super) fn release(&self, inotify: &OwnedFd, wd: i32) {
-        if !self.ends.contains_key(&wd) && !self.names.contains_key(&wd) {
-            // It fails if the kernel has removed the watch by itself, with its file.
-            let _ = inotify::remove_watch(inotify, wd);
+    /// Enters an end that this watch is for, unless it is there.
+    pub(super) fn enter(&mut self, wd: i32, end: WatchedEnd) {
+        let ends = self.ends.entry(wd).or_default();
+        if !ends.iter().any(|e| Arc::ptr_eq(&e.alerts, &end.alerts)) {
+            ends.push(end);
         }
+    }
+
+    /// Forgets an end. `true`: nothing needs the watch any more.
+    pub(super) fn leave(&mut self, wd: i32, alerts: &Arc<Alerts>) -> bool {
+        let Some(ends) = self.ends.get_mut(&wd) else { return false };
+        ends.retain(|e| !Arc::ptr_eq(&e.alerts, alerts));
+        if !ends.is_empty() {
+            return false;
+        }
+        self.ends.remove(&wd);
+        self.later.retain(|l| l.wd != wd);
+        !self.names.contains_key(&wd)
+    }
+
+    /// Forgets a name. `true`: nothing needs the watch any more.
+    pub(super) fn leave_name(&mut self, wd: i32, named: &Arc<NameEvents>) -> bool {
+        let Some(names) = self.names.get_mut(&wd) else { return false };
+        names.retain(|one| !Arc::ptr_eq(one, named));
+        if !names.is_empty() {
+            return false;
+        }
+        self.names.remove(&wd);
+        !self.ends.contains_key(&wd)
     }
 
     /// When the next question is due.

@@ -4,6 +4,7 @@ use super::{Half, PeerMonitor, SLICE};
 use crate::futex;
 use smstream_core::park::{Place, Wake, Watch};
 use smstream_shm::Deadline;
+use std::time::Duration;
 
 impl PeerMonitor {
     /// Waits until the peer is gone (`true`), or the deadline passes (`None`: never) or [`cancel_waiters`](Self::cancel_waiters) is called
@@ -34,7 +35,7 @@ pub(crate) fn sleep(
 ) -> Wake {
     monitor.ensure_registered();
     loop {
-        let slice = needs_slices(monitor, watches).then(|| Deadline::after(SLICE));
+        let slice = slice(monitor, watches).map(Deadline::after);
         let until = match (slice, deadline) {
             (Some(slice), Some(deadline)) => Some(slice.min(deadline)),
             (slice, deadline) => slice.or(deadline),
@@ -61,9 +62,12 @@ pub(crate) fn sleep(
     }
 }
 
-/// Whether something that should end the sleep would not wake it: the peer's death, or, without `futex_waitv`, a change
-/// of a shared word after the first, or an alert after the memory with the first word was replaced by an empty page.
-fn needs_slices(monitor: &PeerMonitor, watches: &[Watch<'_>]) -> bool {
+/// How long to sleep at most if something that should end the sleep would not wake it: the peer's death, or, without `futex_waitv`, a
+/// change of a shared word after the first, or an alert after the memory with the first word was replaced by an empty page.
+fn slice(monitor: &PeerMonitor, watches: &[Watch<'_>]) -> Option<Duration> {
     let lost = || monitor.cut().is_some() || watches.iter().skip(1).any(|w| w.place == Place::Shared);
-    monitor.is_timed() || (!monitor.has_waitv() && lost())
+    if !monitor.has_waitv() && lost() {
+        return Some(SLICE);
+    }
+    monitor.is_timed().then(|| monitor.slice())
 }

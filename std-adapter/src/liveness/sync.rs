@@ -1,7 +1,7 @@
 //! The atomics of the protocols that have models, and the steps that a model leaves out one at a time. The models put Loom's in
 //! their place.
 
-pub(super) use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+pub(super) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use std::sync::atomic::fence;
 

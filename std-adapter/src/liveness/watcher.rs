@@ -58,10 +58,7 @@ pub(super) fn register(
     // For a file that is watched already this is the same watch.
     // To the kernel, making a file shorter modifies it; writing to mapped memory does not.
     let wd = inotify::add_watch(&watcher.inotify, path, WatchFlags::CLOSE | WatchFlags::MODIFY | WatchFlags::MASK_ADD)?;
-    let ends = registry.ends.entry(wd).or_default();
-    if !ends.iter().any(|e| Arc::ptr_eq(&e.alerts, alerts)) {
-        ends.push(WatchedEnd { fd: fd.as_raw_fd(), byte, cut: cut.cloned(), alerts: Arc::clone(alerts) });
-    }
+    registry.enter(wd, WatchedEnd { fd: fd.as_raw_fd(), byte, cut: cut.cloned(), alerts: Arc::clone(alerts) });
     alerts.set_mode(WatchMode::Watched);
     // The kernel gives out positive numbers.
     Ok(u64::from(wd.unsigned_abs()))
@@ -83,11 +80,8 @@ pub(super) fn deregister_name(watch: u64, named: &Arc<NameEvents>) {
     let Ok(wd) = i32::try_from(watch) else { return };
     let Some(watcher) = existing() else { return };
     let mut registry = watcher.lock();
-    let Some(names) = registry.names.get_mut(&wd) else { return };
-    names.retain(|one| !Arc::ptr_eq(one, named));
-    if names.is_empty() {
-        registry.names.remove(&wd);
-        registry.release(&watcher.inotify, wd);
+    if registry.leave_name(wd, named) {
+        watcher.remove_watch(wd);
     }
 }
 
@@ -167,14 +161,8 @@ pub(super) fn deregister(watch: u64, alerts: &Arc<Alerts>) {
     let Ok(wd) = i32::try_from(watch) else { return };
     let Some(watcher) = existing() else { return };
     let mut registry = watcher.lock();
-    let Some(ends) = registry.ends.get_mut(&wd) else {
-        return;
-    };
-    ends.retain(|e| !Arc::ptr_eq(&e.alerts, alerts));
-    if ends.is_empty() {
-        registry.ends.remove(&wd);
-        registry.later.retain(|l| l.wd != wd);
-        registry.release(&watcher.inotify, wd);
+    if registry.leave(wd, alerts) {
+        watcher.remove_watch(wd);
     }
 }
 
@@ -223,6 +211,12 @@ impl Watcher {
             registry.running = true;
         }
         Ok(registry)
+    }
+
+    /// Removes a watch that nothing needs any more.
+    fn remove_watch(&self, wd: i32) {
+        // It fails if the kernel has removed the watch by itself, with its file.
+        let _ = inotify::remove_watch(&self.inotify, wd);
     }
 
     /// The thread.
