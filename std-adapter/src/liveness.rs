@@ -29,6 +29,7 @@ pub(crate) use size_watch::SizeWatch;
 
 use alerts::Alerts;
 use mode::NUDGE;
+pub(crate) use mode::SLICE;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use smstream_core::park::{ALERT_CORRUPT, Wake, Watch};
 use smstream_core::word::SharedWord;
@@ -42,9 +43,6 @@ use std::time::{Duration, SystemTime};
 use young::Young;
 
 pub use mode::{Half, WatchMode};
-
-/// How long sleepers sleep where nothing would wake them.
-pub(crate) const SLICE: Duration = Duration::from_millis(20);
 /// No watch is registered.
 const NO_WATCH: u64 = u64::MAX;
 
