@@ -125,6 +125,17 @@ mod tests {
     }
 
     #[test]
+    fn cursors_wrap_at_bit_31() {
+        for at in [0, 1, 7, CURSOR - 1, CURSOR] {
+            for n in [0, 1, 5, CURSOR] {
+                assert_eq!(diff(add(at, n), at), n, "{at} {n}");
+            }
+        }
+        assert_eq!((add(CURSOR, 1), diff(0, CURSOR), diff(3, 5)), (0, 1, CURSOR - 1));
+        assert_eq!(diff(FIN | 9, STOP | 2), 7, "bits 31 are no part of a cursor");
+    }
+
+    #[test]
     fn a_capacity_is_nothing_or_a_power_of_two_that_the_cursors_bear() {
         assert!(is_capacity(0) && !is_capacity(u32::MAX));
         for shift in 0..32 {
