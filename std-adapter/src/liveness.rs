@@ -24,6 +24,7 @@ use crate::futex;
 use crate::lock::{self, Byte};
 use crate::peer_socket::PeerSocket;
 pub(crate) use alerts::HalfAlert;
+pub(crate) use mode::SLICE;
 pub(crate) use registry::OnReadable;
 pub(crate) use size_watch::SizeWatch;
 
@@ -43,8 +44,6 @@ use young::Young;
 
 pub use mode::{Half, WatchMode};
 
-/// How long sleepers sleep where nothing would wake them.
-pub(crate) const SLICE: Duration = Duration::from_millis(20);
 /// No watch is registered.
 const NO_WATCH: u64 = u64::MAX;
 

@@ -4,7 +4,7 @@
 //! two, the first question finds the lock held, and no event comes any more. So a sleeper asks again, at times that double, until it
 //! has asked [`YOUNG`] after registering: a peer that was dying at that time is dead by then.
 
-use super::SLICE;
+use super::mode::SLICE;
 use smstream_shm::Deadline;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
