@@ -327,8 +327,8 @@ impl Pollable {
             return;
         }
         if self.how == How::Duplex {
-            for at in 0..2 {
-                if pending[at] && (anew || !self.marked[at]) {
+            for (at, &pending) in pending.iter().enumerate() {
+                if pending && (anew || !self.marked[at]) {
                     self.ends.kernel.step(|state| state.marks[at] = true);
                     self.marked[at] = true;
                 }

@@ -179,7 +179,7 @@ fn death_without_a_watch() {
 /// The peer gives its lock up and does not close the file, which another process has open. It wakes the sleeper, again and again.
 fn a_lock_given_up_with_wakes() {
     with_watcher(|world| {
-        let end = Arc::new(End::new(world, true));
+        let end = End::new(world, true);
         let theirs = Arc::clone(&end.alerts);
         let peer = spawn(world, move |world| {
             if is(Mutant::WakeOfLeaverEarly) {
