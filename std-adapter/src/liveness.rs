@@ -24,6 +24,7 @@ use crate::futex;
 use crate::lock::{self, Byte};
 use crate::peer_socket::PeerSocket;
 pub(crate) use alerts::HalfAlert;
+pub(crate) use mode::SLICE;
 pub(crate) use registry::OnReadable;
 pub(crate) use size_watch::SizeWatch;
 
@@ -43,6 +44,7 @@ use std::time::{Duration, SystemTime};
 use young::Young;
 
 pub use mode::{Half, WatchMode};
+
 /// No watch is registered.
 const NO_WATCH: u64 = u64::MAX;
 

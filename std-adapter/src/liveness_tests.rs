@@ -56,6 +56,7 @@ fn both_halves_and_other_waiters_are_woken() {
             let monitor = PeerMonitor::of_lock_with(mine, Byte::Party1, watch, waitv, None);
             assert_eq!(monitor.watch_mode(), if watch { WatchMode::Watched } else { WatchMode::Timed });
             assert!(!monitor.probe());
+            monitor.young.end();
             thread::scope(|scope| {
                 scope.spawn(|| wait_as(Half::Reader, &monitor));
                 scope.spawn(|| wait_as(Half::Writer, &monitor));
@@ -84,6 +85,7 @@ fn only_the_last_holder_counts() {
     let inspector = reopen(&theirs, OFlags::RDONLY);
     let copy = theirs.try_clone().unwrap();
     let monitor = PeerMonitor::of_lock(mine, Byte::Party1);
+    monitor.young.end();
     drop(theirs);
     drop(inspector);
     assert!(!monitor.wait_gone(Some(Deadline::after(Duration::from_millis(5)))));
@@ -159,6 +161,7 @@ fn two_ends_of_one_region_share_a_watch() {
     let theirs = Arc::new(theirs);
     let a = PeerMonitor::of_lock(Arc::clone(&mine), Byte::Party1);
     let b = PeerMonitor::of_lock(Arc::clone(&theirs), Byte::Party0);
+    b.young.end();
     assert_eq!(a.watch_id.load(Ordering::Relaxed), b.watch_id.load(Ordering::Relaxed));
     drop(a);
     drop(mine);
@@ -175,6 +178,8 @@ fn registering_comes_and_goes_on_many_threads() {
                     let theirs = Arc::new(theirs);
                     let a = PeerMonitor::of_lock(Arc::clone(&mine), Byte::Party1);
                     let b = PeerMonitor::of_lock(Arc::clone(&theirs), Byte::Party0);
+                    a.young.end();
+                    b.young.end();
                     if round % 2 == 0 {
                         drop((a, mine));
                         assert!(b.wait_gone(patience()));
@@ -215,6 +220,7 @@ fn a_killed_process_is_noticed() {
         assert!(output.lines().any(|line| line.unwrap().ends_with("ready")));
         let monitor = PeerMonitor::of_lock_with(Arc::new(mine), Byte::Party1, watch, waitv, None);
         assert!(!monitor.is_gone());
+        monitor.young.end();
         thread::scope(|scope| {
             let sleeper = scope.spawn(|| wait_as(Half::Reader, &monitor));
             let start = Instant::now();

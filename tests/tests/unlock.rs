@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::AtomicU32;
+use std::thread;
+use std::time::Duration;
 
 use rustix::thread::futex;
 use smstream::Stream;
@@ -65,38 +67,49 @@ impl Region {
     }
 }
 
+/// A sleeper whose watch is younger than two seconds asks for itself, at times that double: it has stopped doing so by then.
+const OLD: Duration = Duration::from_secs(4);
+
 #[test]
 fn a_peer_that_only_unlocks_and_wakes_is_noticed() {
     let _watchdog = Watchdog::new();
-    for deny in [None, Some("inotify_init1=EMFILE"), Some("futex_waitv=ENOSYS")] {
-        for wait in ["read 10", "send 100000 all", "wait any none readable", "wait all none readable writable"] {
-            let scratch = Scratch::new();
-            let arguments: Vec<_> = deny.iter().flat_map(|what| ["--deny", what]).collect();
-            let mut party = Party::start_with(PARTY, &arguments);
-            party.does(format!("bind {} {CAPACITY} {CAPACITY} {NEAR_WRAP}", scratch.addr()));
-            party.does("seeds 1 2");
-            let file = File::options().read(true).write(true).open(scratch.name()).unwrap();
-            party.tell("accept");
-            let stream = Stream::connect(scratch.addr()).unwrap();
-            party.hear().unwrap();
-            let region = Region::new(file);
-            party.tell(wait);
-            party.is_asleep();
-            region.unlock();
-            // Again and again: a sleeper that has been woken may be on its way back to sleep.
-            let answer = loop {
-                region.wake();
-                if let Some(answer) = party.reply() {
-                    break answer;
-                }
-                std::thread::yield_now();
-            };
-            match answer {
-                Ok(ready) => assert!(wait.starts_with("wait") && !ready.is_empty(), "{wait}: {ready}"),
-                Err(e) => assert_eq!(e.reason, "PeerGone", "{wait}, without {deny:?}: {e:?}"),
+    thread::scope(|scope| {
+        for deny in [None, Some("inotify_init1=EMFILE"), Some("futex_waitv=ENOSYS")] {
+            for wait in ["read 10", "send 100000 all", "wait any none readable", "wait all none readable writable"] {
+                scope.spawn(move || unlock_while(wait, deny));
             }
-            assert_eq!(party.ask("read 1").unwrap_err().reason, "PeerGone", "{wait}, without {deny:?}");
-            drop(stream);
         }
+    });
+}
+
+/// The peer of a party that does this, without what the system denies, unlocks and wakes.
+fn unlock_while(wait: &str, deny: Option<&str>) {
+    let scratch = Scratch::new();
+    let arguments: Vec<_> = deny.iter().flat_map(|what| ["--deny", what]).collect();
+    let mut party = Party::start_with(PARTY, &arguments);
+    party.does(format!("bind {} {CAPACITY} {CAPACITY} {NEAR_WRAP}", scratch.addr()));
+    party.does("seeds 1 2");
+    let file = File::options().read(true).write(true).open(scratch.name()).unwrap();
+    party.tell("accept");
+    let stream = Stream::connect(scratch.addr()).unwrap();
+    party.hear().unwrap();
+    let region = Region::new(file);
+    party.tell(wait);
+    party.is_asleep();
+    thread::sleep(OLD);
+    region.unlock();
+    // Again and again: a sleeper that has been woken may be on its way back to sleep.
+    let answer = loop {
+        region.wake();
+        if let Some(answer) = party.reply() {
+            break answer;
+        }
+        thread::yield_now();
+    };
+    match answer {
+        Ok(ready) => assert!(wait.starts_with("wait") && !ready.is_empty(), "{wait}: {ready}"),
+        Err(e) => assert_eq!(e.reason, "PeerGone", "{wait}, without {deny:?}: {e:?}"),
     }
+    assert_eq!(party.ask("read 1").unwrap_err().reason, "PeerGone", "{wait}, without {deny:?}");
+    drop(stream);
 }

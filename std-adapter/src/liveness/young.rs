@@ -27,6 +27,12 @@ impl Young {
         self.on.store(true, Ordering::Relaxed);
     }
 
+    /// So that nothing but the watcher tells of a death.
+    #[cfg(test)]
+    pub(super) fn end(&self) {
+        self.on.store(false, Ordering::Relaxed);
+    }
+
     pub(super) fn is_young(&self) -> bool {
         self.on.load(Ordering::Relaxed)
     }
