@@ -30,7 +30,6 @@ pub(crate) use size_watch::SizeWatch;
 
 use alerts::Alerts;
 use mode::NUDGE;
-pub(crate) use mode::SLICE;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use smstream_core::park::{ALERT_CORRUPT, Wake, Watch};
 use smstream_core::word::SharedWord;

@@ -38,5 +38,3 @@ pub(crate) const SLICE: Duration = Duration::from_millis(20);
 
 /// The pause between two nudges of a half that has not answered yet.
 pub(super) const NUDGE: Duration = Duration::from_millis(1);
-/// How long sleepers sleep where nothing would wake them.
-pub(crate) const SLICE: Duration = Duration::from_millis(20);
