@@ -37,9 +37,9 @@ impl Young {
         self.on.load(Ordering::Relaxed)
     }
 
-    /// How long to sleep before asking.
+    /// How long to sleep before asking: as long again as the watch is old. If it is old enough, one question is left.
     pub(super) fn slice(&self) -> Duration {
-        self.age().map_or(SLICE, |age| age.max(SLICE))
+        self.age().filter(|&age| age < YOUNG).map_or(SLICE, |age| age.max(SLICE))
     }
 
     /// Asks by `is_gone`, and remembers it if that was the last time.
@@ -56,5 +56,37 @@ impl Young {
     fn age(&self) -> Option<Duration> {
         let since = || Deadline::now().milliseconds().wrapping_sub(self.since.load(Ordering::Relaxed));
         self.is_young().then(|| Duration::from_millis(since().into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A watch that was registered so long ago.
+    fn young_since(age: Duration) -> Young {
+        let now = Deadline::now().milliseconds();
+        let since = now.wrapping_sub(u32::try_from(age.as_millis()).unwrap());
+        Young { since: AtomicU32::new(since), on: AtomicBool::new(true) }
+    }
+
+    #[test]
+    fn the_times_between_questions_double() {
+        assert_eq!(young_since(Duration::ZERO).slice(), SLICE);
+        let half = young_since(YOUNG / 2);
+        assert!(half.slice() >= YOUNG / 2);
+        assert!(!half.ask(|| false));
+        assert!(half.is_young());
+    }
+
+    /// The first sleep of an end comes an hour after it was registered.
+    #[test]
+    fn the_last_question_comes_soon() {
+        let old = young_since(Duration::from_secs(3600));
+        assert_eq!(old.slice(), SLICE);
+        assert!(old.ask(|| true));
+        assert!(old.is_young(), "it has found the peer gone");
+        assert!(!old.ask(|| false));
+        assert!(!old.is_young());
     }
 }

@@ -150,15 +150,15 @@ impl Kernel {
     /// Watches the file. For one that is watched already this is the same watch.
     pub(super) fn add_watch(&self, tells: Tells) -> i32 {
         self.step(|state| {
-            let (wd, mut told) = state.watch.unwrap_or_else(|| {
+            let (wd, mut mask) = state.watch.unwrap_or_else(|| {
                 state.watches += 1;
                 (state.watches, [false; 2])
             });
             if is(Mutant::AddToMask) {
-                told = [false; 2];
+                mask = [false; 2];
             }
-            told[tells as usize] = true;
-            state.watch = Some((wd, told));
+            mask[tells as usize] = true;
+            state.watch = Some((wd, mask));
             wd
         })
     }
@@ -219,8 +219,8 @@ impl Kernel {
 
 impl State {
     fn report(&mut self, happened: Tells) {
-        if let Some((wd, told)) = self.watch
-            && told[happened as usize]
+        if let Some((wd, mask)) = self.watch
+            && mask[happened as usize]
         {
             self.queue.push(if self.full { Event::Overflow } else { Event::Touched(wd) });
         }
