@@ -6,4 +6,4 @@ mod state;
 
 pub use process::{Party, Refusal, Reply};
 pub use scratch::Scratch;
-pub use state::{asleep, belongings, until, waits};
+pub use state::{OLD_WATCH, asleep, belongings, until, waits};

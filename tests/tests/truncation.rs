@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use smstream_tests::flow::{NEAR_WRAP, Random};
 use smstream_tests::kinds::{Kind, Place};
-use smstream_tests::party::{Party, Reply, Scratch};
+use smstream_tests::party::{OLD_WATCH, Party, Reply, Scratch};
 use smstream_tests::watchdog::Watchdog;
 
 const PARTY: &str = env!("CARGO_BIN_EXE_party");
@@ -423,6 +423,8 @@ fn without_a_guard_it_kills() {
     let ([a, mut b], victim) = meet([unguarded(), unguarded()]);
     b.tell("read 1");
     b.is_asleep();
+    // While its watch is young it asks for itself, and looks at the memory then.
+    thread::sleep(OLD_WATCH);
     victim.cut(Cut::All);
     let before = run_time(&b);
     thread::sleep(Duration::from_millis(300));

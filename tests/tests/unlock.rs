@@ -6,7 +6,6 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::AtomicU32;
 use std::thread;
-use std::time::Duration;
 
 use rustix::thread::futex;
 use smstream::Stream;
@@ -14,7 +13,7 @@ use smstream::memory::{Access, Mapping};
 use smstream_core::geometry;
 use smstream_core::layout::FIELDS;
 use smstream_tests::flow::NEAR_WRAP;
-use smstream_tests::party::{Party, Scratch};
+use smstream_tests::party::{OLD_WATCH, Party, Scratch};
 use smstream_tests::watchdog::Watchdog;
 
 const PARTY: &str = env!("CARGO_BIN_EXE_party");
@@ -67,9 +66,6 @@ impl Region {
     }
 }
 
-/// A sleeper whose watch is younger than two seconds asks for itself, at times that double: it has stopped doing so by then.
-const OLD: Duration = Duration::from_secs(4);
-
 #[test]
 fn a_peer_that_only_unlocks_and_wakes_is_noticed() {
     let _watchdog = Watchdog::new();
@@ -96,7 +92,7 @@ fn unlock_while(wait: &str, deny: Option<&str>) {
     let region = Region::new(file);
     party.tell(wait);
     party.is_asleep();
-    thread::sleep(OLD);
+    thread::sleep(OLD_WATCH);
     region.unlock();
     // Again and again: a sleeper that has been woken may be on its way back to sleep.
     let answer = loop {

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::watchdog::PATIENCE;
 
+/// A sleeper at `file:` whose watch is younger than two seconds asks for itself, at times that double. By then it has stopped doing so.
+pub const OLD_WATCH: Duration = Duration::from_secs(4);
+
 /// Waits until `it` is so.
 ///
 /// # Panics
