@@ -6,6 +6,7 @@ pub mod compact;
 pub mod cursors;
 pub mod flow;
 pub mod forks;
+pub mod give_up;
 pub mod handshake;
 pub mod kinds;
 pub mod kit;

@@ -6,10 +6,10 @@ use smstream_core::block::{Block, block_len};
 use smstream_core::error::WaitError;
 use smstream_core::geometry::Config;
 use smstream_core::lane::Consumer;
-use smstream_core::park::{Park, Spin, Wake, Watch};
+use smstream_core::park::Spin;
 use smstream_core::record::{BeyondClaim, GrantError, RecordReader, RecordWriter, RecvError, SendError, WriteGrant};
-use smstream_core::word::SharedWord;
 
+use crate::give_up::GiveUp;
 use crate::texts::{check_debug, check_error};
 
 /// The most bytes of a lane.
@@ -60,23 +60,6 @@ pub enum Op {
     Wait(usize, bool),
     /// Gives grants of so many bytes, to write and to read, to halves that have not given them.
     Foreign(usize),
-}
-
-/// Sleeps for no time, and gives up.
-#[derive(Debug)]
-struct GiveUp;
-
-impl Park for GiveUp {
-    type Deadline = ();
-    type Spin = ();
-    fn spin_start(&self) {}
-    fn spin(&self, (): &mut ()) -> bool {
-        false
-    }
-    fn wait(&self, _: &[Watch<'_>], _: Option<()>) -> Wake {
-        Wake::TimedOut
-    }
-    fn wake(&self, _: SharedWord<'_>, _: u32) {}
 }
 
 /// The two ends of a lane.

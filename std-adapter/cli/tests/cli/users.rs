@@ -22,7 +22,7 @@ fn shared_copy(dir: &Dir) -> PathBuf {
     copy
 }
 
-/// Runs it as the user *nobody*, to its end.
+/// Runs it as user 65534, to its end.
 fn as_another_user(command: &Path, args: &[&str]) -> Ended {
     let mut command = Command::new(command);
     command.args(args).uid(65534).gid(65534);
