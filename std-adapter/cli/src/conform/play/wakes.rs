@@ -108,7 +108,8 @@ fn sleep(
     let announced = ASLEEP | (threshold & THRESHOLD);
     meeting.own.store(method_at, method);
     let mut act = Some(act);
-    let first = meeting.peer.load(at(word));
+    // As last accepted, when it had not come so far: what the word says now can be beyond the threshold.
+    let first = if matches!(half, Half::Reader) { meeting.their_sent } else { meeting.their_received };
     let mut needed = true;
     let woken = loop {
         if let Link::Socket(wire) = &meeting.link {
@@ -344,4 +345,50 @@ fn deadlock(scene: &mut Scene) -> Result<(), Trouble> {
     meeting.own.store(park, 0);
     meeting.close();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use smstream::memory::Access;
+
+    use super::*;
+    use crate::conform::packet::Wire;
+    use crate::conform::scene::usual;
+    use crate::conform::segment::{Segment, whole};
+
+    /// Both parties of a channel, in one process.
+    fn both(patience: Duration) -> [Meeting; 2] {
+        let config = usual();
+        let sockets = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        let [(first, own0), (second, own1)] = [0, 1].map(|party| Segment::sealed(&config, party).unwrap());
+        let view = |fd: &OwnedFd, party| Segment::new(fd, 0, whole(&config, party), Access::ReadOnly).unwrap();
+        let peers = [view(&second, 1), view(&first, 0)].map(|mut view| {
+            view.set_lane(config.describe(0).lane_offset as usize, config.capacities[0]);
+            view
+        });
+        let [peer0, peer1] = peers;
+        let link = |socket| Link::Socket(Wire::new(socket, patience).unwrap());
+        [
+            Meeting::new(config, 0, [own0, peer0], link(sockets.0), patience),
+            Meeting::new(config, 1, [own1, peer1], link(sockets.1), patience),
+        ]
+    }
+
+    /// Between the last look of this side and its announcement the peer can take all that was sent: then nothing is left to wait for.
+    #[test]
+    fn a_peer_that_is_so_far_before_the_announcement_need_not_go_on() {
+        let [mut writer, mut reader] = both(Duration::from_secs(2));
+        let capacity = writer.capacity();
+        assert_eq!(writer.write(&vec![7; capacity as usize]).unwrap(), capacity as usize);
+        assert_eq!(writer.look_received().unwrap(), 0);
+        assert_eq!(reader.read(&mut vec![0; capacity as usize]).unwrap(), capacity as usize);
+        let threshold = add(writer.sent.wrapping_sub(capacity), capacity / 2);
+        let mut acted = false;
+        let needed = sleep(&mut writer, Half::Writer, threshold, 0, |_| acted = true);
+        assert!(matches!(needed, Ok(false)), "{needed:?}");
+        assert!(acted);
+    }
 }
