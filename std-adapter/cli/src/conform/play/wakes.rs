@@ -215,8 +215,7 @@ fn by_futex<A: FnOnce(&mut Meeting)>(
 
 /// `futex(FUTEX_WAIT)` on a word that stays mapped until it returns. Whether it was over before the time.
 fn sleep_at(place: usize, seen: u32, limit: Duration) -> bool {
-    let time =
-        libc::timespec { tv_sec: limit.as_secs() as libc::time_t, tv_nsec: limit.subsec_nanos() as libc::c_long };
+    let time = libc::timespec { tv_sec: limit.as_secs() as _, tv_nsec: limit.subsec_nanos() as _ };
     // SAFETY: the kernel checks the address, and the time lives until the call returns.
     let result = unsafe {
         libc::syscall(libc::SYS_futex, place, libc::FUTEX_WAIT, seen, &raw const time, std::ptr::null::<u32>(), 0)
