@@ -19,6 +19,8 @@ pub struct Expected<'a> {
     pub mute: bool,
     /// The system says that what is written has no reader: a command ends as all do then.
     pub no_reader: bool,
+    /// What is to hang, as it is said: it need not be waited for as long as what is to come to an end.
+    pub hangs: Option<&'a str>,
 }
 
 /// The one whose calls fail: the last that was started.

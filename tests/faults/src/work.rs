@@ -30,9 +30,11 @@ const LONG: &str = "100";
 const ROWS: usize = 60;
 
 /// What a scenario does without a fault.
-struct Looked {
-    scenario: Scenario,
-    usual: String,
+pub struct Looked {
+    /// How it is done when calls fail.
+    pub scenario: Scenario,
+    /// What is open, or was said.
+    pub usual: String,
     uses: BTreeMap<String, usize>,
 }
 
@@ -88,6 +90,7 @@ pub fn work(options: &Options) -> io::Result<()> {
             gone: matches!(fault.error, "ENOENT" | "ESRCH"),
             mute: fault.key.starts_with("write"),
             no_reader: fault.key.starts_with("write") && fault.error == "EPIPE",
+            hangs: None,
         };
         let rule = Rule::Once { key: fault.key.clone(), error, nth: fault.nth };
         let shown = cell::run(&looked.scenario, rule, &room, expected)?;
@@ -142,7 +145,7 @@ fn unlisted(scenario: &Scenario, calls: &BTreeSet<String>) {
 }
 
 /// Without a fault, several times.
-fn look(scenario: Scenario, room: &Room) -> io::Result<Looked> {
+pub fn look(scenario: Scenario, room: &Room) -> io::Result<Looked> {
     let mut looked = Looked { scenario, usual: String::new(), uses: BTreeMap::new() };
     for _ in 0..LOOKS {
         let shown = cell::run(&looked.scenario, Rule::Count, room, Expected::default())?;
@@ -204,7 +207,7 @@ fn hash(what: &impl Hash) -> u64 {
 }
 
 /// How long a sample takes if nothing else is said.
-pub const SAMPLE: Duration = Duration::from_secs(45);
+pub const SAMPLE: Duration = Duration::from_secs(40);
 
 #[cfg(test)]
 mod tests {
