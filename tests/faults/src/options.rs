@@ -7,9 +7,10 @@ pub const USAGE: &str = "\
 usage: tests/faults/run [--sample | --all | --minutes N | --seconds N] [--seed N] [--only TEXT] [--cell TEXT | --row TEXT]
                         [--messages] [--write]
        tests/faults/run --self-test
-  --sample      as many cells as fit into 40 seconds, chosen by the seed (the default)
+  --sample      as many cells as fit into 30 seconds, chosen by the seed (the default)
   --all         every cell
   --minutes N   as many as fit into N minutes; --seconds N: into so many seconds
+                Before, each scenario is done twice without a fault; that is not counted
   --seed N      another choice: 1 if none is said, and with --minutes the number of the day
   --only TEXT   the scenarios whose names contain the text
   --cell TEXT   the cells whose names begin so: SCENARIO|CALL|ERROR|NTH
