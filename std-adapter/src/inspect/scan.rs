@@ -12,7 +12,7 @@ use smstream_shm::posix::identity;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -119,7 +119,7 @@ pub fn scan_again(everybody: bool, known: &[InspectedStream]) -> io::Result<Scan
         scan.unseen.push(Skipped::process(pid, &e));
     }
     let sockets = Sockets::now().unwrap_or_else(|e| {
-        scan.unseen.push(Skipped::by_error("all sockets (/proc/net/unix)", &e));
+        scan.unseen.push(Skipped::failure("all sockets (/proc/net/unix)", &e));
         Sockets::default()
     });
     let mut found =
@@ -150,14 +150,8 @@ fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
     };
     let all = match process::descriptors(pid) {
         Ok(all) => all,
-        Err(e) if e.kind() == ErrorKind::PermissionDenied => {
-            return unseen.push(Skipped::unknown(
-                format!("process {pid} ({})", process::command(pid)),
-                "its descriptors are not shown to this user",
-            ));
-        }
         Err(e) if process::has_gone(&e) => return,
-        Err(e) => return unseen.push(Skipped::process(pid, &e)),
+        Err(e) => return unseen.push(Skipped::all_descriptors(pid, &e)),
     };
     unseen.extend(Skipped::descriptors(pid, &all.unseen));
     let (descriptors, sockets) = (all.files, all.sockets);
@@ -179,7 +173,7 @@ fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
             Ok(false) => {}
             Err(e) => {
                 let what = format!("{} of process {pid} ({})", socket.addr(), process::command(pid));
-                unseen.push(Skipped::by_error(what, &e));
+                unseen.push(Skipped::of_process(pid, what, &e));
             }
         }
     }
@@ -211,7 +205,7 @@ fn look_at(pid: u32, found: &mut Found, scan: &mut Scan) {
             Err(e) if process::has_gone(&e) => {}
             Err(e) => {
                 let what = format!("descriptor {} of process {pid} ({})", descriptor.number, process::command(pid));
-                unseen.push(Skipped::by_error(what, &e));
+                unseen.push(Skipped::of_process(pid, what, &e));
             }
         }
     }
@@ -267,15 +261,15 @@ impl Scan {
                 let (addr, written) = path.as_deref().map(address).unzip();
                 self.streams.push(InspectedStream { channel, addr, written, path, holders });
             }
-            Err(e) => self.unseen.push(Skipped::by_error("a region", &e)),
+            Err(e) => self.unseen.push(Skipped::failure("a region", &e)),
         }
     }
 
     /// The name of a region in the directory in which it was made, if it has one still.
     fn look_for_name(&mut self, directory: &Path, id: (u64, u64)) -> Option<PathBuf> {
         name_of(directory, id).unwrap_or_else(|e| {
-            let directory = printable(directory.as_os_str().as_bytes());
-            self.unseen.push(Skipped::by_error(format!("the name of a region in {directory}"), &e));
+            let what = format!("the name of a region in {}", printable(directory.as_os_str().as_bytes()));
+            self.unseen.push(Skipped::directory(directory, what, &e));
             None
         })
     }
@@ -306,7 +300,7 @@ impl Scan {
             match sample::header(&candidate.source, 0) {
                 Ok(header) if header.party() == 0 => listeners.push((header, candidate)),
                 Ok(header) => connectors.push((header, candidate)),
-                Err(e) => self.unseen.push(Skipped::by_error(candidate.source.what(), &e)),
+                Err(e) => self.unseen.push(Skipped::failure(candidate.source.what(), &e)),
             }
         }
         for (header, listener) in listeners {
@@ -345,7 +339,7 @@ impl Scan {
                 };
                 self.streams.push(InspectedStream { channel, addr, written, path, holders });
             }
-            Err(e) => self.unseen.push(Skipped::by_error(what, &e)),
+            Err(e) => self.unseen.push(Skipped::failure(what, &e)),
         }
     }
 }

@@ -3,6 +3,8 @@
 use super::process::command;
 use std::fmt;
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// What could not be seen, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +13,7 @@ pub struct Skipped {
     pub what: String,
     /// Why.
     pub why: String,
-    /// Whether the system failed, rather than kept it from this user, or there is no way to know it.
+    /// Whether the system failed, rather than kept what is another user's from this one, or there is no way to know it.
     pub failed: bool,
 }
 
@@ -28,9 +30,34 @@ impl Skipped {
         Self { what: what.into(), why: why.into(), failed: false }
     }
 
+    /// What is open here, or is every user's to see, gave an error.
+    pub(super) fn failure(what: impl Into<String>, e: &io::Error) -> Self {
+        Self { failed: true, ..Self::by_error(what, e) }
+    }
+
+    /// A directory gave an error. The system shows a user all that is the user's own.
+    pub(super) fn directory(path: &Path, what: impl Into<String>, e: &io::Error) -> Self {
+        let skipped = Self::by_error(what, e);
+        Self { failed: skipped.failed || is_own(path), ..skipped }
+    }
+
+    /// Something that a process has gave an error.
+    pub(super) fn of_process(pid: u32, what: impl Into<String>, e: &io::Error) -> Self {
+        let skipped = Self::by_error(what, e);
+        Self { failed: skipped.failed || is_own_process(pid), ..skipped }
+    }
+
     /// Something of a process gave an error.
     pub(super) fn process(pid: u32, e: &io::Error) -> Self {
-        Self::by_error(format!("process {pid} ({})", command(pid)), e)
+        Self::of_process(pid, format!("process {pid} ({})", command(pid)), e)
+    }
+
+    /// The list of what a process has open gave an error.
+    pub(super) fn all_descriptors(pid: u32, e: &io::Error) -> Self {
+        match Self::process(pid, e) {
+            failed if failed.failed => failed,
+            kept => Self::unknown(kept.what, "its descriptors are not shown to this user"),
+        }
     }
 
     /// Some descriptors of a process, each with the error that it gave.
@@ -39,12 +66,26 @@ impl Skipped {
         Some(match rest.len() {
             0 => Self::process(pid, first),
             others => {
-                let failed = errors.iter().any(|e| e.kind() != io::ErrorKind::PermissionDenied);
+                let failed = errors.iter().any(|e| Self::process(pid, e).failed);
                 let why = format!("{first}, and {others} more of its descriptors");
                 Self { why, failed, ..Self::process(pid, first) }
             }
         })
     }
+}
+
+/// Whether a process is this user's, and one into which its user may look: what lies below the directory of one that gives nothing
+/// away of itself (`PR_SET_DUMPABLE`) belongs to root.
+///
+/// # References
+/// [proc_pid(5)](https://man7.org/linux/man-pages/man5/proc_pid.5.html)
+fn is_own_process(pid: u32) -> bool {
+    ["", "/fd"].iter().all(|below| is_own(Path::new(&format!("/proc/{pid}{below}"))))
+}
+
+/// Whether it is this user's. What has gone, or cannot be asked, is not.
+fn is_own(path: &Path) -> bool {
+    path.metadata().is_ok_and(|it| it.uid() == rustix::process::geteuid().as_raw())
 }
 
 impl fmt::Display for Skipped {
@@ -67,5 +108,22 @@ mod tests {
         assert_eq!(of(0), None);
         assert_eq!(of(1).unwrap(), "descriptor 0: Permission denied");
         assert_eq!(of(3).unwrap(), "descriptor 0: Permission denied, and 2 more of its descriptors");
+    }
+
+    #[test]
+    fn what_the_system_keeps_from_the_own_user_is_a_failure() {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        for own in
+            [Skipped::process(std::process::id(), &denied), Skipped::all_descriptors(std::process::id(), &denied)]
+        {
+            assert!(own.failed && own.why == denied.to_string(), "{own}");
+        }
+        let hidden = Skipped::descriptors(std::process::id(), &[denied, io::ErrorKind::PermissionDenied.into()]);
+        assert!(hidden.unwrap().failed);
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let other = Skipped::all_descriptors(u32::MAX, &denied);
+        assert!(!other.failed && other.why.ends_with("not shown to this user"), "{other}");
+        let broken = Skipped::all_descriptors(u32::MAX, &io::Error::other("no"));
+        assert!(broken.failed, "{broken}");
     }
 }

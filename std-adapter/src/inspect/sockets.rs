@@ -110,7 +110,7 @@ pub(super) fn has_right(pid: u32, socket: &Socket, descriptors: &[Descriptor]) -
     }
     let id = |stat: rustix::io::Result<rustix::fs::Stat>| match stat {
         Ok(stat) => Ok(Some(identity(&stat))),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::SRCH) => Ok(None),
+        Err(Errno::NOENT | Errno::SRCH) => Ok(None),
         Err(e) => Err(io::Error::from(e)),
     };
     let Some(named) = id(rustix::fs::lstat(&path))? else { return Ok(false) };
@@ -162,5 +162,15 @@ mod tests {
             assert_eq!(of(none), None, "{none}");
         }
         assert!(Sockets::of(b"").0.is_empty());
+    }
+
+    #[test]
+    fn a_lock_file_that_could_not_be_looked_at_is_no_answer() {
+        let below_a_file = std::env::current_exe().unwrap().join("socket");
+        let socket = Socket { listens: true, name: below_a_file.into_os_string().into_vec() };
+        let link = OsString::from("/tmp/#1");
+        let nameless = Descriptor { number: 0, link, locks: [false; 3], read_only: false };
+        let error = has_right(std::process::id(), &socket, &[nameless]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotADirectory);
     }
 }

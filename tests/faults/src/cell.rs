@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take, on a machine that is busy. What takes longer hangs.
 const BOUND: Duration = Duration::from_secs(45);
+/// How long what is to hang is waited for. It hangs for ever.
+const BRIEF: Duration = Duration::from_secs(3);
 
 /// What a run shows.
 #[derive(Debug)]
@@ -44,14 +46,13 @@ pub fn run(scenario: &Scenario, rule: Rule, room: &Room, expected: Expected<'_>)
 }
 
 fn attempt(scenario: &Scenario, run: &mut Run, room: &Room, expected: Expected<'_>) -> io::Result<Outcome> {
-    let bound = || Instant::now() + BOUND;
     let is_transfer = scenario.kind == Kind::Transfer;
     // The partner, if there is one, is the first of the children, and the tried one the last.
     if let Some(program) = &scenario.partner {
         run.add(program.start(false)?);
         let ready = |p: &Child| p.ended() || said(p, "ready") > 0 || is_transfer && is_ready(p);
-        if !run.until(bound(), |all| ready(&all[0]))? {
-            return Ok(hang("before it began", &run.children));
+        if let Some(hang) = wait(run, expected, "before it began", |all| ready(&all[0]))? {
+            return Ok(hang);
         }
     }
     run.add_asked(scenario.tried.start(true)?)?;
@@ -62,32 +63,48 @@ fn attempt(scenario: &Scenario, run: &mut Run, room: &Room, expected: Expected<'
             let partner = said(&all[0], "refused") > 0 || all[0].errors.text().contains("refused: ");
             partner || expected.lasting && tried(all).errors.text().contains("could not accept a connection")
         };
-        if !run.until(bound(), |all| tried(all).ended() || refused(all))? {
-            return Ok(hang("it does not end, and gives no reason", &run.children));
+        if let Some(hang) =
+            wait(run, expected, "it does not end, and gives no reason", |all| tried(all).ended() || refused(all))?
+        {
+            return Ok(hang);
         }
         if refused(&run.children) {
             tried(&run.children).signal(libc::SIGTERM);
         }
     }
-    if !run.until(bound(), |all| tried(all).ended())? {
-        return Ok(hang("it does not end", &run.children));
+    if let Some(hang) = wait(run, expected, "it does not end", |all| tried(all).ended())? {
+        return Ok(hang);
     }
     if scenario.partner.is_some() {
         let settled =
             |p: &Child| p.ended() || if is_transfer { !is_met(p) } else { said(p, "begin") == said(p, "end ") };
-        if !run.until(bound(), |all| settled(&all[0]))? {
-            return Ok(hang("the partner does not notice that it has ended", &run.children));
+        if let Some(hang) =
+            wait(run, expected, "the partner does not notice that it has ended", |all| settled(&all[0]))?
+        {
+            return Ok(hang);
         }
         // Its standard input ends.
         run.children[0].input = None;
         if is_transfer {
             run.children[0].signal(libc::SIGTERM);
         }
-        if !run.until(bound(), |all| all[0].ended())? {
-            return Ok(hang("the partner does not end", &run.children));
+        if let Some(hang) = wait(run, expected, "the partner does not end", |all| all[0].ended())? {
+            return Ok(hang);
         }
     }
     Ok(judge(scenario, &run.children, room, expected))
+}
+
+/// Goes on until something holds. What came of it if it does not in time.
+fn wait(
+    run: &mut Run,
+    expected: Expected<'_>,
+    what: &str,
+    holds: impl Fn(&[Child]) -> bool,
+) -> io::Result<Option<Outcome>> {
+    let bound = if expected.hangs == Some(what) { BRIEF } else { BOUND };
+    let holds = run.until(Instant::now() + bound, holds)?;
+    Ok((!holds).then(|| hang(what, &run.children)))
 }
 
 /// Whether the command, which is asked to say so, is there to be met.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Where groups with such a limit may be made, and the file that has the limit: in version 2, and in version 1.
 const PLACES: [(&str, &str); 3] = [
@@ -24,12 +25,16 @@ impl Group {
         // The number of a process is another one's in another namespace; that of its namespace is its own.
         let namespace = fs::metadata("/proc/self/ns/pid").map(|found| std::os::unix::fs::MetadataExt::ino(&found))?;
         let path = Path::new(root).join(format!("smstream-faults-{namespace}"));
-        match fs::create_dir(&path) {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
+        let group = match fs::create_dir(&path) {
+            Ok(()) => Self(path),
+            // A container may see the groups of its machine and make none.
+            Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
+                return Ok(None);
+            }
+            // The namespace is this process's own, so that the group is of a run that was killed, whose number was the same.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Self(path),
             Err(e) => return Err(io::Error::new(e.kind(), format!("cannot make {}: {e}", path.display()))),
-        }
-        let group = Self(path);
+        };
         fs::write(group.0.join(file), limit.to_string())?;
         Ok(Some(group))
     }
@@ -51,10 +56,30 @@ fn is_place(root: &Path, file: &str) -> bool {
     }
 }
 
+/// How long the kernel may take to end the processes of a group.
+const BOUND: Duration = Duration::from_secs(10);
+/// Between two attempts: version 1 has no event for a group that has become empty.
+const PAUSE: Duration = Duration::from_millis(2);
+
 impl Drop for Group {
+    /// What the process that was in it has started may still be there, as the child to which a party hands a stream.
     fn drop(&mut self) {
-        if let Err(e) = fs::remove_dir(&self.0) {
-            eprintln!("tests/faults: cannot remove {}: {e}", self.0.display());
+        let until = Instant::now() + BOUND;
+        loop {
+            let members = fs::read_to_string(self.members()).unwrap_or_default();
+            for member in
+                members.lines().filter_map(|line| line.parse().ok()).filter(|&member: &libc::pid_t| member > 0)
+            {
+                // SAFETY: it takes numbers. Only what this program has started is in the group.
+                unsafe { libc::kill(member, libc::SIGKILL) };
+            }
+            match fs::remove_dir(&self.0) {
+                Err(e) if e.kind() == io::ErrorKind::ResourceBusy && Instant::now() < until => {
+                    std::thread::sleep(PAUSE)
+                }
+                Err(e) => return eprintln!("tests/faults: cannot remove {}: {e}", self.0.display()),
+                Ok(()) => return,
+            }
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct Expected<'a> {
     pub mute: bool,
     /// The system says that what is written has no reader: a command ends as all do then.
     pub no_reader: bool,
+    /// What is to hang, as it is said: it need not be waited for as long as what is to come to an end.
+    pub hangs: Option<&'a str>,
 }
 
 /// The one whose calls fail: the last that was started.
@@ -231,11 +233,15 @@ fn crash(child: &Child) -> Option<Result<String, String>> {
         return Some(Ok(text));
     }
     if let Some(text) = line("panicked at") {
-        let theirs = ["/library/std/", "/.cargo/registry/"].iter().any(|place| text.contains(place));
-        return Some(if theirs { Ok(text) } else { Err(errors) });
+        return Some(if is_theirs(&text) { Ok(text) } else { Err(errors) });
     }
     let code = child.code().unwrap_or(0);
     (code > 128 && code != 128 + libc::SIGTERM).then(|| Err(format!("ended by signal {}", code - 128)))
+}
+
+/// Whether the code that panicked is the standard library's, or that of a crate from a registry, wherever these lie.
+fn is_theirs(panic: &str) -> bool {
+    ["/library/std/", "/registry/src/"].iter().any(|place| panic.contains(place))
 }
 
 /// Whether a message says what was tried, and not only what the system said.
@@ -268,6 +274,18 @@ mod tests {
     fn what_only_the_system_said_is_not_clear() {
         assert!(!is_clear("No space left on device (os error 28)"));
         assert!(is_clear("cannot make the region /x: No space left on device (os error 28)"));
+    }
+
+    #[test]
+    fn a_registry_is_one_wherever_cargo_has_it() {
+        let at = |place: &str| format!("thread 'main' panicked at {place}:7:5:");
+        for cargo in ["/root/.cargo", "/usr/local/cargo"] {
+            assert!(is_theirs(&at(&format!(
+                "{cargo}/registry/src/index.crates.io-1949cf8c6b5b557f/tokio-1.0.0/src/a.rs"
+            ))));
+        }
+        assert!(is_theirs(&at("/rustc/59807616e1fa2540724bfbac14d7976d7e4a3860/library/std/src/time.rs")));
+        assert!(!is_theirs(&at("std-adapter/src/stream.rs")));
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod room;
 mod row;
 mod rule;
 mod scenario;
+mod self_test;
 mod setup;
 mod supervise;
 mod work;
@@ -34,7 +35,11 @@ fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    let done = if options.worker { work::work(&options).map(|()| true) } else { gather(&options) };
+    let done = match (options.worker, options.self_test) {
+        (true, true) => self_test::work(options.share).map(|()| true),
+        (true, false) => work::work(&options).map(|()| true),
+        (false, _) => gather(&options),
+    };
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -63,6 +68,7 @@ fn gather(options: &Options) -> io::Result<bool> {
         workers.push(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?);
     }
     let mut report = Report::default();
+    let mut tested = Vec::new();
     let (send, lines) = std::sync::mpsc::channel();
     for worker in &mut workers {
         let (send, output) = (send.clone(), worker.stdout.take());
@@ -75,13 +81,17 @@ fn gather(options: &Options) -> io::Result<bool> {
     drop(send);
     for line in lines {
         match Line::parse(&line) {
-            Some(line) => report.add(line),
+            Some(line) if options.self_test => tested.push(line),
+            Some(line) => report.add(line).into_iter().for_each(|wrong| eprintln!("{wrong}")),
             None => eprintln!("a worker says: {line}"),
         }
     }
     let mut well = true;
     for worker in &mut workers {
         well &= worker.wait()?.success();
+    }
+    if options.self_test {
+        return Ok(self_test::judge(&tested) && well);
     }
     report.show(options);
     if options.write {

@@ -2,7 +2,7 @@
 
 use crate::notify;
 use crate::setup::{Setup, check};
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -76,6 +76,7 @@ impl Program {
         let arguments: Vec<CString> = own.into_iter().map(Ok).chain(arguments).collect::<Result<_, _>>()?;
         let mut pointers: Vec<_> = arguments.iter().map(|a| a.as_ptr()).collect();
         pointers.push(std::ptr::null());
+        let environment = [ENVIRONMENT.as_ptr(), std::ptr::null()];
         let input = match &self.input {
             Some(path) => (File::open(path)?.into(), None),
             None => pipe().map(|(from, to)| (from, Some(to)))?,
@@ -90,7 +91,7 @@ impl Program {
             return Err(io::Error::last_os_error());
         }
         if pid == 0 {
-            let e = self.become_it(&pointers, standard, asked);
+            let e = self.become_it(&pointers, &environment, standard, asked);
             eprintln!("cannot start {}: {e}", self.file.display());
             // SAFETY: the child ends at once.
             unsafe { libc::_exit(99) };
@@ -111,12 +112,19 @@ impl Program {
     }
 
     /// The forked child's part: returns only if something is wrong.
-    fn become_it(&self, arguments: &[*const libc::c_char], standard: [RawFd; 4], asked: bool) -> io::Error {
+    fn become_it(
+        &self,
+        arguments: &[*const libc::c_char],
+        environment: &[*const libc::c_char],
+        standard: [RawFd; 4],
+        asked: bool,
+    ) -> io::Error {
         const READY: RawFd = 200;
         const SPARE: RawFd = 300;
         let attempt = || -> io::Result<()> {
             // SAFETY: it takes nothing.
             check(unsafe { libc::setsid() })?;
+            as_if_first()?;
             let copy = |from: RawFd, to: RawFd, flags| {
                 // SAFETY: it takes numbers only; the descriptors that it replaces are of no other use to this process.
                 check(unsafe { libc::dup3(from, to, flags) })
@@ -143,8 +151,8 @@ impl Program {
         for one in &self.setup {
             one.apply_last();
         }
-        // SAFETY: a list of strings with a null pointer at its end, and so is the environment.
-        unsafe { libc::execv(arguments[0], arguments.as_ptr()) };
+        // SAFETY: both are lists of strings with a null pointer at their ends.
+        unsafe { libc::execve(arguments[0], arguments.as_ptr(), environment.as_ptr()) };
         io::Error::last_os_error()
     }
 }
@@ -210,6 +218,27 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     check(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) })?;
     // SAFETY: the kernel has just made them.
     Ok(fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).into())
+}
+
+/// All that a program finds in its environment: colors, languages and a service's socket would change what it does.
+const ENVIRONMENT: &CStr = c"PATH=/usr/local/bin:/usr/bin:/bin";
+
+/// In the forked child: signals are as in a process whose parents have ignored and blocked none, and what is aborted leaves no
+/// core.
+fn as_if_first() -> io::Result<()> {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: no handler is installed. For the few signals that must stay as they are it fails, and changes nothing.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: all zero is a valid value of a set of signals.
+    let mut none: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: it writes the set.
+    check(unsafe { libc::sigemptyset(&raw mut none) })?;
+    // SAFETY: it reads the set; the old one is not wanted.
+    check(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) })?;
+    let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: it reads the struct.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core) })
 }
 
 /// The last part of a path, as text.

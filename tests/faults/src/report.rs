@@ -13,6 +13,11 @@ const DOCUMENT: &str = "docs/FAULTS.md";
 const BEGIN: &str = "<!-- faults: begin, by tests/faults/run --write -->\n";
 const END: &str = "<!-- faults: end -->\n";
 
+/// What programs have written may be bytes of any kind.
+fn printable(text: &str) -> String {
+    text.replace(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER, ".")
+}
+
 /// What came of the cells of one error of a call.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
@@ -37,22 +42,19 @@ pub struct Report {
 }
 
 impl Report {
-    /// Adds a line.
-    pub fn add(&mut self, line: Line) {
+    /// Adds a line. What is wrong, if it is.
+    pub fn add(&mut self, line: Line) -> Option<String> {
         let (scenario, call, error, nth, outcome) = match line {
             Line::Cells(n) => {
                 self.cells += n;
-                return;
+                return None;
             }
             Line::Unlisted { scenario, call } => {
-                if self.unlisted.insert(format!("{scenario}: {call}")) {
-                    eprintln!("not in the table of errors: {call}, in the scenario \"{scenario}\"");
-                }
-                return;
+                let is_new = self.unlisted.insert(format!("{scenario}: {call}"));
+                return is_new.then(|| format!("not in the table of errors: {call}, in the scenario \"{scenario}\""));
             }
             Line::Row { row, scenario, outcome } => {
-                self.add_row(row, scenario, outcome);
-                return;
+                return self.add_row(row, scenario, outcome);
             }
             Line::Cell { scenario, call, error, nth, outcome } => (scenario, call, error, nth, outcome),
         };
@@ -73,17 +75,20 @@ impl Report {
             }
             Outcome::Wrong(wrong, text) => {
                 counts.wrong += 1;
-                eprintln!("{wrong}: {name}: {text}");
+                let said = format!("{wrong}: {name}: {}", printable(&text));
                 self.wrong.push(name);
+                return Some(said);
             }
         }
+        None
     }
 
-    fn add_row(&mut self, row: String, scenario: String, outcome: Outcome) {
+    fn add_row(&mut self, row: String, scenario: String, outcome: Outcome) -> Option<String> {
         let name = format!("{row}|{scenario}");
+        let mut said = None;
         match &outcome {
             Outcome::Wrong(wrong, text) => {
-                eprintln!("{wrong}: {name}: {text}");
+                said = Some(format!("{wrong}: {name}: {}", printable(text)));
                 self.wrong.push(name);
             }
             Outcome::Error(text) | Outcome::Ended(text) => {
@@ -92,6 +97,7 @@ impl Report {
             Outcome::Success | Outcome::NotReached => {}
         }
         self.rows.push((row, scenario, outcome));
+        said
     }
 
     /// Whether nothing is wrong, and something was done.

@@ -2,6 +2,7 @@
 //! time none are, and it must succeed. Its `partner` does it as often as it can, until its standard input ends.
 
 mod blocking;
+mod broken;
 mod data;
 mod held;
 mod left;
@@ -29,7 +30,8 @@ fn main() -> ExitCode {
     let patience = more.first().and_then(|seconds| seconds.parse().ok()).map_or(task::LONG, Duration::from_secs);
     let task = Task { side: side.clone(), addr: addr.clone(), way: way.clone(), patience };
     match role.as_str() {
-        "tried" => tried(&task, more.get(1).map(String::as_str)),
+        "tried" => tried(&task, more.get(1).map(String::as_str), "not"),
+        "deaf" => partner::deaf(),
         "partner" => {
             partner::run(&task);
             ExitCode::SUCCESS
@@ -47,7 +49,10 @@ fn main() -> ExitCode {
         }
         "hold" => ended(held::hold(&task)),
         "leave" => ended(held::leave(&task)),
-        _ => ended(Err(io::Error::other(format!("no role is called {role}")))),
+        role => match role.strip_prefix("broken-") {
+            Some(wrong) => tried(&task, more.get(1).map(String::as_str), wrong),
+            None => ended(Err(io::Error::other(format!("no role is called {role}")))),
+        },
     }
 }
 
@@ -57,14 +62,14 @@ fn ended(result: io::Result<()>) -> ExitCode {
 }
 
 /// Twice, and calls may fail the first time.
-fn tried(task: &Task, open: Option<&str>) -> ExitCode {
+fn tried(task: &Task, open: Option<&str>, wrong: &str) -> ExitCode {
     mark(1);
-    let first = once(task);
+    let first = broken::or_wrong(wrong, task, once);
     mark(2);
     tell("first", &first);
-    let second = once(task);
+    let second = broken::or_wrong(wrong, task, once);
     tell("second", &second);
-    println!("left {}", left::behind(open));
+    println!("left {}", left::behind(open, broken::patience(wrong)));
     ExitCode::from(u8::from(first.is_err()))
 }
 

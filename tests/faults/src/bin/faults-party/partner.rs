@@ -59,6 +59,15 @@ pub fn run(task: &Task) {
     }
 }
 
+/// One that begins, and never notices anything: it is broken on purpose.
+pub fn deaf() -> ! {
+    say("ready");
+    say("begin");
+    loop {
+        std::thread::park();
+    }
+}
+
 fn say(what: &str) {
     println!("{what}");
     let _ = io::stdout().flush();
