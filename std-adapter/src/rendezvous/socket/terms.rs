@@ -156,8 +156,7 @@ fn unknown_with(map: &str, overflow: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::process::CommandExt;
-    use std::process::Command;
+    use crate::testing::{role, run_without_ids};
 
     #[test]
     fn who_may() {
@@ -201,8 +200,7 @@ mod tests {
     /// remembered.
     #[test]
     fn in_a_namespace_without_ids_no_user_is_known() {
-        const ROLE: &str = "SMSTREAM_TEST_WITHOUT_IDS";
-        if std::env::var_os(ROLE).is_some() {
+        if role().as_deref() == Some("without-ids") {
             for _ in 0..2 {
                 assert!(is_unknown(me()) && !is_unknown(me() - 1));
                 assert!(!Allow::SameUser.allows(me()) && Allow::Any.allows(me()));
@@ -210,21 +208,7 @@ mod tests {
             return;
         }
         assert!(!is_unknown(me()) && !is_unknown(me()));
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        let name = "rendezvous::socket::terms::tests::in_a_namespace_without_ids_no_user_is_known";
-        command.args(["--exact", name]).env(ROLE, "1");
-        let apart = || {
-            // SAFETY: between fork and exec, unshare is one system call, without memory.
-            match unsafe { libc::unshare(libc::CLONE_NEWUSER) } {
-                0 => Ok(()),
-                _ => Err(io::Error::last_os_error()),
-            }
-        };
-        // SAFETY: `apart` allocates nothing and takes no lock.
-        unsafe { command.pre_exec(apart) };
-        let done = command.output().unwrap();
-        let said = String::from_utf8_lossy(&done.stdout);
-        assert!(done.status.success() && said.contains("1 passed"), "{said}");
+        run_without_ids("rendezvous::socket::terms::tests::in_a_namespace_without_ids_no_user_is_known");
     }
 
     #[test]
