@@ -286,13 +286,72 @@ mod tests {
         let long = format!("unix:/{}", "x".repeat(107));
         let long_name = format!("unix:@{}", "x".repeat(108));
         let long_shm = format!("shm:/{}", "x".repeat(252));
-        let files = ["", "x/", "/tmp/x/", "x\0", "file:", "file:/tmp/", "file:\0", "http://x", "FILE:x"];
-        let shm = ["shm:", "shm:x", "shm:/", "shm:/a/b", "shm:/..", "shm:/a\0", &long_shm];
-        let sockets = ["unix:", "unix:/tmp/", "unix:@", "unix:a\0b", &long, &long_name];
-        let descriptors = ["fd:", "fd:x", "fd:-1", "fd:+3", "fd:2147483648", "fd: 3"];
-        for text in files.iter().chain(&shm).chain(&sockets).chain(&descriptors) {
-            let error = text.parse::<Addr>().unwrap_err().to_string();
-            assert!(error.contains("Use file:PATH, shm:/NAME, unix:PATH, unix:@NAME or fd:N"), "{error}");
+        let wrong: [(&str, &[&str]); 13] = [
+            ("the path is empty", &["", "file:", "unix:"]),
+            ("a directory, not a file", &["x/", "/tmp/x/", "file:/tmp/", "unix:/tmp/"]),
+            ("a path cannot have a NUL", &["x\0", "file:\0", "unix:a\0b"]),
+            ("kind before the colon is not known", &["http://x", "FILE:x", ":x"]),
+            ("begins with a slash", &["shm:", "shm:x"]),
+            ("the name is empty", &["shm:/", "unix:@"]),
+            ("one slash, at its start", &["shm:/a/b"]),
+            ("that of a directory", &["shm:/.", "shm:/.."]),
+            ("a name cannot have a NUL", &["shm:/a\0"]),
+            ("longer than 251 bytes", &[&long_shm]),
+            ("name is longer than 107 bytes", &[&long_name]),
+            ("longer than the 107 bytes that a socket's", &[&long]),
+            ("a number from 0 to 2147483647", &["fd:", "fd:x", "fd:-1", "fd:+3", "fd:2147483648", "fd: 3", "fd:\0"]),
+        ];
+        for (why, texts) in wrong {
+            for text in texts {
+                let error = text.parse::<Addr>().unwrap_err();
+                assert!(Error::from(error.clone()).to_string().contains(&error.to_string()));
+                let error = error.to_string();
+                assert!(error.contains("Use file:PATH, shm:/NAME, unix:PATH, unix:@NAME or fd:N"), "{error}");
+                assert!(error.contains(why) && error.contains(&*text.escape_debug().to_string()), "{error}");
+            }
+        }
+        assert!(
+            Path::new("").to_addr().is_err() && PathBuf::new().to_addr().is_err() && "".to_owned().to_addr().is_err()
+        );
+    }
+
+    #[test]
+    fn an_address_is_one_already() {
+        fn of(addr: impl ToAddr) -> Addr {
+            addr.to_addr().unwrap()
+        }
+        for text in ["file:/tmp/x", "shm:/x", "unix:/tmp/x", "unix:@x", "fd:3"] {
+            let addr = text.parse::<Addr>().unwrap();
+            assert_eq!([of(text), of(text.to_owned()), of(&addr), of(addr.clone())], [(); 4].map(|()| addr.clone()));
+        }
+        assert_eq!(of(PathBuf::from("unix:x")), Addr::File("unix:x".into()), "a path is a file's");
+    }
+
+    #[test]
+    fn regions_have_files() {
+        let region = |text: &str| text.parse::<Addr>().unwrap().region().map(Cow::into_owned);
+        assert_eq!(region("file:/tmp/x"), Some("/tmp/x".into()));
+        assert_eq!(region("shm:/x"), Some("/dev/shm/x".into()));
+        for text in ["unix:/tmp/x", "unix:@x", "fd:3"] {
+            assert_eq!(region(text), None);
+            let error = text.parse::<Addr>().unwrap().region_path().unwrap_err();
+            assert!(error.reason() == Reason::InvalidInput && error.to_string().contains(text), "{error}");
+        }
+        assert_eq!(Addr::Shm("x".into()).region_path().unwrap(), Path::new("/dev/shm/x"));
+    }
+
+    #[test]
+    fn a_new_address_is_of_its_kind_and_no_other_has_it() {
+        for (kind, begin) in [
+            (Kind::File, "file:/"),
+            (Kind::Shm, "shm:/smstream-"),
+            (Kind::Unix, "unix:/"),
+            (Kind::Abstract, "unix:@smstream-"),
+        ] {
+            let [one, other] = [(); 2].map(|()| Addr::unique(kind));
+            let text = one.to_string();
+            assert!(one != other && text.starts_with(begin) && text.contains("smstream-"), "{text}");
+            assert_eq!(text.parse(), Ok(one));
         }
     }
 

@@ -288,6 +288,25 @@ mod tests {
         assert_eq!(receive(&b, &mut [0; 64]).unwrap().len, 0);
     }
 
+    /// Each sign of a packet is enough. Without credentials an empty packet looks like the end, so only the second one counts.
+    #[test]
+    fn what_is_given_up_was_a_packet() {
+        let (a, b) = pair();
+        assert!(!discard(&b), "nothing was sent");
+        send(&a, b"x", None).unwrap();
+        assert!(discard(&b) && !discard(&b));
+        let file = smstream_shm::memory::memfd("packet-test", 4096).unwrap();
+        for _ in 0..2 {
+            send(&a, b"", Some(file.as_fd())).unwrap();
+        }
+        assert!(discard(&b) && !discard(&b));
+        ask_for_credentials(&b).unwrap();
+        send(&a, b"", None).unwrap();
+        assert!(discard(&b) && !discard(&b));
+        drop(a);
+        assert!(!discard(&b), "a hang-up is no packet");
+    }
+
     /// Nor does a hang-up by a peer that has not read everything, which the kernel reports as an error.
     #[test]
     fn a_reset_hides_no_packet() {

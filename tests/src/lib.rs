@@ -8,6 +8,7 @@ pub mod flow;
 pub mod forks;
 pub mod give_up;
 pub mod handshake;
+pub mod heap;
 pub mod kinds;
 pub mod kit;
 pub mod leftover;

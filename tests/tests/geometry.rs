@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use proptest::prelude::*;
 use smstream_core::counter::{Count, CounterWords};
-use smstream_core::cursor::{CURSOR, MAX_CAPACITY, STOP, add, is_capacity};
+use smstream_core::cursor::{CURSOR, FIN, MAX_CAPACITY, STOP, add, is_capacity};
 use smstream_core::findings::Findings;
 use smstream_core::geometry::{self, Config};
 use smstream_core::identity::{self, Description, Finding, MAX_ALIGN, Problem, Whose};
@@ -115,6 +115,35 @@ proptest! {
     }
 }
 
+/// All that is wrong is said, unless what is read is no identity: then the rest means nothing.
+#[test]
+fn reading_an_identity_says_all_that_is_wrong() {
+    let problems = |identity: &Identity| {
+        let mut problems = Vec::new();
+        assert_eq!(identity::read(identity, &mut |problem| problems.push(problem)), None);
+        problems
+    };
+    assert_eq!(problems(&Identity::blank()), [Problem::NotReady]);
+    let identity = Identity::blank();
+    identity::write(&identity, &CONFIG.describe(0));
+    identity.party.store(2, Relaxed);
+    identity.start.store(STOP, Relaxed);
+    assert_eq!(problems(&identity), [Problem::Party(2), Problem::Start(STOP)]);
+    identity.byte_order.store(7, Relaxed);
+    assert_eq!(problems(&identity), [Problem::ByteOrder(7)]);
+    // While the version is 0, each word of the magic may be there or not, and be nothing else.
+    identity.version.store(0, Relaxed);
+    for word in &identity.magic {
+        let right = word.load(Relaxed);
+        word.store(0, Relaxed);
+        assert_eq!(problems(&identity), [Problem::NotReady]);
+        word.store(7, Relaxed);
+        assert!(matches!(problems(&identity)[..], [Problem::Magic(_)]));
+        word.store(right, Relaxed);
+    }
+    assert_eq!(problems(&identity), [Problem::NotReady]);
+}
+
 /// Two segments, set up and ready.
 struct Pair {
     memory: [Heap; 2],
@@ -124,10 +153,14 @@ const CONFIG: Config = Config { start: CURSOR - 1, pid: 77, made: 0x1_0000_0002,
 
 impl Pair {
     fn new() -> Pair {
+        Pair::of(&CONFIG)
+    }
+
+    fn of(config: &Config) -> Pair {
         let memory = [0, 1].map(|party| {
-            let heap = Heap::new(CONFIG.describe(party).segment_len(), 128);
+            let heap = Heap::new(config.describe(party).segment_len(), 128);
             // SAFETY: the heap is as long as it says, and no other code knows it.
-            unsafe { geometry::init(heap.base(), heap.len(), &CONFIG, party) }.unwrap();
+            unsafe { geometry::init(heap.base(), heap.len(), config, party) }.unwrap();
             heap
         });
         Pair { memory }
@@ -154,7 +187,13 @@ impl Pair {
             }
             Err(findings) => {
                 assert!(!findings.as_slice().is_empty());
-                assert!(!findings.to_string().is_empty());
+                for finding in findings.as_slice() {
+                    let (text, problem) = (finding.to_string(), finding.problem);
+                    assert!(text.len() > problem.to_string().len() && text.ends_with(&problem.to_string()));
+                    assert!(findings.to_string().contains(&text) && problem.to_string().len() > 10, "{text}");
+                    let shown = format!("{problem:?}");
+                    assert_eq!(shown.split(|c: char| !c.is_alphanumeric()).next(), Some(problem.name()));
+                }
                 assert_eq!(first.unwrap_err(), findings.as_slice()[0], "one alone is the first of all");
                 findings.as_slice().to_vec()
             }
@@ -306,6 +345,22 @@ fn attaching_finds_impossible_cursors() {
             pair.header(sender).port.sent.word.store(word, Relaxed);
             let possible = (0..=capacity).any(|k| add(CONFIG.start, k) == word & CURSOR);
             let expected = if possible { vec![] } else { vec![Finding { whose, problem: Problem::Sent(word) }] };
+            assert_eq!(pair.findings(), expected, "{word:#x}");
+        }
+    }
+}
+
+/// A lane without capacity has no bytes and is closed: `sent` is where it began, with FIN.
+#[test]
+fn attaching_finds_a_lane_without_capacity_that_is_open() {
+    for (sender, whose) in [(0, Whose::Mine), (1, Whose::Peer)] {
+        let mut config = CONFIG;
+        config.capacities[sender] = 0;
+        for word in words(config.start, 0) {
+            let pair = Pair::of(&config);
+            pair.header(sender).port.sent.word.store(word, Relaxed);
+            let expected =
+                if word == config.start | FIN { vec![] } else { vec![Finding { whose, problem: Problem::Sent(word) }] };
             assert_eq!(pair.findings(), expected, "{word:#x}");
         }
     }

@@ -3,9 +3,11 @@
 use proptest::prelude::*;
 use smstream_core::block::{Block, block_len};
 use smstream_core::cursor::CURSOR;
+use smstream_core::error::WaitError;
 use smstream_core::geometry::Config;
 use smstream_core::park::Spin;
 use smstream_core::record::{GrantError, RecordReader, RecordWriter, RecvError, SendError};
+use smstream_tests::give_up::GiveUp;
 use smstream_tests::records::{MOST, Op, bytes, config, run, run_hostile, with_lane};
 
 fn an_op() -> impl Strategy<Value = Op> {
@@ -110,4 +112,95 @@ fn a_grant_of_another_half_comes_back() {
     let mut one = one.into_producer().expect_err("a grant is out");
     one.abort(grant).unwrap();
     assert!(one.into_producer().is_ok() && there.consumer.known_bytes() == 0);
+}
+
+/// There is room for a record, or an error, or the half is not ready. No length is too long to be asked about.
+#[test]
+fn a_half_is_ready_for_what_it_has_room_for() {
+    with_lane(32, CURSOR - 5, |writer, mut reader| {
+        let mut producer = writer.into_producer().expect("no grant is out");
+        for len in [0, 1, 28, 29, usize::MAX] {
+            assert!(producer.is_ready_for_record(len), "{len}");
+        }
+        assert_eq!(producer.claim_record(usize::MAX).unwrap_err(), SendError::TooLong);
+        producer.send_record(&bytes(1, 12)).unwrap();
+        // 16 bytes are left: a header, and 12.
+        assert!(producer.is_ready_for_record(12) && !producer.is_ready_for_record(13));
+        assert_eq!(producer.send_record(&bytes(2, 13)), Err(SendError::Full));
+        producer.send_record(&bytes(3, 12)).unwrap();
+        assert!(!producer.is_ready_for_record(0));
+        reader.stop();
+        assert!(producer.is_ready_for_record(28));
+        assert_eq!(producer.send_record(b"x"), Err(SendError::Closed));
+    });
+}
+
+/// A record that is looked at where it lies, across the end of the lane: any part of it, and nothing beyond what is asked for.
+#[test]
+fn any_part_of_a_record_can_be_looked_at() {
+    let sent = bytes(7, 19);
+    let look = |copy_to: &dyn Fn(usize, &mut [u8]) -> usize| {
+        for (at, len) in (0..=20).flat_map(|at| (0..=20).map(move |len| (at, len))) {
+            let mut out = [0xee; 64];
+            let n = copy_to(at, &mut out[..len]);
+            assert_eq!(n, len.min(19usize.saturating_sub(at)));
+            assert_eq!(&out[..n], &sent[at.min(19)..][..n]);
+            assert!(out[n..].iter().all(|&byte| byte == 0xee));
+        }
+    };
+    for start in 0..32 {
+        with_lane(32, start, |mut writer, mut reader| {
+            writer.send(&sent).unwrap();
+            let grant = reader.grant().unwrap().expect("a record");
+            look(&|at, out| grant.copy_to(at, out));
+            reader.release(grant).unwrap();
+            writer.send(&sent).unwrap();
+            let mut consumer = reader.into_consumer().expect("no grant is out");
+            let record = consumer.record().unwrap().expect("a record");
+            look(&|at, out| record.copy_to(at, out));
+            record.consume();
+        });
+    }
+}
+
+/// The longest grant is as long as the longest one that can be asked for, from any place and with any room.
+#[test]
+fn the_longest_grant_is_the_longest_that_can_be_asked_for() {
+    // A lane in which a record of `before` bytes was sent, and was taken or not: what is granted in it.
+    let granted = |start, before: usize, taken: bool, exact: Option<usize>| {
+        let mut len = None;
+        with_lane(32, start, |mut writer, mut reader| {
+            writer.send(&bytes(1, before)).unwrap();
+            if taken {
+                assert_eq!(reader.skip(), Ok(Some(before)));
+            }
+            len = match exact {
+                Some(len) => writer.grant_exact(len),
+                None => writer.grant_max(),
+            }
+            .ok()
+            .map(|grant| grant.len());
+        });
+        len
+    };
+    for (start, before) in (0..32).flat_map(|start| (0..=28).map(move |before| (start, before))) {
+        for taken in [false, true] {
+            let longest = (1..=28).rev().find(|&len| granted(start, before, taken, Some(len)).is_some());
+            assert_eq!(granted(start, before, taken, None), longest, "{start} {before} {taken}");
+        }
+    }
+}
+
+#[test]
+fn a_record_or_the_end_is_waited_for() {
+    let mut block = Block::<{ block_len(&Config::new([64, 0])) }>::new();
+    let (here, there) = block.split_apart(&config(64, 0), (GiveUp, GiveUp), (GiveUp, GiveUp)).unwrap();
+    let (mut writer, mut reader) = (RecordWriter::new(here.producer), RecordReader::new(there.consumer));
+    assert_eq!(reader.wait(Some(())), Err(WaitError::TimedOut));
+    writer.send(b"").unwrap();
+    assert_eq!(reader.wait(Some(())), Ok(()));
+    assert_eq!(reader.recv(&mut []), Ok(Some(0)));
+    assert_eq!(reader.wait(Some(())), Err(WaitError::TimedOut));
+    writer.finish();
+    assert_eq!((reader.wait(Some(())), reader.recv(&mut [])), (Ok(()), Ok(None)));
 }

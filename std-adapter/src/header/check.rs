@@ -110,3 +110,29 @@ impl Checks {
         self.0.iter().any(|check| check.verdict == Verdict::Bad)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_is_a_line_of_columns() {
+        let mut checks = Checks::default();
+        assert!(!checks.any_bad());
+        checks.holds(true, (Part::Segment(1), "party"), "1", "fine", "wrong");
+        checks.push(Verdict::Note, Part::Locks, "locks", "none", "an observation");
+        assert!(!checks.any_bad());
+        checks.holds(false, (Part::Lane(0), "sent_fence"), "2", "fine", "wrong");
+        assert!(checks.any_bad());
+        let lines = checks.0.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            lines,
+            [
+                "ok    segment 1  party          1: fine",
+                "note  locks      locks          none: an observation",
+                "bad   lane 0     sent_fence     2: wrong",
+            ]
+        );
+        assert_eq!((Part::File.to_string(), Part::Channel.to_string()), ("file".into(), "channel".into()));
+    }
+}

@@ -214,6 +214,13 @@ pub(crate) mod tests {
         HeaderCopy::of(&bytes[..header.present])
     }
 
+    /// A header with the word at an offset changed.
+    pub(crate) fn with_word(header: &HeaderCopy, offset: usize, value: u32) -> HeaderCopy {
+        let mut bytes = header.bytes;
+        bytes[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
+        HeaderCopy::of(&bytes[..header.present])
+    }
+
     /// The same, as the other kind of machine writes it.
     pub(crate) fn swapped(header: &HeaderCopy) -> HeaderCopy {
         let mut bytes = header.bytes;
@@ -253,11 +260,56 @@ pub(crate) mod tests {
         assert_eq!(other.byte_order(), BYTE_ORDER.swap_bytes());
     }
 
+    /// A count has its high half twice, and is believed if both are the same.
+    #[test]
+    fn counters_are_read_whole_or_not_at_all() {
+        let line = |at: usize, first: u32| {
+            let words = [at, at + 12, at + 24, at + 36].into_iter().zip(first..);
+            words.fold(HeaderCopy::of(&[0; LEN]), |header, (at, n)| {
+                let header = with_word(&header, at, n + 100);
+                with_word(&with_word(&header, at + 4, n), at + 8, n + 100)
+            })
+        };
+        let counted = |first: u64| {
+            let mut counts = Counts::default();
+            let count = |n: u64| (first + n + 100) << 32 | (first + n);
+            (counts.bytes, counts.operations, counts.parks, counts.wakes_sent) =
+                (count(0), count(1), count(2), count(3));
+            Some(counts)
+        };
+        let at = |name: &str| FIELDS.iter().find(|field| field.name == name).expect("a field").offset;
+        // A line of 128 bytes each: docs/LAYOUT.md.
+        let (writes, reads) = (line(0x200, 5), line(0x280, 50));
+        assert_eq!((writes.writes(), writes.reads()), (counted(5), Some(Counts::default())));
+        assert_eq!((reads.reads(), reads.writes()), (counted(50), Some(Counts::default())));
+        for carrying in [0x200, 0x20c + 8, 0x218, 0x224 + 8] {
+            assert_eq!(with_word(&writes, carrying, 1).writes(), None);
+        }
+        let show = |header: &HeaderCopy, offset: usize| {
+            header.fields().find(|(field, _)| field.offset == offset).expect("a field").1
+        };
+        assert_eq!(show(&writes, 0x200), ((105u64 << 32) | 5).to_string());
+        assert_eq!(show(&with_word(&writes, 0x200, 1), 0x200), "carrying");
+        assert_eq!(show(&with_word(&writes, at("sent"), 0x8000_0005), at("sent")), "0x80000005");
+        assert_eq!(show(&with_word(&writes, at("received"), 5), at("received")), "0x00000005");
+        assert_eq!(show(&with_word(&writes, at("byte_order"), 5), at("byte_order")), "0x00000005");
+        assert_eq!(show(&with_word(&writes, at("align"), 4096), at("align")), "4096");
+        let channel = with_word(&with_word(&writes, at("channel"), 7), at("channel") + 4, 1);
+        assert_eq!(show(&channel, at("channel")), ((1u64 << 32) + 7).to_string());
+        assert_eq!(show(&HeaderCopy::of(&MAGIC), 0), "\"\\x89SMS\\r\\n\\x1a\\n\"");
+    }
+
+    #[test]
+    fn a_blank_header_is_whole_and_zero() {
+        assert!(HeaderCopy::of(&[0; LEN]).is_blank());
+        assert!(!HeaderCopy::of(&[0; LEN - 1]).is_blank() && !with_word(&HeaderCopy::of(&[0; LEN]), 764, 1).is_blank());
+    }
+
     #[test]
     fn what_is_cut_off_is_zero() {
         let header = HeaderCopy::of(&MAGIC);
         assert!(header.is_ours() && header.present() == 8 && header.version() == 0 && header.sent() == 0);
-        assert_eq!(HeaderCopy::of(&[]).present(), 0);
+        assert!(HeaderCopy::of(&[]).present() == 0 && !HeaderCopy::of(&MAGIC[..7]).is_ours());
         assert_eq!(HeaderCopy::of(&[1; 4000]).present(), LEN);
     }
 }

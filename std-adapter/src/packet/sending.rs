@@ -81,3 +81,48 @@ unsafe fn fill<T>(at: *mut libc::cmsghdr, kind: i32, value: T) {
     // SAFETY: the caller's promise: there is room for a `T` behind the header; it may be unaligned.
     unsafe { data.cast::<T>().write_unaligned(value) };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{ask_for_credentials, receive};
+    use crate::testing::{role, run_without_ids};
+    use rustix::fd::OwnedFd;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
+    }
+
+    /// The socket itself would block. After an error nothing was sent.
+    #[test]
+    fn a_full_socket_is_not_waited_for() {
+        let (a, b) = pair();
+        let refused = |n: u32| send(&a, &n.to_ne_bytes(), None).err().map(|e| (n, e));
+        let (sent, full) = (0..1 << 20).find_map(refused).expect("no socket holds so many packets");
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        let mut bytes = [0; 4];
+        for n in 0..sent {
+            assert_eq!(receive(&b, &mut bytes).unwrap().len, 4);
+            assert_eq!(u32::from_ne_bytes(bytes), n);
+        }
+        assert_eq!(receive(&b, &mut bytes).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(b);
+        assert_eq!(send(&a, b"x", None).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    /// Where its user has no id a process cannot name itself, and the kernel does.
+    #[test]
+    fn who_has_no_id_sends_all_the_same() {
+        if role().as_deref() == Some("without-ids") {
+            let (a, b) = pair();
+            ask_for_credentials(&b).unwrap();
+            send(&a, b"hello", Some(a.as_fd())).unwrap();
+            let came = receive(&b, &mut [0; 8]).unwrap();
+            assert_eq!((came.len, came.fds.as_slice().len()), (5, 1));
+            assert_eq!(came.sender.unwrap().uid, rustix::process::geteuid().as_raw());
+            return;
+        }
+        run_without_ids("packet::sending::tests::who_has_no_id_sends_all_the_same");
+    }
+}

@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(Message { version: VERSION + 1, ..messages[1] }.proposal(), None);
         assert_eq!(messages[1].capacities, [1 << 20; 2]);
         assert_eq!(messages[2].proposal(), None);
-        assert_eq!(messages[2].config(), config);
+        assert_eq!((messages[2].config(), messages[2].version), (config, VERSION));
         assert_eq!(messages[5].refusal(), Refusal::TooLarge);
     }
 
@@ -322,6 +322,46 @@ mod tests {
         }
     }
 
+    /// The numbers of word 14 and the bits of word 6, as docs/LAYOUT.md has them.
+    #[test]
+    fn numbers_of_the_layout_are_read_as_it_has_them() {
+        let named = [
+            Refusal::Version,
+            Refusal::User,
+            Refusal::TooLarge,
+            Refusal::Memory,
+            Refusal::Protocol,
+            Refusal::Resources,
+            Refusal::Limited,
+            Refusal::UnknownUser,
+        ];
+        for (number, refusal) in (1..).zip(named) {
+            let sent = Message::refused(refusal);
+            assert_eq!((sent.last, sent.refusal()), ([number, 0], refusal));
+        }
+        for unknown in [0, 9, 0x101, u32::MAX] {
+            assert_eq!(Refusal::from_word(unknown), Refusal::Protocol);
+        }
+        assert_eq!(segment_features(Features::COUNTERS, true), 0x8001_0000);
+        assert_eq!(segment_features(Features::COUNTERS, false), 0x0001_0000);
+        let config = Config::new([4096; 2]);
+        assert_eq!(Message::hello(16, 0x8000_0000, Some(&config)).features, 0xc000_0000);
+        assert_eq!(Message::hello(16, 0x8000_0000, None).features, 0x8000_0000);
+    }
+
+    /// A proposal is a HELLO with the bit and a version that is known. The other words are there in each of these.
+    #[test]
+    fn nothing_else_proposes() {
+        let hello = Message::hello(1 << 20, 0, Some(&Config::new([4096; 2])));
+        let proposes = |message: Message| message.proposal().is_some();
+        assert!(proposes(hello) && proposes(Message { features: u32::MAX, ..hello }));
+        assert!(!proposes(Message { features: !PROPOSES, ..hello }));
+        assert!(!proposes(Message { version: 0, ..hello }));
+        for kind in [MessageKind::Welcome, MessageKind::Segment, MessageKind::Accepted, MessageKind::Refused] {
+            assert!(!proposes(Message { kind, ..hello }), "{kind:?}");
+        }
+    }
+
     #[test]
     fn kinds_of_garbage_are_distinguished() {
         let good = Message::new(MessageKind::Hello, 0).to_bytes();
@@ -335,6 +375,10 @@ mod tests {
         assert_eq!(changed(0), Err(Garbled::Magic));
         assert_eq!(changed(8), Err(Garbled::ByteOrder));
         assert!(matches!(changed(12), Err(Garbled::Kind(_))));
+        let texts = [Garbled::Length(63), Garbled::Magic, Garbled::ByteOrder, Garbled::Kind(9)].map(|g| g.to_string());
+        for (text, word) in texts.iter().zip(["63 bytes", "begin", "byte order", "kind 9"]) {
+            assert!(text.contains(word), "{text}");
+        }
     }
 
     #[test]

@@ -131,10 +131,15 @@ pub(super) fn is_unknown(uid: u32) -> bool {
 
 fn find_unknown_user() -> Option<u32> {
     let overflow = fs::read_to_string("/proc/sys/kernel/overflowuid").unwrap_or_default();
-    match fs::read_to_string("/proc/self/uid_map") {
+    unknown_by(fs::read_to_string("/proc/self/uid_map"), Path::new("/proc/self/stat").exists(), &overflow)
+}
+
+/// The same, from the map, if it can be read, and whether there is a `/proc` for it to be in. What is not known counts as unknown.
+fn unknown_by(map: io::Result<String>, has_proc: bool, overflow: &str) -> Option<u32> {
+    match map {
         // A kernel without user namespaces.
-        Err(e) if e.kind() == io::ErrorKind::NotFound && Path::new("/proc/self/stat").exists() => None,
-        map => unknown_with(&map.unwrap_or_default(), &overflow),
+        Err(e) if e.kind() == io::ErrorKind::NotFound && has_proc => None,
+        map => unknown_with(&map.unwrap_or_default(), overflow),
     }
 }
 
@@ -151,6 +156,7 @@ fn unknown_with(map: &str, overflow: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{role, run_without_ids};
 
     #[test]
     fn who_may() {
@@ -178,6 +184,31 @@ mod tests {
             assert_eq!(unknown_with(map, "65533\n"), Some(65533), "{map}");
         }
         assert_eq!(unknown_with("0 1000 1", ""), Some(65534));
+    }
+
+    #[test]
+    fn without_a_map_all_users_have_ids_only_if_there_could_be_one() {
+        let no_map = |kind: io::ErrorKind, has_proc| unknown_by(Err(kind.into()), has_proc, "65533");
+        assert_eq!(no_map(io::ErrorKind::NotFound, true), None);
+        assert_eq!(no_map(io::ErrorKind::NotFound, false), Some(65533));
+        assert_eq!(no_map(io::ErrorKind::PermissionDenied, true), Some(65533));
+        assert_eq!(no_map(io::ErrorKind::PermissionDenied, false), Some(65533));
+        assert_eq!(unknown_by(Ok("0 0 4294967295\n".into()), true, "65533"), None);
+    }
+
+    /// Where the kernel gives one id for all users, this process's own user is no known one either. Asked twice: found out, and
+    /// remembered.
+    #[test]
+    fn in_a_namespace_without_ids_no_user_is_known() {
+        if role().as_deref() == Some("without-ids") {
+            for _ in 0..2 {
+                assert!(is_unknown(me()) && !is_unknown(me() - 1));
+                assert!(!Allow::SameUser.allows(me()) && Allow::Any.allows(me()));
+            }
+            return;
+        }
+        assert!(!is_unknown(me()) && !is_unknown(me()));
+        run_without_ids("rendezvous::socket::terms::tests::in_a_namespace_without_ids_no_user_is_known");
     }
 
     #[test]
