@@ -30,6 +30,10 @@ pub enum Kind {
     Command,
 }
 
+/// How many seconds a command tries to connect: less than it may take here to come to an end. Where the system says that the
+/// listener has gone (ENOENT), it tries again, and the listener, which serves one connector, may really have gone by then.
+const WAIT: &str = "30";
+
 /// All of them.
 pub fn all(room: &Room) -> Vec<Scenario> {
     let mut all = Vec::new();
@@ -72,7 +76,7 @@ fn other(side: &str) -> &'static str {
 fn transfer(room: &Room, kind: &str, side: &str) -> Scenario {
     let addr = room.address(kind);
     let command = |side: &str, name: &str| {
-        let wait: &[&str] = if side == "connect" { &["--wait", "60"] } else { &[] };
+        let wait: &[&str] = if side == "connect" { &["--wait", WAIT] } else { &[] };
         let arguments = [&[side, "-v", "--spin", "0", "--capacity", "4k"], wait, &[&addr]].concat();
         Program { input: Some(room.given.join(name)), ..program(room, "smstream", &arguments) }
     };
@@ -93,7 +97,7 @@ fn proxy(room: &Room, kind: &str) -> Scenario {
         tried: program(
             room,
             "smstream",
-            &["proxy", "-q", "--spin", "0", "--capacity", "4k", "--wait", "60", &from, &to],
+            &["proxy", "-q", "--spin", "0", "--capacity", "4k", "--wait", WAIT, &from, &to],
         ),
         partner: Some(program(room, PARTY, &["around", &from, &to, "both"])),
     }

@@ -8,6 +8,10 @@ use std::net::Shutdown;
 use std::process::Command;
 use std::time::Duration;
 
+/// How many seconds the child waits for its parent: less than the harness does. Where std fails to learn whether the child has
+/// begun, it waits until the child has ended, and then panics.
+const HANDED: &str = "30";
+
 /// How all parties make their streams: small lanes, and no looking before they sleep.
 pub fn builder() -> Builder {
     Builder::new().capacity(CAPACITY).spin(Duration::ZERO)
@@ -22,6 +26,7 @@ pub fn run(task: &Task) -> io::Result<()> {
             Ok(listener.close()?)
         }
         "connect" => exchange(&builder().connect_timeout(task.addr.as_str(), LONG)?, true, &task.way),
+        "handed" => exchange(&builder().connect_timeout(task.addr.as_str(), task.patience)?, true, &task.way),
         "pair" => {
             let (here, there) = builder().pair()?;
             let other = std::thread::Builder::new()
@@ -41,7 +46,7 @@ pub fn run(task: &Task) -> io::Result<()> {
             let addr = handover.addr().to_string();
             let tried =
                 |what: &'static str| move |e: Error| Error::new(e.kind(), format!("cannot {what} the child: {e}"));
-            let mut child = command.args(["once", "connect", &addr, "both"]).spawn().map_err(tried("start"))?;
+            let mut child = command.args(["once", "handed", &addr, "both", HANDED]).spawn().map_err(tried("start"))?;
             let met = handover.accept_timeout(task.patience).map_err(Error::from);
             let result = met.and_then(|stream| exchange(&stream, false, "both"));
             let status = child.wait().map_err(tried("wait for"))?;
