@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use smstream::reap::{ReapOutcome, Reaper};
 use smstream::{Builder, Stream};
+use smstream_core::cursor::MAX_CAPACITY;
 use smstream_core::layout::{FIELDS, Features, HEADER_LEN, MAGIC};
 
 /// The bytes of each lane of the regions here.
@@ -200,7 +201,7 @@ fn apply(change: &Change, bytes: &mut Vec<u8>) {
 }
 
 /// Whether the bytes are those of a dead region, where `sound` are those that its listener made: the process and the time
-/// may be any, and the features that may be ignored; the connector's segment may be there in part, as long as its version is not.
+/// may be any, and the features that may be ignored; and what a listener chooses, if all else fits that; the connector's segment may be there in part, as long as its version is not.
 fn is_dead(sound: &[u8], bytes: &[u8]) -> bool {
     if sound.len() != bytes.len() {
         return false;
@@ -214,6 +215,28 @@ fn is_dead(sound: &[u8], bytes: &[u8]) -> bool {
             [0, second()].into_iter().flat_map(|base| ["start", "sent", "received"].map(|name| base + offset(name)))
         {
             sound[at..at + 4].copy_from_slice(&start.to_ne_bytes());
+        }
+    }
+    // So is the shape of its lane, if the connector's segment lies where it did: P3, A8 to A10.
+    let [align, lane_offset, capacity] = ["align", "lane_offset", "capacity"].map(|name| word_at(bytes, offset(name)));
+    let may_be = align.is_power_of_two()
+        && (align as usize).is_multiple_of(rustix::param::page_size())
+        && lane_offset.is_multiple_of(128)
+        && (HEADER_LEN..=HEADER_LEN.next_multiple_of(align)).contains(&lane_offset)
+        && capacity.is_power_of_two()
+        && capacity <= MAX_CAPACITY
+        && u64::from(lane_offset + capacity).next_multiple_of(align.into()) == second() as u64
+        // With another alignment the length fits only where the connector has said so.
+        && (align == word_at(&sound, offset("align")) || word_at(bytes, second() + offset("lane_offset")) != 0);
+    if may_be {
+        for (at, value) in [
+            (offset("align"), align),
+            (offset("lane_offset"), lane_offset),
+            (offset("capacity"), capacity),
+            (second() + offset("align"), align),
+            (second() + offset("peer_capacity"), capacity),
+        ] {
+            sound[at..at + 4].copy_from_slice(&value.to_ne_bytes());
         }
     }
     let is_free = |at: usize| (offset("pid")..offset("made") + 8).contains(&at);

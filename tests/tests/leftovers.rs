@@ -71,6 +71,23 @@ fn every_bit_counts() {
     }
 }
 
+/// A listener may have a smaller lane, or one that begins earlier, with the connector's segment at the same place. If that is not set up, or only
+/// in part, all of it fits; otherwise it says what the lane was.
+#[test]
+fn a_listener_with_a_lane_of_another_shape_has_left_a_region_too() {
+    for (name, value) in
+        [(8, 1), (8, 2), (8, 2048), (8, 4096), (7, 3968), (7, 768), (7, 640), (7, 800), (6, 8192), (6, 16384)]
+    {
+        let other = Change::Word { second: false, word: name, value };
+        try_name(&Content::Region(vec![other]));
+        for word in 0..192 {
+            for before in [false, true] {
+                try_name(&Content::Region(vec![other, Change::Cut { word, before }]));
+            }
+        }
+    }
+}
+
 /// A region gets to its name by way of NAME.new. That is the name of another listener here.
 #[test]
 fn a_living_listener_at_name_new_stays() {
