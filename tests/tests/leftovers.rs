@@ -80,7 +80,8 @@ fn a_listener_with_a_lane_of_another_shape_has_left_a_region_too() {
     {
         let other = Change::Word { second: false, word: name, value };
         try_name(&Content::Region(vec![other]));
-        for word in 0..192 {
+        // Each word of the identity, and some of those behind it.
+        for word in (0..16).chain((16..192).step_by(8)) {
             for before in [false, true] {
                 try_name(&Content::Region(vec![other, Change::Cut { word, before }]));
             }
