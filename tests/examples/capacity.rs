@@ -38,8 +38,9 @@ fn ask_for_huge_pages() -> io::Result<()> {
             line.split(' ').next().and_then(|range| range.split_once('-')).ok_or(io::ErrorKind::InvalidData)?;
         let number = |text| usize::from_str_radix(text, 16).map_err(io::Error::other);
         let (start, end) = (number(start)?, number(end)?);
-        // SAFETY: it is a mapping of this process, and the advice changes no byte of it.
-        unsafe { madvise(start as *mut _, end - start, Advice::LinuxHugepage) }?;
+        // SAFETY: the advice changes no byte, whatever is mapped there by now, and takes nothing away.
+        unsafe { madvise(start as *mut _, end - start, Advice::LinuxHugepage) }
+            .map_err(|e| io::Error::other(format!("cannot ask for huge pages: {e}")))?;
     }
     Ok(())
 }
@@ -47,8 +48,9 @@ fn ask_for_huge_pages() -> io::Result<()> {
 /// Before the stream is made: what is mapped from now on is locked, and so filled in at once.
 fn prepare(memory: &str) -> io::Result<()> {
     if memory == "locked" {
-        // Needs the right to lock memory, or a limit that is high enough.
-        mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE)?;
+        mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE).map_err(|e| {
+            io::Error::other(format!("cannot lock memory (start this as root, or with a higher `ulimit -l`): {e}"))
+        })?;
     }
     Ok(())
 }
@@ -105,6 +107,9 @@ fn main() -> io::Result<()> {
         [] => {}
         [addr, block, memory] => return child(addr, block, memory),
         other => return Err(io::Error::other(format!("{other:?}: no arguments are needed"))),
+    }
+    if sched_getaffinity(None)?.count() < 2 {
+        return Err(io::Error::other("this needs two CPUs, one for each process"));
     }
     pin(true)?;
     println!("GB/s by capacity, {ROUNDS} rounds");

@@ -5,26 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use smstream_core::counter::Counts;
 use smstream_core::geometry::{self, Config};
 use smstream_core::layout::{CounterLine, Features, Header};
-use smstream_core::park::{Park, Wake, Watch};
 use smstream_core::stream::End;
-use smstream_core::word::SharedWord;
+use smstream_tests::give_up::GiveUp;
 use smstream_tests::memory::Heap;
-
-/// Gives up at once.
-struct GiveUp;
-
-impl Park for GiveUp {
-    type Deadline = ();
-    type Spin = ();
-    fn spin_start(&self) {}
-    fn spin(&self, (): &mut ()) -> bool {
-        false
-    }
-    fn wait(&self, _: &[Watch<'_>], _: Option<()>) -> Wake {
-        Wake::TimedOut
-    }
-    fn wake(&self, _: SharedWord<'_>, _: u32) {}
-}
 
 /// The words of a line.
 fn words(line: &CounterLine) -> Vec<u32> {
