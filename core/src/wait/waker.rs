@@ -50,6 +50,8 @@ impl WakerCell {
         let before = self.replace(Some(cx.waker().clone()));
         if mutant!("async_waker_kept") && before.is_some() {
             self.replace(before);
+        } else if mutant!("async_waker_leaked") {
+            core::mem::forget(before);
         }
     }
 }
