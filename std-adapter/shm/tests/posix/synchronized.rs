@@ -91,13 +91,22 @@ fn a_killed_waiter_takes_nothing_with_it() {
     let semaphore = Semaphore::at(&memory, 0).unwrap();
     let mut child = start(helper("synchronized::helper_waits", "waits", &[name.as_ref()]));
     until("the child waits", || memory.load_u32(4) == Some(1));
-    std::thread::sleep(Duration::from_millis(10));
+    until("the child sleeps", || sleeps(child.0.id()));
     child.0.kill().unwrap();
     child.0.wait().unwrap();
     semaphore.post().unwrap();
     assert!(semaphore.try_wait());
     assert!(!semaphore.wait_timeout(Duration::from_millis(5)));
     assert_eq!(memory.load_u32(4), Some(1));
+}
+
+/// Whether all threads of a process sleep.
+fn sleeps(pid: u32) -> bool {
+    std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().all(|thread| {
+        let stat = std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+        // The state comes after the name, which is in brackets and may contain some.
+        stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" S"))
+    })
 }
 
 #[test]
