@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use smstream::Stream;
 
-/// After this time a test hangs. `bench` and `demo` take half a minute of CPU time, and beside other suites several times that.
-pub const HANGS: Duration = Duration::from_secs(300);
+/// After this time a test hangs.
+pub const HANGS: Duration = Duration::from_secs(60);
 
 /// A directory of a test's own.
 pub struct Dir(PathBuf);
