@@ -103,7 +103,8 @@ fn a_killed_waiter_takes_nothing_with_it() {
 /// Whether all threads of a process sleep.
 fn sleeps(pid: u32) -> bool {
     std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().all(|thread| {
-        let stat = std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+        // One that has just ended has no file any more.
+        let stat = thread.and_then(|thread| std::fs::read_to_string(thread.path().join("stat"))).unwrap_or_default();
         // The state comes after the name, which is in brackets and may contain some.
         stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" S"))
     })
