@@ -122,7 +122,8 @@ impl<const N: usize> Block<N> {
     fn set_up(&mut self, config: &Config, features: Features) -> Result<[*mut u8; 2], Finding> {
         let mine = |problem| Finding { whose: Whose::Mine, problem };
         config.check().map_err(mine)?;
-        let ([first, second], needed) = config.block();
+        // The first one begins where the block does.
+        let ([_, second], needed) = config.block();
         if needed > N {
             return Err(mine(Problem::too_short(needed, N)));
         }
@@ -133,7 +134,7 @@ impl<const N: usize> Block<N> {
         let base: *mut u8 = self.0.as_mut_ptr().cast();
         let other = base.wrapping_add(second);
         // SAFETY: `needed` ≤ N bytes are exclusively borrowed here, and no end is attached.
-        unsafe { geometry::init(base, second - first, config, 0) }?;
+        unsafe { geometry::init(base, second, config, 0) }?;
         // SAFETY: as above; the second segment begins within the block at a multiple of the alignment.
         unsafe { geometry::init(other, needed - second, config, 1) }?;
         Ok([base, other])
@@ -174,5 +175,88 @@ impl<const N: usize> Default for Block<N> {
 impl<const N: usize> fmt::Debug for Block<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Block({N} bytes)")
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::layout::Identity;
+    use crate::park::{Never, Spin, Wake, Watch};
+    use crate::word::SharedWord;
+    use core::mem::offset_of;
+
+    const CHANNEL: Config = Config::new([64, 16]);
+    const NEEDED: usize = block_len(&CHANNEL);
+
+    /// Comes back at once, and says that it sleeps.
+    struct Sleepy;
+
+    impl Park for Sleepy {
+        type Deadline = Never;
+        type Spin = ();
+
+        fn spin_start(&self) {}
+
+        fn spin(&self, (): &mut ()) -> bool {
+            false
+        }
+
+        fn wait(&self, _: &[Watch<'_>], _: Option<Never>) -> Wake {
+            Wake::Maybe
+        }
+
+        fn wake(&self, _: SharedWord<'_>, _: u32) {}
+    }
+
+    /// What both segments say that their owners do.
+    fn said<const N: usize>(block: &Block<N>) -> [Features; 2] {
+        CHANNEL.block().0.map(|segment| {
+            let word = block.0[segment + offset_of!(Identity, features)..][..4].iter();
+            // SAFETY: all bytes of a block were initialised when it was made.
+            let bytes = word.map(|byte| unsafe { byte.assume_init() });
+            let bytes: heapless::Vec<u8, 4> = bytes.collect();
+            Features::from_bits_retain(u32::from_ne_bytes(bytes[..].try_into().unwrap()))
+        })
+    }
+
+    #[test]
+    fn only_an_end_whose_halves_both_never_sleep_says_that_it_need_not_be_woken() {
+        let mut block = Block::<NEEDED>::new();
+        let other = CHANNEL.features;
+        let awake = other.union(Features::AWAKE);
+        assert_ne!(other, awake);
+        block.split(&CHANNEL, [Spin, Spin], [Spin, Spin]).unwrap();
+        assert_eq!(said(&block), [awake, awake]);
+        block.split(&CHANNEL, [Sleepy, Sleepy], [Sleepy, Sleepy]).unwrap();
+        assert_eq!(said(&block), [other, other]);
+        block.split_apart(&CHANNEL, (Spin, Spin), (Sleepy, Sleepy)).unwrap();
+        assert_eq!(said(&block), [awake, other]);
+        block.split_apart(&CHANNEL, (Sleepy, Sleepy), (Spin, Spin)).unwrap();
+        assert_eq!(said(&block), [other, awake]);
+        block.split_apart(&CHANNEL, (Spin, Sleepy), (Sleepy, Spin)).unwrap();
+        assert_eq!(said(&block), [other, other]);
+        block.split_apart(&CHANNEL, (Spin, Spin), (Spin, Spin)).unwrap();
+        assert_eq!(said(&block), [awake, awake]);
+    }
+
+    #[test]
+    fn both_ends_of_a_channel_apart_work() {
+        let mut block = Block::<NEEDED>::new();
+        let (mut here, mut there) = block.split_apart(&CHANNEL, (Spin, Spin), (Sleepy, Sleepy)).unwrap();
+        assert_eq!((here.write(&[1; 65]), there.write(&[2; 17])), (Ok(64), Ok(16)));
+        let mut out = [0; 65];
+        assert_eq!((here.read(&mut out), out[15]), (Ok(16), 2));
+        assert_eq!((there.read(&mut out), out[63]), (Ok(64), 1));
+    }
+
+    #[test]
+    fn a_block_may_be_longer_than_needed_and_not_shorter() {
+        assert!(Block::<{ NEEDED + 1 }>::new().split(&CHANNEL, [Spin, Spin], [Spin, Spin]).is_ok());
+        let mut short = Block::<{ NEEDED - 1 }>::new();
+        let problem = Problem::too_short(NEEDED, NEEDED - 1);
+        let finding = Finding { whose: Whose::Mine, problem };
+        assert_eq!(short.split(&CHANNEL, [Spin, Spin], [Spin, Spin]).unwrap_err(), finding);
+        assert_eq!(short.split_apart(&CHANNEL, (Spin, Spin), (Spin, Spin)).unwrap_err(), finding);
     }
 }

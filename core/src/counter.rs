@@ -178,6 +178,7 @@ impl CounterLine {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::cursor::asleep_at;
 
     #[test]
     fn a_count_carries_into_its_high_word() {
@@ -187,6 +188,39 @@ mod tests {
             count.add(1, &words);
             assert_eq!(words.sample(), Some(expected));
             assert_eq!(u64::from(count.low()), expected & 0xffff_ffff);
+        }
+    }
+
+    #[test]
+    fn a_sample_has_all_counters_each_with_both_halves() {
+        let new = |count| CounterWords::new(count);
+        let (bytes, operations, parks, wakes_sent) = (1 << 40 | 1, 7, 3 << 32, u64::MAX);
+        let mut line = CounterLine::zero();
+        (line.bytes, line.operations) = (new(bytes), new(operations));
+        (line.parks, line.wakes_sent) = (new(parks), new(wakes_sent));
+        assert_eq!(line.sample(), Counts { bytes, operations, parks, wakes_sent });
+        ordering::count_high(&line.parks.high_again, 4);
+        assert_eq!(line.parks.sample(), None, "it is carrying");
+        assert_eq!(line.sample(), Counts { bytes, operations, parks: 0, wakes_sent });
+    }
+
+    #[test]
+    fn wakes_are_avoided_by_all_publications_but_those_that_woke() {
+        let counts = |operations, wakes_sent| Counts { operations, wakes_sent, ..Counts::default() };
+        assert_eq!(counts(10, 3).wakes_avoided(), 7);
+        assert_eq!(counts(3, 10).wakes_avoided(), 0);
+    }
+
+    #[test]
+    fn without_counters_only_a_sleeping_peer_wants_more() {
+        let line = CounterLine::zero();
+        let (kept, none) = (Tally::resume(&line, true), Tally::resume(&line, false));
+        assert!(kept.keeps() && !none.keeps());
+        for park in [0, 1, 2, ASLEEP - 1] {
+            assert!(kept.wants(park) && !none.wants(park), "{park:#x}");
+        }
+        for park in [ASLEEP, asleep_at(0, 5), u32::MAX] {
+            assert!(kept.wants(park) && none.wants(park), "{park:#x}");
         }
     }
 }

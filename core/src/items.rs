@@ -197,3 +197,80 @@ impl<'m, T: FromBytes, P: Park> ItemReader<'m, T, P> {
         self.consumer
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::block::{Block, block_len};
+    use crate::config::Config;
+    use crate::park::{Wake, Watch};
+    use crate::word::SharedWord;
+    use std::string::ToString;
+
+    /// Gives up at once.
+    struct GiveUp;
+
+    impl Park for GiveUp {
+        type Deadline = ();
+        type Spin = ();
+
+        fn spin_start(&self) {}
+
+        fn spin(&self, (): &mut ()) -> bool {
+            false
+        }
+
+        fn wait(&self, _: &[Watch<'_>], _: Option<()>) -> Wake {
+            Wake::TimedOut
+        }
+
+        fn wake(&self, _: SharedWord<'_>, _: u32) {}
+    }
+
+    const CHANNEL: Config = Config::new([16, 0]);
+    type Memory = Block<{ block_len(&CHANNEL) }>;
+
+    #[test]
+    fn an_item_has_bytes_and_at_most_as_many_as_the_lane() {
+        assert_eq!(check::<[u8; 16]>(16), Ok(()));
+        assert_eq!(check::<u8>(16), Ok(()));
+        assert_eq!(check::<()>(16), Err(BadItem { size: 0, capacity: 16 }));
+        let long = BadItem { size: 17, capacity: 16 };
+        assert_eq!(check::<[u8; 17]>(16), Err(long));
+        assert_eq!(long.to_string(), "items of 17 bytes cannot go through a lane of 16");
+    }
+
+    #[test]
+    fn waits_are_for_a_whole_item() {
+        let mut block = Memory::new();
+        let (here, there) = block.split_apart(&CHANNEL, (GiveUp, GiveUp), (GiveUp, GiveUp)).unwrap();
+        let mut writer = ItemWriter::<[u8; 8], _>::new(here.producer).unwrap();
+        let mut reader = ItemReader::<[u8; 8], _>::new(there.consumer).unwrap();
+        assert_eq!((writer.wait(Some(())), reader.wait(Some(()))), (Ok(()), Err(WaitError::TimedOut)));
+        assert_eq!(writer.push_slice(&[[1; 8], [2; 8], [3; 8]]), Ok(2));
+        assert_eq!((writer.wait(Some(())), reader.wait(Some(()))), (Err(WaitError::TimedOut), Ok(())));
+        assert_eq!(
+            (writer.push(&[3; 8]), writer.push_slice(&[[3; 8]])),
+            (Err(WriteError::Full), Err(WriteError::Full))
+        );
+        assert_eq!((reader.pop(), writer.wait(Some(()))), (Ok(Some([1; 8])), Ok(())));
+        assert_eq!((writer.push_slice(&[[3; 8], [4; 8]]), writer.push_slice(&[])), (Ok(1), Ok(0)));
+        writer.into_producer().finish();
+        assert_eq!((reader.pop(), reader.pop()), (Ok(Some([2; 8])), Ok(Some([3; 8]))));
+        assert_eq!((reader.pop(), reader.pop(), reader.wait(Some(()))), (Ok(None), Ok(None), Ok(())));
+    }
+
+    #[test]
+    fn what_was_written_before_is_published_and_the_halves_go_on() {
+        let mut block = Memory::new();
+        let (mut here, there) = block.split_apart(&CHANNEL, (GiveUp, GiveUp), (GiveUp, GiveUp)).unwrap();
+        here.producer.write_deferred(b"ab").unwrap();
+        let mut reader = ItemReader::<u16, _>::new(there.consumer).unwrap();
+        assert_eq!(reader.pop(), Err(ReadError::Empty));
+        let writer = ItemWriter::<u16, _>::new(here.producer).unwrap();
+        assert_eq!(reader.pop(), Ok(Some(u16::from_ne_bytes(*b"ab"))));
+        writer.into_producer().write(b"cde").unwrap();
+        let mut out = [0; 4];
+        assert_eq!((reader.into_consumer().read(&mut out), &out), (Ok(3), b"cde\0"));
+    }
+}

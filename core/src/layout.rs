@@ -223,7 +223,7 @@ impl CounterWords {
 }
 
 impl CounterLine {
-    fn zero() -> Self {
+    pub(crate) fn zero() -> Self {
         CounterLine {
             bytes: CounterWords::new(0),
             operations: CounterWords::new(0),
@@ -321,7 +321,7 @@ fields! {
 
 #[cfg(not(loom))]
 mod pinned {
-    use super::{CounterLine, CursorLine, HEADER_LEN, Header, Identity, LINE, ParkLine, Port};
+    use super::{AtomicU32, CounterLine, CursorLine, HEADER_LEN, Header, Identity, LINE, ParkLine, Port};
     use crate::size::to_usize;
     use core::mem::{align_of, offset_of, size_of};
     use static_assertions::const_assert_eq;
@@ -333,6 +333,16 @@ mod pinned {
     const_assert_eq!(size_of::<Port>(), 5 * LINE);
     const_assert_eq!(size_of::<Header>(), to_usize(HEADER_LEN));
     const_assert_eq!(align_of::<Header>(), LINE);
+
+    /// The bytes of the reserved words of a line.
+    const fn reserved<T, const N: usize>(_: fn(&T) -> &[AtomicU32; N]) -> usize {
+        4 * N
+    }
+    // All bytes of a line are words, so that none of them is left as it was.
+    const_assert_eq!(offset_of!(Identity, reserved) + reserved(|line: &Identity| &line.reserved), LINE);
+    const_assert_eq!(offset_of!(CursorLine, reserved) + reserved(|line: &CursorLine| &line.reserved), LINE);
+    const_assert_eq!(offset_of!(ParkLine, reserved) + reserved(|line: &ParkLine| &line.reserved), LINE);
+    const_assert_eq!(offset_of!(CounterLine, reserved) + reserved(|line: &CounterLine| &line.reserved), LINE);
 
     const_assert_eq!(offset_of!(Header, identity.magic), 0x000);
     const_assert_eq!(offset_of!(Header, identity.byte_order), 0x008);
