@@ -1,5 +1,6 @@
 //! One scenario with one rule: what comes of it.
 
+use crate::descendants;
 use crate::judge::{Expected, answer, judge, plain, said, tried};
 use crate::outcome::{Outcome, Wrong};
 use crate::program::Child;
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 const BOUND: Duration = Duration::from_secs(45);
 /// How long what is to hang is waited for. It hangs for ever.
 const BRIEF: Duration = Duration::from_secs(3);
+/// Between two looks at what the processes have started.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What a run shows.
 #[derive(Debug)]
@@ -30,7 +33,11 @@ pub struct Shown {
 pub fn run(scenario: &Scenario, rule: Rule, room: &Room, expected: Expected<'_>) -> io::Result<Shown> {
     let mut run = Run::new(Watched::new(rule))?;
     let mut outcome = attempt(scenario, &mut run, room, expected)?;
-    if run.watched.phase == Phase::Before && !matches!(outcome, Outcome::Wrong(Wrong::Hang, _)) {
+    let is_hang = |outcome: &Outcome| matches!(outcome, Outcome::Wrong(Wrong::Hang, _));
+    if !is_hang(&outcome) {
+        outcome = started_ends(&mut run, expected)?.unwrap_or(outcome);
+    }
+    if run.watched.phase == Phase::Before && !is_hang(&outcome) {
         outcome = Outcome::Ended("before main".to_owned());
     }
     let usual = run.children.last().and_then(|child| match scenario.kind {
@@ -39,6 +46,7 @@ pub fn run(scenario: &Scenario, rule: Rule, room: &Room, expected: Expected<'_>)
     });
     let Run { children, watched, .. } = run;
     drop(children);
+    descendants::kill();
     room.clear()?;
     let reached = watched.failed > 0 || expected.lasting;
     let outcome = if reached || matches!(outcome, Outcome::Wrong(..)) { outcome } else { Outcome::NotReached };
@@ -105,6 +113,21 @@ fn wait(
     let bound = if expected.hangs == Some(what) { BRIEF } else { BOUND };
     let holds = run.until(Instant::now() + bound, holds)?;
     Ok((!holds).then(|| hang(what, &run.children)))
+}
+
+/// The processes of the scenario have ended. What they have started must end, too, and is answered meanwhile. What came of it
+/// if it does not.
+fn started_ends(run: &mut Run, expected: Expected<'_>) -> io::Result<Option<Outcome>> {
+    let what = "what it has started does not end";
+    let bound = if expected.hangs == Some(what) { BRIEF } else { BOUND };
+    let deadline = Instant::now() + bound;
+    while descendants::any()? {
+        if Instant::now() > deadline {
+            return Ok(Some(Outcome::Wrong(Wrong::Hang, format!("{what}: {}", descendants::names()))));
+        }
+        run.answer_for(PAUSE)?;
+    }
+    Ok(None)
 }
 
 /// Whether the command, which is asked to say so, is there to be met.

@@ -29,11 +29,12 @@ enum Verdict {
 /// Of which scenario the tried program is broken, in what way, and what must be said, with these words in it.
 type Case = (&'static str, &'static str, Verdict, &'static str);
 
-const CASES: [Case; 29] = [
+const CASES: [Case; 31] = [
     ("connect unix both", "hang", Verdict::Wrong(Wrong::Hang), "it does not end"),
     ("connect unix both", "panic", Verdict::Wrong(Wrong::Panic), "on purpose"),
     ("connect unix both", "quits", Verdict::Wrong(Wrong::Panic), "it has not said how it ended"),
     ("connect unix both", DEAF, Verdict::Wrong(Wrong::Hang), "the partner does not notice that it has ended"),
+    ("connect unix both", "process", Verdict::Wrong(Wrong::Hang), "what it has started does not end"),
     ("connect unix both", "descriptor", Verdict::Wrong(Wrong::Leak), "there is open"),
     ("connect unix both", "mapping", Verdict::Wrong(Wrong::Leak), "there is open"),
     ("connect unix both", "file", Verdict::Wrong(Wrong::Leak), "forgotten is left"),
@@ -47,6 +48,7 @@ const CASES: [Case; 29] = [
     ("smstream connect unix", "hang", Verdict::Wrong(Wrong::Hang), "it does not end, and gives no reason"),
     ("smstream connect unix", "loses-bytes", Verdict::Wrong(Wrong::Lie), "bytes are lost"),
     ("smstream connect unix", "does-nothing", Verdict::Wrong(Wrong::Lie), "bytes are lost"),
+    ("smstream connect unix", "process", Verdict::Wrong(Wrong::Hang), "what it has started does not end"),
     ("smstream connect unix", "file", Verdict::Wrong(Wrong::Leak), "forgotten is left"),
     ("smstream connect unix", "error", Verdict::Error, "cannot find the directory"),
     ("smstream connect unix", "goes-on", Verdict::Success, ""),

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The first argument of a `prctl` by which a party says where it is: the second one is the phase.
 pub const MARK: u64 = 0x736d_7374;
@@ -60,6 +60,11 @@ impl Run {
             self.step(left.as_millis().try_into().unwrap_or(i32::MAX).max(1))?;
         }
         Ok(true)
+    }
+
+    /// Answers what is asked, for about so long.
+    pub fn answer_for(&mut self, time: Duration) -> io::Result<()> {
+        self.step(time.as_millis().try_into().unwrap_or(i32::MAX))
     }
 
     fn step(&mut self, timeout: i32) -> io::Result<()> {

@@ -38,6 +38,10 @@ fn or_wrong(wrong: &str, arguments: &[String], e: &io::Error) -> io::Result<Exit
             std::fs::write(Path::new("/dev/shm/room/forgotten"), "")?;
             become_it(arguments)
         }
+        "process" => {
+            process()?;
+            become_it(arguments)
+        }
         "mute" => Ok(ExitCode::FAILURE),
         "unclear" => {
             eprintln!("smstream: {e}");
@@ -51,6 +55,13 @@ fn or_wrong(wrong: &str, arguments: &[String], e: &io::Error) -> io::Result<Exit
         "goes-on" => become_it(arguments),
         other => Err(io::Error::other(format!("nothing wrong is called {other}"))),
     }
+}
+
+/// Leaves a process behind that never ends.
+fn process() -> io::Result<()> {
+    let mut never = Command::new("tail");
+    let never = never.args(["-f", "/dev/null"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    never.spawn().map(drop)
 }
 
 /// The command, which was built beside this program.
