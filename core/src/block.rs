@@ -259,4 +259,12 @@ mod tests {
         assert_eq!(short.split(&CHANNEL, [Spin, Spin], [Spin, Spin]).unwrap_err(), finding);
         assert_eq!(short.split_apart(&CHANNEL, (Spin, Spin), (Spin, Spin)).unwrap_err(), finding);
     }
+    #[test]
+    fn segments_are_aligned_to_no_more_than_the_block_is() {
+        const COARSE: Config = Config { align: 256, ..CHANNEL };
+        let mut block = Block::<{ block_len(&COARSE) }>::new();
+        let finding = Finding { whose: Whose::Mine, problem: Problem::Align(256) };
+        assert_eq!(block.split(&COARSE, [Spin, Spin], [Spin, Spin]).unwrap_err(), finding);
+        assert_eq!(block.split_apart(&COARSE, (Spin, Spin), (Spin, Spin)).unwrap_err(), finding);
+    }
 }
