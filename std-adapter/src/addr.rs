@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::chance;
 use crate::error::{Error, Reason};
 
 /// Where POSIX shared memory has its names: shm_open(3).
@@ -127,8 +127,7 @@ impl Addr {
 
     /// A new address of this kind, which no other listener is likely to have.
     pub(crate) fn unique(kind: Kind) -> Self {
-        let number = RandomState::new().hash_one(std::process::id());
-        let name = format!("smstream-{}-{number:016x}", std::process::id());
+        let name = format!("smstream-{}-{:016x}", std::process::id(), chance::number());
         match kind {
             Kind::File => Addr::File(std::env::temp_dir().join(name)),
             Kind::Shm => Addr::Shm(name.into()),

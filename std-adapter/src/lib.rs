@@ -13,6 +13,7 @@ mod background;
 mod barrier;
 mod buffering;
 mod builder;
+mod chance;
 pub mod condition;
 mod connecting;
 mod convert;

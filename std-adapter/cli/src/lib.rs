@@ -41,7 +41,8 @@ mod target;
 mod transport;
 mod users;
 
-use std::process::ExitCode;
+use std::panic;
+use std::process::{self, ExitCode};
 
 use args::{Cli, Command};
 use clap::error::ErrorKind;
@@ -51,9 +52,19 @@ use failure::Failure;
 /// What clap puts in front of its messages.
 const PREFIX: &str = "error:";
 
+/// A panic in any thread ends this process, of which its peers hear at once. Otherwise the rest would go on, and wait for that thread.
+fn end_on_panic() {
+    let say = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        say(info);
+        process::abort();
+    }));
+}
+
 /// The program.
 #[must_use]
 pub fn main() -> ExitCode {
+    end_on_panic();
     match run() {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {

@@ -10,7 +10,7 @@ use crate::lock::{self, Byte};
 use rustix::fd::{BorrowedFd, RawFd};
 use smstream_shm::Deadline;
 use smstream_shm::memory::guard::Cut;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,15 +28,15 @@ pub(super) struct Registry {
     /// Whether the thread runs.
     pub(super) running: bool,
     /// The ends that each watch is for. Two ends of one region in one process share a watch.
-    pub(super) ends: HashMap<i32, Vec<WatchedEnd>>,
+    pub(super) ends: BTreeMap<i32, Vec<WatchedEnd>>,
     /// The names of listeners that each watch is for.
-    pub(super) names: HashMap<i32, Vec<Arc<NameEvents>>>,
+    pub(super) names: BTreeMap<i32, Vec<Arc<NameEvents>>>,
     /// Questions to ask later.
     pub(super) later: Vec<Later>,
     /// Whom to tell when a socket hangs up. The sockets are numbers and not handles, for the reason that [`WatchedEnd`] has.
-    pub(super) sockets: HashMap<RawFd, Arc<Alerts>>,
+    pub(super) sockets: BTreeMap<RawFd, Arc<Alerts>>,
     /// What is called when a descriptor becomes readable.
-    pub(super) calls: HashMap<RawFd, Arc<dyn OnReadable>>,
+    pub(super) calls: BTreeMap<RawFd, Arc<dyn OnReadable>>,
     /// Alerts that some half has not noticed yet, on kernels without `futex_waitv`.
     pub(super) unanswered: Vec<Arc<Alerts>>,
 }

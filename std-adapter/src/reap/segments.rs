@@ -3,7 +3,7 @@
 use super::found::{Leftover, LeftoverKind, Location, ReapOutcome};
 use smstream_shm::cleanup::{Known, MARK_LEN, decode, is_mark};
 use smstream_shm::explain::explain;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 
 /// The list of segments of this IPC namespace.
@@ -80,7 +80,7 @@ fn is_unused(id: i32, user: u32) -> io::Result<bool> {
 fn parse(text: &str) -> impl Iterator<Item = Segment> {
     let mut lines = text.lines();
     let names = lines.next().unwrap_or_default();
-    let columns: HashMap<&str, usize> = names.split_whitespace().enumerate().map(|(i, name)| (name, i)).collect();
+    let columns: BTreeMap<&str, usize> = names.split_whitespace().enumerate().map(|(i, name)| (name, i)).collect();
     lines.filter_map(move |line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let word = |name: &str| columns.get(name).and_then(|&i| words.get(i));

@@ -3,6 +3,7 @@
 //! The directory is held open, so that all steps are about the same one, even if it is renamed meanwhile.
 
 use super::error::{RendezvousError, RendezvousReason};
+use crate::chance;
 use crate::header::fresh::{self, Extent, OTHER_FILE, Shape, Stale};
 use crate::leftover::{self, Kept};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
@@ -287,8 +288,7 @@ enum New {
 
 /// A name in a directory that no other has, for the moment until the region gets the right one.
 fn unique() -> OsString {
-    use std::hash::{BuildHasher, RandomState};
-    format!(".smstream-{:016x}{NEW}", RandomState::new().hash_one(std::process::id())).into()
+    format!(".smstream-{:016x}{NEW}", chance::number()).into()
 }
 
 /// The user whose files this process makes.

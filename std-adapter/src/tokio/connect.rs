@@ -7,6 +7,8 @@ use crate::builder::Builder;
 use crate::error::{Error, Reason, Result};
 use crate::settings::Settings;
 use ::tokio::task::spawn_blocking;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::AsFd;
 use std::io;
 use std::thread::sleep;
 use std::time::Duration;
@@ -47,9 +49,8 @@ async fn connected(settings: &Settings, addr: &Addr) -> Result<Stream> {
     let mut connected = connecting.step()?;
     let [mut pause, longest] = PAUSES;
     while connecting.is_queueing() {
-        // Nothing tells when the queue has room again. This sleeps in a thread that is there for such things: the runtime
-        // may have no timers.
-        spawn_blocking(move || sleep(pause)).await.map_err(|e| Error::system(Reason::System, io::Error::other(e)))?;
+        // Nothing tells when the queue has room again.
+        pause_for(pause).await?;
         pause = longest.min(2 * pause);
         connected = connecting.step()?;
     }
@@ -60,12 +61,27 @@ async fn connected(settings: &Settings, addr: &Addr) -> Result<Stream> {
             // Cleared first: whatever comes from now on is signalled again.
             guard.clear_ready();
             connected = connecting.step()?;
+            // What came before, and could not be received although it is there, is not.
+            while connected.is_none() && is_readable(&socket) {
+                pause_for(PAUSES[0]).await?;
+                connected = connecting.step()?;
+            }
         }
     }
     match connected {
         Some(connected) => Ok(Stream::from_std(crate::Stream::met(connected, settings, addr)?)?),
         None => Err(Error::new(Reason::System, "the rendezvous came to nothing")),
     }
+}
+
+/// Sleeps in a thread that is there for such things: the runtime may have no timers.
+async fn pause_for(time: Duration) -> Result<()> {
+    spawn_blocking(move || sleep(time)).await.map_err(|e| Error::system(Reason::System, io::Error::other(e)))
+}
+
+/// Whether there is something to be received now. If the system does not say it, there is nothing.
+fn is_readable(socket: &impl AsFd) -> bool {
+    poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The connections of the moment, and the counts of all.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::failure::Failure;
@@ -15,7 +15,7 @@ pub struct Connections {
 
 #[derive(Debug, Default)]
 struct State {
-    open: HashMap<u64, Option<Arc<Link>>>,
+    open: BTreeMap<u64, Option<Arc<Link>>>,
     tally: Tally,
     interrupted: Option<i32>,
     last: Option<Failure>,

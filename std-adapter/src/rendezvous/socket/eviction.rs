@@ -5,7 +5,7 @@ use super::listener::{SOCKET, SocketListener};
 use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 use smstream_shm::Deadline;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// No connector has to go before this time is over, which is enough for an honest one. So long the others wait in the kernel's
@@ -33,7 +33,7 @@ impl SocketListener {
 
     /// Evicts one connector. `false`: all have only just come, and accepting pauses for a while.
     pub(super) fn make_room(&mut self) -> bool {
-        let mut count = HashMap::new();
+        let mut count = BTreeMap::new();
         for connector in self.pending.values() {
             *count.entry(connector.uid).or_insert(0) += 1;
         }

@@ -5,6 +5,7 @@
 //! another program, and stays. The lock file appears complete and locked, so that a file without the mark is never taken for
 //! one, and goes with the listener; if that is killed, socket and lock file stay, and the next listener takes them over.
 
+use crate::chance;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
@@ -296,8 +297,7 @@ fn note(lock: &OwnedFd, record: LockRecord) -> rustix::io::Result<()> {
 
 /// A name of a lock file that no other has.
 fn unique() -> String {
-    use std::hash::{BuildHasher, RandomState};
-    format!(".smstream-{:016x}{SUFFIX}", RandomState::new().hash_one(std::process::id()))
+    format!(".smstream-{:016x}{SUFFIX}", chance::number())
 }
 
 fn is_regular(stat: &Stat) -> bool {

@@ -21,6 +21,7 @@ mod terms;
 mod watched_name;
 
 use super::{Connected, Link, RendezvousError, RendezvousReason};
+use crate::chance;
 use crate::liveness::PeerMonitor;
 use crate::packet::Sender;
 use crate::peer_socket::PeerSocket;
@@ -68,8 +69,5 @@ fn connected(
 
 /// A number for a channel. It is for people who look at several processes; chance must not repeat it often.
 fn channel_number() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    RandomState::new().hash_one((std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))).max(1)
+    chance::number().max(1)
 }
