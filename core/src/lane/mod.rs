@@ -17,3 +17,6 @@ pub use peek::Peek;
 pub use producer::Producer;
 pub use reservation::Reservation;
 pub(crate) use ring::Ring;
+
+#[cfg(all(test, not(loom)))]
+mod tests;
