@@ -15,7 +15,7 @@ const CALLS: &[(&str, i64)] = named![
     SYS_getsockopt, SYS_gettid, SYS_getuid, SYS_inotify_add_watch, SYS_inotify_init1, SYS_inotify_rm_watch,
     SYS_ioctl, SYS_kill, SYS_link, SYS_linkat, SYS_listen, SYS_lseek, SYS_lstat, SYS_madvise, SYS_membarrier,
     SYS_memfd_create, SYS_mkdir, SYS_mmap, SYS_mprotect, SYS_mremap, SYS_msgctl, SYS_msgget, SYS_msgrcv,
-    SYS_msgsnd, SYS_munmap, SYS_nanosleep, SYS_newfstatat, SYS_open, SYS_openat, SYS_pidfd_open,
+    SYS_msgsnd, SYS_munmap, SYS_nanosleep, SYS_newfstatat, SYS_open, SYS_openat, SYS_pause, SYS_pidfd_open,
     SYS_pidfd_send_signal, SYS_pipe2, SYS_poll, SYS_ppoll, SYS_prctl, SYS_pread64, SYS_prlimit64, SYS_pwrite64,
     SYS_read, SYS_readlink, SYS_readv, SYS_recvfrom, SYS_recvmmsg, SYS_recvmsg, SYS_rename, SYS_renameat,
     SYS_renameat2, SYS_rmdir, SYS_rseq, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_sched_getaffinity,
