@@ -182,32 +182,12 @@ impl<const N: usize> fmt::Debug for Block<N> {
 mod tests {
     use super::*;
     use crate::layout::Identity;
-    use crate::park::{Never, Spin, Wake, Watch};
-    use crate::word::SharedWord;
+    use crate::park::Spin;
+    use crate::testing::GiveUp;
     use core::mem::offset_of;
 
     const CHANNEL: Config = Config::new([64, 16]);
     const NEEDED: usize = block_len(&CHANNEL);
-
-    /// Comes back at once, and says that it sleeps.
-    struct Sleepy;
-
-    impl Park for Sleepy {
-        type Deadline = Never;
-        type Spin = ();
-
-        fn spin_start(&self) {}
-
-        fn spin(&self, (): &mut ()) -> bool {
-            false
-        }
-
-        fn wait(&self, _: &[Watch<'_>], _: Option<Never>) -> Wake {
-            Wake::Maybe
-        }
-
-        fn wake(&self, _: SharedWord<'_>, _: u32) {}
-    }
 
     /// What both segments say that their owners do.
     fn said<const N: usize>(block: &Block<N>) -> [Features; 2] {
@@ -228,13 +208,13 @@ mod tests {
         assert_ne!(other, awake);
         block.split(&CHANNEL, [Spin, Spin], [Spin, Spin]).unwrap();
         assert_eq!(said(&block), [awake, awake]);
-        block.split(&CHANNEL, [Sleepy, Sleepy], [Sleepy, Sleepy]).unwrap();
+        block.split(&CHANNEL, [GiveUp, GiveUp], [GiveUp, GiveUp]).unwrap();
         assert_eq!(said(&block), [other, other]);
-        block.split_apart(&CHANNEL, (Spin, Spin), (Sleepy, Sleepy)).unwrap();
+        block.split_apart(&CHANNEL, (Spin, Spin), (GiveUp, GiveUp)).unwrap();
         assert_eq!(said(&block), [awake, other]);
-        block.split_apart(&CHANNEL, (Sleepy, Sleepy), (Spin, Spin)).unwrap();
+        block.split_apart(&CHANNEL, (GiveUp, GiveUp), (Spin, Spin)).unwrap();
         assert_eq!(said(&block), [other, awake]);
-        block.split_apart(&CHANNEL, (Spin, Sleepy), (Sleepy, Spin)).unwrap();
+        block.split_apart(&CHANNEL, (Spin, GiveUp), (GiveUp, Spin)).unwrap();
         assert_eq!(said(&block), [other, other]);
         block.split_apart(&CHANNEL, (Spin, Spin), (Spin, Spin)).unwrap();
         assert_eq!(said(&block), [awake, awake]);
@@ -243,7 +223,7 @@ mod tests {
     #[test]
     fn both_ends_of_a_channel_apart_work() {
         let mut block = Block::<NEEDED>::new();
-        let (mut here, mut there) = block.split_apart(&CHANNEL, (Spin, Spin), (Sleepy, Sleepy)).unwrap();
+        let (mut here, mut there) = block.split_apart(&CHANNEL, (Spin, Spin), (GiveUp, GiveUp)).unwrap();
         assert_eq!((here.write(&[1; 65]), there.write(&[2; 17])), (Ok(64), Ok(16)));
         let mut out = [0; 65];
         assert_eq!((here.read(&mut out), out[15]), (Ok(16), 2));

@@ -203,29 +203,8 @@ mod tests {
     use super::*;
     use crate::block::{Block, block_len};
     use crate::config::Config;
-    use crate::park::{Wake, Watch};
-    use crate::word::SharedWord;
+    use crate::testing::GiveUp;
     use std::string::ToString;
-
-    /// Gives up at once.
-    struct GiveUp;
-
-    impl Park for GiveUp {
-        type Deadline = ();
-        type Spin = ();
-
-        fn spin_start(&self) {}
-
-        fn spin(&self, (): &mut ()) -> bool {
-            false
-        }
-
-        fn wait(&self, _: &[Watch<'_>], _: Option<()>) -> Wake {
-            Wake::TimedOut
-        }
-
-        fn wake(&self, _: SharedWord<'_>, _: u32) {}
-    }
 
     const CHANNEL: Config = Config::new([16, 0]);
     type Memory = Block<{ block_len(&CHANNEL) }>;

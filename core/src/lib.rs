@@ -37,6 +37,8 @@ mod size;
 pub mod spsc;
 pub mod stream;
 pub mod sync;
+#[cfg(all(test, not(loom)))]
+mod testing;
 mod traits;
 pub mod wait;
 mod waiting;
